@@ -1,0 +1,32 @@
+"""The one error type that reaches a user: one sentence and what to do about it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ErrorKind(Enum):
+    """What went wrong, in the terms of gRPC's status codes."""
+
+    INVALID = "INVALID_ARGUMENT"
+    NOT_FOUND = "NOT_FOUND"
+    UNSUPPORTED = "FAILED_PRECONDITION"
+    TOO_LARGE = "RESOURCE_EXHAUSTED"
+    DENIED = "UNAUTHENTICATED"
+    CANCELLED = "CANCELLED"
+    UNAVAILABLE = "UNAVAILABLE"
+    CORRUPT = "DATA_LOSS"
+
+
+class PoseDubError(Exception):
+    """A problem stated in one sentence: what is wrong, where, and what to do.
+
+    Args:
+        message: the sentence, ready to be shown to an editor.
+        kind: class of the problem; decides the gRPC status.
+    """
+
+    def __init__(self, message: str, kind: ErrorKind = ErrorKind.INVALID) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind

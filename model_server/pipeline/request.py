@@ -1,0 +1,200 @@
+"""The one request that carries a whole dub, as plain frozen data.
+
+Paths appear nowhere: media are named by the SHA-256 of their content, so equal
+requests have equal JSON wherever they were made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from model_server.errors import PoseDubError
+
+POSE_SIZE = 12
+MOUTH_STRENGTH = 1.2
+MAX_FRAMES = 2_000_000
+
+CropMode = Literal["auto", "aligned"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class FaceSelection:
+    """Which face is meant, and how it becomes a 224x224 crop.
+
+    Attributes:
+        crop: "auto" finds and aligns the face, "aligned" takes the picture as it is.
+        at: point in fractions of width and height; the nearest face is taken,
+            the largest when None.
+    """
+
+    crop: CropMode = "auto"
+    at: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Identity source: a picture, or a movie's frame at `time` seconds."""
+
+    asset: str
+    face: FaceSelection = FaceSelection()
+    time: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Sound whose second `start` belongs to the beginning of frame 0."""
+
+    asset: str
+    start: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class PoseVideo:
+    """Pose from a movie, sampled at `start + speed * k / fps` seconds for frame k."""
+
+    asset: str
+    face: FaceSelection = FaceSelection()
+    start: Fraction = Fraction(0)
+    speed: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class PoseFixed:
+    """The portrait's own pose for every frame."""
+
+
+@dataclass(frozen=True)
+class PoseFrontal:
+    """Pose code zero, a frontal head, for every frame."""
+
+
+@dataclass(frozen=True)
+class PoseCodes:
+    """Explicit pose codes: one row of 12 floats per frame of the whole dub."""
+
+    rows: tuple[tuple[float, ...], ...]
+
+
+Pose = PoseVideo | PoseFixed | PoseFrontal | PoseCodes
+
+
+@dataclass(frozen=True)
+class DubSpec:
+    """Everything that decides the frames of a dub.
+
+    Attributes:
+        fps: frames per second.
+        frame_count: frames of the whole dub, > 0.
+        mouth_strength: gain of the speech content in [0, 3], published 1.2.
+        seed: seed of the generator's fixed noise.
+        weights: id of the weights, "" for the default.
+    """
+
+    portrait: Portrait
+    speech: Speech
+    pose: Pose
+    fps: Fraction
+    frame_count: int
+    mouth_strength: float = MOUTH_STRENGTH
+    seed: int = 0
+    precision: Precision = "auto"
+    engine: str = "pcavs"
+    weights: str = ""
+
+    def validate(self) -> None:
+        """Raise PoseDubError, with one sentence, for the first value out of range."""
+        for wrong, sentence in self._problems():
+            if wrong:
+                raise PoseDubError(sentence)
+
+    def _problems(self) -> list[tuple[bool, str]]:
+        fits = not isinstance(self.pose, PoseCodes) or len(self.pose.rows) == self.frame_count
+        return [
+            (not 1 <= self.fps <= 240, f"The frame rate {self.fps} is outside 1 to 240; set the scene's rate."),
+            (self.frame_count < 1, "The dub has no frames; give it sound that is longer than nothing."),
+            (self.frame_count > MAX_FRAMES, f"The dub has more than {MAX_FRAMES} frames; split it."),
+            (not 0 <= self.mouth_strength <= 3, f"The mouth strength {self.mouth_strength} is outside 0 to 3."),
+            (not 0 <= self.seed < 2**64, f"The seed {self.seed} is outside 0 to 2^64 - 1."),
+            (not fits, f"The pose codes do not fit the {self.frame_count} frames of the dub; give one row for each."),
+            (
+                isinstance(self.pose, PoseCodes) and not _finite_rows(self.pose.rows),
+                f"Each pose code must be {POSE_SIZE} finite numbers; bake the pose again.",
+            ),
+        ]
+
+    def assets(self) -> tuple[str, ...]:
+        """Content ids of all media the dub needs."""
+        pose = (self.pose.asset,) if isinstance(self.pose, PoseVideo) else ()
+        return (self.portrait.asset, self.speech.asset, *pose)
+
+
+@dataclass(frozen=True)
+class DubRequest:
+    """A dub and the frames `first <= k < end` of it that are wanted now."""
+
+    spec: DubSpec
+    first: int = 0
+    end: int = field(default=-1)
+
+    def __post_init__(self) -> None:
+        if self.end == -1:
+            object.__setattr__(self, "end", self.spec.frame_count)
+
+    def validate(self) -> None:
+        """Raise PoseDubError for a bad spec or a range outside the dub."""
+        self.spec.validate()
+        if not 0 <= self.first < self.end <= self.spec.frame_count:
+            raise PoseDubError(
+                f"The range {self.first}:{self.end} is not inside the dub's frames 0:{self.spec.frame_count}."
+            )
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal requests give equal text."""
+        return json.dumps(asdict(self) | {"pose_kind": type(self.spec.pose).__name__}, sort_keys=True, default=str)
+
+    @staticmethod
+    def from_json(text: str) -> DubRequest:
+        """Inverse of `to_json`."""
+        return _request_from(json.loads(text))
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _finite_rows(rows: tuple[tuple[float, ...], ...]) -> bool:
+    return all(len(row) == POSE_SIZE and all(map(math.isfinite, row)) for row in rows)
+
+
+def _request_from(data: dict[str, Any]) -> DubRequest:
+    spec = data["spec"]
+    made = DubSpec(
+        **spec
+        | {
+            "portrait": _with_face(Portrait, spec["portrait"], "time"),
+            "speech": Speech(spec["speech"]["asset"], Fraction(spec["speech"]["start"])),
+            "pose": _pose_from(data["pose_kind"], spec["pose"]),
+            "fps": Fraction(spec["fps"]),
+        }
+    )
+    return DubRequest(made, data["first"], data["end"])
+
+
+def _pose_from(kind: str, data: dict[str, Any]) -> Pose:
+    if kind == "PoseVideo":
+        return _with_face(PoseVideo, data, "start", "speed")
+    if kind == "PoseCodes":
+        return PoseCodes(tuple(map(tuple, data["rows"])))
+    return PoseFixed() if kind == "PoseFixed" else PoseFrontal()
+
+
+def _with_face(cls: Any, data: dict[str, Any], *times: str) -> Any:
+    at = data["face"]["at"]
+    face = FaceSelection(data["face"]["crop"], None if at is None else tuple(at))
+    return cls(**data | {"face": face} | {name: Fraction(data[name]) for name in times})
