@@ -1,0 +1,1 @@
+"""What the add-on knows without Blender and without a network: plain standard-library Python."""

@@ -1,0 +1,122 @@
+"""What the background threads tell the main thread: small frozen values in a queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WeightsKind = Literal["untrained", "trained", "imported", "unknown"]
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """A weights file of the server; `weights_id` is the SHA-256 of its values."""
+
+    weights_id: str
+    name: str
+    kind: WeightsKind
+    preset: str = ""
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What answers at an address: versions, device, weights (default first), limits (0 = not stated)."""
+
+    version: str
+    protocol: int
+    device: str
+    weights: tuple[WeightsInfo, ...] = ()
+    max_asset_bytes: int = 0
+    max_frames: int = 0
+    max_chunk_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The handshake succeeded."""
+
+    info: ServerInfo
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The handshake failed; `reason` is a sentence that says what to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobAccepted:
+    """The server holds the job; `job_id` fetches it later."""
+
+    uid: str
+    job_id: str
+    weights_name: str
+    weights_kind: WeightsKind
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """Work goes on.
+
+    Attributes:
+        phase: this side's "connecting" or "uploading" (bytes), or the server's
+            "queued", "speech", "portrait", "pose", "frames".
+        done, total: units of the phase; total 0 when unknown.
+        queue_position: jobs ahead of this one.
+    """
+
+    uid: str
+    phase: str
+    done: int
+    total: int
+    queue_position: int = 0
+
+
+@dataclass(frozen=True)
+class FramesSaved:
+    """The frames first <= k < end (dub indices) lie complete in the plan's folder."""
+
+    uid: str
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class JobWarning:
+    """Something about the frames first <= k < end; kind "no_face", "pose_loops" or "speech_ended"."""
+
+    uid: str
+    first: int
+    end: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class JobFinished:
+    """All wanted frames are saved; `frames` of them lie in the folder."""
+
+    uid: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class JobCancelled:
+    """The editor stopped the job; `frames` finished ones stay in the folder."""
+
+    uid: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """The job stopped with a sentence; `retryable` when starting it again may help."""
+
+    uid: str
+    message: str
+    retryable: bool
+
+
+JobEvent = JobAccepted | JobProgress | FramesSaved | JobWarning | JobFinished | JobCancelled | JobFailed
+Event = Connected | Disconnected | JobEvent

@@ -1,0 +1,200 @@
+"""A dub as the add-on plans it: which files, which faces, which frames.
+
+A plan names files on this machine; the server learns only their content. Times
+are seconds and rates frames per second, both exact fractions. Dub frame 0 is
+the first frame of the sound strip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+CropMode = Literal["auto", "aligned"]
+PoseKind = Literal["video", "fixed", "frontal", "codes"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+POSE_SIZE = 12
+MAX_CODE_ROWS = 80_000
+"""Rows of pose codes that fit one 4 MiB gRPC message: 48 bytes each."""
+
+
+@dataclass(frozen=True)
+class FaceChoice:
+    """Which face of a picture is meant and how it is cropped.
+
+    Attributes:
+        crop: "auto" finds and aligns the face, "aligned" takes a 224x224 crop as it is.
+        at: point in fractions of width and height, origin top left; the nearest
+            face is taken, the largest when None.
+    """
+
+    crop: CropMode = "auto"
+    at: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class PortraitSource:
+    """Identity: a picture, or a movie's frame at `time` seconds."""
+
+    file: Path
+    time: Fraction = Fraction(0)
+    face: FaceChoice = FaceChoice()
+
+
+@dataclass(frozen=True)
+class SpeechSource:
+    """A wav file holding exactly the audible part; its beginning is dub frame 0."""
+
+    file: Path
+
+
+@dataclass(frozen=True)
+class PoseSource:
+    """Where the head pose comes from.
+
+    Attributes:
+        kind: "video" samples `file`, "fixed" keeps the portrait's pose, "frontal"
+            is pose code zero, "codes" takes `codes`.
+        file: movie or picture, for "video".
+        start, speed: second of the movie for dub frame k is start + speed * k / fps.
+        codes: one row of 12 numbers for each frame of the whole dub, for "codes".
+    """
+
+    kind: PoseKind = "fixed"
+    file: Path | None = None
+    face: FaceChoice = FaceChoice()
+    start: Fraction = Fraction(0)
+    speed: Fraction = Fraction(1)
+    codes: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class DubPlan:
+    """Everything one dub needs, and where its frames go.
+
+    Attributes:
+        uid: names the job within the add-on.
+        name: shown to the editor.
+        folder: receives `000000.png` ... by dub index, and `manifest.json`.
+        fps: frames per second in [1, 240].
+        frame_count: frames of the whole dub.
+        first, end: frames wanted now, first <= k < end.
+        mouth_strength: gain of the speech content in [0, 3]; published 1.2.
+        seed: of the generator's noise, in [0, 2^64).
+        weights_id: "" for the server's default weights.
+    """
+
+    uid: str
+    name: str
+    folder: Path
+    portrait: PortraitSource
+    speech: SpeechSource
+    pose: PoseSource
+    fps: Fraction
+    frame_count: int
+    first: int
+    end: int
+    mouth_strength: float = 1.2
+    seed: int = 0
+    precision: Precision = "auto"
+    weights_id: str = ""
+
+    @property
+    def frames_wanted(self) -> int:
+        """Number of frames in first <= k < end."""
+        return self.end - self.first
+
+    def sources(self) -> tuple[tuple[str, Path], ...]:
+        """(role, file) of every file the dub is made from; roles "portrait", "speech", "pose"."""
+        pose = [("pose", self.pose.file)] if self.pose.kind == "video" and self.pose.file else []
+        return (("portrait", self.portrait.file), ("speech", self.speech.file), *pose)
+
+    def problems(self) -> list[str]:
+        """One sentence, with what to do, for everything that keeps the dub from starting."""
+        return [*self._range_problems(), *self._file_problems(), *self._pose_problems()]
+
+    def _range_problems(self) -> Iterator[str]:
+        if not 1 <= self.fps <= 240:
+            yield f"The frame rate {float(self.fps):g} is outside 1 to 240; set the scene's frame rate."
+        if self.frame_count < 1:
+            yield "The sound strip covers no frame; extend it on the timeline."
+        elif not 0 <= self.first < self.end <= self.frame_count:
+            yield f"The frames {self.first} to {self.end} are outside the dub's {self.frame_count}; choose others."
+        if not 0 <= self.mouth_strength <= 3:
+            yield f"The mouth strength {self.mouth_strength:g} is outside 0 to 3; set it back to 1.2."
+        if not 0 <= self.seed < 2**64:
+            yield f"The seed {self.seed} is outside 0 to 2^64 - 1; choose another."
+
+    def _file_problems(self) -> Iterator[str]:
+        for role, file in self.sources():
+            if not file.is_file():
+                yield f"The {role} file {file} is missing; relink or replace its strip."
+
+    def _pose_problems(self) -> Iterator[str]:
+        pose = self.pose
+        if pose.kind == "video" and pose.file is None:
+            yield "No strip is set as pose source; choose one, or set the pose to fixed or frontal."
+        if pose.kind == "video" and pose.speed <= 0:
+            yield f"The pose movie plays at speed {float(pose.speed):g}; make it faster than zero."
+        if pose.kind == "codes":
+            yield from self._code_problems()
+
+    def _code_problems(self) -> Iterator[str]:
+        rows = self.pose.codes
+        if len(rows) != self.frame_count:
+            yield f"There are {len(rows)} pose codes for {self.frame_count} frames; bake the pose again."
+        elif len(rows) > MAX_CODE_ROWS:
+            yield f"A dub with pose codes is limited to {MAX_CODE_ROWS} frames; split the sound strip."
+        if not all(len(row) == POSE_SIZE and all(map(math.isfinite, row)) for row in rows):
+            yield f"Each pose code must be {POSE_SIZE} finite numbers; bake the pose again."
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; inverse of `from_json`."""
+        return _plain(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> DubPlan:
+        """Rebuild a plan. Raises KeyError, TypeError or ValueError for other data."""
+        parts = {
+            "folder": Path(data["folder"]),
+            "portrait": _portrait(data["portrait"]),
+            "speech": SpeechSource(Path(data["speech"]["file"])),
+            "pose": _pose(data["pose"]),
+            "fps": Fraction(data["fps"]),
+        }
+        return DubPlan(**data | parts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (Path, Fraction)):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _face(data: dict[str, Any]) -> FaceChoice:
+    at = data["at"]
+    return FaceChoice(data["crop"], None if at is None else (at[0], at[1]))
+
+
+def _portrait(data: dict[str, Any]) -> PortraitSource:
+    return PortraitSource(Path(data["file"]), Fraction(data["time"]), _face(data["face"]))
+
+
+def _pose(data: dict[str, Any]) -> PoseSource:
+    return PoseSource(
+        kind=data["kind"],
+        file=Path(data["file"]) if data["file"] else None,
+        face=_face(data["face"]),
+        start=Fraction(data["start"]),
+        speed=Fraction(data["speed"]),
+        codes=tuple(tuple(row) for row in data["codes"]),
+    )
