@@ -1,13 +1,37 @@
-"""The model server that the add-on manages on this machine.
-
-API draft, bodies follow.
-"""
+"""The model server that the add-on manages on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
+
+from ..core.errors import AddonError
+from .cancel import Cancelled, CancelToken
+from .connection import Connection, Endpoint
+
+log = logging.getLogger(__name__)
+
+START_LIMIT = 120.0
+"""Seconds until a server that has not answered is given up; the first start compiles its Python."""
+PROBE_PAUSE = 0.25
+TAIL_BYTES = 64 * 1024
+
+_ADVICE = (
+    ("address already in use", "Its port is taken by another program: choose another port in the preferences."),
+    ("no module named", "Its installation is incomplete: install the model server again."),
+    ("no space left", "The disk is full: free some space."),
+    ("permission denied", "It may not write its folder: choose another data folder in the preferences."),
+    ("out of memory", "The machine is out of memory: close other programs."),
+    ("unrecognized arguments", "It is of another version: update the model server or the add-on."),
+)
 
 
 class ServerState(Enum):
@@ -20,8 +44,24 @@ class ServerState(Enum):
 
 
 def find_posedub(preferred: str = "", beside: Path | None = None) -> list[str] | None:
-    """Command of the server's executable: `preferred` path, else on PATH, else in a `.venv`/`venv` in or above `beside`."""
-    raise NotImplementedError
+    """Command of the server's executable, None when there is none.
+
+    Args:
+        preferred: path that the editor set; nothing else is tried then.
+        beside: folder in which, or above which, a virtual environment may lie.
+    """
+    if preferred:
+        found = shutil.which(os.path.expanduser(preferred))
+        return [found] if found else None
+    candidates = [shutil.which("posedub"), *map(shutil.which, map(str, _environments(beside)))]
+    return next(([path] for path in candidates if path), None)
+
+
+def _environments(beside: Path | None) -> Iterator[Path]:
+    scripts, suffix = ("Scripts", ".exe") if sys.platform == "win32" else ("bin", "")
+    for folder in [beside, *beside.parents] if beside else []:
+        for name in (".venv", "venv"):
+            yield folder / name / scripts / f"posedub{suffix}"
 
 
 class LocalServer:
@@ -36,38 +76,162 @@ class LocalServer:
     """
 
     def __init__(
-        self, command: list[str], data_dir: Path, log_file: Path, address: str = "127.0.0.1:50761",
+        self,
+        command: list[str],
+        data_dir: Path,
+        log_file: Path,
+        address: str = "127.0.0.1:50761",
         options: Sequence[str] = (),
     ) -> None:
-        raise NotImplementedError
+        self._command = command
+        self._data_dir = data_dir
+        self._log_file = log_file
+        self._endpoint = Endpoint(address)
+        self._options = list(options)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._cancel = CancelToken()
+        self._state = ServerState.STOPPED
+        self._advice = ""
 
     @property
     def state(self) -> ServerState:
         """Where it stands; never blocks."""
-        raise NotImplementedError
+        if self._state is ServerState.RUNNING and self._process and self._process.poll() is not None:
+            self._fail(self._exit_sentence())
+        return self._state
 
     @property
     def owned(self) -> bool:
         """Whether this object started the process, rather than found one."""
-        raise NotImplementedError
+        return self._process is not None
 
     @property
     def advice(self) -> str:
-        """One sentence after FAILED: why it did not start and what to do; else ""."""
-        raise NotImplementedError
+        """One sentence after FAILED: why, and what to do; else ""."""
+        return self._advice
 
     def start(self) -> None:
         """Start, or find, the server in the background; watch `state`."""
-        raise NotImplementedError
+        if self.state in (ServerState.STARTING, ServerState.RUNNING):
+            return
+        self._state, self._advice, self._process = ServerState.STARTING, "", None
+        previous, self._cancel = self._thread, CancelToken()
+        self._thread = threading.Thread(
+            target=self._bring_up, args=(self._cancel, previous), name="posedub launcher", daemon=True
+        )
+        self._thread.start()
 
     def stop(self, grace: float = 5.0) -> None:
-        """Ask an owned process to end, kill it after `grace` seconds, in the background. A reused one is left alone."""
-        raise NotImplementedError
+        """End an owned process in the background, by force after `grace` seconds. A reused one is left alone."""
+        self._cancel.set()
+        starting, process = self._thread, self._process
+        self._state, self._advice = ServerState.STOPPED, ""
+        self._thread = threading.Thread(
+            target=self._shut_down, args=(starting, process, grace), name="posedub stop", daemon=True
+        )
+        self._thread.start()
 
     def wait(self, timeout: float) -> ServerState:
         """Block until it runs, stopped or failed; for scripts and tests."""
-        raise NotImplementedError
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self.state
 
     def log_tail(self, lines: int = 40) -> str:
-        """The last lines of the log."""
-        raise NotImplementedError
+        """The last lines of the log; "" when there is none."""
+        try:
+            with self._log_file.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+                return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def _bring_up(self, cancel: CancelToken, previous: threading.Thread | None) -> None:
+        try:
+            if previous is not None:
+                previous.join()
+            if not self._answers(cancel):
+                self._launch()
+                self._await(cancel)
+            cancel.check()
+            self._state = ServerState.RUNNING
+        except Cancelled:
+            return
+        except AddonError as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - boundary of the thread
+            log.exception("local server")
+            self._fail(f"The model server could not be started: {error!r}.")
+
+    def _answers(self, cancel: CancelToken) -> bool:
+        """Whether a fitting server is at the address. Raises AddonError when something else is."""
+        try:
+            with Connection(self._endpoint, cancel) as connection:
+                connection.info(timeout=2.0)
+        except AddonError as error:
+            if error.transient:
+                return False
+            raise
+        return True
+
+    def _launch(self) -> None:
+        host, _, port = self._endpoint.address.rpartition(":")
+        arguments = ["serve", "--host", host, "--port", port, "--data", str(self._data_dir)]
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._log_file.open("wb") as output:
+                self._process = subprocess.Popen(
+                    [*self._command, *arguments, "--exit-with", str(os.getpid()), *self._options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(),
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
+        except OSError as error:
+            raise AddonError(
+                f"The model server {self._command[0]} could not be started: {error.strerror}.",
+                "Correct its path in the preferences.",
+            ) from error
+
+    def _await(self, cancel: CancelToken) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        while not self._answers(cancel):
+            if self._process is None or self._process.poll() is not None:
+                raise AddonError(self._exit_sentence())
+            if time.monotonic() > deadline:
+                raise AddonError("The model server started but does not answer.", "Look at its log.")
+            cancel.wait(PROBE_PAUSE)
+
+    def _shut_down(
+        self, starting: threading.Thread | None, process: subprocess.Popen[bytes] | None, grace: float
+    ) -> None:
+        if starting is not None:
+            starting.join()
+        process = process or self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _fail(self, sentence: str) -> None:
+        self._state, self._advice = ServerState.FAILED, sentence
+
+    def _exit_sentence(self) -> str:
+        tail = self.log_tail(20)
+        advice = next((text for sign, text in _ADVICE if sign in tail.lower()), "Look at its log.")
+        code = self._process.returncode if self._process else None
+        return f"The model server ended with code {code}. {advice}"
+
+
+def _environment() -> dict[str, str]:
+    """The environment without Blender's own Python, which would leak into the server's."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")} | {
+        "PYTHONUNBUFFERED": "1"
+    }

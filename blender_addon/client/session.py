@@ -1,46 +1,142 @@
-"""Background jobs: hash, upload, submit, watch and save, one thread per running job.
+"""All jobs towards one server, in background threads that talk through a queue.
 
-API draft, bodies follow. The thread writes frames and `manifest.json` into the
-plan's folder; the main thread only calls `poll`.
+The threads write frames and `manifest.json` into each plan's folder. They never
+touch Blender: the main thread calls `Session.poll` and acts on what it returns.
 """
 
 from __future__ import annotations
 
-from ..core.events import Event
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterable
+
+from ..core.errors import AddonError
+from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
 from ..core.plan import DubPlan
-from .connection import Endpoint
+from .cancel import Cancelled, CancelToken
+from .connection import Connection, Endpoint
+from .job import DubJob
+
+log = logging.getLogger(__name__)
 
 
 class Session:
-    """All jobs towards one endpoint. Every method returns at once."""
+    """All jobs towards one endpoint. No method blocks.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        raise NotImplementedError
+    Args:
+        patience: seconds that a job waits for a server that went away.
+    """
+
+    def __init__(self, endpoint: Endpoint, patience: float = 120.0) -> None:
+        self.endpoint = endpoint
+        self._patience = patience
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._jobs: dict[str, tuple[DubJob, threading.Thread]] = {}
+        self._check: threading.Thread | None = None
+        self._closing = CancelToken()
 
     def start(self, plan: DubPlan) -> None:
-        """Begin a dub. The folder is created; events carry `plan.uid`."""
-        raise NotImplementedError
+        """Begin a dub; its events carry `plan.uid`. The folder is made if needed.
+
+        Raises:
+            AddonError: the first of `plan.problems()`, or a job of this uid runs already.
+        """
+        for problem in plan.problems():
+            raise AddonError(problem)
+        self._launch(plan, "", None)
 
     def resume(self, plan: DubPlan, job_id: str, from_index: int | None = None) -> None:
-        """Go on fetching a job; from the first frame missing in the folder when `from_index` is None."""
-        raise NotImplementedError
+        """Go on fetching a job that the server has.
+
+        Args:
+            job_id: when the server does not know it, the plan is submitted again.
+            from_index: first frame to fetch; the first one missing in the folder when None.
+
+        Raises:
+            AddonError: a job of this uid runs already.
+        """
+        self._launch(plan, job_id, from_index)
+
+    def _launch(self, plan: DubPlan, job_id: str, from_index: int | None) -> None:
+        if plan.uid in self.running():
+            raise AddonError(f"{plan.name} is being dubbed already.", "Wait for it, or cancel it.")
+        job = DubJob(self.endpoint, plan, self._events.put, job_id, from_index, self._patience)
+        thread = threading.Thread(target=job.run, name=f"posedub {plan.uid}", daemon=True)
+        self._jobs[plan.uid] = (job, thread)
+        thread.start()
 
     def cancel(self, uid: str) -> None:
-        """Stop a job here and on the server; ends with JobCancelled. Unknown uids are ignored."""
-        raise NotImplementedError
+        """Stop a job here and on the server; it ends with JobCancelled. An unknown uid is ignored."""
+        if uid in self._jobs:
+            self._jobs[uid][0].cancel()
 
     def running(self) -> frozenset[str]:
-        """uids of jobs that have not ended."""
-        raise NotImplementedError
+        """uids of the jobs that have not ended."""
+        return frozenset(uid for uid, (_job, thread) in self._jobs.items() if thread.is_alive())
 
     def check(self) -> None:
-        """Handshake in the background; answers with Connected or Disconnected."""
-        raise NotImplementedError
+        """Handshake; answers with Connected or Disconnected. One at a time."""
+        if self._check is None or not self._check.is_alive():
+            self._check = threading.Thread(target=self._handshake, name="posedub handshake", daemon=True)
+            self._check.start()
+
+    def _handshake(self) -> None:
+        try:
+            with Connection(self.endpoint, self._closing) as connection:
+                self._events.put(Connected(connection.info()))
+        except Cancelled:
+            return
+        except AddonError as error:
+            self._events.put(Disconnected(str(error)))
+        except Exception as error:  # noqa: BLE001 - boundary of the thread
+            log.exception("handshake")
+            self._events.put(Disconnected(f"The connection could not be made: {error!r}."))
 
     def poll(self) -> list[Event]:
-        """All events since the last call, oldest first; neighbouring FramesSaved are merged."""
-        raise NotImplementedError
+        """All events since the last call, oldest first; frames and progress of a job are merged."""
+        events: list[Event] = []
+        while True:
+            try:
+                events.append(self._events.get_nowait())
+            except queue.Empty:
+                return merged(events)
 
-    def close(self) -> None:
-        """Detach: threads end, jobs go on on the server. The session is over."""
-        raise NotImplementedError
+    def close(self, wait: float = 0.0) -> None:
+        """Detach: the threads end, the jobs go on on the server.
+
+        Args:
+            wait: seconds to wait for the threads' end, in all.
+        """
+        self._closing.set()
+        for job, _thread in self._jobs.values():
+            job.detach()
+        deadline = time.monotonic() + wait
+        for thread in [*(thread for _job, thread in self._jobs.values()), *filter(None, [self._check])]:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def merged(events: Iterable[Event]) -> list[Event]:
+    """Join each run of FramesSaved, and of JobProgress, of a job into one event."""
+    result: list[Event] = []
+    open_runs: dict[tuple[type, str], int] = {}
+    for event in events:
+        if not isinstance(event, (FramesSaved, JobProgress)):
+            open_runs.clear()
+            result.append(event)
+            continue
+        at = open_runs.get((type(event), event.uid))
+        joined = None if at is None else _joined(result[at], event)
+        if at is None or joined is None:
+            open_runs[type(event), event.uid] = len(result)
+            result.append(event)
+        else:
+            result[at] = joined
+    return result
+
+
+def _joined(old: Event, new: Event) -> Event | None:
+    if isinstance(old, FramesSaved) and isinstance(new, FramesSaved):
+        return FramesSaved(new.uid, old.first, new.end) if old.end == new.first else None
+    return new

@@ -1,0 +1,233 @@
+"""One dub from files to saved frames, as the work of one background thread.
+
+Every step finds out what is left to do, so that after a lost connection the
+same steps run again and go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.errors import AddonError
+from ..core.events import (
+    Event,
+    FramesSaved,
+    JobAccepted,
+    JobCancelled,
+    JobFailed,
+    JobFinished,
+    JobProgress,
+    JobWarning,
+    ServerInfo,
+)
+from ..core.files import sha256_of, write_atomic
+from ..core.manifest import FILE_NAME, Manifest, SourceFile, read_manifest
+from ..core.naming import frame_name, saved_end
+from ..core.plan import DubPlan
+from . import wire
+from .cancel import Cancelled, CancelToken
+from .connection import Connection, Endpoint
+from .patience import Patience
+
+log = logging.getLogger(__name__)
+PERMANENT = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNIMPLEMENTED"})
+
+
+class DubJob:
+    """A dub that is running, or was.
+
+    Args:
+        emit: receives events, in the job's thread.
+        job_id: of a job that the server has already, "" to submit a new one.
+        from_index: first frame to fetch; the first one missing in the folder when None.
+        patience: seconds to wait for a server that went away.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        plan: DubPlan,
+        emit: Callable[[Event], object],
+        job_id: str = "",
+        from_index: int | None = None,
+        patience: float = 120.0,
+    ) -> None:
+        self.plan = plan
+        self._endpoint = endpoint
+        self._emit = emit
+        self._job_id = job_id
+        self._next = from_index
+        self._cancel = CancelToken()
+        self._detached = False
+        self._patience = Patience(patience, self._cancel)
+        self._info: ServerInfo | None = None
+        self._sources: tuple[SourceFile, ...] = ()
+        self._hashed = False
+        self._manifest: Manifest | None = None
+
+    def cancel(self) -> None:
+        """Stop here and on the server."""
+        self._cancel.set()
+
+    def detach(self) -> None:
+        """Stop here only, without a further event; the server works on."""
+        self._detached = True
+        self._cancel.set()
+
+    def run(self) -> None:
+        """The thread's body: ends with exactly one of JobFinished, JobCancelled, JobFailed, unless detached."""
+        try:
+            self._prepare()
+            self._persist()
+        except Cancelled:
+            self._cancelled()
+        except AddonError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - boundary of the thread
+            log.exception("job %s", self.plan.uid)
+            self._failed(AddonError(f"The job stopped on an unexpected error: {error!r}.", "See Blender's console."))
+
+    def _prepare(self) -> None:
+        plan = self.plan
+        try:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AddonError(
+                f"The folder {plan.folder} cannot be made: {error.strerror}.", "Choose another folder."
+            ) from error
+        if self._next is None:
+            self._next = saved_end(plan.folder, plan.first, plan.end)
+        if self._next > plan.first:
+            self._emit(FramesSaved(plan.uid, plan.first, self._next))
+        if self._job_id and (plan.folder / FILE_NAME).exists():
+            self._sources = read_manifest(plan.folder).sources
+
+    def _persist(self) -> None:
+        while True:
+            try:
+                self._emit(JobProgress(self.plan.uid, "connecting", 0, 0))
+                with Connection(self._endpoint, self._cancel) as connection:
+                    self._advance(connection)
+                return
+            except AddonError as error:
+                if not error.transient:
+                    raise
+                log.info("job %s: %s", self.plan.uid, error)
+                self._patience.pause(error)
+
+    def _advance(self, connection: Connection) -> None:
+        self._info = connection.info()
+        self._patience.answered()
+        if self._job_id:
+            try:
+                return self._watch(connection)
+            except AddonError as error:
+                if error.code != "NOT_FOUND":
+                    raise
+        # Unknown to this server, or new: an equal request finds its frames again if they are there.
+        assets = self._upload(connection)
+        self._accepted(connection.submit(self.plan, assets))
+        return self._watch(connection)
+
+    def _upload(self, connection: Connection) -> dict[str, str]:
+        if not self._hashed:
+            self._sources = tuple(map(self._source, self.plan.sources()))
+            self._hashed = True
+        for source in self._sources:
+            connection.upload(Path(source.file), source.sha256, self._uploaded)
+        return {source.role: source.sha256 for source in self._sources}
+
+    def _source(self, source: tuple[str, Path]) -> SourceFile:
+        role, file = source
+        return SourceFile(role, str(file), *sha256_of(file, self._cancel.check))
+
+    def _uploaded(self, done: int, total: int) -> None:
+        self._patience.progressed()
+        self._emit(JobProgress(self.plan.uid, "uploading", done, total))
+
+    def _watch(self, connection: Connection) -> None:
+        assert self._next is not None
+        for event in connection.watch(self.plan.uid, self._job_id, self._next):
+            match event:
+                case wire.Accepted():
+                    self._accepted(event.dub)
+                case wire.Frame():
+                    self._save(event)
+                case wire.Done():
+                    self._done(event.dub)
+                case JobWarning():
+                    self._warned(event)
+                case JobProgress():
+                    self._emit(event)
+
+    def _accepted(self, dub: wire.RemoteDub) -> None:
+        if self._manifest is not None and self._manifest.job_id == dub.job_id:
+            return
+        self._job_id = dub.job_id
+        server = self._info.version if self._info else ""
+        self._manifest = Manifest(self.plan, dub.job_id, self._sources, dub.weights, server)
+        self._manifest.write()
+        self._emit(JobAccepted(self.plan.uid, dub.job_id, dub.weights.name, dub.weights.kind))
+
+    def _save(self, frame: wire.Frame) -> None:
+        if frame.index != self._next:
+            raise AddonError(
+                f"The server sent frame {frame.index} instead of {self._next}.", "Update the model server.", "DATA_LOSS"
+            )
+        write_atomic(self.plan.folder / frame_name(frame.index), frame.png)
+        self._next = frame.index + 1
+        self._patience.progressed()
+        self._emit(FramesSaved(self.plan.uid, frame.index, self._next))
+
+    def _warned(self, warning: JobWarning) -> None:
+        if self._manifest is not None and warning not in self._manifest.warnings:
+            self._manifest = self._manifest.warned(warning)
+            self._manifest.write()
+        self._emit(warning)
+
+    def _done(self, dub: wire.RemoteDub) -> None:
+        if dub.state == "cancelled":
+            self._end("cancelled")
+            self._emit(JobCancelled(self.plan.uid, self._saved))
+        elif dub.state != "done":
+            raise AddonError(dub.error or "The server gave the job up; look at its log.")
+        elif self._next != self.plan.end:
+            raise AddonError(f"The server ended the dub at frame {self._next} of {self.plan.end}.", "Dub it again.")
+        else:
+            self._end("done")
+            self._emit(JobFinished(self.plan.uid, self._saved))
+
+    @property
+    def _saved(self) -> int:
+        return (self._next or self.plan.first) - self.plan.first
+
+    def _cancelled(self) -> None:
+        if self._detached:
+            return
+        if self._job_id:
+            self._cancel_remotely()
+        self._end("cancelled")
+        self._emit(JobCancelled(self.plan.uid, self._saved))
+
+    def _cancel_remotely(self) -> None:
+        try:
+            with Connection(self._endpoint) as connection:
+                connection.cancel(self._job_id, timeout=5.0)
+        except (AddonError, Cancelled) as error:
+            log.warning("job %s was not cancelled on the server: %s", self._job_id, error)
+
+    def _failed(self, error: AddonError) -> None:
+        self._end("failed", str(error))
+        self._emit(JobFailed(self.plan.uid, str(error), error.code not in PERMANENT))
+
+    def _end(self, state: str, error: str = "") -> None:
+        """Note the end in the manifest, if the server ever accepted the job."""
+        if self._manifest is None:
+            return
+        try:
+            replace(self._manifest, state=state, error=error).write()
+        except AddonError as problem:
+            log.warning("job %s: %s", self.plan.uid, problem)

@@ -1,0 +1,243 @@
+"""Plain values to protobuf messages and back; nothing else knows the generated stubs.
+
+The stubs, and with them protobuf, are imported at the first use: Blender loads
+the add-on before it is known whether anybody dubs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, cast
+
+from ..core.events import JobProgress, JobWarning, ServerInfo, WeightsInfo, WeightsKind
+from ..core.faces import Face, FacesFound
+from ..core.plan import DubPlan, FaceChoice, PoseSource
+from ..core.version import VERSION
+
+DubState = Literal["unspecified", "queued", "running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class RemoteDub:
+    """A job as the server describes it; first <= k < end are its frames, `created` is seconds since the epoch."""
+
+    job_id: str
+    state: DubState
+    first: int
+    end: int
+    committed: int
+    error: str
+    created: float
+    weights: WeightsInfo
+    queue_position: int
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The server holds the job."""
+
+    dub: RemoteDub
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame by dub index, as a PNG file's bytes."""
+
+    index: int
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job ended; how is in `dub.state`."""
+
+    dub: RemoteDub
+
+
+WatchEvent = Accepted | JobProgress | Frame | JobWarning | Done
+
+
+@dataclass(frozen=True)
+class PoseBlock:
+    """Pose codes of the times from `first` on; `held` are ranges of times that hold a neighbour's code."""
+
+    first: int
+    rows: tuple[tuple[float, ...], ...]
+    held: tuple[tuple[int, int], ...]
+
+
+def service() -> Any:
+    """Descriptor of the dubbing service."""
+    return _stubs().DESCRIPTOR.services_by_name["DubbingService"]
+
+
+def _stubs() -> Any:
+    from .stubs import dubbing_pb2
+
+    return dubbing_pb2
+
+
+def _media() -> Any:
+    from .stubs import media_pb2
+
+    return media_pb2
+
+
+def info_request() -> Any:
+    return _stubs().GetServerInfoRequest(client_version=VERSION)
+
+
+def server_info(message: Any) -> ServerInfo:
+    limits = message.limits
+    return ServerInfo(
+        version=message.version,
+        protocol=message.protocol,
+        device=message.device,
+        weights=tuple(_weights(item) for engine in message.engines for item in engine.weights),
+        max_asset_bytes=limits.max_asset_bytes,
+        max_frames=limits.max_frames,
+        max_chunk_bytes=limits.max_chunk_bytes,
+    )
+
+
+def _weights(message: Any) -> WeightsInfo:
+    kind = _enum_name("WeightsKind", message.kind)
+    known = kind in ("untrained", "trained", "imported")
+    return WeightsInfo(
+        message.weights_id, message.name, cast(WeightsKind, kind if known else "unknown"), message.preset
+    )
+
+
+def _enum_name(enum: str, number: int) -> str:
+    """Lower-case value name without the enum's prefix; "unspecified" for numbers of a newer server."""
+    values = _stubs().DESCRIPTOR.enum_types_by_name[enum].values
+    prefix = len(values[0].name) - len("UNSPECIFIED")
+    names = {value.number: value.name[prefix:].lower() for value in values}
+    return names.get(number, "unspecified")
+
+
+def asset_request(asset: str) -> Any:
+    return _stubs().GetAssetRequest(asset_id=asset)
+
+
+def upload_requests(asset: str, offset: int, total: int, chunks: Iterable[bytes]) -> Iterator[Any]:
+    """Messages of one upload; at least one, even when there is nothing left to send."""
+    make = _stubs().UploadAssetRequest
+    head: dict[str, Any] = {"asset_id": asset, "offset": offset, "total_bytes": total}
+    for chunk in chunks:
+        yield make(chunk=chunk, **head)
+        head = {}
+    if head:
+        yield make(**head)
+
+
+def submit_request(plan: DubPlan, assets: Mapping[str, str]) -> Any:
+    """The plan's request; `assets` gives the SHA-256 of each role's file."""
+    stubs, media = _stubs(), _media()
+    portrait = media.Portrait(
+        asset_id=assets["portrait"], face=_face(plan.portrait.face), time=_rational(plan.portrait.time)
+    )
+    spec = stubs.DubSpec(
+        weights_id=plan.weights_id,
+        portrait=portrait,
+        speech=media.Speech(asset_id=assets["speech"], start=_rational(Fraction(0))),
+        pose=_pose(plan.pose, assets.get("pose", "")),
+        frame_rate=_rational(plan.fps),
+        frame_count=plan.frame_count,
+        mouth_strength=plan.mouth_strength,
+        seed=plan.seed,
+        precision=stubs.Precision.Value(f"PRECISION_{plan.precision.upper()}"),
+    )
+    return stubs.SubmitDubRequest(spec=spec, frames=media.FrameRange(first=plan.first, end=plan.end))
+
+
+def _rational(value: Fraction) -> Any:
+    return _media().Rational(numerator=value.numerator, denominator=value.denominator)
+
+
+def _face(choice: FaceChoice) -> Any:
+    media = _media()
+    at = None if choice.at is None else media.Point(x=choice.at[0], y=choice.at[1])
+    return media.FaceSelection(crop=media.CropMode.Value(f"CROP_MODE_{choice.crop.upper()}"), at=at)
+
+
+def _pose(pose: PoseSource, asset: str) -> Any:
+    media = _media()
+    if pose.kind == "fixed":
+        return media.Pose(fixed=media.PoseFixed())
+    if pose.kind == "frontal":
+        return media.Pose(frontal=media.PoseFrontal())
+    if pose.kind == "codes":
+        return media.Pose(codes=media.PoseCodes(values=[value for row in pose.codes for value in row]))
+    video = media.PoseVideo(
+        asset_id=asset, face=_face(pose.face), start=_rational(pose.start), speed=_rational(pose.speed)
+    )
+    return media.Pose(video=video)
+
+
+def remote_dub(message: Any) -> RemoteDub:
+    return RemoteDub(
+        job_id=message.job_id,
+        state=cast(DubState, _enum_name("DubState", message.state)),
+        first=message.frames.first,
+        end=message.frames.end,
+        committed=message.committed_frames,
+        error=message.error,
+        created=message.created,
+        weights=_weights(message.weights),
+        queue_position=message.queue_position,
+    )
+
+
+def watch_request(job_id: str, from_index: int) -> Any:
+    return _stubs().WatchDubRequest(job_id=job_id, from_index=from_index)
+
+
+def watch_event(uid: str, message: Any) -> WatchEvent | None:
+    """One event of a job; None for a kind that a newer server invented."""
+    kind = message.WhichOneof("event")
+    event: Any = getattr(message, kind) if kind else None
+    if kind == "accepted":
+        return Accepted(remote_dub(event.dub))
+    if kind == "progress":
+        return JobProgress(uid, event.phase, event.done, event.total, event.queue_position)
+    if kind == "frame":
+        return Frame(event.index, event.png)
+    if kind == "warning":
+        return JobWarning(uid, event.frames.first, event.frames.end, event.kind, event.message)
+    return Done(remote_dub(event.dub)) if kind == "done" else None
+
+
+def cancel_request(job_id: str) -> Any:
+    return _stubs().CancelDubRequest(job_id=job_id)
+
+
+def list_request(limit: int) -> Any:
+    return _stubs().ListDubsRequest(limit=limit)
+
+
+def faces_request(asset: str, time: Fraction) -> Any:
+    return _stubs().AnalyzeFacesRequest(asset_id=asset, time=_rational(time))
+
+
+def faces_found(uid: str, message: Any) -> FacesFound:
+    return FacesFound(uid, tuple(map(_found, message.faces)), message.width, message.height)
+
+
+def _found(face: Any) -> Face:
+    points = [(point.x, point.y) for point in (face.left_eye, face.right_eye, face.mouth)]
+    return Face(face.left, face.top, face.right, face.bottom, face.score, *points)
+
+
+def pose_request(asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str) -> Any:
+    return _stubs().ExtractPoseRequest(
+        asset_id=asset, face=_face(face), times=map(_rational, times), weights_id=weights_id
+    )
+
+
+def pose_block(message: Any) -> PoseBlock:
+    values = tuple(message.values)
+    rows = tuple(values[start : start + 12] for start in range(0, len(values), 12))
+    return PoseBlock(message.first, rows, tuple((span.first, span.end) for span in message.without_face))
