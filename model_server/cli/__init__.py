@@ -1,0 +1,1 @@
+"""The `posedub` command."""

@@ -1,0 +1,64 @@
+"""Command-line options and values that several subcommands share."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+if TYPE_CHECKING:
+    from model_server.jobs.engines import EnginePool
+
+NTSC_TOLERANCE = Fraction(1, 100)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """--weights, --device, --precision and --data."""
+    parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="safetensors weights")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the user's)")
+
+
+def engine_pool(options: argparse.Namespace) -> EnginePool:
+    """The weights given, else the built-in default."""
+    from model_server.engines.weights import default_weights, describe
+    from model_server.jobs.engines import EnginePool
+
+    offered = [describe(path) for path in options.weights] or [default_weights()]
+    return EnginePool(offered, options.device, options.precision)
+
+
+def data_folder(options: argparse.Namespace, part: str) -> Path:
+    """--data, or this user's own folder for `part` of the program."""
+    return options.data or Path(platformdirs.user_data_dir("posedub", appauthor=False)) / part
+
+
+def frame_rate(text: str) -> Fraction:
+    """"25", "24000/1001" or "23.976", which means 24000/1001."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; write 25 or 24000/1001") from None
+    ntsc = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+    return ntsc if "." in text and abs(rate - ntsc) < NTSC_TOLERANCE else rate
+
+
+def frame_range(text: str) -> tuple[int, int]:
+    """"A:B", frames A <= k < B."""
+    first, colon, end = text.partition(":")
+    if not colon or not first.isdigit() or not end.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame range; write FIRST:END, for example 40:53")
+    return int(first), int(end)
+
+
+def point(text: str) -> tuple[float, float]:
+    """"X,Y" in fractions of width and height."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y in fractions, for example 0.3,0.5") from None
+    return x, y

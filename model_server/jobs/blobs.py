@@ -1,0 +1,139 @@
+"""Files named by the SHA-256 of their content, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from model_server.errors import ErrorKind, PoseDubError
+
+DISK_RESERVE = 256 * 2**20
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def check_id(asset: str) -> str:
+    """Return `asset` if it is a SHA-256 in hex; ids become paths, so nothing else may pass."""
+    if not _ID.fullmatch(asset):
+        raise PoseDubError("The asset id is not a SHA-256 in 64 lower-case hex digits; send the file's hash.")
+    return asset
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PoseDubError(f"{path} cannot be read ({error.strerror}); check the path.", ErrorKind.NOT_FOUND) from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path`, complete and on disk, when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open folders, and journals renames itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Blobs:
+    """Content-addressed files below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.uploads = root / "uploads"
+        self.uploads.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha: str) -> Path:
+        """Where the content `sha` lies, present or not."""
+        return self.root / check_id(sha)[:2] / sha
+
+    def has(self, sha: str) -> bool:
+        """Whether the content is here, whole."""
+        return self.path(sha).is_file()
+
+    def put(self, content: bytes) -> str:
+        """Store bytes and return their SHA-256."""
+        sha = hashlib.sha256(content).hexdigest()
+        if not self.has(sha):
+            self.require_space(len(content))
+            with atomic_file(self.path(sha)) as file:
+                file.write(content)
+        return sha
+
+    def read(self, sha: str) -> bytes:
+        """Content of a blob; PoseDubError when it is gone."""
+        try:
+            return self.path(sha).read_bytes()
+        except FileNotFoundError as error:
+            raise PoseDubError(f"The stored content {sha[:12]} is gone; dub again.", ErrorKind.CORRUPT) from error
+
+    def media(self, sha: str) -> Path:
+        """Path of an uploaded asset; PoseDubError when it was never uploaded."""
+        if not self.has(sha):
+            raise PoseDubError(f"The asset {sha[:12]} is not on the server; upload it first.", ErrorKind.NOT_FOUND)
+        return self.path(sha)
+
+    def require_space(self, size: int) -> None:
+        """Raise PoseDubError unless `size` more bytes leave the disk its reserve."""
+        free = shutil.disk_usage(self.root).free
+        if free < size + DISK_RESERVE:
+            raise PoseDubError(
+                f"The disk of {self.root} has only {free // 2**20} MiB left; free some space and dub again.",
+                ErrorKind.TOO_LARGE,
+            )
+
+    def received(self, sha: str) -> int:
+        """Bytes held of an unfinished upload."""
+        part = self._part(sha)
+        return part.stat().st_size if part.exists() else 0
+
+    def append(self, sha: str, offset: int, chunk: bytes) -> int:
+        """Write `chunk` at `offset` of an upload; returns the bytes held then."""
+        held = self.received(sha)
+        if offset > held:
+            raise PoseDubError(f"The upload skips bytes {held} to {offset}; send on from {held}.")
+        self.require_space(len(chunk))
+        with self._part(sha).open("r+b" if held else "wb") as file:
+            file.seek(offset)
+            file.write(chunk)
+            file.truncate()
+        return offset + len(chunk)
+
+    def finish(self, sha: str) -> None:
+        """Make an upload an asset; PoseDubError, and a fresh start, when its hash is wrong."""
+        part = self._part(sha)
+        if file_digest(part) != sha:
+            part.unlink()
+            raise PoseDubError("The uploaded bytes do not have the stated hash; upload again.", ErrorKind.CORRUPT)
+        self.path(sha).parent.mkdir(parents=True, exist_ok=True)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, self.path(sha))
+
+    def _part(self, sha: str) -> Path:
+        return self.uploads / check_id(sha)

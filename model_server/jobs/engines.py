@@ -1,0 +1,60 @@
+"""Engines by weights and precision, loaded when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from model_server.engines.base import Engine, WeightsInfo
+from model_server.engines.weights import load_engine, resolve_device
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.request import Precision
+
+KEPT = 2
+
+
+class EnginePool:
+    """The weights a server offers and the engines loaded from them.
+
+    The last two engines stay loaded: one for the job at work, one for a
+    question asked beside it.
+
+    Args:
+        weights: what is offered; the first is the default.
+        device: "auto", "cpu" or "cuda".
+        precision: what "auto" in a request means here.
+    """
+
+    def __init__(self, weights: Sequence[WeightsInfo], device: str = "auto", precision: Precision = "auto") -> None:
+        self.weights = tuple(weights)
+        self.device = resolve_device(device)
+        self._precision = precision
+        self._loaded: OrderedDict[tuple[str, Precision], Engine] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def info(self, weights_id: str = "") -> WeightsInfo:
+        """Weights by id, the default for ""; PoseDubError when they are not offered."""
+        for offered in self.weights:
+            if weights_id in ("", offered.id):
+                return offered
+        names = ", ".join(offered.name for offered in self.weights)
+        raise PoseDubError(
+            f"The server has no weights {weights_id[:12]!r}; it offers {names}: choose one of these.", ErrorKind.NOT_FOUND
+        )
+
+    def engine(self, weights_id: str = "", precision: Precision = "auto") -> Engine:
+        """The engine for these weights."""
+        info = self.info(weights_id)
+        key = (info.id, self.precision(precision))
+        with self._lock:
+            if key not in self._loaded:
+                while len(self._loaded) >= KEPT:
+                    self._loaded.popitem(last=False)
+                self._loaded[key] = load_engine(info, self.device, key[1])
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+
+    def precision(self, asked: Precision) -> Precision:
+        """What a request's precision means on this server."""
+        return self._precision if asked == "auto" else asked

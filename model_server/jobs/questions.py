@@ -1,0 +1,45 @@
+"""What a client may ask beside a dub: the faces of a picture, the pose codes of a movie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from model_server.errors import PoseDubError
+from model_server.jobs.engines import EnginePool
+from model_server.jobs.runner import StoredResults
+from model_server.jobs.store import Store
+from model_server.pipeline.dub import pose_track
+from model_server.pipeline.faces import FaceFinder, FoundFace
+from model_server.pipeline.pose import PoseTrack
+from model_server.pipeline.request import MAX_FRAMES, FaceSelection
+from model_server.pipeline.video import picture_at
+
+
+class Questions:
+    """Answers from the assets in a store."""
+
+    def __init__(self, store: Store, engines: EnginePool) -> None:
+        self._store = store
+        self._engines = engines
+
+    def faces(self, asset: str, time: Fraction) -> tuple[list[FoundFace], tuple[int, int]]:
+        """Faces, largest first, and the picture's (width, height)."""
+        picture = picture_at(self._store.blobs.media(asset), time)
+        return FaceFinder().find(picture), (picture.shape[1], picture.shape[0])
+
+    def pose(self, asset: str, face: FaceSelection, times: Sequence[Fraction], weights_id: str) -> PoseTrack:
+        """Pose codes (n, 12) at presentation times in seconds."""
+        if not 0 < len(times) <= MAX_FRAMES:
+            raise PoseDubError(f"Pose codes were asked for {len(times)} times; ask for 1 to {MAX_FRAMES}.")
+        return pose_track(
+            self._store.blobs.media(asset),
+            asset,
+            face,
+            list(times),
+            self._engines.engine(weights_id),
+            StoredResults(self._store),
+            FaceFinder,
+            lambda done, total: None,
+            lambda: False,
+        )

@@ -1,0 +1,137 @@
+"""Making a job's frames: the pipeline's output goes into the store, batch by batch."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from sqlite3 import OperationalError
+
+from model_server import __version__
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.engines import EnginePool
+from model_server.jobs.model import Job, JobState, Warned
+from model_server.jobs.store import LeaseLost, Store
+from model_server.pipeline.dub import Dub, Frame
+from model_server.pipeline.request import DubRequest
+
+REPORT_SECONDS = 0.2
+log = logging.getLogger(__name__)
+
+
+class StoredResults:
+    """The store, as the pipeline's memory of earlier results."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.result = store.result
+        self.read = store.blobs.read
+
+    def keep(self, key: str, content: bytes) -> str:
+        """Store a result under its key and return its blob."""
+        sha = self._store.blobs.put(content)
+        self._store.keep_result(key, sha)
+        return sha
+
+
+class JobReport:
+    """Progress of a job into the store, at most a few times a second."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self._store = store
+        self._id = job_id
+        self._phase = ""
+        self._last = 0.0
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Record how far the job is; raises LeaseLost when it is no longer ours."""
+        now = time.monotonic()
+        if phase != self._phase or done == total or now - self._last > REPORT_SECONDS:
+            self._phase, self._last = phase, now
+            self._store.report(self._id, phase, done, total)
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        """Record a warning about frames `first <= k < end`."""
+        self._store.warn(self._id, Warned(first, end, kind, message))
+
+
+class Runner:
+    """Runs claimed jobs to their end.
+
+    Args:
+        media: path of an asset by id; the store's uploads by default.
+        stopping: set when the process wants to leave; the job goes back into the queue.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engines: EnginePool,
+        media: Callable[[str], Path] | None = None,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._store = store
+        self._engines = engines
+        self._media = media or store.blobs.media
+        self._stopping = stopping or threading.Event()
+
+    def submit(self, request: DubRequest) -> Job:
+        """Check a request and queue it; the same request again is the same job."""
+        request.validate()
+        weights = self._engines.info(request.spec.weights)
+        for asset in request.spec.assets():
+            self._media(asset)
+        setup = f"{__version__} {weights.id} {self._engines.device} {self._engines.precision(request.spec.precision)}"
+        return self._store.submit(request, (weights.id, weights.name, weights.kind, weights.preset), setup)
+
+    def run(self, job: Job) -> None:
+        """Make a claimed job's frames and record how it ended."""
+        log.info("job %s: started, frames %d to %d", job.id, job.request.first, job.request.end)
+        try:
+            self._make(job)
+        except LeaseLost:
+            log.info("job %s: cancelled", job.id)
+        except PoseDubError as error:
+            self._stopped(job, error)
+        except (OSError, OperationalError) as error:
+            self._fail(job, _storage_problem(error))
+        except Exception:  # the worker thread's boundary: a job may fail, the server may not
+            log.exception("job %s: failed", job.id)
+            self._fail(job, "The server hit an unexpected problem with this dub; see its log and report it.")
+
+    def _make(self, job: Job) -> None:
+        request, report = job.request, JobReport(self._store, job.id)
+        engine = self._engines.engine(job.weights[0], request.spec.precision)
+        dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set)
+        made, total = 0, request.end - request.first
+        for frames in dub.frames():
+            self._commit(job.id, frames)
+            made += len(frames)
+            report.progress("frames", made, total)
+        self._store.finish(job.id, JobState.DONE)
+        log.info("job %s: done, %d frames", job.id, made)
+
+    def _commit(self, job_id: str, frames: list[Frame]) -> None:
+        put = self._store.blobs.put
+        self._store.commit(job_id, [(frame.index, frame.key, frame.blob or put(frame.png)) for frame in frames])
+
+    def _stopped(self, job: Job, error: PoseDubError) -> None:
+        if error.kind is ErrorKind.CANCELLED and self._stopping.is_set():
+            self._store.release(job.id)
+            log.info("job %s: put back into the queue, the server is stopping", job.id)
+        else:
+            self._fail(job, error.message)
+
+    def _fail(self, job: Job, sentence: str) -> None:
+        log.warning("job %s: %s", job.id, sentence)
+        self._store.finish(job.id, JobState.FAILED, sentence)
+
+
+def _storage_problem(error: OSError | OperationalError) -> str:
+    full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
+    if full:
+        return "The server's disk is full; free some space and dub again: finished frames are kept."
+    return f"The server could not read or write its files ({error}); check its data folder and dub again."

@@ -1,0 +1,34 @@
+CREATE TABLE IF NOT EXISTS job (
+    id       TEXT PRIMARY KEY,
+    request  TEXT NOT NULL,
+    weights  TEXT NOT NULL,
+    state    TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    owner    TEXT NOT NULL DEFAULT '',
+    lease    REAL NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    error    TEXT NOT NULL DEFAULT '',
+    phase    TEXT NOT NULL DEFAULT 'queued',
+    done     INTEGER NOT NULL DEFAULT 0,
+    total    INTEGER NOT NULL DEFAULT 0,
+    created  REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS job_by_state ON job (state, created);
+CREATE TABLE IF NOT EXISTS frame (
+    job TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    idx INTEGER NOT NULL,
+    sha TEXT NOT NULL,
+    PRIMARY KEY (job, idx)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS warning (
+    job     TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    first   INTEGER NOT NULL,
+    end     INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (job, first, kind)
+) WITHOUT ROWID;
+-- Results by the key of everything they depend on: frames and pose codes.
+CREATE TABLE IF NOT EXISTS result (
+    key TEXT PRIMARY KEY,
+    sha TEXT NOT NULL
+) WITHOUT ROWID;

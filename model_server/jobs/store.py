@@ -1,0 +1,218 @@
+"""The durable store: jobs, committed frames, warnings and reusable results.
+
+Every change is one SQLite transaction, and a worker's changes are fenced by its
+lease: a worker that lost its job can change nothing any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from sqlite3 import Connection, Row
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs import owner
+from model_server.jobs.blobs import Blobs
+from model_server.jobs.database import Database
+from model_server.jobs.model import Job, JobState, Warned
+from model_server.pipeline.request import DubRequest
+
+LEASE_SECONDS = 60.0
+MAX_ATTEMPTS = 3
+GAVE_UP = "The server stopped three times while making this dub; see its log, then dub again."
+
+_COUNTS = """
+SELECT job.*,
+  (SELECT COUNT(*) FROM frame WHERE frame.job = job.id) AS committed,
+  (SELECT COUNT(*) FROM job AS other WHERE job.state = 'queued' AND (other.state = 'running'
+     OR (other.state = 'queued' AND other.created < job.created))) AS position
+FROM job
+"""
+_HELD = "UPDATE job SET lease = ? WHERE id = ? AND owner = ? AND state = 'running'"
+
+
+class LeaseLost(Exception):
+    """The job was cancelled or given to another worker."""
+
+
+class Store:
+    """Jobs and their results in one data folder.
+
+    Attributes:
+        blobs: content-addressed files: assets, frames, pose codes.
+        changed: notified after every change, for readers in this process.
+        listeners: called after every change, in the thread that made it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.blobs = Blobs(folder / "blobs")
+        self.changed = threading.Condition()
+        self.listeners: list[Callable[[], None]] = []
+        self._database = Database(folder / "posedub.sqlite")
+        self._owner = owner.this_process()
+
+    def submit(self, request: DubRequest, weights: tuple[str, str, str, str], setup: str) -> Job:
+        """Queue a dub, or return the job that already holds it.
+
+        A failed or cancelled job goes back into the queue and keeps its frames.
+
+        Args:
+            weights: id, name, kind and preset of the weights.
+            setup: names what changes pictures besides the request: software, weights, device, precision.
+        """
+        job_id = hashlib.sha256(f"{request.digest()} {setup}".encode()).hexdigest()[:20]
+        with self._database.write() as sql:
+            sql.execute(
+                "INSERT OR IGNORE INTO job (id, request, weights, state, created) VALUES (?, ?, ?, 'queued', ?)",
+                (job_id, request.to_json(), json.dumps(weights), time.time()),
+            )
+            sql.execute(
+                "UPDATE job SET state = 'queued', phase = 'queued', attempts = 0, error = '', created = ?"
+                " WHERE id = ? AND state IN ('failed', 'cancelled')",
+                (time.time(), job_id),
+            )
+        self._announce()
+        return self.job(job_id)
+
+    def job(self, job_id: str) -> Job:
+        """The job of that id; PoseDubError when there is none."""
+        rows = self._database.rows(_COUNTS + "WHERE id = ?", job_id)
+        if not rows:
+            raise PoseDubError(f"There is no job {job_id!r} on this server; submit the dub again.", ErrorKind.NOT_FOUND)
+        return _job(rows[0])
+
+    def jobs(self, limit: int = 100) -> list[Job]:
+        """Jobs, newest first."""
+        return [_job(row) for row in self._database.rows(_COUNTS + "ORDER BY created DESC LIMIT ?", limit)]
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job that is not over; its frames stay readable."""
+        with self._database.write() as sql:
+            sql.execute("UPDATE job SET state = 'cancelled' WHERE id = ? AND state IN ('queued', 'running')", (job_id,))
+        self._announce()
+        return self.job(job_id)
+
+    def claim(self, job_id: str = "") -> Job | None:
+        """Take the oldest waiting job, or the one of that id, for this process."""
+        self._requeue_orphans()
+        with self._database.write() as sql:
+            row = sql.execute(
+                "UPDATE job SET state = 'running', owner = ?, lease = ?, attempts = attempts + 1 WHERE id ="
+                " (SELECT id FROM job WHERE state = 'queued' AND ? IN ('', id) ORDER BY created LIMIT 1) RETURNING id",
+                (self._owner, time.time() + LEASE_SECONDS, job_id),
+            ).fetchone()
+        return self.job(row["id"]) if row else None
+
+    def _requeue_orphans(self) -> None:
+        now = time.time()
+        for row in self._database.rows("SELECT id, owner, lease, attempts FROM job WHERE state = 'running'"):
+            if row["lease"] < now or not owner.is_alive(row["owner"]):
+                with self._database.write() as sql:
+                    given_up = row["attempts"] >= MAX_ATTEMPTS
+                    sql.execute(
+                        "UPDATE job SET state = ?, error = ?, owner = '' WHERE id = ? AND owner = ?",
+                        (*(("failed", GAVE_UP) if given_up else ("queued", "")), row["id"], row["owner"]),
+                    )
+
+    def report(self, job_id: str, phase: str, done: int, total: int) -> None:
+        """Record progress; raises LeaseLost when the job is no longer ours."""
+        with self._database.write() as sql:
+            self._hold(sql, job_id)
+            sql.execute("UPDATE job SET phase = ?, done = ?, total = ? WHERE id = ?", (phase, done, total, job_id))
+        self._announce()
+
+    def warn(self, job_id: str, warning: Warned) -> None:
+        """Record a warning once."""
+        with self._database.write() as sql:
+            self._hold(sql, job_id)
+            sql.execute(
+                "INSERT OR REPLACE INTO warning VALUES (?, ?, ?, ?, ?)",
+                (job_id, warning.first, warning.end, warning.kind, warning.message),
+            )
+        self._announce()
+
+    def commit(self, job_id: str, frames: Sequence[tuple[int, str, str]]) -> None:
+        """Make frames readable: (index, key, blob) each; raises LeaseLost."""
+        with self._database.write() as sql:
+            self._hold(sql, job_id)
+            sql.execute("UPDATE job SET attempts = 0 WHERE id = ?", (job_id,))
+            sql.executemany("INSERT OR REPLACE INTO frame VALUES (?, ?, ?)", [(job_id, i, sha) for i, _, sha in frames])
+            sql.executemany("INSERT OR REPLACE INTO result VALUES (?, ?)", [(key, sha) for _, key, sha in frames])
+        self._announce()
+
+    def finish(self, job_id: str, state: JobState, error: str = "") -> None:
+        """End a job that this process holds."""
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE job SET state = ?, error = ?, owner = '' WHERE id = ? AND owner = ? AND state = 'running'",
+                (state.value, error, job_id, self._owner),
+            )
+        self._announce()
+
+    def release(self, job_id: str) -> None:
+        """Put a job of this process back into the queue, for the next server start."""
+        with self._database.write() as sql:
+            sql.execute(
+                "UPDATE job SET state = 'queued', owner = '', attempts = 0 WHERE id = ? AND owner = ?"
+                " AND state = 'running'",
+                (job_id, self._owner),
+            )
+
+    def frames(self, job_id: str, first: int, limit: int) -> list[tuple[int, str]]:
+        """Committed frames from index `first` on without a gap: (index, blob) each."""
+        rows = self._database.rows(
+            "SELECT idx, sha FROM frame WHERE job = ? AND idx >= ? ORDER BY idx LIMIT ?", job_id, first, limit
+        )
+        return [(row["idx"], row["sha"]) for place, row in enumerate(rows) if row["idx"] == first + place]
+
+    def warnings(self, job_id: str) -> list[Warned]:
+        """Warnings of a job, by first frame."""
+        rows = self._database.rows("SELECT first, end, kind, message FROM warning WHERE job = ? ORDER BY first", job_id)
+        return [Warned(*row) for row in rows]
+
+    def result(self, key: str) -> str | None:
+        """Blob of the result with that key, if it was made before and still exists."""
+        rows = self._database.rows("SELECT sha FROM result WHERE key = ?", key)
+        return rows[0]["sha"] if rows and self.blobs.has(rows[0]["sha"]) else None
+
+    def keep_result(self, key: str, sha: str) -> None:
+        """Remember a result by its key."""
+        with self._database.write() as sql:
+            sql.execute("INSERT OR REPLACE INTO result VALUES (?, ?)", (key, sha))
+
+    def _hold(self, sql: Connection, job_id: str) -> None:
+        if sql.execute(_HELD, (time.time() + LEASE_SECONDS, job_id, self._owner)).rowcount != 1:
+            raise LeaseLost(job_id)
+
+    def _announce(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+        for listener in self.listeners:
+            listener()
+
+
+# Watchers ask often, and a request may carry a pose code for each frame.
+_request = lru_cache(maxsize=8)(DubRequest.from_json)
+
+
+def _job(row: Row) -> Job:
+    return Job(
+        id=row["id"],
+        request=_request(row["request"]),
+        state=JobState(row["state"]),
+        phase=row["phase"],
+        done=row["done"],
+        total=row["total"],
+        error=row["error"],
+        created=row["created"],
+        committed=row["committed"],
+        position=row["position"],
+        weights=tuple(json.loads(row["weights"])),
+    )

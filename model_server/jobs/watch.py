@@ -1,0 +1,76 @@
+"""Following a job: its events from a frame index on, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, Progress, Warned
+from model_server.jobs.store import Store
+
+FRAMES_AT_ONCE = 16
+POLL_SECONDS = 1.0
+
+
+class Watch:
+    """Cursor over a job's events.
+
+    The worker never waits for it: a slow reader only reads later.
+    """
+
+    def __init__(self, store: Store, job_id: str, from_index: int = 0) -> None:
+        job = store.job(job_id)
+        self._store = store
+        self._id = job_id
+        self._next = max(from_index, job.request.first)
+        self._warned: set[Warned] = set()
+        self._progress: Progress | None = None
+        self._accepted = False
+        self.over = False
+
+    def poll(self) -> list[Event]:
+        """Events since the last call, without waiting; the last one ever is Ended."""
+        job = self._store.job(self._id)  # before the frames: a final state then means all are seen
+        events: list[Event] = [] if self._accepted else [Accepted(job)]
+        self._accepted = True
+        events += self._new_progress(job) + self._new_warnings()
+        frames = self._new_frames()
+        events += frames
+        if job.state.final and len(frames) < FRAMES_AT_ONCE:
+            self.over = True
+            events.append(Ended(job))
+        return events
+
+    def _new_progress(self, job: Job) -> list[Event]:
+        now = Progress(job.phase, job.done, job.total, job.position)
+        if now == self._progress:
+            return []
+        self._progress = now
+        return [now]
+
+    def _new_warnings(self) -> list[Event]:
+        fresh = [warning for warning in self._store.warnings(self._id) if warning not in self._warned]
+        self._warned.update(fresh)
+        return list(fresh)
+
+    def _new_frames(self) -> list[Event]:
+        found = self._store.frames(self._id, self._next, FRAMES_AT_ONCE)
+        self._next += len(found)
+        return [FrameMade(index, self._store.blobs.read(sha)) for index, sha in found]
+
+
+def follow(store: Store, job_id: str, from_index: int = 0, wait: Callable[[], None] | None = None) -> Iterator[Event]:
+    """All events of a job until it ends, blocking between them."""
+    watch = Watch(store, job_id, from_index)
+    while not watch.over:
+        events = watch.poll()
+        yield from events
+        if not events and not watch.over:
+            (wait or _wait_for(store))()
+
+
+def _wait_for(store: Store) -> Callable[[], None]:
+    def wait() -> None:
+        with store.changed:
+            store.changed.wait(POLL_SECONDS)
+
+    return wait

@@ -1,0 +1,97 @@
+"""Who may call: a shared token, and TLS; both are required off the loopback."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from model_server.errors import ErrorKind, PoseDubError
+
+HEADER = "authorization"
+DENIED = "The server wants a token and this one is wrong; copy it from the server's --token-file."
+
+
+@dataclass(frozen=True)
+class Security:
+    """How a server is protected.
+
+    Attributes:
+        token: what callers must send, "" for none.
+        tls: (certificate, key) in PEM, None for plain text.
+    """
+
+    token: str = ""
+    tls: tuple[bytes, bytes] | None = None
+
+    @staticmethod
+    def read(token_file: Path | None, cert: Path | None, key: Path | None) -> Security:
+        """From files; PoseDubError when one cannot be read or half of the TLS pair is missing."""
+        if (cert is None) != (key is None):
+            raise PoseDubError("TLS needs both --tls-cert and --tls-key; give the missing one.")
+        token = _content(token_file).decode(errors="replace").strip() if token_file else ""
+        if token_file and not token:
+            raise PoseDubError(f"The token file {token_file} is empty; write a long random word into it.")
+        return Security(token, (_content(cert), _content(key)) if cert and key else None)
+
+    def check_host(self, host: str) -> None:
+        """Refuse to be reachable from other machines without a token and TLS."""
+        if not is_loopback(host) and not (self.token and self.tls):
+            raise PoseDubError(
+                f"Serving on {host} makes this server reachable from other machines; "
+                "give --token-file, --tls-cert and --tls-key, or serve on 127.0.0.1.",
+                ErrorKind.UNSUPPORTED,
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PoseDubError(f"{path} cannot be read ({error.strerror}); check the path.", ErrorKind.NOT_FOUND) from error
+
+
+class TokenGate(grpc.aio.ServerInterceptor):
+    """Turns callers without the token away; health checks may pass."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+
+    async def intercept_service(
+        self, proceed: Callable[[Any], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler:
+        """Hand on the real handler, or one of the same shape that refuses."""
+        handler = await proceed(details)
+        sent = dict(details.invocation_metadata).get(HEADER, "").encode()
+        if handler is None or hmac.compare_digest(sent, self._expected) or "grpc.health" in details.method:
+            return handler
+        return _refusing(handler)
+
+
+def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    async def refuse(_request: Any, context: grpc.aio.ServicerContext) -> None:
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, DENIED)
+
+    async def refuse_stream(_request: Any, context: grpc.aio.ServicerContext):  # type: ignore[no-untyped-def]
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, DENIED)
+        yield  # makes this a stream
+
+    incoming = "stream" if handler.request_streaming else "unary"
+    outgoing = "stream" if handler.response_streaming else "unary"
+    make = getattr(grpc, f"{incoming}_{outgoing}_rpc_method_handler")
+    return make(refuse_stream if handler.response_streaming else refuse)

@@ -1,0 +1,120 @@
+"""A model server on the other end of a connection, for the command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from model_server import __version__
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.model import Event, Job
+from model_server.pipeline.request import DubRequest
+from model_server.service import wire
+from model_server.service.auth import HEADER, is_loopback
+from model_server.service.errors import error_of
+from model_server.service.rpc import Stub
+from model_server.service.stubs import dubbing_pb2 as dubbing
+
+CHUNK_BYTES = 256 * 1024
+SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is and how to be let in.
+
+    Attributes:
+        ca: certificate authority in PEM; b"" for the system's own.
+    """
+
+    target: str
+    token: str = ""
+    ca: bytes = b""
+
+
+class RemoteServer:
+    """Uploads assets, submits dubs and follows them.
+
+    The same three calls as `model_server.jobs.local.LocalServer`.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._channel = _channel(address)
+        self._stub = Stub(self._channel)
+        self._metadata = [(HEADER, f"Bearer {address.token}")] if address.token else []
+        self._handshake()
+
+    def __enter__(self) -> RemoteServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def add(self, asset: str, path: Path) -> None:
+        """Upload a file unless the server holds it; goes on where an earlier upload stopped."""
+        held = self._call("GetAsset", dubbing.GetAssetRequest(asset_id=asset))
+        if not held.complete:
+            self._call("UploadAsset", _chunks(asset, path, held.received_bytes), seconds=None)
+
+    def submit(self, request: DubRequest) -> Job:
+        """Queue a dub whose assets were added."""
+        answer = self._call("SubmitDub", wire.request_message(request))
+        return wire.job_of(answer.dub, request)
+
+    def events(self, job: Job, from_index: int = 0) -> Iterator[Event]:
+        """The job's events until it ends."""
+        call = self._stub.WatchDub(
+            dubbing.WatchDubRequest(job_id=job.id, from_index=from_index), metadata=self._metadata
+        )
+        try:
+            for message in call:
+                yield wire.event_of(message, job.request)
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        finally:
+            call.cancel()
+
+    def cancel(self, job: Job) -> None:
+        """Stop a job; its frames stay on the server."""
+        self._call("CancelDub", dubbing.CancelDubRequest(job_id=job.id))
+
+    def info(self) -> Any:
+        """Version, engines, weights, device and limits of the server."""
+        return self._call("GetServerInfo", dubbing.GetServerInfoRequest(client_version=__version__))
+
+    def _handshake(self) -> None:
+        theirs = self.info()
+        if theirs.protocol != wire.PROTOCOL:
+            older = "server" if theirs.protocol < wire.PROTOCOL else "command"
+            raise PoseDubError(
+                f"The server speaks protocol {theirs.protocol} and this command {wire.PROTOCOL}; update the {older}.",
+                ErrorKind.UNSUPPORTED,
+            )
+
+    def _call(self, name: str, request: Any, seconds: float | None = SECONDS) -> Any:
+        try:
+            return getattr(self._stub, name)(request, metadata=self._metadata, timeout=seconds)
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+
+
+def _channel(address: Address) -> grpc.Channel:
+    host = address.target.rpartition(":")[0]
+    if address.ca or (address.token and not is_loopback(host)):
+        return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(address.ca or None))
+    return grpc.insecure_channel(address.target)
+
+
+def _chunks(asset: str, path: Path, offset: int) -> Iterator[dubbing.UploadAssetRequest]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(offset)
+        yield dubbing.UploadAssetRequest(
+            asset_id=asset, offset=offset, total_bytes=size, chunk=file.read(CHUNK_BYTES)
+        )
+        while chunk := file.read(CHUNK_BYTES):
+            yield dubbing.UploadAssetRequest(chunk=chunk)

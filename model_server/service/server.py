@@ -1,0 +1,124 @@
+"""The server process: one data folder, one worker, one gRPC front."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import psutil
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from model_server import __version__
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.engines import EnginePool
+from model_server.jobs.runner import Runner
+from model_server.jobs.store import Store
+from model_server.jobs.worker import Worker
+from model_server.service import rpc
+from model_server.service.auth import Security, TokenGate
+from model_server.service.servicer import ChangeSignal, Servicer
+
+GRACE_SECONDS = 5.0
+PARENT_POLL_SECONDS = 1.0
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a server is started.
+
+    Attributes:
+        port: 0 lets the system choose.
+        parent: process id; the server leaves when that process does.
+    """
+
+    data: Path
+    engines: EnginePool
+    host: str = "127.0.0.1"
+    port: int = 50761
+    security: Security = Security()
+    parent: int | None = None
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM, SIGINT or the parent's end; running jobs go back into the queue."""
+    config.security.check_host(config.host)
+    asyncio.run(_Server(config).run())
+
+
+class _Server:
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._store = Store(config.data)
+        self._stopping = threading.Event()
+        self._runner = Runner(self._store, config.engines, stopping=self._stopping)
+        self._worker = Worker(self._store, self._runner, self._stopping)
+        self._health = health.aio.HealthServicer()
+
+    async def run(self) -> None:
+        leave = asyncio.Event()
+        front = self._front()
+        port = self._bind(front)
+        await front.start()
+        self._worker.start()
+        for name in ("", rpc.SERVICE.full_name):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        names = ", ".join(f"{one.name} ({one.kind})" for one in self._config.engines.weights)
+        log.info("PoseDub %s serves on %s:%d; data in %s", __version__, self._config.host, port, self._config.data)
+        log.info("device %s; weights: %s", self._config.engines.device, names)
+        self._on_signals(leave)
+        await self._until(leave)
+        log.info("stopping")
+        await self._health.enter_graceful_shutdown()
+        await asyncio.to_thread(self._worker.stop)
+        await front.stop(GRACE_SECONDS)
+
+    def _front(self) -> grpc.aio.Server:
+        security = self._config.security
+        gates = [TokenGate(security.token)] if security.token else []
+        front = grpc.aio.server(interceptors=gates, options=OPTIONS)
+        changed = ChangeSignal(asyncio.get_running_loop())
+        self._store.listeners.append(changed.announce)
+        servicer = Servicer(self._store, self._config.engines, self._runner, changed)
+        front.add_generic_rpc_handlers((rpc.handlers(servicer),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, front)
+        return front
+
+    def _bind(self, front: grpc.aio.Server) -> int:
+        address = f"{self._config.host}:{self._config.port}"
+        tls = self._config.security.tls
+        try:
+            if not tls:
+                return front.add_insecure_port(address)
+            certificate, key = tls
+            return front.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+        except RuntimeError as error:
+            raise PoseDubError(
+                f"Port {self._config.port} of {self._config.host} is taken; stop the other server or choose --port.",
+                ErrorKind.UNAVAILABLE,
+            ) from error
+
+    def _on_signals(self, leave: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+                loop.add_signal_handler(name, leave.set)
+
+    async def _until(self, leave: asyncio.Event) -> None:
+        parent = self._config.parent
+        while not leave.is_set() and (parent is None or psutil.pid_exists(parent)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(leave.wait(), PARENT_POLL_SECONDS if parent else None)

@@ -1,0 +1,190 @@
+"""The service's methods: convert, delegate, convert."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from model_server import __version__
+from model_server.errors import PoseDubError
+from model_server.jobs.blobs import Blobs
+from model_server.jobs.engines import EnginePool
+from model_server.jobs.questions import Questions
+from model_server.jobs.runner import Runner
+from model_server.jobs.store import Store
+from model_server.jobs.watch import POLL_SECONDS, Watch
+from model_server.pipeline.request import MAX_FRAMES
+from model_server.service import wire
+from model_server.service.errors import status_of
+from model_server.service.stubs import dubbing_pb2 as dubbing
+from model_server.service.stubs import media_pb2 as media
+
+MAX_ASSET_BYTES = 64 * 2**30
+MAX_CHUNK_BYTES = 2**20
+UPLOAD_IDLE_SECONDS = 60.0
+POSE_ROWS_AT_ONCE = 4096
+log = logging.getLogger(__name__)
+
+
+def _guarded(method: Callable) -> Callable:
+    """A unary method whose domain errors become gRPC statuses."""
+
+    @functools.wraps(method)
+    async def call(self: Servicer, request: Any, context: grpc.aio.ServicerContext) -> Any:
+        try:
+            return await method(self, request, context)
+        except PoseDubError as error:
+            await context.abort(status_of(error), error.message)
+        except Exception:  # RPC boundary
+            log.exception("%s failed", method.__name__)
+            await context.abort(grpc.StatusCode.INTERNAL, "The server hit an unexpected problem; see its log.")
+
+    return call
+
+
+def _guarded_stream(method: Callable) -> Callable:
+    """The same for a method that answers with a stream."""
+
+    @functools.wraps(method)
+    async def call(self: Servicer, request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        try:
+            async for answer in method(self, request, context):
+                yield answer
+        except PoseDubError as error:
+            await context.abort(status_of(error), error.message)
+        except Exception:  # RPC boundary
+            log.exception("%s failed", method.__name__)
+            await context.abort(grpc.StatusCode.INTERNAL, "The server hit an unexpected problem; see its log.")
+
+    return call
+
+
+class Servicer:
+    """Answers the DubbingService; every blocking step runs in a thread."""
+
+    def __init__(self, store: Store, engines: EnginePool, runner: Runner, changed: ChangeSignal) -> None:
+        self._store = store
+        self._blobs: Blobs = store.blobs
+        self._engines = engines
+        self._runner = runner
+        self._changed = changed
+        self._questions = Questions(store, engines)
+
+    @_guarded
+    async def GetServerInfo(self, request: dubbing.GetServerInfoRequest, context: Any) -> Any:
+        weights = [wire.weights_message(info) for info in self._engines.weights]
+        return dubbing.GetServerInfoResponse(
+            version=__version__,
+            protocol=wire.PROTOCOL,
+            engines=[dubbing.Engine(name="pcavs", weights=weights)],
+            device=self._engines.device,
+            limits=dubbing.Limits(
+                max_asset_bytes=MAX_ASSET_BYTES, max_frames=MAX_FRAMES, max_chunk_bytes=MAX_CHUNK_BYTES
+            ),
+        )
+
+    @_guarded
+    async def GetAsset(self, request: dubbing.GetAssetRequest, context: Any) -> Any:
+        complete = self._blobs.has(request.asset_id)
+        received = 0 if complete else self._blobs.received(request.asset_id)
+        return dubbing.GetAssetResponse(complete=complete, received_bytes=received)
+
+    @_guarded
+    async def UploadAsset(self, requests: AsyncIterator[dubbing.UploadAssetRequest], context: Any) -> Any:
+        messages = aiter(requests)
+        head = await _next(messages)
+        if head is None:
+            raise PoseDubError("The upload is empty; send the asset's id, size and bytes.")
+        if self._blobs.has(head.asset_id):
+            return dubbing.UploadAssetResponse(complete=True, received_bytes=head.total_bytes)
+        if not 0 < head.total_bytes <= MAX_ASSET_BYTES:
+            raise PoseDubError(f"The asset's size of {head.total_bytes} bytes is outside 1 to {MAX_ASSET_BYTES}.")
+        held, message = head.offset, head
+        while message is not None:
+            if held + len(message.chunk) > head.total_bytes:
+                raise PoseDubError(f"The upload is longer than the {head.total_bytes} bytes it announced.")
+            held = await asyncio.to_thread(self._blobs.append, head.asset_id, held, message.chunk)
+            message = await _next(messages)
+        if held == head.total_bytes:
+            await asyncio.to_thread(self._blobs.finish, head.asset_id)
+        return dubbing.UploadAssetResponse(complete=held == head.total_bytes, received_bytes=held)
+
+    @_guarded
+    async def AnalyzeFaces(self, request: dubbing.AnalyzeFacesRequest, context: Any) -> Any:
+        found, size = await asyncio.to_thread(self._questions.faces, request.asset_id, wire.fraction(request.time))
+        faces = [wire.found_face_message(face, size) for face in found]
+        return dubbing.AnalyzeFacesResponse(faces=faces, width=size[0], height=size[1])
+
+    @_guarded_stream
+    async def ExtractPose(self, request: dubbing.ExtractPoseRequest, context: Any) -> AsyncIterator[Any]:
+        times = [wire.fraction(time) for time in request.times]
+        face = wire.face_selection(request.face)
+        track = await asyncio.to_thread(self._questions.pose, request.asset_id, face, times, request.weights_id)
+        ranges = [media.FrameRange(first=first, end=end) for first, end in track.without_face]
+        for first in range(0, len(times), POSE_ROWS_AT_ONCE):
+            rows = track.codes[first : first + POSE_ROWS_AT_ONCE]
+            yield dubbing.ExtractPoseResponse(
+                first=first, values=rows.ravel().tolist(), without_face=ranges if first == 0 else []
+            )
+
+    @_guarded
+    async def SubmitDub(self, request: dubbing.SubmitDubRequest, context: Any) -> Any:
+        job = await asyncio.to_thread(self._runner.submit, wire.request_of(request))
+        log.info("job %s: submitted, %d frames at %s fps", job.id, job.request.spec.frame_count, job.request.spec.fps)
+        return dubbing.SubmitDubResponse(dub=wire.job_message(job))
+
+    @_guarded_stream
+    async def WatchDub(self, request: dubbing.WatchDubRequest, context: Any) -> AsyncIterator[Any]:
+        watch = await asyncio.to_thread(Watch, self._store, request.job_id, request.from_index)
+        while not watch.over:
+            change = self._changed.next()
+            events = await asyncio.to_thread(watch.poll)
+            for event in events:
+                yield wire.event_message(event)
+            if not events:
+                await asyncio.wait([change], timeout=POLL_SECONDS)
+
+    @_guarded
+    async def CancelDub(self, request: dubbing.CancelDubRequest, context: Any) -> Any:
+        job = await asyncio.to_thread(self._store.cancel, request.job_id)
+        return dubbing.CancelDubResponse(dub=wire.job_message(job))
+
+    @_guarded
+    async def ListDubs(self, request: dubbing.ListDubsRequest, context: Any) -> Any:
+        jobs = await asyncio.to_thread(self._store.jobs, request.limit or 100)
+        return dubbing.ListDubsResponse(dubs=[wire.job_message(job) for job in jobs])
+
+
+async def _next(messages: AsyncIterator[Any]) -> Any:
+    """The next message of an upload, None at its end; a silent client is dropped."""
+    try:
+        return await asyncio.wait_for(anext(messages, None), UPLOAD_IDLE_SECONDS)
+    except TimeoutError as error:
+        raise PoseDubError("The upload stalled for a minute; send on from where it stopped.") from error
+
+
+class ChangeSignal:
+    """Wakes watchers in the event loop when the store has changed in another thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    def next(self) -> asyncio.Future[None]:
+        """A future that is done at the next change."""
+        return self._future
+
+    def announce(self) -> None:
+        """Called in any thread after a change."""
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        done, self._future = self._future, self._loop.create_future()
+        done.set_result(None)
+
+

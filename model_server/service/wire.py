@@ -1,0 +1,258 @@
+"""Dataclasses to protocol messages and back; the only place that knows the stubs' fields."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from model_server.engines.base import WeightsInfo
+from model_server.errors import PoseDubError
+from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobState, Progress, Warned
+from model_server.pipeline.faces import FoundFace
+from model_server.pipeline.request import (
+    POSE_SIZE,
+    CropMode,
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    Portrait,
+    Pose,
+    PoseCodes,
+    PoseFixed,
+    PoseFrontal,
+    PoseVideo,
+    Precision,
+    Speech,
+)
+from model_server.service.stubs import dubbing_pb2 as dubbing
+from model_server.service.stubs import media_pb2 as media
+
+PROTOCOL = 1
+_PRECISIONS: dict[int, Precision] = {0: "auto", 1: "auto", 2: "fp32", 3: "bf16"}
+_PRECISION_NUMBERS = {"auto": 1, "fp32": 2, "bf16": 3}
+_CROPS: dict[int, CropMode] = {0: "auto", 1: "auto", 2: "aligned"}
+_STATES = {state: dubbing.DubState.Value(f"DUB_STATE_{state.name}") for state in JobState}
+_KINDS = {kind: dubbing.WeightsKind.Value(f"WEIGHTS_KIND_{kind.upper()}") for kind in ("untrained", "trained", "imported")}
+
+
+def rational(value: Fraction) -> media.Rational:
+    """An exact number."""
+    return media.Rational(numerator=value.numerator, denominator=value.denominator)
+
+
+def fraction(message: media.Rational, default: Fraction = Fraction(0)) -> Fraction:
+    """An exact number; `default` where the field was left out."""
+    if message.denominator == 0 and message.numerator == 0:
+        return default
+    if message.denominator <= 0:
+        raise PoseDubError(f"The number {message.numerator}/{message.denominator} has no positive denominator.")
+    return Fraction(message.numerator, message.denominator)
+
+
+def face_message(face: FaceSelection) -> media.FaceSelection:
+    """Which face, and how it is cropped."""
+    at = media.Point(x=face.at[0], y=face.at[1]) if face.at else None
+    return media.FaceSelection(crop=2 if face.crop == "aligned" else 1, at=at)
+
+
+def face_selection(message: media.FaceSelection) -> FaceSelection:
+    """Inverse of `face_message`."""
+    at = (message.at.x, message.at.y) if message.HasField("at") else None
+    return FaceSelection(_choice(_CROPS, message.crop, "crop mode"), at)
+
+
+def _choice(names: dict, number: int, what: str):  # noqa: ANN202  # type: ignore[no-untyped-def]
+    if number not in names:
+        raise PoseDubError(f"The server does not know the {what} {number}; update the server.")
+    return names[number]
+
+
+def spec_message(spec: DubSpec) -> dubbing.DubSpec:
+    """A dub's description for the wire."""
+    portrait = media.Portrait(
+        asset_id=spec.portrait.asset, face=face_message(spec.portrait.face), time=rational(spec.portrait.time)
+    )
+    return dubbing.DubSpec(
+        engine=spec.engine,
+        weights_id=spec.weights,
+        portrait=portrait,
+        speech=media.Speech(asset_id=spec.speech.asset, start=rational(spec.speech.start)),
+        pose=_pose_message(spec.pose),
+        frame_rate=rational(spec.fps),
+        frame_count=spec.frame_count,
+        mouth_strength=spec.mouth_strength,
+        seed=spec.seed,
+        precision=_PRECISION_NUMBERS[spec.precision],
+    )
+
+
+def _pose_message(pose: Pose) -> media.Pose:
+    if isinstance(pose, PoseVideo):
+        video = media.PoseVideo(
+            asset_id=pose.asset,
+            face=face_message(pose.face),
+            start=rational(pose.start),
+            speed=rational(pose.speed),
+        )
+        return media.Pose(video=video)
+    if isinstance(pose, PoseCodes):
+        return media.Pose(codes=media.PoseCodes(values=[value for row in pose.rows for value in row]))
+    if isinstance(pose, PoseFixed):
+        return media.Pose(fixed=media.PoseFixed())
+    return media.Pose(frontal=media.PoseFrontal())
+
+
+def spec_of(message: dubbing.DubSpec) -> DubSpec:
+    """Inverse of `spec_message`."""
+    if message.engine not in ("", "pcavs"):
+        raise PoseDubError(f"The server has no engine {message.engine!r}; use pcavs.")
+    return DubSpec(
+        portrait=Portrait(
+            message.portrait.asset_id, face_selection(message.portrait.face), fraction(message.portrait.time)
+        ),
+        speech=Speech(message.speech.asset_id, fraction(message.speech.start)),
+        pose=_pose_of(message.pose),
+        fps=fraction(message.frame_rate),
+        frame_count=message.frame_count,
+        mouth_strength=_short(message.mouth_strength),
+        seed=message.seed,
+        precision=_choice(_PRECISIONS, message.precision, "precision"),
+        engine="pcavs",
+        weights=message.weights_id,
+    )
+
+
+def _short(value: float) -> float:
+    """The decimal a person wrote, back from its 32-bit form (1.2 and not 1.2000000477)."""
+    return float(f"{value:.7g}")
+
+
+def _pose_of(message: media.Pose) -> Pose:
+    source = message.WhichOneof("source")
+    if source == "video":
+        video = message.video
+        return PoseVideo(
+            video.asset_id, face_selection(video.face), fraction(video.start), fraction(video.speed, Fraction(1))
+        )
+    if source == "codes":
+        values = message.codes.values
+        if len(values) % POSE_SIZE:
+            raise PoseDubError(f"The {len(values)} pose values are not rows of {POSE_SIZE}; bake the pose again.")
+        return PoseCodes(tuple(tuple(values[i : i + POSE_SIZE]) for i in range(0, len(values), POSE_SIZE)))
+    if source == "fixed":
+        return PoseFixed()
+    if source == "frontal":
+        return PoseFrontal()
+    raise PoseDubError("The dub names no pose source; choose a movie, fixed, frontal or pose codes.")
+
+
+def request_message(request: DubRequest) -> dubbing.SubmitDubRequest:
+    """A dub and the frames wanted now."""
+    return dubbing.SubmitDubRequest(
+        spec=spec_message(request.spec), frames=media.FrameRange(first=request.first, end=request.end)
+    )
+
+
+def request_of(message: dubbing.SubmitDubRequest) -> DubRequest:
+    """Inverse of `request_message`; all frames when no range is given."""
+    spec = spec_of(message.spec)
+    if message.HasField("frames"):
+        return DubRequest(spec, message.frames.first, message.frames.end)
+    return DubRequest(spec)
+
+
+def weights_message(info: WeightsInfo) -> dubbing.Weights:
+    """Weights on offer."""
+    return dubbing.Weights(weights_id=info.id, name=info.name, kind=_KINDS[info.kind], preset=info.preset)
+
+
+def job_message(job: Job) -> dubbing.Dub:
+    """A job's state; the request itself stays behind."""
+    weights_id, name, kind, preset = job.weights
+    return dubbing.Dub(
+        job_id=job.id,
+        state=_STATES[job.state],
+        frames=media.FrameRange(first=job.request.first, end=job.request.end),
+        committed_frames=job.committed,
+        error=job.error,
+        created=job.created,
+        weights=dubbing.Weights(weights_id=weights_id, name=name, kind=_KINDS[kind], preset=preset),
+        queue_position=job.position,
+    )
+
+
+def event_message(event: Event) -> dubbing.WatchDubResponse:
+    """One event of a watch."""
+    answer = dubbing.WatchDubResponse
+    if isinstance(event, FrameMade):
+        return answer(frame=answer.Frame(index=event.index, png=event.png))
+    if isinstance(event, Progress):
+        shown = answer.Progress(
+            phase=event.phase, done=event.done, total=event.total, queue_position=event.position
+        )
+        return answer(progress=shown)
+    if isinstance(event, Warned):
+        frames = media.FrameRange(first=event.first, end=event.end)
+        return answer(warning=answer.Warning(frames=frames, kind=event.kind, message=event.message))
+    if isinstance(event, Accepted):
+        return answer(accepted=answer.Accepted(dub=job_message(event.job)))
+    return answer(done=answer.Done(dub=job_message(event.job)))
+
+
+def found_face_message(face: FoundFace, size: tuple[int, int]) -> media.Face:
+    """A found face, from pixels to fractions of the picture's (width, height)."""
+    width, height = size
+    left, top, right, bottom = face.box
+
+    def point(xy: tuple[float, float]) -> media.Point:
+        return media.Point(x=xy[0] / width, y=xy[1] / height)
+
+    return media.Face(
+        left=left / width,
+        top=top / height,
+        right=right / width,
+        bottom=bottom / height,
+        score=face.score,
+        left_eye=point(face.left_eye),
+        right_eye=point(face.right_eye),
+        mouth=point(face.mouth),
+    )
+
+
+def weights_of(message: dubbing.Weights) -> tuple[str, str, str, str]:
+    """Id, name, kind and preset of weights."""
+    kinds = {number: kind for kind, number in _KINDS.items()}
+    return message.weights_id, message.name, kinds.get(message.kind, "untrained"), message.preset
+
+
+def job_of(message: dubbing.Dub, request: DubRequest) -> Job:
+    """Inverse of `job_message`, for the client that knows its request."""
+    states = {number: state for state, number in _STATES.items()}
+    return Job(
+        id=message.job_id,
+        request=request,
+        state=states[message.state],
+        phase="",
+        done=message.committed_frames,
+        total=message.frames.end - message.frames.first,
+        error=message.error,
+        created=message.created,
+        committed=message.committed_frames,
+        position=message.queue_position,
+        weights=weights_of(message.weights),
+    )
+
+
+def event_of(message: dubbing.WatchDubResponse, request: DubRequest) -> Event:
+    """Inverse of `event_message`, for the client that knows its request."""
+    kind = message.WhichOneof("event")
+    if kind == "frame":
+        return FrameMade(message.frame.index, message.frame.png)
+    if kind == "progress":
+        shown = message.progress
+        return Progress(shown.phase, shown.done, shown.total, shown.queue_position)
+    if kind == "warning":
+        frames = message.warning.frames
+        return Warned(frames.first, frames.end, message.warning.kind, message.warning.message)
+    if kind == "accepted":
+        return Accepted(job_of(message.accepted.dub, request))
+    return Ended(job_of(message.done.dub, request))
