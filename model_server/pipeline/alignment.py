@@ -1,0 +1,109 @@
+"""Crops like those of VoxCeleb2, on which PC-AVS was trained (Zhou et al., CVPR 2021, section 4.1 and release).
+
+A similarity transform takes both eye centres and the mouth centre to fixed places in 224x224. A clip has one transform
+of its average face, so the head keeps moving in the crop, and per frame a translation that keeps the mouth in place.
+"""
+
+from __future__ import annotations
+
+from math import ceil, hypot
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.pipeline.faces import Points
+
+CROP_SIDE = 224
+LEFT_EYE, RIGHT_EYE, MOUTH = (87.0, 59.0), (137.0, 59.0), (112.0, 120.0)
+_TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE, MOUTH])
+_NEW_SHARE = 0.8
+# The networks see these rows and columns of the crop, enlarged to 224x224.
+_VIEW = (slice(0, 192), slice(16, 208))
+
+Matrix = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+
+def similarity(points: Points) -> Matrix:
+    """Least-squares similarity (2, 3) that takes left eye, right eye and mouth (3, 2) to their places in the crop."""
+    x, y = points.T
+    one, zero = np.ones(3), np.zeros(3)
+    unknowns = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+    a, b, right, down = np.linalg.lstsq(unknowns, _TEMPLATE.T.ravel(), rcond=None)[0]
+    return np.array([[a, -b, right], [b, a, down]])
+
+
+def average_similarity(points: Points) -> Matrix:
+    """Similarity of a clip's average face; points (n, 3, 2), rows of NaN where there is no face."""
+    return similarity(np.nanmean(points, axis=0))
+
+
+def clip_transforms(points: Points) -> Matrix:
+    """One transform per frame, (n, 2, 3): the average similarity, moved so that the mouth stays in its place.
+
+    The movement is smoothed, 80 % of the frame's own and 20 % of the one before.
+
+    Args:
+        points: left eye, right eye, mouth of each frame, (n, 3, 2), rows of NaN where there is no face.
+    """
+    shared = average_similarity(points)
+    transforms = np.repeat(shared[None], len(points), axis=0)
+    shift: Points | None = None
+    for transform, (_, _, mouth) in zip(transforms, points, strict=True):
+        if np.isfinite(mouth).all():
+            own = np.array(MOUTH) - (shared[:, :2] @ mouth + shared[:, 2])
+            shift = own if shift is None else _NEW_SHARE * own + (1 - _NEW_SHARE) * shift
+        if shift is not None:
+            transform[:, 2] += shift
+    return transforms
+
+
+def warp(rgb: Picture, matrix: Matrix) -> Picture:
+    """Crop (224, 224, 3) of a picture under a (2, 3) transform from picture to crop; black outside the picture."""
+    region, matrix = _region(rgb, matrix)
+    if region.size == 0:
+        return np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8)
+    region, matrix = _preshrunk(region, matrix)
+    return cv2.warpAffine(region, matrix, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+
+
+def network_view(crop: Picture) -> Picture:
+    """What the networks see of a (224, 224, 3) crop: rows 0 to 191, columns 16 to 207, enlarged to (224, 224, 3)."""
+    return resized(np.ascontiguousarray(crop[_VIEW]))
+
+
+def resized(picture: Picture) -> Picture:
+    """A picture as (224, 224, 3), antialiased when it shrinks."""
+    shrinks = min(picture.shape[:2]) > CROP_SIDE
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(picture, (CROP_SIDE, CROP_SIDE), interpolation=method).astype(np.uint8, copy=False)
+
+
+def _region(rgb: Picture, matrix: Matrix) -> tuple[Picture, Matrix]:
+    """The part of the picture that the crop shows (a 4K frame is mostly not), and the transform from there."""
+    corners = np.array([[0, 0], [CROP_SIDE, 0], [0, CROP_SIDE], [CROP_SIDE, CROP_SIDE]])
+    seen = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
+    margin = ceil(2 / hypot(matrix[0, 0], matrix[1, 0]))
+    left, top = np.maximum(np.floor(seen.min(axis=1)) - margin, 0).astype(int)
+    right, bottom = np.maximum(np.ceil(seen.max(axis=1)) + margin, 0).astype(int)
+    return np.ascontiguousarray(rgb[top:bottom, left:right]), _after(matrix, 1, 1, left, top)
+
+
+def _preshrunk(region: Picture, matrix: Matrix) -> tuple[Picture, Matrix]:
+    """Shrink by a whole factor first when the transform does: bilinear sampling alone would alias."""
+    factor = int(1 / hypot(matrix[0, 0], matrix[1, 0]))
+    if factor < 2:
+        return region, matrix
+    height, width = region.shape[:2]
+    size = ceil(width / factor), ceil(height / factor)
+    small = cv2.resize(region, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    x, y = width / size[0], height / size[1]
+    # Pixel centres lie at halves: small coordinate s belongs to x (s + 1/2) - 1/2.
+    return small, _after(matrix, x, y, (x - 1) / 2, (y - 1) / 2)
+
+
+def _after(matrix: Matrix, scale_x: float, scale_y: float, left: float, top: float) -> Matrix:
+    """The transform preceded by p -> (scale_x px + left, scale_y py + top)."""
+    first = np.array([[scale_x, 0, left], [0, scale_y, top], [0, 0, 1]])
+    return matrix @ first

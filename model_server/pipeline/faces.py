@@ -1,0 +1,189 @@
+"""Finds faces and their eye and mouth centres; the only module that knows mediapipe.
+
+Two detectors (near and far range) propose boxes, a face mesh on a crop around each box gives 68-landmark-like eye and
+mouth centres: the detectors see small faces in large pictures, which the mesh alone misses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+Box = tuple[float, float, float, float]
+
+# Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
+_LEFT_EYE = (33, 160, 158, 133, 153, 144)
+_RIGHT_EYE = (362, 385, 387, 263, 373, 380)
+_MOUTH = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)
+_CROP_FACTOR = 2.2
+_CROP_SIDE = 448
+_SAME_FACE_OVERLAP = 0.3
+_DETECTION_SIDE = 1280
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face in a picture, all in pixels from the picture's top left corner.
+
+    Attributes:
+        box: left, top, right, bottom of the face mesh.
+        score: detector confidence in [0, 1].
+        left_eye: centre of the eye on the picture's left (of an upright head), x and y.
+        right_eye: centre of the other eye.
+        mouth: centre of the lips.
+    """
+
+    box: Box
+    score: float
+    left_eye: tuple[float, float]
+    right_eye: tuple[float, float]
+    mouth: tuple[float, float]
+
+    @property
+    def points(self) -> Points:
+        """Left eye, right eye, mouth as an array (3, 2)."""
+        return np.array([self.left_eye, self.right_eye, self.mouth])
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Middle of the box."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    @property
+    def area(self) -> float:
+        """Pixels of the box."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+def choose(faces: Sequence[FoundFace], at: tuple[float, float] | None, size: tuple[int, int]) -> FoundFace | None:
+    """The face nearest `at` (fractions of the picture's `size` = width, height), the largest when None."""
+    if at is None or not faces:
+        return max(faces, key=lambda face: face.area, default=None)
+    return nearest(faces, (at[0] * size[0], at[1] * size[1]))
+
+
+def nearest(faces: Sequence[FoundFace], point: tuple[float, float]) -> FoundFace:
+    """The face whose centre is nearest to `point` in pixels."""
+    return min(faces, key=lambda face: np.hypot(face.center[0] - point[0], face.center[1] - point[1]))
+
+
+class FaceFinder:
+    """Finds faces in pictures of any size; the models load on first use. Not for several threads at once."""
+
+    def find(self, rgb: NDArray[np.uint8]) -> list[FoundFace]:
+        """Faces of a uint8 RGB picture (height, width, 3), largest first; heads may roll by about 45 degrees."""
+        found: list[FoundFace] = []
+        for box, score in self._detect(rgb):
+            face = self._mesh_face(rgb, box, score)
+            if face and all(_overlap(face.box, other.box) < _SAME_FACE_OVERLAP for other in found):
+                found.append(face)
+        return sorted(found, key=lambda face: face.area, reverse=True)
+
+    def follow(self, rgb: NDArray[np.uint8], last: FoundFace) -> FoundFace | None:
+        """The same face in a movie's next picture: looked for around its last place, then anywhere."""
+        around = self._mesh_face(rgb, last.box, last.score)
+        if around:
+            return around
+        faces = self.find(rgb)
+        return nearest(faces, last.center) if faces else None
+
+    def _detect(self, rgb: NDArray[np.uint8]) -> list[tuple[Box, float]]:
+        """Boxes in pixels with their scores, best first, each face once."""
+        small = _shrunk(rgb, _DETECTION_SIDE)
+        boxes: list[tuple[Box, float]] = []
+        for detector in self._detectors:
+            boxes += _boxes(detector.process(small), rgb.shape)
+        boxes.sort(key=lambda found: found[1], reverse=True)
+        distinct: list[tuple[Box, float]] = []
+        for box, score in boxes:
+            if all(_overlap(box, other) < _SAME_FACE_OVERLAP for other, _ in distinct):
+                distinct.append((box, score))
+        return distinct
+
+    def _mesh_face(self, rgb: NDArray[np.uint8], box: Box, score: float) -> FoundFace | None:
+        """The face nearest the middle of `box`, measured on a crop around it."""
+        crop, origin = _square_around(rgb, box)
+        meshes = self._mesh.process(_shrunk(crop, _CROP_SIDE)).multi_face_landmarks or []
+        faces = [_face_from(mesh, crop.shape[0], origin, score) for mesh in meshes]
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return nearest(faces, middle) if faces else None
+
+    @cached_property
+    def _detectors(self) -> list[Any]:
+        detection = _mediapipe().solutions.face_detection.FaceDetection
+        return [detection(min_detection_confidence=0.5, model_selection=near_or_far) for near_or_far in (0, 1)]
+
+    @cached_property
+    def _mesh(self) -> Any:
+        mesh = _mediapipe().solutions.face_mesh.FaceMesh
+        return mesh(static_image_mode=True, max_num_faces=3, min_detection_confidence=0.4)
+
+
+def _mediapipe() -> Any:
+    # Its native libraries log to stderr; these must be set before they load.
+    os.environ.setdefault("GLOG_minloglevel", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import mediapipe
+
+    return mediapipe
+
+
+def _shrunk(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The picture with its longer side at most `side`; the models see less than that anyway."""
+    scale = side / max(rgb.shape[:2])
+    if scale >= 1:
+        return np.ascontiguousarray(rgb)
+    return cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _boxes(result: Any, shape: tuple[int, ...]) -> list[tuple[Box, float]]:
+    height, width = shape[:2]
+    boxes = []
+    for detection in result.detections or []:
+        box = detection.location_data.relative_bounding_box
+        left, top = box.xmin * width, box.ymin * height
+        boxes.append(((left, top, left + box.width * width, top + box.height * height), float(detection.score[0])))
+    return boxes
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0) * max(height, 0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return shared / max(areas - shared, 1e-9)
+
+
+def _square_around(rgb: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Square crop of `_CROP_FACTOR` times the box around its middle, black outside, and its top left corner."""
+    side = max(round(_CROP_FACTOR * max(box[2] - box[0], box[3] - box[1])), 16)
+    left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
+    crop = np.zeros((side, side, 3), np.uint8)
+    inside = rgb[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    y, x = max(-top, 0), max(-left, 0)
+    crop[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return crop, (left, top)
+
+
+def _face_from(mesh: Any, side: int, origin: tuple[int, int], score: float) -> FoundFace:
+    points = np.array([(point.x, point.y) for point in mesh.landmark]) * side + origin
+    left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
+    left, top = points.min(axis=0)
+    right, bottom = points.max(axis=0)
+    return FoundFace((float(left), float(top), float(right), float(bottom)), score, left_eye, right_eye, mouth)
+
+
+def _center(points: Points, part: Sequence[int]) -> tuple[float, float]:
+    x, y = points[list(part)].mean(axis=0)
+    return float(x), float(y)

@@ -1,0 +1,44 @@
+"""Still pictures as plain 8-bit RGB arrays, upright and without transparency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from model_server.pipeline.media import open_image
+
+# Neutral grey behind transparency: it draws no edge that a face could be confused with.
+_BACKDROP = (128, 128, 128, 255)
+
+
+def load_image(path: Path) -> NDArray[np.uint8]:
+    """Read PNG, JPEG, WebP, BMP or TIFF (an animation's first frame) as uint8 RGB of shape (height, width, 3).
+
+    EXIF rotation is applied, 16-bit grey is scaled to 8 bits, transparency is laid over neutral grey.
+
+    Raises:
+        PoseDubError: missing, not a picture, damaged, or above 64 megapixels.
+    """
+    with open_image(path) as image:
+        upright = ImageOps.exif_transpose(_eight_bit(image))
+        return np.array(_opaque(upright))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion of 16-bit grey cuts values off at 255 instead of scaling them.
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.clip(np.asarray(image), 0, 65535) // 257
+    scaled = Image.fromarray(grey.astype(np.uint8))
+    scaled.getexif().update(image.getexif())
+    return scaled
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    backdrop = Image.new("RGBA", image.size, _BACKDROP)
+    return Image.alpha_composite(backdrop, image.convert("RGBA")).convert("RGB")

@@ -1,0 +1,228 @@
+"""Safe opening of untrusted media: what it is, how large, and one clear sentence when it cannot be read.
+
+Formats are recognised by content, never by extension. FFmpeg sees a whitelist of formats and of protocols, so that
+a play list cannot make it read another file; Pillow sees a whitelist of formats.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from PIL import Image
+
+from model_server.errors import ErrorKind, PoseDubError
+
+MAX_FRAME_PIXELS = 8192 * 8192
+MAX_IMAGE_PIXELS = 64_000_000
+MAX_SECONDS = 24 * 3600
+
+# Containers that hold their media themselves; nothing that points at other files (concat, HLS, DASH, image2).
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,wav,w64,aiff,caf,flac,ogg,aac,ac3,eac3,amr,asf,"
+    "mpegts,mpeg,mxf,flv,gif"
+)
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, struct.error)
+
+# Pillow warns long before its error; the limit here is lower than its error and is stated in our own sentence.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file holds.
+
+    Attributes:
+        kind: "image", "video" or "audio".
+        duration: seconds as the container states them, 0 for an image or when it states none.
+        fps: average frames per second of a video, else None.
+        width: pixels as shown (after rotation), 0 for audio.
+        height: pixels as shown (after rotation), 0 for audio.
+        has_audio: True when there is a sound track.
+    """
+
+    kind: Literal["image", "video", "audio"]
+    duration: Fraction
+    fps: Fraction | None
+    width: int
+    height: int
+    has_audio: bool
+
+
+def never() -> bool:
+    """A `cancelled` callback for work that nobody cancels."""
+    return False
+
+
+def stop_if(cancelled: Callable[[], bool]) -> None:
+    """Raise PoseDubError of kind CANCELLED once `cancelled()` is true."""
+    if cancelled():
+        raise PoseDubError("The work was cancelled; start it again when it is wanted.", ErrorKind.CANCELLED)
+
+
+def check_file(path: Path) -> None:
+    """Raise PoseDubError unless `path` is a file with content."""
+    if not path.is_file():
+        raise PoseDubError(f"The file {path.name} is missing; restore it or choose another.", ErrorKind.NOT_FOUND)
+    if path.stat().st_size == 0:
+        raise PoseDubError(f"The file {path.name} is empty; export or copy it again.")
+
+
+@contextmanager
+def open_media(path: Path) -> Iterator[InputContainer]:
+    """Open sound or video for reading; FFmpeg's errors, also later ones, become a PoseDubError that names the file."""
+    path = Path(path).absolute()
+    check_file(path)
+    container = _open_container(path)
+    try:
+        with container:
+            yield container
+    except av.FFmpegError as error:
+        raise PoseDubError(
+            f"The file {path.name} is damaged ({error.strerror}); export or copy it again.", ErrorKind.CORRUPT
+        ) from error
+
+
+def _open_container(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path), options=_OPTIONS)
+    except (av.FFmpegError, UnicodeDecodeError) as error:
+        if _starts_like_mp4(path):
+            sentence = f"The file {path.name} is cut off (its index is missing); export or copy it again."
+            raise PoseDubError(sentence, ErrorKind.CORRUPT) from error
+        raise PoseDubError(
+            f"The file {path.name} is not sound or video that can be read; choose WAV, MP3, FLAC, MP4, MOV or MKV."
+        ) from error
+
+
+def _starts_like_mp4(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(12)[4:8] == b"ftyp"
+
+
+def audio_stream(container: InputContainer, path: Path) -> AudioStream:
+    """The first sound track."""
+    if not container.streams.audio:
+        raise PoseDubError(f"The file {path.name} has no sound track; choose a file with sound.")
+    return container.streams.audio[0]
+
+
+def find_video_stream(container: InputContainer) -> VideoStream | None:
+    """The first track of moving pictures; the cover picture of a song is none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first track of moving pictures, prepared so that a frame above `MAX_FRAME_PIXELS` is refused undecoded."""
+    stream = find_video_stream(container)
+    if stream is None:
+        raise PoseDubError(f"The file {path.name} has no pictures; choose a movie or an image.")
+    codec = stream.codec_context
+    if codec.width * codec.height > MAX_FRAME_PIXELS:
+        raise PoseDubError(
+            f"The frames of {path.name} are {codec.width}x{codec.height}; scale it below 8192x8192.",
+            ErrorKind.TOO_LARGE,
+        )
+    codec.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    codec.thread_type = "AUTO"
+    codec.thread_count = 4
+    return stream
+
+
+def check_duration(seconds: Fraction | float, path: Path) -> None:
+    """Raise PoseDubError for media longer than `MAX_SECONDS`."""
+    if seconds > MAX_SECONDS:
+        raise PoseDubError(f"The file {path.name} is longer than 24 hours; cut it shorter.", ErrorKind.TOO_LARGE)
+
+
+def is_image(path: Path) -> bool:
+    """True when the content is a still picture of a known format."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except _BROKEN_IMAGE:
+        return False
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open a still picture; more than `MAX_IMAGE_PIXELS` are refused before decoding, damage becomes a PoseDubError."""
+    path = Path(path)
+    check_file(path)
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
+            yield image
+    except Image.DecompressionBombError as error:
+        raise PoseDubError(
+            f"The picture {path.name} has more than 64 megapixels; scale it down.", ErrorKind.TOO_LARGE
+        ) from error
+    except Image.UnidentifiedImageError as error:
+        sentence = f"The file {path.name} is not a picture that can be read; save it as PNG or JPEG."
+        raise PoseDubError(sentence) from error
+    except _BROKEN_IMAGE as error:
+        raise PoseDubError(
+            f"The picture {path.name} is damaged; export or copy it again.", ErrorKind.CORRUPT
+        ) from error
+
+
+def probe(path: Path) -> MediaInfo:
+    """Recognise a file by its content.
+
+    Raises:
+        PoseDubError: missing, empty, unreadable or too large.
+    """
+    path = Path(path)
+    check_file(path)
+    return _probe_image(path) if is_image(path) else _probe_container(path)
+
+
+def _probe_image(path: Path) -> MediaInfo:
+    with open_image(path) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF orientations that swap the sides
+        width, height = image.size[::-1] if turned else image.size
+    return MediaInfo("image", Fraction(0), None, width, height, has_audio=False)
+
+
+def _probe_container(path: Path) -> MediaInfo:
+    with open_media(path) as container:
+        if find_video_stream(container) is None:
+            sound = audio_stream(container, path)
+            return MediaInfo("audio", _stated_duration(container, sound, path), None, 0, 0, has_audio=True)
+        stream = video_stream(container, path)
+        seconds = _stated_duration(container, stream, path)
+        width, height = _shown_size(container, stream, path)
+        fps = stream.average_rate or stream.guessed_rate
+        return MediaInfo("video", seconds, fps, width, height, has_audio=bool(container.streams.audio))
+
+
+def _shown_size(container: InputContainer, stream: VideoStream, path: Path) -> tuple[int, int]:
+    frame = next(container.decode(stream), None)
+    if frame is None:
+        raise PoseDubError(f"No frame of {path.name} can be decoded; export or copy it again.", ErrorKind.CORRUPT)
+    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+
+
+def _stated_duration(container: InputContainer, stream: AudioStream | VideoStream, path: Path) -> Fraction:
+    if stream.duration and stream.time_base:
+        seconds = stream.duration * stream.time_base
+    else:
+        seconds = Fraction(container.duration or 0, av.time_base)
+    check_duration(seconds, path)
+    return seconds

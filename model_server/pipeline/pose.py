@@ -1,0 +1,198 @@
+"""Pose codes of a movie or picture at given times (Zhou et al., CVPR 2021, section 3.2), in constant memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.errors import PoseDubError
+from model_server.pipeline.alignment import clip_transforms, network_view, warp
+from model_server.pipeline.faces import FaceFinder, FoundFace, Points, choose
+from model_server.pipeline.media import never
+from model_server.pipeline.portrait import aligned_crop
+from model_server.pipeline.request import FaceSelection
+from model_server.pipeline.video import Footage, open_footage
+
+Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class PoseTrack:
+    """Pose codes at the asked times.
+
+    Attributes:
+        codes: (n, 12).
+        without_face: half-open ranges of positions whose picture shows no face; they hold a neighbour's code.
+        loops_from: first position whose time lies outside the movie, None when there is none.
+    """
+
+    codes: NDArray[np.float32]
+    without_face: tuple[tuple[int, int], ...]
+    loops_from: int | None
+
+
+@dataclass
+class _Steps:
+    """Counts steps over both passes."""
+
+    report: Callable[[int, int], None]
+    total: int
+    done: int = 0
+
+    def step(self) -> None:
+        self.done += 1
+        self.report(self.done, self.total)
+
+
+def source_frames(times: Sequence[Fraction], video_times: Sequence[Fraction], duration: Fraction) -> list[int]:
+    """Index of the frame on screen at each time, going back and forth outside the movie (0 .. n-1, n-1 .. 0, 0 ..).
+
+    Args:
+        times: seconds, also negative or behind the end.
+        video_times: ascending presentation times, the first 0.
+        duration: seconds of the movie, behind the last presentation time; a still picture has 0.
+    """
+    if duration <= 0:
+        return [0] * len(times)
+    return [_frame_on_screen(time % (2 * duration), video_times, duration) for time in times]
+
+
+def _frame_on_screen(time: Fraction, video_times: Sequence[Fraction], duration: Fraction) -> int:
+    if time < duration:
+        return bisect_right(video_times, time) - 1
+    return bisect_left(video_times, 2 * duration - time) - 1
+
+
+def read_pose(
+    path: Path,
+    face: FaceSelection,
+    times: Sequence[Fraction],
+    encode: Encode,
+    finder_factory: Callable[[], FaceFinder],
+    batch: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = never,
+) -> PoseTrack:
+    """Read the pose codes of a movie or picture at `times`.
+
+    Each source frame is measured and encoded once, however often its time is asked for.
+
+    Args:
+        path: movie or picture.
+        face: which face; later frames follow it by place.
+        times: presentation times in seconds, in any order, at least one.
+        encode: network views, uint8 (b, 224, 224, 3), to codes, (b, 12).
+        finder_factory: makes the face finder; not called for aligned crops.
+        batch: network views per call of `encode`.
+        progress: told (done, total) steps.
+        cancelled: polled between frames.
+
+    Raises:
+        PoseDubError: unreadable, no face in any frame, or cancelled.
+    """
+    path = Path(path)
+    footage = open_footage(path)
+    frames = source_frames(times, footage.times, footage.duration)
+    indices = sorted(set(frames))
+    if face.crop == "aligned":
+        steps = _Steps(progress, len(indices))
+        shown = np.ones(len(indices), bool)
+        crops = (aligned_crop(picture, path) for _, picture in footage.iter_frames(indices, cancelled))
+    else:
+        steps = _Steps(progress, 2 * len(indices))
+        points = _find_points(footage, indices, face, finder_factory(), steps, cancelled)
+        shown = np.isfinite(points[:, 0, 0])
+        _require_face(shown, path)
+        crops = _warped(footage, indices, shown, points, cancelled)
+    codes = _encoded(crops, encode, batch, steps)
+    return _track(codes, np.searchsorted(indices, frames), shown, _loops_from(times, footage))
+
+
+def _require_face(shown: NDArray[np.bool_], path: Path) -> None:
+    if not shown.any():
+        raise PoseDubError(f"No face was found in {path.name}; choose a pose source that shows a face.")
+
+
+def _find_points(
+    footage: Footage,
+    indices: list[int],
+    selection: FaceSelection,
+    finder: FaceFinder,
+    steps: _Steps,
+    cancelled: Callable[[], bool],
+) -> Points:
+    """Eyes and mouth of the selected face in each frame, (n, 3, 2), NaN where no face is found."""
+    points = np.full((len(indices), 3, 2), np.nan)
+    last: FoundFace | None = None
+    for row, (_, picture) in zip(points, footage.iter_frames(indices, cancelled), strict=True):
+        height, width = picture.shape[:2]
+        face = finder.follow(picture, last) if last else choose(finder.find(picture), selection.at, (width, height))
+        if face:
+            row[:] = face.points
+            last = face
+        steps.step()
+    return points
+
+
+def _warped(
+    footage: Footage,
+    indices: list[int],
+    shown: NDArray[np.bool_],
+    points: Points,
+    cancelled: Callable[[], bool],
+) -> Iterator[NDArray[np.uint8]]:
+    """Crops of the frames that show the face."""
+    wanted = [index for index, is_shown in zip(indices, shown, strict=True) if is_shown]
+    transforms = clip_transforms(points)[shown]
+    for (_, picture), matrix in zip(footage.iter_frames(wanted, cancelled), transforms, strict=True):
+        yield warp(picture, matrix)
+
+
+def _encoded(crops: Iterator[NDArray[np.uint8]], encode: Encode, batch: int, steps: _Steps) -> NDArray[np.float32]:
+    """Codes of all crops, (n, 12)."""
+    codes: list[NDArray[np.float32]] = []
+    views: list[NDArray[np.uint8]] = []
+    for crop in crops:
+        views.append(network_view(crop))
+        steps.step()
+        if len(views) == batch:
+            codes.append(encode(np.stack(views)))
+            views = []
+    if views:
+        codes.append(encode(np.stack(views)))
+    return np.concatenate(codes)
+
+
+def _track(
+    codes: NDArray[np.float32], positions: NDArray[np.intp], shown: NDArray[np.bool_], loops_from: int | None
+) -> PoseTrack:
+    """Spread the codes of the frames that show a face over the asked positions.
+
+    Args:
+        codes: one row per frame that shows a face.
+        positions: for each asked time the number of its frame.
+        shown: for each frame whether it shows a face.
+    """
+    # A frame without a face holds the code of the last one before it that has one, else of the first one.
+    row_of_frame = np.maximum(np.cumsum(shown) - 1, 0)
+    return PoseTrack(codes[row_of_frame[positions]], _ranges(~shown[positions]), loops_from)
+
+
+def _ranges(flags: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges in which the flags are set."""
+    runs = groupby(range(len(flags)), key=lambda position: bool(flags[position]))
+    members = [list(run) for is_set, run in runs if is_set]
+    return tuple((run[0], run[-1] + 1) for run in members)
+
+
+def _loops_from(times: Sequence[Fraction], footage: Footage) -> int | None:
+    if footage.duration == 0:
+        return None
+    return next((k for k, time in enumerate(times) if not 0 <= time < footage.duration), None)

@@ -1,0 +1,218 @@
+"""Pictures by presentation time: movies of any frame rate, also variable, and stills as movies of one frame."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.images import load_image
+from model_server.pipeline.media import (
+    MAX_FRAME_PIXELS,
+    check_duration,
+    check_file,
+    is_image,
+    never,
+    open_media,
+    stop_if,
+    video_stream,
+)
+
+Picture = NDArray[np.uint8]
+
+# Their indexes of key frames can be trusted; elsewhere decoding goes on from the beginning.
+_SEEKABLE = {"mov", "matroska"}
+# Without presentation times in the file, the order of the decoded pictures counts.
+_UNTIMED = {"avi"}
+
+
+class Footage(Protocol):
+    """A sequence of pictures with presentation times in seconds from the first one on."""
+
+    times: list[Fraction]
+    duration: Fraction
+
+    def iter_frames(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Iterator[tuple[int, Picture]]: ...
+
+    def frame_at(self, time: Fraction) -> Picture: ...
+
+
+def open_footage(path: Path) -> Footage:
+    """A movie, or a still picture as a movie of one frame."""
+    check_file(Path(path))
+    return Still(path) if is_image(Path(path)) else Video(path)
+
+
+def picture_at(path: Path, time: Fraction) -> Picture:
+    """A still picture, or a movie's frame on screen at `time` seconds, uint8 RGB (height, width, 3)."""
+    return open_footage(path).frame_at(time)
+
+
+class Still:
+    """A picture as footage: one frame, shown for no stated time."""
+
+    def __init__(self, path: Path) -> None:
+        self.times = [Fraction(0)]
+        self.duration = Fraction(0)
+        self._picture = load_image(path)
+
+    def iter_frames(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Iterator[tuple[int, Picture]]:
+        """The picture, for each of `indices`."""
+        for index in indices:
+            yield index, self._picture
+
+    def frame_at(self, time: Fraction) -> Picture:
+        """The picture, at any time."""
+        return self._picture
+
+
+class Video:
+    """A movie addressed by frame index in presentation order; memory does not grow with its length.
+
+    Attributes:
+        times: presentation times of all frames, seconds from the first one, ascending.
+        duration: seconds from the first frame's beginning to the last one's end.
+
+    Raises:
+        PoseDubError: unreadable, no pictures, frames too large or more than 24 hours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(path)
+        timing = _read_timing(self._path)
+        self._ticks, self._key_ticks = timing.ticks, timing.key_ticks
+        self.times = [(tick - timing.ticks[0]) * timing.time_base for tick in timing.ticks]
+        self.duration = self.times[-1] + timing.last_duration
+        check_duration(self.duration, self._path)
+
+    def index_at(self, time: Fraction) -> int:
+        """Index of the frame on screen at `time` seconds, the first before and the last behind the movie."""
+        return max(bisect_right(self.times, time) - 1, 0)
+
+    def frame_at(self, time: Fraction) -> Picture:
+        """Picture on screen at `time` seconds, uint8 RGB (height, width, 3)."""
+        return next(self.iter_frames([self.index_at(time)]))[1]
+
+    def iter_frames(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Iterator[tuple[int, Picture]]:
+        """Yield (index, uint8 RGB (height, width, 3)) for ascending `indices`, upright as players show it.
+
+        A damaged or missing frame is the picture before it. Decoding begins at a key frame before the first
+        index and ends at the last one.
+        """
+        wanted = iter(indices)
+        index = next(wanted, None)
+        if index is None:
+            return
+        held: av.VideoFrame | None = None
+        for position, frame in self._decode_from(index, cancelled):
+            while index is not None and held is not None and index < position:
+                yield index, _picture(held)
+                index = next(wanted, None)
+            held = frame
+            while index is not None and index <= position:
+                yield index, _picture(frame)
+                index = next(wanted, None)
+            if index is None:
+                return
+        while index is not None:
+            yield index, _picture(self._require(held))
+            index = next(wanted, None)
+
+    def _require(self, frame: av.VideoFrame | None) -> av.VideoFrame:
+        if frame is None:
+            raise PoseDubError(
+                f"No frame of {self._path.name} can be decoded; export or copy it again.", ErrorKind.CORRUPT
+            )
+        return frame
+
+    def _decode_from(self, index: int, cancelled: Callable[[], bool]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoded frames with their indices, from a key frame at or before `index` on."""
+        with open_media(self._path) as container:
+            stream = video_stream(container, self._path)
+            formats = set(container.format.name.split(","))
+            if formats & _SEEKABLE:
+                self._seek(container, stream, self._ticks[index])
+            seen_good = False
+            for count, frame in enumerate(_decodable(container, stream, cancelled)):
+                if frame.is_corrupt and seen_good:
+                    continue
+                seen_good = seen_good or not frame.is_corrupt
+                yield count if formats & _UNTIMED else self._position(frame, count), frame
+
+    def _seek(self, container: InputContainer, stream: VideoStream, tick: int) -> None:
+        # Aimed at a key frame's own time: FFmpeg compares decoding times, so a frame shown shortly before a
+        # key frame would be missed.
+        key = bisect_right(self._key_ticks, tick) - 1
+        if key > 0:
+            container.seek(self._key_ticks[key], stream=stream)
+
+    def _position(self, frame: av.VideoFrame, count: int) -> int:
+        if frame.pts is None:
+            return count
+        return max(bisect_right(self._ticks, frame.pts) - 1, 0)
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """Presentation ticks of all shown frames and of the key frames, ascending; seconds per tick and of the last."""
+
+    ticks: list[int]
+    key_ticks: list[int]
+    time_base: Fraction
+    last_duration: Fraction
+
+
+def _read_timing(path: Path) -> _Timing:
+    """Timing by reading the packets' headers only; nothing is decoded."""
+    durations: dict[int, int] = {}
+    keys: set[int] = set()
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        for packet in container.demux(stream):
+            tick = packet.dts if packet.pts is None else packet.pts
+            if packet.size == 0 or tick is None or packet.is_discard:
+                continue
+            durations[tick] = packet.duration or 0
+            if packet.is_keyframe:
+                keys.add(tick)
+        time_base = stream.time_base or Fraction(1, av.time_base)
+        frame_duration = 1 / (stream.average_rate or Fraction(25))
+    if not durations:
+        raise PoseDubError(f"The movie {path.name} has no frames; export or copy it again.", ErrorKind.CORRUPT)
+    last = durations[max(durations)] * time_base
+    return _Timing(sorted(durations), sorted(keys), time_base, last or frame_duration)
+
+
+def _decodable(
+    container: InputContainer, stream: VideoStream, cancelled: Callable[[], bool]
+) -> Iterator[av.VideoFrame]:
+    for packet in container.demux(stream):
+        stop_if(cancelled)
+        try:
+            frames = stream.decode(packet)
+        except av.InvalidDataError:
+            continue
+        yield from frames
+
+
+def _picture(frame: av.VideoFrame) -> Picture:
+    if frame.width * frame.height > MAX_FRAME_PIXELS:
+        raise PoseDubError("A frame of the movie is larger than 8192x8192; scale it down.", ErrorKind.TOO_LARGE)
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
