@@ -1,0 +1,98 @@
+"""Jobs survive in the .blend file: written before each save, read after each load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..core import naming
+from ..core.jobs import JobBook, JobRecord
+from ..core.plan import SpeechSource
+from . import pump, runtime
+from .results import Placement
+
+KEY = "posedub_jobs"
+
+
+@persistent
+def save_pre(path: str, *_unused: object) -> None:
+    """Write each scene's jobs into the scene."""
+    for scene in bpy.data.scenes:
+        store(scene, Path(path).parent if path else None)
+
+
+@persistent
+def load_post(*_unused: object) -> None:
+    """Leave the jobs of the file before, and list those of the new one."""
+    state = runtime.current()
+    state.detach()
+    for scene in bpy.data.scenes:
+        restore(scene, state)
+
+
+@persistent
+def undo_post(*_unused: object) -> None:
+    """Strips that come back may be shorter than what was saved since."""
+    runtime.current().recheck_strips()
+    pump.wake()
+
+
+def store(scene: bpy.types.Scene, home: Path | None) -> None:
+    """Write the scene's jobs as JSON; folders below `home`, where the .blend file goes, as relative ones."""
+    state = runtime.current()
+    mine = {uid: place for uid, place in state.placements.items() if place.scene == scene.session_uid}
+    records = {uid: record for uid in mine if (record := state.book.get(uid))}
+    if not records:
+        scene.pop(KEY, None)
+        return
+    scene[KEY] = json.dumps(
+        {
+            "book": JobBook(records).to_json(),
+            "placements": {uid: mine[uid].to_json() for uid in records},
+            "folders": {uid: _relative(record.plan.folder, home) for uid, record in records.items()},
+        }
+    )
+
+
+def _relative(folder: Path, home: Path | None) -> str:
+    inside = home is not None and folder.is_relative_to(home)
+    return "//" + folder.relative_to(home).as_posix() if inside and home else str(folder)
+
+
+def restore(scene: bpy.types.Scene, state: runtime.Runtime) -> None:
+    """Add the jobs a scene holds; what cannot be understood is left out."""
+    try:
+        data = json.loads(scene.get(KEY, "{}"))
+        for record in JobBook.from_json(data.get("book", "[]")):
+            _adopt(scene, state, record, data)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return
+
+
+def _adopt(scene: bpy.types.Scene, state: runtime.Runtime, record: JobRecord, data: dict[str, Any]) -> None:
+    uid, plan = record.plan.uid, record.plan
+    folder = Path(bpy.path.abspath(data["folders"][uid]))
+    record.plan = replace(plan, folder=folder, speech=SpeechSource(folder / plan.speech.file.name))
+    record.saved_end = naming.saved_end(folder, plan.first, plan.end)
+    state.placements[uid] = Placement.from_json(data["placements"][uid], scene)
+    state.book.records[uid] = record
+
+
+HANDLERS = {"save_pre": save_pre, "load_post": load_post, "undo_post": undo_post, "redo_post": undo_post}
+
+
+def register() -> None:
+    """Hook into saving, loading and undo."""
+    for name, handler in HANDLERS.items():
+        getattr(bpy.app.handlers, name).append(handler)
+
+
+def unregister() -> None:
+    """Unhook."""
+    for name, handler in HANDLERS.items():
+        getattr(bpy.app.handlers, name).remove(handler)

@@ -1,0 +1,116 @@
+"""The link to the model server: which one, whether it answers, and the sessions towards it."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..client.connection import Endpoint
+from ..client.launcher import ServerState
+from ..client.session import Session
+from ..core.errors import AddonError
+from ..core.events import Connected, Disconnected, JobEvent, ServerInfo
+from . import preferences
+from .local import ManagedServer
+
+
+class Link:
+    """The server of the preferences.
+
+    Attributes:
+        server: the one managed on this machine, if the preferences say so.
+        info: the server that answered last; None before.
+        problem: why none answers, a sentence; "" when one does, or none was asked.
+        checking: whether an answer is awaited.
+    """
+
+    def __init__(self) -> None:
+        self.server = ManagedServer()
+        self.info: ServerInfo | None = None
+        self.problem = ""
+        self.checking = False
+        self._sessions: dict[Endpoint, Session] = {}
+
+    @property
+    def changing(self) -> bool:
+        """Whether the managed server is about to run or fail, or an answer is awaited."""
+        return self.server.changing or self.checking
+
+    def reach(self) -> Endpoint:
+        """The endpoint of the preferences; its managed server is started. Raises AddonError."""
+        settings = preferences.settings()
+        endpoint = self._allowed()
+        if settings.mode == "local":
+            self.server.start(settings)
+        return endpoint
+
+    def _allowed(self) -> Endpoint:
+        endpoint = preferences.endpoint(preferences.settings())
+        if not endpoint.loopback and not bpy.app.online_access:
+            raise AddonError(
+                f"Blender may not reach {endpoint.address}.",
+                "Allow online access in Preferences > System, or use a server on this computer.",
+            )
+        return endpoint
+
+    def start_server(self) -> None:
+        """Start the managed server, and ask it for its version when it runs; raises AddonError."""
+        self.info, self.problem = None, ""
+        self.reach()
+
+    def stop_server(self) -> None:
+        """Stop the managed server."""
+        self.info, self.problem = None, ""
+        self.server.stop()
+
+    def check(self) -> None:
+        """Ask the server for its version and weights; answered in `step`. Raises AddonError."""
+        self.info, self.problem = None, ""
+        self.session(self._allowed()).check()
+        self.checking = True
+
+    def session(self, endpoint: Endpoint) -> Session:
+        """The session towards an endpoint, made on first use."""
+        if endpoint not in self._sessions:
+            self._sessions[endpoint] = Session(endpoint)
+        return self._sessions[endpoint]
+
+    def running(self, uid: str) -> bool:
+        """Whether a session works on a job."""
+        return any(uid in session.running() for session in self._sessions.values())
+
+    def cancel(self, uid: str) -> None:
+        """Stop a job, whichever session has it."""
+        for session in self._sessions.values():
+            session.cancel(uid)
+
+    def step(self) -> tuple[list[JobEvent], bool]:
+        """What happened to jobs, and whether anything about the server changed."""
+        changed, jobs = self.server.step(), []
+        if changed:
+            self._follow_server()
+        for event in [event for session in list(self._sessions.values()) for event in session.poll()]:
+            if isinstance(event, Connected):
+                self.info, self.problem, self.checking, changed = event.info, "", False, True
+            elif isinstance(event, Disconnected):
+                self.info, self.problem, self.checking, changed = None, event.reason, False, True
+            else:
+                jobs.append(event)
+        return jobs, changed
+
+    def _follow_server(self) -> None:
+        if self.server.state is ServerState.RUNNING:
+            self.check()
+        elif self.server.state is ServerState.FAILED:
+            self.info, self.problem = None, self.server.advice
+
+    def detach(self) -> None:
+        """Leave all jobs to their servers."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+        self.checking = False
+
+    def close(self) -> None:
+        """Detach, and stop the managed server if the add-on started it."""
+        self.detach()
+        self.server.stop()

@@ -1,0 +1,105 @@
+"""From strips to the files and times of a dub's sources.
+
+Sources (times in frames of the timeline, measured against Blender's renders):
+a movie strip shows its frame `offset + floor((frame - content_start) * k + 1/2)`,
+where k is movie rate over scene rate when the strip adjusts its playback rate,
+else 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+
+from ..core import timebase
+from ..core.errors import AddonError
+from ..core.plan import FaceChoice, PortraitSource, PoseSource
+from . import sequencer
+
+HALF = Fraction(1, 2)
+PICTURES = ("IMAGE", "MOVIE")
+
+
+@dataclass(frozen=True)
+class MovieClock:
+    """Which moment of a movie file a strip shows.
+
+    Attributes:
+        rate: frames per second of the movie.
+        step: movie frames per timeline frame.
+        origin: movie frame at timeline frame 0, not rounded.
+    """
+
+    rate: Fraction
+    step: Fraction
+    origin: Fraction
+
+    def seconds(self, frame: int) -> Fraction:
+        """Time whose movie frame, floor(time * rate), is the one shown at a timeline frame."""
+        return (self.origin + frame * self.step + HALF) / self.rate
+
+
+def movie_clock(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> MovieClock:
+    """Read the clock of a movie strip; raises AddonError for a strip whose mapping Blender hides."""
+    if sequencer.is_retimed(strip):
+        raise AddonError(f'The movie strip "{strip.name}" is retimed.', "Reset its retiming, or render it to a file.")
+    if strip.use_reverse_frames:
+        raise AddonError(f'The movie strip "{strip.name}" plays backwards.', "Turn that off, or render it to a file.")
+    rate = timebase.media_fps(strip.fps)
+    step = rate / sequencer.fps(scene) if _adjusts_rate(strip, file) else Fraction(1)
+    return MovieClock(rate, step, strip.animation_offset_start - sequencer.content_start(strip) * step)
+
+
+def _adjusts_rate(strip: bpy.types.Strip, file: Path) -> bool:
+    """Blender tells no flag, but a strip that plays frame by frame is as long as its movie."""
+    clip = bpy.data.movieclips.load(str(file), check_existing=False)
+    frames = clip.frame_duration - strip.animation_offset_start - strip.animation_offset_end
+    bpy.data.movieclips.remove(clip)
+    return sequencer.content_length(strip) != frames
+
+
+def strip_file(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> Path:
+    """The file that an image or movie strip shows at a frame; raises AddonError when it is gone."""
+    path = strip.filepath if strip.type == "MOVIE" else strip.directory + _element(strip, frame)
+    file = sequencer.absolute(path, scene)
+    if not file.is_file():
+        raise AddonError(f'The file of strip "{strip.name}" is gone: {file}.', "Relink or replace the strip.")
+    return file
+
+
+def _element(strip: bpy.types.Strip, frame: int) -> str:
+    index = frame - sequencer.content_start(strip) + int(strip.animation_offset_start)
+    return str(strip.elements[min(max(index, 0), len(strip.elements) - 1)].filename)
+
+
+def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, face: FaceChoice) -> PortraitSource:
+    """The picture a strip shows at the playhead, or at its end nearest to it."""
+    frame = min(max(scene.frame_current, sequencer.left(strip)), sequencer.right(strip) - 1)
+    file = strip_file(scene, strip, frame)
+    if strip.type == "IMAGE":
+        return PortraitSource(file, face=face)
+    return PortraitSource(file, max(Fraction(0), movie_clock(scene, strip, file).seconds(frame)), face)
+
+
+def pose(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int, face: FaceChoice) -> PoseSource:
+    """The pose of a strip for the timeline frames first <= f < end.
+
+    A strip that overlaps them is read as it lies on the timeline; one that lies
+    elsewhere is read from its left handle on.
+    """
+    begin, stop = sequencer.left(strip), sequencer.right(strip)
+    if strip.type == "IMAGE":
+        return _still_pose(scene, strip, begin, face)
+    file = strip_file(scene, strip, begin)
+    clock = movie_clock(scene, strip, file)
+    start = clock.seconds(first if begin < end and first < stop else begin)
+    return PoseSource("video", file, face, start, clock.step * sequencer.fps(scene) / clock.rate)
+
+
+def _still_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int, face: FaceChoice) -> PoseSource:
+    if len(strip.elements) > 1:
+        raise AddonError(f'The pose strip "{strip.name}" is an image sequence.', "Use a movie or a single picture.")
+    return PoseSource("video", strip_file(scene, strip, frame), face)

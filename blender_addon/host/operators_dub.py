@@ -1,0 +1,119 @@
+# mypy: disable-error-code="valid-type"
+"""Operators on dubs: start, cancel, start again, fetch, forget.
+
+No postponed annotations here: Blender reads them as values.
+"""
+
+import bpy
+
+from ..core.errors import AddonError
+from ..core.jobs import JobRecord
+from . import planning, runtime, sequencer, sources
+from .operators import FINISHED, SentenceOperator, job, outcome
+
+WAIT = {
+    "name": "Wait",
+    "description": "Block until the dub has ended; for scripts",
+    "default": False,
+    "options": {"SKIP_SAVE", "HIDDEN"},
+}
+UID = {"name": "Dub", "description": "Which dub; the newest one when empty", "options": {"SKIP_SAVE", "HIDDEN"}}
+
+
+class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
+    """Have the portrait speak the sound strip, as a new strip above it"""
+
+    bl_idname = "posedub.dub"
+    bl_label = "Dub"
+    bl_options = {"REGISTER"}
+
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether all sources are there; says which one is not."""
+        problem = sources.problem(sequencer.edit_scene(context))
+        if problem:
+            cls.poll_message_set(problem)
+        return not problem
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Plan the dub and start it."""
+        record = runtime.current().start(planning.draft(sequencer.edit_scene(context)))
+        return outcome(record, self.wait)
+
+
+class POSEDUB_OT_cancel(SentenceOperator, bpy.types.Operator):
+    """Stop this dub; the frames that are finished stay"""
+
+    bl_idname = "posedub.cancel"
+    bl_label = "Cancel Dub"
+
+    uid: bpy.props.StringProperty(**UID)
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Ask the job to end."""
+        record = job(self.uid)
+        runtime.current().cancel(record.plan.uid)
+        outcome(record, self.wait)
+        return FINISHED
+
+
+class POSEDUB_OT_retry(SentenceOperator, bpy.types.Operator):
+    """Start this dub again; frames that are finished are kept"""
+
+    bl_idname = "posedub.retry"
+    bl_label = "Retry Dub"
+
+    uid: bpy.props.StringProperty(**UID)
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Submit the same plan again."""
+        record = _ended(self.uid)
+        runtime.current().restart(record)
+        return outcome(record, self.wait)
+
+
+class POSEDUB_OT_fetch(SentenceOperator, bpy.types.Operator):
+    """Get the missing frames of this dub from the server, and put its strip back"""
+
+    bl_idname = "posedub.fetch"
+    bl_label = "Fetch Dub"
+
+    uid: bpy.props.StringProperty(**UID)
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Go on from the first frame that is missing."""
+        record = _ended(self.uid)
+        if not record.job_id:
+            raise AddonError(f"{record.plan.name} never reached a server.", "Retry it.")
+        runtime.current().fetch(record)
+        return outcome(record, self.wait)
+
+
+class POSEDUB_OT_remove(SentenceOperator, bpy.types.Operator):
+    """Take this dub off the list; its strip and its frames stay"""
+
+    bl_idname = "posedub.remove"
+    bl_label = "Remove from List"
+
+    uid: bpy.props.StringProperty(**UID)
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Forget the job."""
+        runtime.current().forget(_ended(self.uid).plan.uid)
+        return FINISHED
+
+
+def _ended(uid: str) -> JobRecord:
+    record = job(uid)
+    if runtime.current().active(record.plan.uid):
+        raise AddonError(f"{record.plan.name} is still running.", "Cancel it first.")
+    return record
+
+
+CLASSES = (POSEDUB_OT_dub, POSEDUB_OT_cancel, POSEDUB_OT_retry, POSEDUB_OT_fetch, POSEDUB_OT_remove)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

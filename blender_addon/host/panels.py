@@ -1,0 +1,175 @@
+"""The sidebar tab *Dub* of the sequencer. Panels only read; what changes anything is an operator."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from ..core import timebase
+from ..core.jobs import UNFINISHED, JobRecord
+from . import preferences, runtime, sequencer, sources
+
+ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA"}
+STATES = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X", "starting": "TIME", "running": "RENDER_ANIMATION"}
+PIXELS_PER_LETTER = 7
+WARNINGS_SHOWN = 3
+
+
+class DubPanel:
+    """What the panels of the tab share."""
+
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Dub"
+
+
+class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
+    """Sources, and the button that dubs them."""
+
+    bl_label = "Dub"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Sources, then what is missing or went wrong, then the button."""
+        layout, scene = self.layout, sequencer.edit_scene(context)
+        column = layout.column(align=True)
+        for role in ("portrait", "audio"):
+            draw_source(column, scene, role)
+        column.prop(scene.posedub, "pose_kind")
+        if scene.posedub.pose_kind == "strip":
+            draw_source(column, scene, "pose")
+        if runtime.current().error:
+            draw_error(layout, context, runtime.current().error)
+        draw_server_line(layout)
+        row = layout.row()
+        row.scale_y = 1.5
+        row.operator("posedub.dub", icon="PLAY")
+
+
+class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
+    """Parameters of the next dub."""
+
+    bl_label = "Settings"
+    bl_parent_id = "POSEDUB_PT_dub"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """All parameters."""
+        self.layout.use_property_split = True
+        values = sequencer.edit_scene(context).posedub
+        for name in ("mouth_strength", "portrait_crop", "pose_crop", "seed", "precision"):
+            self.layout.prop(values, name)
+
+
+class POSEDUB_PT_jobs(DubPanel, bpy.types.Panel):
+    """The dubs of this file."""
+
+    bl_label = "Dubs"
+    bl_parent_id = "POSEDUB_PT_dub"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """One box for each dub, newest first."""
+        records = list(runtime.current().book)
+        if not records:
+            self.layout.label(text="None yet")
+        for record in reversed(records):
+            draw_job(self.layout.box(), context, record)
+
+
+class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
+    """The model server."""
+
+    bl_label = "Server"
+    bl_parent_id = "POSEDUB_PT_dub"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What answers, and what can be done about it."""
+        layout, link, settings = self.layout, runtime.current().link, preferences.settings()
+        layout.label(text=settings.target, icon="URL")
+        if link.problem:
+            draw_error(layout, context, link.problem)
+        if link.info:
+            layout.label(text=f"PoseDub {link.info.version} on {link.info.device}")
+            for weights in link.info.weights:
+                layout.label(text=f"Weights {weights.name} ({weights.kind})")
+        row = layout.row(align=True)
+        if settings.mode == "local":
+            row.operator("posedub.server_stop" if link.server.owned else "posedub.server_start")
+        row.operator("posedub.server_check")
+        row = layout.row(align=True)
+        row.operator("posedub.show_log")
+        row.operator("posedub.copy_diagnostics")
+        layout.operator("preferences.addon_show", text="Preferences").module = preferences.ADDON
+
+
+def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -> None:
+    """A row: the role's strip or what is missing, and the buttons that set and clear it."""
+    choice, assigned = sources.choose(scene, role), scene.posedub.source(role).ref is not None
+    row = layout.row(align=True)
+    label = row.row()
+    label.alert = choice.strip is None
+    label.label(text=choice.strip.name if choice.strip else choice.problem, icon=ICONS[role])
+    row.operator("posedub.assign_source", text="", icon="PINNED" if assigned else "UNPINNED").role = role
+    if assigned:
+        row.operator("posedub.clear_source", text="", icon="X").role = role
+
+
+def draw_server_line(layout: bpy.types.UILayout) -> None:
+    """A line when the weights are not trained, or the server is about to start."""
+    link = runtime.current().link
+    if link.server.starting:
+        layout.label(text="The server starts...", icon="TIME")
+    if link.info and link.info.weights and link.info.weights[0].kind == "untrained":
+        layout.label(text="Untrained weights: pictures mean nothing", icon="INFO")
+
+
+def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
+    """A red box with a sentence, broken into the panel's width."""
+    box = layout.box()
+    box.alert = True
+    column = box.column(align=True)
+    letters = context.region.width / PIXELS_PER_LETTER / context.preferences.system.ui_scale
+    for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
+        column.label(text=line, icon="ERROR" if number == 0 else "BLANK1")
+
+
+def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:
+    """A dub: its name and state, then progress, warnings, or what went wrong."""
+    plan, active = record.plan, runtime.current().active(record.plan.uid)
+    marks = " (untrained)" if record.weights_kind == "untrained" else ""
+    row = box.row()
+    row.label(text=plan.name + marks, icon=STATES[record.state])
+    if active:
+        row.operator("posedub.cancel", text="", icon="X").uid = plan.uid
+        share, text = runtime.current().progress(record)
+        box.progress(factor=min(1.0, share), text=text)
+    else:
+        draw_ended(box, row, record)
+    if record.error:
+        draw_error(box, context, record.error)
+    draw_warnings(box, record)
+
+
+def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobRecord) -> None:
+    """What can be done with a dub that does not run here."""
+    uid, count = record.plan.uid, f"{record.saved}/{record.plan.frames_wanted} frames"
+    box.label(text=f"{count}, left to the server" if record.state in UNFINISHED else count)
+    if record.state != "done" and (record.retryable or record.state == "cancelled"):
+        row.operator("posedub.retry", text="", icon="FILE_REFRESH").uid = uid
+    if record.job_id:
+        row.operator("posedub.fetch", text="", icon="IMPORT").uid = uid
+    row.operator("posedub.remove", text="", icon="REMOVE").uid = uid
+
+
+def draw_warnings(box: bpy.types.UILayout, record: JobRecord) -> None:
+    """The first warnings, with timecodes counted from the beginning of the timeline."""
+    placement = runtime.current().placements.get(record.plan.uid)
+    start = placement.start if placement else 0
+    for warning in record.warnings[:WARNINGS_SHOWN]:
+        first, last = (timebase.timecode(start + k, record.plan.fps) for k in (warning.first, warning.end - 1))
+        box.label(text=f"{first} to {last}: {warning.message}", icon="INFO")
+
+
+CLASSES = (POSEDUB_PT_dub, POSEDUB_PT_settings, POSEDUB_PT_jobs, POSEDUB_PT_server)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,70 @@
+"""From the scene to a plan: the only place where a dub's parameters are read from Blender."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ..core import naming
+from ..core.errors import AddonError
+from ..core.plan import DubPlan, PoseSource, SpeechSource
+from ..core.settings import DubSettings
+from . import audio, media, preferences, sequencer, sources
+from .results import Placement
+
+SPEECH_FILE = "speech.wav"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A dub about to start: its plan, the sound still to be cut, and where the result goes."""
+
+    plan: DubPlan
+    sound: audio.SoundCut
+    placement: Placement
+
+
+def draft(scene: bpy.types.Scene) -> Draft:
+    """Plan a dub of the scene's sources into a new version folder; raises AddonError."""
+    strip = sources.choose(scene, "audio").require()
+    portrait_strip = sources.choose(scene, "portrait").require()
+    values, begin, end = scene.posedub, sequencer.left(strip), sequencer.right(strip)
+    portrait = media.portrait(scene, portrait_strip, values.portrait_face())
+    pose, cut = _pose(scene, begin, end), audio.read_cut(scene, strip)
+    folder = _version_folder(strip.name)
+    plan = DubPlan(
+        uid=uuid.uuid4().hex,
+        name=f"{strip.name} {folder.name}",
+        folder=folder,
+        portrait=portrait,
+        speech=SpeechSource(folder / SPEECH_FILE),
+        pose=pose,
+        fps=cut.fps,
+        frame_count=end - begin,
+        first=0,
+        end=end - begin,
+        mouth_strength=round(values.mouth_strength, 6),  # Blender keeps 32 bits of it
+        seed=values.seed,
+        precision=values.precision,
+    )
+    return Draft(plan, cut, Placement.over(scene, strip))
+
+
+def _pose(scene: bpy.types.Scene, begin: int, end: int) -> PoseSource:
+    values = scene.posedub
+    if values.pose_kind != "strip":
+        return PoseSource(values.pose_kind)
+    return media.pose(scene, sources.choose(scene, "pose").require(), begin, end, values.pose_face())
+
+
+def _version_folder(name: str) -> Path:
+    parent = Path(bpy.path.abspath(DubSettings.folder)) if bpy.data.filepath else preferences.user_folder("dubs")
+    try:
+        return naming.next_version(parent / naming.safe_name(name))
+    except OSError as error:
+        raise AddonError(
+            f"{parent} takes no new folder: {error.strerror}.", "Save the .blend file elsewhere."
+        ) from error

@@ -1,0 +1,94 @@
+# mypy: disable-error-code="valid-type"
+"""How the model server is reached: managed on this machine, or at an address.
+
+No postponed annotations here: Blender reads them as values.
+"""
+
+from pathlib import Path
+
+import bpy
+
+from ..client.connection import Endpoint
+from ..core.settings import ServerSettings
+
+ADDON = __package__.rpartition(".")[0]
+DEFAULTS = ServerSettings()
+MODES = (
+    ("local", "On This Computer", "The add-on starts and stops the server"),
+    ("address", "At an Address", "A server that runs elsewhere"),
+)
+
+
+class PoseDubPreferences(bpy.types.AddonPreferences):
+    """The add-on's preferences."""
+
+    bl_idname = ADDON
+
+    mode: bpy.props.EnumProperty(name="Server", items=MODES, description="Where the model server runs")
+    executable: bpy.props.StringProperty(
+        name="Command", subtype="FILE_PATH", description="The server's command posedub; empty: it is looked for"
+    )
+    port: bpy.props.IntProperty(
+        name="Port", default=DEFAULTS.port, min=1024, max=65535, description="Of the server on this computer"
+    )
+    data_dir: bpy.props.StringProperty(
+        name="Data", subtype="DIR_PATH", description="Where the server keeps its jobs; empty: the add-on's own folder"
+    )
+    address: bpy.props.StringProperty(name="Address", default=DEFAULTS.address, description="host:port of the server")
+    token: bpy.props.StringProperty(name="Token", subtype="PASSWORD", description="Shared secret of the server")
+    tls_ca: bpy.props.StringProperty(
+        name="TLS Authority", subtype="FILE_PATH", description="Certificate authority that signed the server's key"
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Only what belongs to the chosen mode."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "mode", expand=True)
+        for name in ("executable", "port", "data_dir") if self.mode == "local" else ("address", "token", "tls_ca"):
+            layout.prop(self, name)
+        if self.mode == "address" and not bpy.app.online_access:
+            layout.label(text="Other computers need System > Network > Allow Online Access", icon="INFO")
+
+    def settings(self) -> ServerSettings:
+        """The values as plain data."""
+        return ServerSettings(
+            mode=self.mode,
+            executable=_path(self.executable),
+            port=self.port,
+            data_dir=_path(self.data_dir) or str(user_folder("server")),
+            address=self.address.strip(),
+            token=self.token,
+            tls_ca=_path(self.tls_ca),
+        )
+
+
+def settings() -> ServerSettings:
+    """The current preferences as plain data."""
+    return bpy.context.preferences.addons[ADDON].preferences.settings()
+
+
+def endpoint(settings: ServerSettings) -> Endpoint:
+    """Where the client connects to."""
+    if settings.mode == "local":
+        return Endpoint(settings.target)
+    return Endpoint(settings.target, settings.token, settings.tls_ca)
+
+
+def user_folder(name: str) -> Path:
+    """A folder of the add-on in the user's files; updates leave it alone."""
+    return Path(bpy.utils.extension_path_user(ADDON, path=name, create=True))
+
+
+def _path(text: str) -> str:
+    return bpy.path.abspath(text) if text else ""
+
+
+def register() -> None:
+    """Make the preferences known to Blender."""
+    bpy.utils.register_class(PoseDubPreferences)
+
+
+def unregister() -> None:
+    """Withdraw them."""
+    bpy.utils.unregister_class(PoseDubPreferences)

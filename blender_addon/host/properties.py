@@ -1,0 +1,105 @@
+# mypy: disable-error-code="valid-type"
+"""What a scene remembers for its next dub; kept in the .blend file.
+
+No postponed annotations here: Blender reads them as values.
+"""
+
+import bpy
+
+from ..core.plan import FaceChoice
+from ..core.settings import DubSettings
+from .sequencer import StripRef
+
+DEFAULTS = DubSettings()
+ROLES = ("portrait", "audio", "pose")
+
+CROPS = (
+    ("auto", "Find Face", "Find the face, align it and crop it"),
+    ("aligned", "Already Cropped", "Take the picture as it is: a VoxCeleb2-like 224 x 224 face crop"),
+)
+POSES = (
+    ("strip", "From Strip", "The head moves as in a movie strip, or stays as in an image strip"),
+    ("fixed", "Portrait's Own", "The head keeps the pose of the portrait"),
+    ("frontal", "Frontal", "The head looks straight ahead"),
+)
+PRECISIONS = (
+    ("auto", "Automatic", "What the server's device does best"),
+    ("fp32", "32 Bit", "Full precision"),
+    ("bf16", "16 Bit", "Faster on most accelerators, slightly rougher"),
+)
+
+
+class PoseDubSource(bpy.types.PropertyGroup):
+    """A strip that the editor assigned as a source."""
+
+    uid: bpy.props.StringProperty()
+    name: bpy.props.StringProperty()
+
+    @property
+    def ref(self) -> StripRef | None:
+        """How to find the strip; None when none is assigned."""
+        return StripRef(self.uid, self.name) if self.name else None
+
+    def assign(self, ref: StripRef) -> None:
+        """Remember a strip; one without uid and name clears the source."""
+        self.uid, self.name = ref.uid, ref.name
+
+
+class PoseDubSettings(bpy.types.PropertyGroup):
+    """Sources and parameters of the scene's next dub."""
+
+    portrait: bpy.props.PointerProperty(type=PoseDubSource)
+    audio: bpy.props.PointerProperty(type=PoseDubSource)
+    pose: bpy.props.PointerProperty(type=PoseDubSource)
+    pose_kind: bpy.props.EnumProperty(name="Pose", items=POSES, description="Where the head movement comes from")
+    portrait_crop: bpy.props.EnumProperty(
+        name="Portrait Crop", items=CROPS, default=DEFAULTS.crop, description="How the portrait becomes a face crop"
+    )
+    pose_crop: bpy.props.EnumProperty(
+        name="Pose Crop", items=CROPS, default=DEFAULTS.crop, description="How the pose source becomes face crops"
+    )
+    mouth_strength: bpy.props.FloatProperty(
+        name="Mouth Strength",
+        default=DEFAULTS.mouth_strength,
+        min=0.0,
+        max=3.0,
+        description="How strongly the speech moves the mouth; 0 keeps it closed",
+    )
+    seed: bpy.props.IntProperty(
+        name="Seed",
+        default=DEFAULTS.seed,
+        min=0,
+        description="Of the generator's noise; the same seed gives the same dub",
+    )
+    precision: bpy.props.EnumProperty(
+        name="Precision", items=PRECISIONS, default=DEFAULTS.precision, description="Arithmetic of the networks"
+    )
+
+    def source(self, role: str) -> PoseDubSource:
+        """The assigned source of a role: "portrait", "audio" or "pose"."""
+        return getattr(self, role)
+
+    def portrait_face(self) -> FaceChoice:
+        """How the portrait's face is chosen."""
+        return FaceChoice(self.portrait_crop)
+
+    def pose_face(self) -> FaceChoice:
+        """How the pose source's face is chosen."""
+        return FaceChoice(self.pose_crop)
+
+
+CLASSES = (PoseDubSource, PoseDubSettings)
+
+
+def register() -> None:
+    """Add the settings to every scene."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.posedub = bpy.props.PointerProperty(type=PoseDubSettings)
+
+
+def unregister() -> None:
+    """Remove them; their values stay in the file."""
+    del bpy.types.Scene.posedub
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

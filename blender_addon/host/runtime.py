@@ -1,0 +1,230 @@
+"""The jobs that run beside Blender's data.
+
+One `Runtime` lives from the enabling of the add-on to its disabling. It is
+used by the main thread only; panels read it, operators and `pump` change it.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ..client.connection import Endpoint
+from ..core.errors import AddonError
+from ..core.events import JobEvent, JobFailed, JobProgress
+from ..core.jobs import UNFINISHED, JobBook, JobRecord
+from ..core.progress import ProgressMeter
+from . import audio, results
+from .link import Link
+from .planning import Draft
+from .results import Placement
+
+SOUND_PHASE = "sound"
+PHASES = {
+    SOUND_PHASE: "Reading the sound",
+    "connecting": "Connecting",
+    "uploading": "Uploading",
+    "queued": "Queued, {ahead} ahead",
+    "speech": "Listening to the speech",
+    "portrait": "Looking at the portrait",
+    "pose": "Reading the pose",
+    "frames": "Making frames",
+}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job not yet handed to a session: its sound is being cut, or the server starts.
+
+    Attributes:
+        speech: the cutting; None when the wav file is there already.
+        fetch: go on with the job that the server has, rather than submit it.
+    """
+
+    endpoint: Endpoint
+    speech: Future[None] | None
+    fetch: bool = False
+
+
+class Runtime:
+    """The jobs of the open file.
+
+    Attributes:
+        link: to the model server.
+        book: all jobs.
+        placements: where each job's result goes, by uid.
+        error: why the last operator failed, a sentence.
+    """
+
+    def __init__(self) -> None:
+        self.link = Link()
+        self.book = JobBook()
+        self.placements: dict[str, Placement] = {}
+        self.error = ""
+        self._meters: dict[str, ProgressMeter] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._growing: set[str] = set()
+        self._ending: set[str] = set()
+        self._cutter = ThreadPoolExecutor(1, "posedub sound")
+
+    def start(self, draft: Draft) -> JobRecord:
+        """Begin a dub; raises AddonError when no server may be reached."""
+        endpoint = self.link.reach()
+        record = self.book.add(draft.plan)
+        record.phase = SOUND_PHASE
+        self.placements[draft.plan.uid] = draft.placement
+        speech = self._cutter.submit(audio.write_cut, draft.sound, draft.plan.speech.file)
+        self._waiting[draft.plan.uid] = Waiting(endpoint, speech)
+        return record
+
+    def restart(self, record: JobRecord) -> None:
+        """Submit a job that ended again, into the same folder; raises AddonError."""
+        for sentence in record.plan.problems():
+            raise AddonError(sentence)
+        self._wait(record, Waiting(self.link.reach(), None))
+
+    def fetch(self, record: JobRecord) -> None:
+        """Go on with a job that the server has; raises AddonError."""
+        self._wait(record, Waiting(self.link.reach(), None, fetch=True))
+
+    def _wait(self, record: JobRecord, waiting: Waiting) -> None:
+        self._waiting[record.plan.uid] = waiting
+        record.state, record.error, record.phase = "starting", "", ""
+
+    def cancel(self, uid: str) -> None:
+        """Stop a job; its finished frames stay."""
+        record = self.book.get(uid)
+        if self._waiting.pop(uid, None) and record:
+            record.state = "cancelled"
+            self._ending.add(uid)
+        self.link.cancel(uid)
+
+    def forget(self, uid: str) -> None:
+        """Take a job off the list; its frames and strip stay."""
+        self.book.remove(uid)
+        self.placements.pop(uid, None)
+        self._meters.pop(uid, None)
+
+    def active(self, uid: str) -> bool:
+        """Whether this Blender works on the job, or has yet to show its last frames."""
+        record = self.book.get(uid)
+        if record is None:
+            return False
+        runs = record.state in UNFINISHED and self.link.running(uid)
+        return runs or uid in self._waiting or uid in self._growing or uid in self._ending
+
+    @property
+    def busy(self) -> bool:
+        """Whether `pump` has anything to do."""
+        return self.link.changing or any(self.active(record.plan.uid) for record in self.book)
+
+    def step(self, deadline: float) -> bool:
+        """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
+        events, changed = self.link.step()
+        for event in events:
+            self._apply(event)
+        launched = self._launch()
+        return self._show(deadline) or launched or changed or bool(events)
+
+    def _launch(self) -> bool:
+        ready = [uid for uid, waiting in self._waiting.items() if self._is_ready(waiting)]
+        for uid in ready:
+            self._hand_over(self.book.records[uid], self._waiting.pop(uid))
+        return bool(ready)
+
+    def _is_ready(self, waiting: Waiting) -> bool:
+        return not self.link.server.starting and (waiting.speech is None or waiting.speech.done())
+
+    def _hand_over(self, record: JobRecord, waiting: Waiting) -> None:
+        try:
+            if waiting.speech is not None:
+                waiting.speech.result()
+            self.link.server.require(waiting.endpoint)
+            session = self.link.session(waiting.endpoint)
+            if waiting.fetch:
+                session.resume(record.plan, record.job_id)
+            else:
+                session.start(record.plan)
+        except AddonError as error:
+            self._apply(JobFailed(record.plan.uid, str(error), retryable=record.plan.speech.file.is_file()))
+
+    def _apply(self, event: JobEvent) -> None:
+        record = self.book.apply(event)
+        if record is None:
+            return
+        if isinstance(event, JobProgress) and event.phase == "frames":
+            self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
+        self._growing.add(event.uid)
+        if record.state not in UNFINISHED:
+            self._ending.add(event.uid)
+
+    def _show(self, deadline: float) -> bool:
+        """Grow the strips; a job has ended when its strip is complete. Whether there was anything to show."""
+        pending = self._growing | self._ending
+        for uid in pending:
+            record, placement = self.book.get(uid), self.placements.get(uid)
+            if record and placement and not self._grown(record, placement, deadline):
+                continue
+            self._growing.discard(uid)
+            if uid in self._ending:
+                self._ending.discard(uid)
+                if record and placement:
+                    results.finish(record, placement)
+        return bool(pending)
+
+    def _grown(self, record: JobRecord, placement: Placement, deadline: float) -> bool:
+        create = record.state in UNFINISHED or record.plan.uid in self._ending
+        try:
+            return results.grow(record, placement, deadline, create)
+        except AddonError as error:
+            self._apply(JobFailed(record.plan.uid, str(error), retryable=True))
+            self.link.cancel(record.plan.uid)
+            return True
+
+    def recheck_strips(self) -> None:
+        """After an undo or redo: bring strips up to date that came back shorter."""
+        self._growing.update(self.book.records)
+
+    def progress(self, record: JobRecord) -> tuple[float, str]:
+        """(share done in [0, 1], phase, or count with speed and time left) of a running job."""
+        meter = self._meters.get(record.plan.uid)
+        if record.phase == "frames" and meter:
+            return record.saved / record.plan.frames_wanted, meter.text(record.total, time.monotonic())
+        share = record.done / record.total if record.total else 0.0
+        return share, PHASES.get(record.phase, "Starting").format(ahead=record.queue_position)
+
+    def detach(self) -> None:
+        """Leave all jobs to the server and forget them, as when another file is opened."""
+        self.link.detach()
+        for waiting in self._waiting.values():
+            if waiting.speech:
+                waiting.speech.cancel()
+        for kept in (self._waiting, self._growing, self._ending, self._meters, self.placements):
+            kept.clear()
+        self.book, self.error = JobBook(), ""
+
+    def close(self) -> None:
+        """The end of the add-on, or of Blender."""
+        self.detach()
+        self._cutter.shutdown(wait=False, cancel_futures=True)
+        self.link.close()
+
+
+_current: Runtime | None = None
+
+
+def current() -> Runtime:
+    """The one Runtime, made on first use."""
+    global _current
+    if _current is None:
+        _current = Runtime()
+    return _current
+
+
+def close() -> None:
+    """End the one Runtime."""
+    global _current
+    if _current is not None:
+        _current.close()
+        _current = None

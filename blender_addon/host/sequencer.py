@@ -1,0 +1,169 @@
+"""The sequencer as PoseDub uses it, the same in Blender 4.5 and 5.x.
+
+Strips are never kept: an undo or a load leaves references dangling, so every
+function looks them up anew, by PoseDub's uid and the strip's name. A uid alone
+does not do: splitting and pasting duplicate it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+
+from ..core import placement, timebase
+from ..core.errors import AddonError
+
+UID = "posedub_uid"
+NAME_BYTES = 61
+"""Longest strip name; Blender cuts longer ones."""
+
+
+@dataclass(frozen=True)
+class StripRef:
+    """How a strip is found again: PoseDub's uid ("" for none) and its name."""
+
+    uid: str
+    name: str
+
+
+def edit_scene(context: bpy.types.Context) -> bpy.types.Scene:
+    """The scene whose sequence is edited; since 5.0 it need not be the window's."""
+    return getattr(context, "sequencer_scene", None) or context.scene
+
+
+def override(scene: bpy.types.Scene) -> AbstractContextManager[None]:
+    """Context in which sequencer operators work on this scene."""
+    members = {"scene": scene}
+    if bpy.app.version >= (5, 0):
+        members["sequencer_scene"] = scene
+    return bpy.context.temp_override(**members)
+
+
+def scene_by_uid(session_uid: int) -> bpy.types.Scene | None:
+    """A scene by Blender's session uid, which undo keeps."""
+    return next((scene for scene in bpy.data.scenes if scene.session_uid == session_uid), None)
+
+
+def fps(scene: bpy.types.Scene) -> Fraction:
+    """Frames per second, exact."""
+    return timebase.scene_fps(scene.render.fps, scene.render.fps_base)
+
+
+def left(strip: bpy.types.Strip) -> int:
+    """First frame of the strip."""
+    return int(strip.left_handle if hasattr(strip, "left_handle") else strip.frame_final_start)
+
+
+def right(strip: bpy.types.Strip) -> int:
+    """Frame after the strip's last one."""
+    return int(strip.right_handle if hasattr(strip, "right_handle") else strip.frame_final_end)
+
+
+def content_start(strip: bpy.types.Strip) -> int:
+    """Frame at which the untrimmed content begins."""
+    return int(strip.content_start if hasattr(strip, "content_start") else strip.frame_start)
+
+
+def content_length(strip: bpy.types.Strip) -> int:
+    """Timeline frames of the untrimmed content."""
+    return int(strip.content_duration if hasattr(strip, "content_duration") else strip.frame_duration)
+
+
+def is_retimed(strip: bpy.types.Strip) -> bool:
+    """Whether retiming keys bend the strip's time; their mapping cannot be read."""
+    return len(strip.retiming_keys) > 0
+
+
+def strips(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
+    """All strips, those inside meta strips too."""
+    editor = scene.sequence_editor
+    return list(editor.strips_all) if editor else []
+
+
+def selected(scene: bpy.types.Scene, kinds: Iterable[str]) -> list[bpy.types.Strip]:
+    """Selected strips of the kinds, the active one first, then by channel."""
+    wanted = [strip for strip in strips(scene) if strip.select and strip.type in kinds]
+    active = scene.sequence_editor.active_strip if wanted else None
+    return sorted(wanted, key=lambda strip: (strip != active, strip.channel, left(strip)))
+
+
+def find(scene: bpy.types.Scene, ref: StripRef) -> bpy.types.Strip | None:
+    """The strip of this uid and name, else one of this uid, else (without a uid) one of this name."""
+    if not ref.uid:
+        return next((strip for strip in strips(scene) if strip.name == ref.name), None)
+    owners = [strip for strip in strips(scene) if strip.get(UID) == ref.uid]
+    return next((strip for strip in owners if strip.name == ref.name), owners[0] if owners else None)
+
+
+def tagged(strip: bpy.types.Strip) -> StripRef:
+    """Give the strip a uid if it has none, and return how to find it."""
+    if not strip.get(UID):
+        strip[UID] = uuid.uuid4().hex
+    return StripRef(strip[UID], strip.name)
+
+
+def reference(strip: bpy.types.Strip) -> StripRef:
+    """How to find the strip again, without changing it."""
+    return StripRef(strip.get(UID, ""), strip.name)
+
+
+def outer_channel(strip: bpy.types.Strip) -> int:
+    """Channel of the strip, or of the outermost meta strip around it."""
+    while parent := strip.parent_meta():
+        strip = parent
+    return int(strip.channel)
+
+
+def free_channel(scene: bpy.types.Scene, start: int, end: int, above: int) -> int:
+    """The lowest unlocked channel over `above` that is empty for start <= f < end; raises AddonError."""
+    return placement.free_channel(_spans(scene), start, end, above, _locked(scene))
+
+
+def _spans(scene: bpy.types.Scene) -> Iterator[placement.Span]:
+    for strip in scene.sequence_editor.strips:
+        yield placement.Span(strip.channel, left(strip), right(strip))
+
+
+def _locked(scene: bpy.types.Scene) -> list[int]:
+    return [index for index, channel in enumerate(scene.sequence_editor.channels) if channel.lock]
+
+
+def new_image_strip(scene: bpy.types.Scene, name: str, file: Path, channel: int, start: int) -> bpy.types.Strip:
+    """An image strip of one picture, fitted into the frame; raises AddonError when Blender moves it."""
+    images = scene.sequence_editor.strips
+    strip = images.new_image(name, blend_path(file), channel, start, fit_method="FIT")
+    if strip.channel != channel:
+        images.remove(strip)
+        raise AddonError(f"Channel {channel} took no strip.", "Empty or unlock a channel above the sound strip.")
+    return strip
+
+
+def blend_path(file: Path) -> str:
+    """The path relative to the .blend file when it lies in that file's folder, else absolute."""
+    blend = bpy.data.filepath
+    inside = bool(blend) and file.is_relative_to(Path(blend).parent)
+    return bpy.path.relpath(str(file)) if inside else str(file)
+
+
+def absolute(path: str, owner: bpy.types.ID) -> Path:
+    """The file a path of a data-block or strip means; `owner` tells the library it comes from."""
+    return Path(bpy.path.abspath(path, library=owner.library))
+
+
+def shortened(source: str, before: str, after: str) -> str:
+    """`before source after`, the source cut so that Blender keeps the whole name."""
+    room = NAME_BYTES - len(f"{before}  {after}".encode())
+    return f"{before} {source.encode()[:room].decode(errors='ignore').strip()} {after}"
+
+
+def refresh(scene: bpy.types.Scene) -> None:
+    """Drop cached pictures; since 5.0 a file written late otherwise stays invisible."""
+    with override(scene):
+        if bpy.ops.sequencer.refresh_all.poll():
+            bpy.ops.sequencer.refresh_all()
