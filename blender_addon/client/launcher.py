@@ -91,6 +91,7 @@ class LocalServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._cancel = CancelToken()
+        self._lock = threading.Lock()
         self._state = ServerState.STOPPED
         self._advice = ""
 
@@ -98,7 +99,7 @@ class LocalServer:
     def state(self) -> ServerState:
         """Where it stands; never blocks."""
         if self._state is ServerState.RUNNING and self._process and self._process.poll() is not None:
-            self._fail(self._exit_sentence())
+            self._settle(self._cancel, ServerState.FAILED, self._exit_sentence())
         return self._state
 
     @property
@@ -124,9 +125,10 @@ class LocalServer:
 
     def stop(self, grace: float = 5.0) -> None:
         """End an owned process in the background, by force after `grace` seconds. A reused one is left alone."""
-        self._cancel.set()
         starting, process = self._thread, self._process
-        self._state, self._advice = ServerState.STOPPED, ""
+        with self._lock:
+            self._cancel.set()
+            self._state, self._advice = ServerState.STOPPED, ""
         self._thread = threading.Thread(
             target=self._shut_down, args=(starting, process, grace), name="posedub stop", daemon=True
         )
@@ -154,15 +156,14 @@ class LocalServer:
             if not self._answers(cancel):
                 self._launch()
                 self._await(cancel)
-            cancel.check()
-            self._state = ServerState.RUNNING
+            self._settle(cancel, ServerState.RUNNING)
         except Cancelled:
             return
         except AddonError as error:
-            self._fail(str(error))
+            self._settle(cancel, ServerState.FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("local server")
-            self._fail(f"The model server could not be started: {error!r}.")
+            self._settle(cancel, ServerState.FAILED, f"The model server could not be started: {error!r}.")
 
     def _answers(self, cancel: CancelToken) -> bool:
         """Whether a fitting server is at the address. Raises AddonError when something else is."""
@@ -220,8 +221,11 @@ class LocalServer:
             process.kill()
             process.wait()
 
-    def _fail(self, sentence: str) -> None:
-        self._state, self._advice = ServerState.FAILED, sentence
+    def _settle(self, cancel: CancelToken, state: ServerState, advice: str = "") -> None:
+        """Take over how a start ended, unless it was stopped meanwhile."""
+        with self._lock:
+            if not cancel.is_set:
+                self._state, self._advice = state, advice
 
     def _exit_sentence(self) -> str:
         tail = self.log_tail(20)
