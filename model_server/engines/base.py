@@ -1,0 +1,98 @@
+"""What every engine offers to the pipeline. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.networks.presets import PresetName
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WeightsKind = Literal["untrained", "trained", "imported"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Where weights come from and what they fit.
+
+    Attributes:
+        id: SHA-256 of the weights file; a fixed name for the built-in untrained values.
+        name: what the user calls them.
+        kind: "untrained" weights draw no likeness and must be shown as such.
+        path: the safetensors file, None for built-in values.
+        source: SHA-256 of what the weights were imported from, or "".
+    """
+
+    id: str
+    name: str
+    kind: WeightsKind
+    preset: PresetName
+    path: Path | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A portrait as the generator sees it; belongs to the engine that made it.
+
+    Attributes:
+        vector: (1, identity size), on the engine's device.
+        map: (1, channels, 7, 7), on the engine's device.
+        pose: (12,), the portrait's own pose code.
+    """
+
+    vector: Tensor
+    map: Tensor
+    pose: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Turns portrait crops, mel windows and pose codes into frames.
+
+    All pictures are uint8 RGB (n, 224, 224, 3) with n >= 1, and have already lost the border that the networks do not
+    see. A result depends only on its own row, never on the other rows of a call. One caller at a time.
+    """
+
+    name: str
+    weights: WeightsInfo
+    device: str
+    precision: Precision
+    batch_size: int
+
+    def identity(self, crops: NDArray[np.uint8]) -> Identity:
+        """Identity of a portrait; several crops of one person are averaged."""
+        ...
+
+    def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pose codes (n, 12) of the heads in `crops`."""
+        ...
+
+    def frames(
+        self,
+        identity: Identity,
+        windows: NDArray[np.float32],
+        codes: NDArray[np.float32],
+        mouth_strength: float,
+        seed: int,
+    ) -> NDArray[np.uint8]:
+        """Draw frames.
+
+        Args:
+            identity: of the person to draw.
+            windows: log-mel windows (n, 80, 20) in [0, 1].
+            codes: pose codes (n, 12).
+            mouth_strength: gain of the speech content, 1.2 in the published recipe.
+            seed: of the generator's noise, in [0, 2^64); the same for all frames of a job.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Short text that names all that changes pictures besides the request: code, weights, arithmetic."""
+        ...

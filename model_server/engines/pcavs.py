@@ -1,0 +1,139 @@
+"""The PC-AVS engine: the four networks, run in batches of one fixed size."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import model_server.networks
+from model_server.engines.base import Identity, Precision, WeightsInfo
+from model_server.networks.assembly import Networks
+
+NAME = "pcavs"
+
+# One frame at a time costs a CPU some 10 % and makes a frame independent of its neighbours by construction;
+# several fill a GPU.
+BATCH_SIZES = {"cpu": 1, "cuda": 16}
+
+
+class PcavsEngine:
+    """Implements `Engine` with PC-AVS networks.
+
+    Args:
+        networks: in evaluation mode; the engine takes them over.
+        weights: what the networks were filled with.
+        device: "cpu" or "cuda".
+        precision: of the generator; the encoders are cheap and always run in float32.
+        batch_size: rows per network call, the device's default when None. It may change a picture's last bits.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        networks: Networks,
+        weights: WeightsInfo,
+        device: str,
+        precision: Precision,
+        batch_size: int | None = None,
+    ) -> None:
+        self.weights = weights
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size or BATCH_SIZES[device]
+        self._networks = networks.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._noise: tuple[int, list[Tensor]] | None = None
+        self._lock = threading.Lock()
+
+    def identity(self, crops: NDArray[np.uint8]) -> Identity:
+        """See `Engine.identity`."""
+        with self._inference():
+            pairs = [self._networks.identity_encoder(self._images(crops[n : n + 1])) for n in range(len(crops))]
+            vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
+        return Identity(vector, feature_map, self.pose_codes(crops).mean(0))
+
+    def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine.pose_codes`."""
+        encoder = self._networks.nonidentity_encoder
+        with self._inference():
+            return self._batched(len(crops), lambda rows: encoder.pose_code(encoder(self._images(crops[rows]))))
+
+    def frames(
+        self,
+        identity: Identity,
+        windows: NDArray[np.float32],
+        codes: NDArray[np.float32],
+        mouth_strength: float,
+        seed: int,
+    ) -> NDArray[np.uint8]:
+        """See `Engine.frames`."""
+
+        def draw(rows: NDArray[np.intp]) -> Tensor:
+            mel = self._tensor(windows[rows])[:, None]
+            vectors = identity.vector.expand(len(rows), -1)
+            style = self._networks.style(vectors, mel, self._tensor(codes[rows]), mouth_strength)
+            return self._draw(identity.map.expand(len(rows), -1, -1, -1), style, noise)
+
+        with self._inference():
+            noise = self._noise_maps(seed)
+            return self._batched(len(windows), draw)
+
+    def fingerprint(self) -> str:
+        """See `Engine.fingerprint`."""
+        arithmetic = torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else torch.cuda.get_device_name()
+        return (
+            f"{self.name} code={_code_revision()} weights={self.weights.id} {self.precision} {self.device} "
+            f"({arithmetic}) batch={self.batch_size} torch={torch.__version__}"
+        )
+
+    def _draw(self, feature_map: Tensor, style: Tensor, noise: list[Tensor]) -> Tensor:
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            image = self._networks.generator(feature_map, style, noise)
+        return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+    def _images(self, crops: NDArray[np.uint8]) -> Tensor:
+        return self._tensor(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def _tensor(self, array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
+        return torch.tensor(array, device=self.device)
+
+    def _batched(self, count: int, compute: Callable[[NDArray[np.intp]], Tensor]) -> NDArray:
+        parts = [compute(rows).cpu().numpy() for rows in _padded_batches(count, self.batch_size)]
+        return np.concatenate(parts)[:count]
+
+    def _noise_maps(self, seed: int) -> list[Tensor]:
+        if self._noise is None or self._noise[0] != seed:
+            normal = np.random.default_rng(seed)
+            sizes = self._networks.generator.noise_sizes
+            maps = [normal.standard_normal((1, 1, size, size), dtype=np.float32) for size in sizes]
+            self._noise = seed, [self._tensor(noise) for noise in maps]
+        return self._noise[1]
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(self._lock)
+            stack.enter_context(torch.inference_mode())
+            if self.device == "cuda":
+                stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
+            yield
+
+
+def _padded_batches(count: int, size: int) -> Iterator[NDArray[np.intp]]:
+    """Indices of `size` rows at a time; the last batch repeats the last row."""
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1)
+
+
+def _code_revision() -> str:
+    """Digest of the code that decides pictures, so that a change cannot be forgotten."""
+    files = sorted(Path(model_server.networks.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in [*files, Path(__file__)])).hexdigest()[:12]

@@ -1,0 +1,97 @@
+"""Where weights come from: built-in untrained values, a weights file, or the published checkpoint."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Literal
+
+from model_server.engines.base import Engine, Precision, WeightsInfo
+from model_server.engines.weights_file import describe, write_weights
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.presets import PresetName
+
+__all__ = ["describe", "import_checkpoint", "load_engine", "untrained", "write_weights"]
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+
+
+def untrained(preset: PresetName = "lite") -> WeightsInfo:
+    """The built-in untrained values of a preset; the same on every computer."""
+    return WeightsInfo(id=f"untrained-{preset}-1", name=f"untrained {preset}", kind="untrained", preset=preset)
+
+
+def load_engine(
+    info: WeightsInfo, device: DeviceChoice = "auto", precision: Literal["auto"] | Precision = "auto"
+) -> Engine:
+    """Build the engine that `info` names.
+
+    Args:
+        info: from `untrained`, `describe` or `import_checkpoint`.
+        device: "auto" takes an NVIDIA GPU where there is one.
+        precision: "auto" takes bf16 for the full networks on a GPU, else fp32.
+
+    Raises:
+        PoseDubError: the weights cannot be read, or there is no such device.
+    """
+    from model_server.engines.pcavs import PcavsEngine
+    from model_server.engines.untrained import untrained_state
+    from model_server.engines.weights_file import read_state
+    from model_server.networks.assembly import build
+
+    chosen = _device(device)
+    state = read_state(info.path) if info.path else untrained_state(info.preset)
+    return PcavsEngine(build(info.preset, state), info, chosen, _precision(precision, chosen, info.preset))
+
+
+def import_checkpoint(source: Path, out: Path, name: str = "") -> WeightsInfo:
+    """Convert the published checkpoint into one weights file.
+
+    Args:
+        source: zip or folder with `latest_net_G.pth`, `..._V.pth`, `..._E.pth` and `..._A_sync.pth`.
+        out: the weights file to write.
+        name: what to call the weights; the source's name by default.
+
+    Raises:
+        PoseDubError: naming every missing or misshapen entry, or what else is wrong; `out` is then untouched.
+    """
+    from model_server.engines.published_checkpoint import convert
+
+    if not source.exists():
+        raise PoseDubError(f"There is no checkpoint at {source}; check the path.", ErrorKind.NOT_FOUND)
+    if not out.parent.is_dir():
+        raise PoseDubError(f"There is no folder {out.parent} to write {out.name} to; make it.", ErrorKind.NOT_FOUND)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".import-") as folder:
+        made = Path(folder) / out.name
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+            try:
+                pool.submit(convert, source, made, name or source.stem).result()
+            except (BrokenProcessPool, MemoryError) as problem:
+                raise PoseDubError(
+                    f"Reading the checkpoint {source.name} took more memory than it may; get it from its authors.",
+                    ErrorKind.TOO_LARGE,
+                ) from problem
+        made.replace(out)
+    return describe(out)
+
+
+def _device(wanted: DeviceChoice) -> str:
+    import torch
+
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise PoseDubError(f"The device {wanted} is not known; choose auto, cpu or cuda.")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise PoseDubError("There is no usable NVIDIA GPU here; choose the device cpu or auto.", ErrorKind.UNSUPPORTED)
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _precision(wanted: str, device: str, preset: PresetName) -> Precision:
+    if wanted not in ("auto", "fp32", "bf16"):
+        raise PoseDubError(f"The precision {wanted} is not known; choose auto, fp32 or bf16.")
+    if wanted == "auto":
+        return "bf16" if device == "cuda" and preset == "full" else "fp32"
+    return "bf16" if wanted == "bf16" else "fp32"

@@ -1,0 +1,135 @@
+"""The weights file: one safetensors file that says in its metadata which networks it fits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from safetensors import SafetensorError, safe_open
+
+from model_server.engines.base import WeightsInfo, WeightsKind
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.presets import PRESETS, PresetName
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "posedub-weights-1"
+ENGINE = "pcavs"
+KINDS = ("untrained", "trained", "imported")
+
+
+def write_weights(
+    path: Path, state: dict[str, Tensor], preset: PresetName, kind: WeightsKind, name: str, source: str = ""
+) -> None:
+    """Write a weights file atomically.
+
+    Args:
+        path: where to; replaced if it exists.
+        state: a tensor for each of `model_server.networks.assembly.parameter_shapes`.
+        source: SHA-256 of what the weights were made from.
+    """
+    from safetensors.torch import save_file
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    metadata = {"format": FORMAT, "engine": ENGINE, "preset": preset, "kind": kind, "name": name, "source": source}
+    try:
+        save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, SafetensorError) as problem:
+        raise PoseDubError(
+            f"The weights could not be written to {path} ({problem}); choose another place."
+        ) from problem
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def describe(path: Path) -> WeightsInfo:
+    """Read a weights file's metadata and check that its tensors fit the networks it names.
+
+    Raises:
+        PoseDubError: the file is missing, damaged, of another format, or does not fit.
+    """
+    with _opened(path) as (metadata, shapes):
+        info = _info(path, metadata)
+    _check_shapes(path, info.preset, shapes)
+    return info
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file, as float32."""
+    from safetensors.torch import load_file
+
+    with _readable(path):
+        return {name: value.float() for name, value in load_file(path).items()}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as problem:
+        raise PoseDubError(
+            f"The weights file {path} is damaged or no safetensors file; copy or import it again.", ErrorKind.CORRUPT
+        ) from problem
+    except OSError as problem:
+        raise PoseDubError(
+            f"The weights file {path} cannot be read ({problem.strerror or problem}); check the path.",
+            ErrorKind.NOT_FOUND,
+        ) from problem
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, str], dict[str, tuple[int, ...]]]]:
+    with _readable(path), safe_open(path, "numpy") as file:
+        names = file.keys()
+        yield file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
+def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
+    preset, kind = metadata.get("preset"), metadata.get("kind")
+    if metadata.get("format") != FORMAT or preset not in PRESETS or kind not in KINDS:
+        raise PoseDubError(
+            f"The file {path} holds no PoseDub weights of this version; make one with `posedub weights import`.",
+            ErrorKind.UNSUPPORTED,
+        )
+    return WeightsInfo(
+        id=file_digest(path),
+        name=metadata.get("name") or path.stem,
+        kind=cast(WeightsKind, kind),
+        preset=cast(PresetName, preset),
+        path=path.resolve(),
+        source=metadata.get("source", ""),
+    )
+
+
+def _check_shapes(path: Path, preset: PresetName, shapes: dict[str, tuple[int, ...]]) -> None:
+    from model_server.networks.assembly import parameter_shapes
+
+    wanted = parameter_shapes(preset)
+    wrong = [
+        *(f"{name} is missing" for name in wanted.keys() - shapes.keys()),
+        *(f"{name} is not known" for name in shapes.keys() - wanted.keys()),
+        *(
+            f"{name} is {shapes[name]} instead of {wanted[name]}"
+            for name in wanted.keys() & shapes.keys()
+            if shapes[name] != wanted[name]
+        ),
+    ]
+    if wrong:
+        raise PoseDubError(
+            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; import it again.",
+            ErrorKind.CORRUPT,
+        )

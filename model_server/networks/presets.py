@@ -1,0 +1,91 @@
+"""Widths of the networks: `full` is PC-AVS as published, `lite` the same modules with fewer channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PresetName = Literal["lite", "full"]
+
+POSE_SIZE = 12
+IMAGE_SIZE = 224
+MAP_SIZE = 7
+MEL_BANDS = 80
+MEL_BINS = 20
+
+
+@dataclass(frozen=True)
+class IdentityWidths:
+    """ResNeXt: stem channels, groups, channels of the grouped convolutions per stage (a stage gives twice as many)."""
+
+    stem: int
+    groups: int
+    stages: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class NonIdentityWidths:
+    """FAN: stem, the two entry blocks, the hourglass, and the feature that the mouth and pose heads read."""
+
+    stem: int
+    entry: int
+    hourglass: int
+
+
+@dataclass(frozen=True)
+class SpeechWidths:
+    """ResNet-SE: channels per stage and hidden channels of the attention."""
+
+    stages: tuple[int, int, int, int]
+    attention: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All widths of one set of networks.
+
+    Attributes:
+        generator: channels at 7, 14, 28, 56, 112 and 224 pixels; the first is also the identity map's.
+        feature: size of the non-identity feature, of the mouth feature and of the speech content.
+        mouth: size of the mouth code, the mouth's share of the style vector.
+    """
+
+    name: PresetName
+    identity: IdentityWidths
+    nonidentity: NonIdentityWidths
+    speech: SpeechWidths
+    generator: tuple[int, int, int, int, int, int]
+    feature: int
+    mouth: int
+
+    @property
+    def identity_size(self) -> int:
+        """Size of the identity vector."""
+        return 2 * self.identity.stages[-1]
+
+    @property
+    def style_size(self) -> int:
+        """Size of the style vector: identity, mouth code and pose code."""
+        return self.identity_size + self.mouth + POSE_SIZE
+
+
+PRESETS: dict[PresetName, Preset] = {
+    "full": Preset(
+        name="full",
+        identity=IdentityWidths(stem=64, groups=32, stages=(128, 256, 512, 1024)),
+        nonidentity=NonIdentityWidths(stem=64, entry=128, hourglass=256),
+        speech=SpeechWidths(stages=(32, 64, 128, 256), attention=128),
+        generator=(512, 512, 512, 512, 256, 128),
+        feature=512,
+        mouth=500,
+    ),
+    "lite": Preset(
+        name="lite",
+        identity=IdentityWidths(stem=32, groups=8, stages=(32, 64, 96, 128)),
+        nonidentity=NonIdentityWidths(stem=16, entry=32, hourglass=96),
+        speech=SpeechWidths(stages=(16, 32, 48, 72), attention=64),
+        generator=(256, 256, 192, 96, 48, 24),
+        feature=320,
+        mouth=116,
+    ),
+}
