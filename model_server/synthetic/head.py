@@ -1,0 +1,127 @@
+"""The parametric head: ICT-FaceKit's neutral shape, 100 identity modes and 57 expressions.
+
+ICT-FaceKit is MIT licensed, (c) 2020 USC Institute for Creative Technologies. Its data are read from `ict.npz`
+(keys `n`, `ids`, `ex`, `names`, `VT`, `F`, `FT`, `M`), given by path and never part of this package. Lengths are cm;
+x points to the viewer's right, y up, z out of the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model_server.errors import ErrorKind, PoseDubError
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+# Lashes and wet layers are opaque sheets, and the irises lie behind an opaque sclera on which they are painted.
+DROPPED_PARTS = ("EyeLashes", "EyeOcclusion", "LacrimalFluid", "EyeBlend", "IrisLeft", "IrisRight")
+
+# The 68 points of the iBUG scheme as vertices of ICT-FaceKit.
+LANDMARK_VERTICES = np.array(
+    [1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443]
+    + [268, 493, 1914, 2044, 1401, 3615, 4240, 4114, 2734, 2509]
+    + [978, 4527, 4942, 4857, 1140, 2075, 1147, 4269, 3360]
+    + [1507, 1542, 1537, 1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725, 3732]
+    + [5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841]
+    + [5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966],
+    dtype=np.int32,
+)
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A linear head: vertices = neutral + identity weights · identities + expression weights · expressions.
+
+    Attributes:
+        neutral: (V, 3) vertices, cm.
+        identities: (100, V, 3) offsets per unit weight, whose population is N(0, 1).
+        expressions: (E, V, 3) offsets at weight 1.
+        expression_names: ARKit-like names of the E expressions.
+        triangles: (T, 3) vertex indices, counter-clockwise seen from outside.
+        corner_uv: (T, 3, 2) texture coordinates of each corner, within the tile of its part, 0..1.
+        parts: (T,) name of each triangle's part, such as `Face`, `BackHead`, `Teeth`, `ScleraLeft`.
+        landmarks: (68,) vertices of the iBUG points.
+    """
+
+    neutral: Floats
+    identities: Floats
+    expressions: Floats
+    expression_names: tuple[str, ...]
+    triangles: Ints
+    corner_uv: Floats
+    parts: npt.NDArray[np.str_]
+    landmarks: Ints
+
+    def shape(self, identity: Floats) -> Floats:
+        """Vertices (V, 3) of the neutral face of an identity with K <= 100 mode weights."""
+        return self.neutral + np.tensordot(identity, self.identities[: len(identity)], 1).astype(np.float32)
+
+    def offsets(self, weights: Mapping[str, float]) -> Floats:
+        """Expression offsets (V, 3) for blendshape weights 0..1; names the head lacks are skipped."""
+        total = np.zeros_like(self.neutral)
+        for index, name in enumerate(self.expression_names):
+            if weight := weights.get(name, 0.0):
+                total += np.float32(weight) * self.expressions[index]
+        return total
+
+    def part_vertices(self, *names: str) -> Ints:
+        """Sorted vertices used by the named parts."""
+        return np.unique(self.triangles[np.isin(self.parts, names)])
+
+
+def load_head(path: Path) -> HeadModel:
+    """Reads `ict.npz`, keeping only the parts that are rendered.
+
+    Raises:
+        PoseDubError: the file is missing or is not an ICT-FaceKit archive.
+    """
+    try:
+        with np.load(path) as archive:
+            return _head_from_archive(dict(archive))
+    except (OSError, ValueError, KeyError) as error:
+        raise PoseDubError(
+            f"The head model {path} cannot be read ({error}): give the path of ICT-FaceKit's ict.npz.", ErrorKind.NOT_FOUND
+        ) from error
+
+
+def random_identity(rng: np.random.Generator, modes: int = 60, spread: float = 0.75) -> Floats:
+    """Mode weights (modes,) of a random person; a spread under 1 keeps faces away from caricature."""
+    return np.clip(rng.normal(0.0, spread, modes), -2.0, 2.0).astype(np.float32)
+
+
+def _head_from_archive(data: dict[str, npt.NDArray]) -> HeadModel:
+    names = np.array([name.removeprefix("M_") for name in data["M"]])
+    kept = ~np.isin(names, DROPPED_PARTS) & ~_bust(data["n"], data["F"])
+    triangles, source = _triangulate(data["F"][kept])
+    uv_indices, _ = _triangulate(data["FT"][kept])
+    vertices, compact = np.unique(triangles, return_inverse=True)
+    return HeadModel(
+        neutral=data["n"][vertices].astype(np.float32),
+        identities=data["ids"][:, vertices].astype(np.float32),
+        expressions=data["ex"][:, vertices].astype(np.float32),
+        expression_names=tuple(str(name) for name in data["names"]),
+        triangles=compact.reshape(-1, 3).astype(np.int32),
+        corner_uv=(data["VT"][uv_indices] % 1.0).astype(np.float32),
+        parts=names[kept][source],
+        landmarks=np.searchsorted(vertices, LANDMARK_VERTICES).astype(np.int32),
+    )
+
+
+def _bust(points: Floats, quads: Ints) -> npt.NDArray[np.bool_]:
+    """Faces of the bare shoulders, which clothes replace."""
+    centre = points[quads[:, :3]].mean(1)
+    return (centre[:, 1] < -11.0) & (np.hypot(centre[:, 0], centre[:, 2] + 1.0) > 7.4)
+
+
+def _triangulate(quads: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
+    """Splits quads (fourth index -1 marks a triangle); also returns each triangle's source face."""
+    first, second = quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]
+    real = quads[:, 3] >= 0
+    order = np.arange(len(quads), dtype=np.int32)
+    return np.concatenate([first, second[real]]), np.concatenate([order, order[real]])

@@ -1,0 +1,151 @@
+"""Speech with phoneme timing from eSpeak NG, through the optional `espeakng-loader` wheel.
+
+eSpeak NG is GPL-3; it is a training tool here and is imported only when speech is asked for. Phoneme events are read
+by the library's callback, since its command line prints no times for its own voices.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_server.errors import ErrorKind, PoseDubError
+
+SYNCHRONOUS = 2
+PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT = 0x1, 0x2, 0x8000
+RATE, PITCH, PITCH_RANGE = 1, 3, 4
+LIST_END, PHONEME = 0, 7
+POSITION_CHARACTER, CHARACTERS_UTF8 = 1, 1
+
+
+@dataclass(frozen=True)
+class Phoneme:
+    """One phoneme: IPA symbol (empty for a pause), start and end in seconds."""
+
+    symbol: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Synthesised speech: samples (N,) float32 in -1..1, their rate in Hz, and the phonemes in order."""
+
+    samples: npt.NDArray[np.float32]
+    sample_rate: int
+    phonemes: tuple[Phoneme, ...]
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An eSpeak NG voice: name such as `en-us+f2`, words per minute, pitch and pitch range 0..100."""
+
+    name: str = "en-us"
+    rate: int = 165
+    pitch: int = 50
+    pitch_range: int = 50
+
+
+class _EventId(ctypes.Union):
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _EventId),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class Synthesizer:
+    """eSpeak NG in this process. The library has one global state, so use one synthesizer per process and thread.
+
+    Raises:
+        PoseDubError: the wheel is not installed or the library does not start.
+    """
+
+    def __init__(self) -> None:
+        self._library = _load_library()
+        self._samples: list[npt.NDArray[np.int16]] = []
+        self._marks: list[tuple[str, float]] = []
+        self._callback = _Callback(self._receive)
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, voice: Voice | None = None) -> Speech:
+        """Synthesises a text.
+
+        Raises:
+            PoseDubError: the voice is unknown.
+        """
+        voice = voice or Voice()
+        self._select(voice)
+        self._samples, self._marks = [], []
+        data = text.encode()
+        self._library.espeak_Synth(data, len(data) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8, None, None)
+        self._library.espeak_Synchronize()
+        samples = np.concatenate(self._samples) if self._samples else np.zeros(0, np.int16)
+        duration = len(samples) / self._library.sample_rate
+        return Speech(samples.astype(np.float32) / 32768.0, self._library.sample_rate, _phonemes(self._marks, duration))
+
+    def _select(self, voice: Voice) -> None:
+        if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+            raise PoseDubError(f"eSpeak NG has no voice {voice.name!r}: choose one such as en-us or en-gb+f2.")
+        settings = ((RATE, voice.rate), (PITCH, voice.pitch), (PITCH_RANGE, voice.pitch_range))
+        for parameter, value in settings:
+            self._library.espeak_SetParameter(parameter, value, 0)
+
+    def _receive(self, samples: ctypes._Pointer, count: int, events: ctypes._Pointer) -> int:
+        if count > 0 and samples:
+            self._samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events[index].type != LIST_END:
+            if events[index].type == PHONEME:
+                name = events[index].id.string.decode(errors="ignore")
+                self._marks.append((name, events[index].audio_position / 1000.0))
+            index += 1
+        return 0
+
+
+def _load_library() -> ctypes.CDLL:
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise PoseDubError(
+            "Speech synthesis needs the optional wheel espeakng-loader: install it with pip install espeakng-loader.",
+            ErrorKind.UNSUPPORTED,
+        ) from error
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
+        ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
+    ]  # fmt: skip
+    options = PHONEME_EVENTS | PHONEME_IPA | DONT_EXIT
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(espeakng_loader.get_data_path()).encode(), options)
+    if rate <= 0:
+        raise PoseDubError("eSpeak NG did not start: reinstall espeakng-loader.", ErrorKind.UNAVAILABLE)
+    library.sample_rate = rate
+    return library
+
+
+def _phonemes(marks: list[tuple[str, float]], duration: float) -> tuple[Phoneme, ...]:
+    """Phonemes end where the next one starts."""
+    ends = [start for _, start in marks[1:]] + [duration]
+    spans = zip(marks, ends, strict=True)
+    return tuple(Phoneme(name.strip("_: "), start, end) for (name, start), end in spans if end > start)

@@ -1,0 +1,93 @@
+"""Makes the demo's inputs: a portrait, a pose clip of another person and a spoken sentence, all synthetic.
+
+Usage: python tests/demo/make_inputs.py --ict PATH/ict.npz [--out FOLDER]
+Needs ICT-FaceKit's data and the optional wheel espeakng-loader.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+from PIL import Image
+
+from model_server.synthetic.actor import Detail, Pose, make_actor, render
+from model_server.synthetic.head import HeadModel, load_head
+from model_server.synthetic.motion import blinks, eased_path
+from model_server.synthetic.rasterizer import Camera
+from model_server.synthetic.speech import Synthesizer, Voice
+
+FPS = 25
+SENTENCE = "A good picture tells a story, but a good voice brings it to life, in every language you speak."
+VOICE = Voice("en-us+f2", rate=150)
+PORTRAIT_SEED, POSE_SEED = 26, 17
+# Seconds, then yaw, pitch and roll in degrees.
+POSE_KEYS = (
+    (0.0, 0, 0, 0), (0.5, 0, 0, 0), (1.3, 30, 2, -3), (1.7, 30, 2, -3), (2.9, -30, 3, 4), (3.3, -30, 3, 4),
+    (4.0, 0, 17, 0), (4.3, 0, 17, 0), (5.1, 0, -17, 0), (5.4, 0, -17, 0), (6.0, 0, 0, 0),
+)  # fmt: skip
+
+
+def portrait_camera(size: int, fill: float = 0.60) -> Camera:
+    """A portrait lens 1 m from the head, whose height takes `fill` of the picture."""
+    distance = 100.0
+    return Camera((size, size), size * fill * distance / 24.0, distance, (size / 2, size * 0.48))
+
+
+def make_portrait(head: HeadModel, path: Path, size: int = 512) -> None:
+    """Writes a frontal still with a closed mouth."""
+    actor = make_actor(head, PORTRAIT_SEED, Detail(texture=1024, strands=14000, supersampling=4))
+    scene = actor.backdrop((size * 4, size * 4))
+    Image.fromarray(render(actor, {}, Pose(), portrait_camera(size), scene).image).save(path, optimize=True)
+
+
+def pose_frames(head: HeadModel, size: int = 320) -> Iterator[np.ndarray]:
+    """Frames (size, size, 3) of a person who looks left, right, up and down."""
+    actor = make_actor(head, POSE_SEED, Detail(texture=512, strands=8000, supersampling=3))
+    camera, scene = portrait_camera(size), actor.backdrop((size * 3, size * 3))
+    keys = np.array(POSE_KEYS)
+    count = int(keys[-1, 0] * FPS)
+    angles = eased_path(keys[:, 1:], keys[:, 0], count, FPS)
+    lids = blinks(np.random.default_rng(POSE_SEED), count, FPS)
+    for index in range(count):
+        weights = {"eyeBlink_L": float(lids[index]), "eyeBlink_R": float(lids[index])}
+        yield render(actor, weights, Pose(*map(float, angles[index])), camera, scene, index).image
+
+
+def write_video(path: Path, frames: Iterator[np.ndarray], size: int = 320) -> None:
+    """Writes an H.264 clip at 25 fps."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "20", "preset": "slow"})
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+
+
+def make_speech(path: Path) -> None:
+    """Writes the sentence as mono FLAC."""
+    speech = Synthesizer().speak(SENTENCE, VOICE)
+    soundfile.write(path, speech.samples, speech.sample_rate, format="FLAC", subtype="PCM_16")
+
+
+def main() -> None:
+    """Reads the arguments and writes the three files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ict", type=Path, required=True, help="ICT-FaceKit's ict.npz")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "inputs")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    head = load_head(arguments.ict)
+    make_portrait(head, arguments.out / "portrait.png")
+    write_video(arguments.out / "pose.mp4", pose_frames(head))
+    make_speech(arguments.out / "speech.flac")
+
+
+if __name__ == "__main__":
+    main()
