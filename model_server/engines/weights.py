@@ -14,7 +14,15 @@ from model_server.engines.weights_file import describe, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import PresetName
 
-__all__ = ["describe", "import_checkpoint", "load_engine", "untrained", "write_weights"]
+__all__ = [
+    "default_weights",
+    "describe",
+    "import_checkpoint",
+    "load_engine",
+    "resolve_device",
+    "untrained",
+    "write_weights",
+]
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
@@ -42,7 +50,7 @@ def load_engine(
     from model_server.engines.weights_file import read_state
     from model_server.networks.assembly import build
 
-    chosen = _device(device)
+    chosen = resolve_device(device)
     state = read_state(info.path) if info.path else untrained_state(info.preset)
     return PcavsEngine(build(info.preset, state), info, chosen, _precision(precision, chosen, info.preset))
 
@@ -79,7 +87,13 @@ def import_checkpoint(source: Path, out: Path, name: str = "") -> WeightsInfo:
     return describe(out)
 
 
-def _device(wanted: DeviceChoice) -> str:
+def default_weights() -> WeightsInfo:
+    """The weights used when nobody names any."""
+    return untrained()
+
+
+def resolve_device(wanted: DeviceChoice) -> Literal["cpu", "cuda"]:
+    """"cpu" or "cuda"; PoseDubError when there is no such device here."""
     import torch
 
     if wanted not in ("auto", "cpu", "cuda"):

@@ -13,7 +13,7 @@ from model_server.pipeline.dub import pose_track
 from model_server.pipeline.faces import FaceFinder, FoundFace
 from model_server.pipeline.pose import PoseTrack
 from model_server.pipeline.request import MAX_FRAMES, FaceSelection
-from model_server.pipeline.video import picture_at
+from model_server.pipeline.video import open_footage
 
 
 class Questions:
@@ -25,7 +25,7 @@ class Questions:
 
     def faces(self, asset: str, time: Fraction) -> tuple[list[FoundFace], tuple[int, int]]:
         """Faces, largest first, and the picture's (width, height)."""
-        picture = picture_at(self._store.blobs.media(asset), time)
+        picture = open_footage(self._store.blobs.media(asset)).frame_at(time)
         return FaceFinder().find(picture), (picture.shape[1], picture.shape[0])
 
     def pose(self, asset: str, face: FaceSelection, times: Sequence[Fraction], weights_id: str) -> PoseTrack:

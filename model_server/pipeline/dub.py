@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from io import BytesIO
+from itertools import starmap
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +41,8 @@ from model_server.pipeline.request import (
     PoseVideo,
 )
 
+WINDOWS_AT_ONCE = 64
+ENCODERS = 2
 NO_FACE = "No face was found in the pose source here; the last pose is held."
 POSE_LOOPS = "The pose source is shorter than the dub; from here on it is traversed back and forth."
 SPEECH_ENDED = "The speech ends before the dub does; the mouth closes here."
@@ -122,26 +126,29 @@ class Dub:
         self._report = report
         self._cancelled = cancelled
 
-    def frames(self) -> Iterator[list[Frame]]:
-        """Frames of the range, in batches: known ones at once, others as they are made."""
-        with tempfile.TemporaryDirectory(prefix="posedub-") as folder, ThreadPoolExecutor(2) as pool:
+    def frames(self) -> Iterator[Frame]:
+        """Every frame of the range once: known ones as they are met, others as they are made."""
+        with tempfile.TemporaryDirectory(prefix="posedub-") as folder, ThreadPoolExecutor(ENCODERS) as pool:
             windows = self._speech(Path(folder) / "speech.f32")
             identity = self._identity
             codes = self._pose_codes()
             self._report.progress("frames", 0, self.request.end - self.request.first)
-            before: list[Wanted] = []
-            pictures: list = []
-            for known, wanted in self._batches(windows, codes):
-                if known:
-                    yield known
-                if wanted:
-                    encoded = _made(before, pictures)
-                    made = self._generate(identity, wanted)
-                    if before:
-                        yield encoded()
-                    before, pictures = wanted, [pool.submit(encode_png, picture) for picture in made]
-            if before:
-                yield _made(before, pictures)()
+            encoding: deque[tuple[Wanted, Future[bytes]]] = deque()
+            batch: list[Wanted] = []
+            for wanted in self._wanted(windows, codes):
+                blob = self._results.result(wanted.key)
+                if blob:
+                    yield Frame(wanted.index, wanted.key, blob)
+                    continue
+                batch.append(wanted)
+                if len(batch) == self._engine.batch_size:
+                    encoding += self._draw(identity, batch, pool)
+                    batch = []
+                while len(encoding) > self._engine.batch_size:  # the batch before is encoded while this one is drawn
+                    yield _encoded(*encoding.popleft())
+            if batch:
+                encoding += self._draw(identity, batch, pool)
+            yield from starmap(_encoded, encoding)
 
     def _speech(self, raw: Path) -> MelWindows:
         self._report.progress("speech", 0, 1)
@@ -198,46 +205,37 @@ class Dub:
         if track.loops_from is not None:
             self._report.warn(track.loops_from, self.spec.frame_count, "pose_loops", POSE_LOOPS)
 
-    def _batches(
-        self, windows: MelWindows, codes: NDArray[np.float32]
-    ) -> Iterator[tuple[list[Frame], list[Wanted]]]:
-        """(known frames, full batch to make or nothing), in order of index."""
-        size, pending = self._engine.batch_size, []
+    def _wanted(self, windows: MelWindows, codes: NDArray[np.float32]) -> Iterator[Wanted]:
+        """All frames of the range, with their keys, in order."""
         base = self._base_key()
-        for start in range(self.request.first, self.request.end, size):
-            indices = range(start, min(start + size, self.request.end))
-            known = []
+        for start in range(self.request.first, self.request.end, WINDOWS_AT_ONCE):
+            indices = range(start, min(start + WINDOWS_AT_ONCE, self.request.end))
             for index, window in zip(indices, windows.windows(indices), strict=True):
                 key = digest(base, window.tobytes(), codes[index].tobytes())
-                blob = self._results.result(key)
-                if blob:
-                    known.append(Frame(index, key, blob))
-                else:
-                    pending.append(Wanted(index, key, window, codes[index]))
-            ready, pending = (pending[:size], pending[size:]) if len(pending) >= size else ([], pending)
-            yield known, ready
-        if pending:
-            yield [], pending
+                yield Wanted(index, key, window, codes[index])
 
     def _base_key(self) -> str:
         """Key of all that the frames of this dub have in common."""
         spec = self.spec
         return digest(self._engine.fingerprint(), self._portrait.tobytes(), repr(spec.mouth_strength), str(spec.seed))
 
-    def _generate(self, identity: Identity, wanted: list[Wanted]) -> NDArray[np.uint8]:
+    def _draw(
+        self, identity: Identity, batch: list[Wanted], pool: ThreadPoolExecutor
+    ) -> list[tuple[Wanted, Future[bytes]]]:
         if self._cancelled():
-            raise PoseDubError("The dub was cancelled.", ErrorKind.CANCELLED)
-        return self._engine.frames(
+            raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
+        pictures = self._engine.frames(
             identity,
-            np.stack([one.window for one in wanted]),
-            np.stack([one.code for one in wanted]),
+            np.stack([wanted.window for wanted in batch]),
+            np.stack([wanted.code for wanted in batch]),
             self.spec.mouth_strength,
             self.spec.seed,
         )
+        return [(wanted, pool.submit(encode_png, picture)) for wanted, picture in zip(batch, pictures, strict=True)]
 
 
-def _made(wanted: list[Wanted], pictures: list) -> Callable[[], list[Frame]]:
-    return lambda: [Frame(one.index, one.key, None, png.result()) for one, png in zip(wanted, pictures, strict=True)]
+def _encoded(wanted: Wanted, png: Future[bytes]) -> Frame:
+    return Frame(wanted.index, wanted.key, None, png.result())
 
 
 def pose_track(

@@ -1,0 +1,32 @@
+# make demo: a portrait speaks on Blender's timeline; results in demo/
+# make test: the whole test suite
+# make lint: ruff, mypy, buf
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
+
+.PHONY: demo test lint environment
+
+demo: $(READY)
+	@$(BIN)/python -m tests.demo.run --out demo \
+	  $(if $(PORTRAIT),--portrait "$(PORTRAIT)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(POSE),--pose "$(POSE)")
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	cd protos && npx --yes @bufbuild/buf@1.75.0 lint
+
+environment: $(READY)
+
+$(READY): pyproject.toml $(PROTOS) .ci/system-packages
+	@.ci/system-packages "$(PYTHON)"
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[blender,dev]"
+	@touch $(READY)

@@ -1,0 +1,63 @@
+"""Small real media for all tests, made on the spot: no person's likeness, no downloads."""
+
+from __future__ import annotations
+
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+RATE = 22050
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
+    """Mono 16-bit WAV of samples in [-1, 1]."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def speechlike(seconds: float, rate: int = RATE) -> np.ndarray:
+    """A buzz with syllables: harmonics of 120 Hz under a 4 Hz envelope."""
+    t = np.arange(round(seconds * rate)) / rate
+    buzz = sum(np.sin(2 * np.pi * 120 * n * t) / n for n in range(1, 20))
+    return 0.2 * buzz * (0.5 - 0.5 * np.cos(2 * np.pi * 4 * t))
+
+
+def drawn_head(turn: float = 0.0, size: int = 224) -> np.ndarray:
+    """A drawing laid out like an aligned crop; `turn` in [-1, 1] moves its features sideways."""
+    y, x = np.mgrid[:size, :size] * (224 / size)
+    picture = np.full((size, size, 3), (70, 90, 110), np.uint8)
+    picture[((x - 112) / 70) ** 2 + ((y - 95) / 90) ** 2 < 1] = (200, 160, 130)
+    for cx, cy, rx, ry, colour in ((87, 59, 9, 5, 30), (137, 59, 9, 5, 30), (112, 120, 18, 6, 90)):
+        picture[((x - cx - 12 * turn) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1] = colour
+    return picture
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with portrait.png and pose.mp4 (aligned drawings) and speech.wav (2.2 s)."""
+    folder = tmp_path_factory.mktemp("media")
+    Image.fromarray(drawn_head()).save(folder / "portrait.png")
+    write_wav(folder / "speech.wav", speechlike(2.2))
+    write_movie(folder / "pose.mp4", [drawn_head(np.sin(k / 5)) for k in range(30)], Fraction(25))
+    return folder
+
+
+def write_movie(path: Path, pictures: list[np.ndarray], fps: Fraction) -> Path:
+    """H.264 movie without sound."""
+    with av.open(str(path), "w") as movie:
+        track = movie.add_stream("libx264", rate=fps, options={"crf": "10"})
+        track.height, track.width = pictures[0].shape[:2]
+        track.pix_fmt = "yuv420p"
+        for picture in pictures:
+            movie.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        movie.mux(track.encode(None))
+    return path

@@ -1,0 +1,169 @@
+"""The durable store: what a crash, a cancel or a second worker may and may not do."""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from model_server.errors import PoseDubError
+from model_server.jobs import store as store_module
+from model_server.jobs.blobs import Blobs
+from model_server.jobs.model import Ended, FrameMade, JobState, Warned
+from model_server.jobs.store import LeaseLost, Store
+from model_server.jobs.watch import Watch
+from model_server.pipeline.request import DubRequest, DubSpec, PoseCodes, PoseFixed, PoseVideo, Portrait, Speech
+from model_server.pipeline.request import FaceSelection
+
+WEIGHTS = ("id", "lite", "untrained", "lite")
+
+
+def request(frames: int = 10, seed: int = 0) -> DubRequest:
+    return DubRequest(DubSpec(Portrait("a"), Speech("b"), PoseFixed(), Fraction(25), frames, seed=seed))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def submit(store: Store, **kwargs: int) -> str:
+    return store.submit(request(**kwargs), WEIGHTS, "cpu").id
+
+
+def commit(store: Store, job: str, *indices: int) -> None:
+    store.commit(job, [(index, f"key{index}", store.blobs.put(b"frame%d" % index)) for index in indices])
+
+
+def test_requests_survive_their_json() -> None:
+    pose = PoseVideo("c", FaceSelection("aligned", (0.25, 0.5)), Fraction(1, 50), Fraction(1000, 1001))
+    spec = DubSpec(Portrait("a", time=Fraction(3, 7)), Speech("b", Fraction(1, 3)), pose, Fraction(24000, 1001), 7)
+    for one in (DubRequest(spec, 2, 5), request(), DubRequest(DubSpec(
+        Portrait("a"), Speech("b"), PoseCodes(((0.1,) * 12,) * 3), Fraction(25), 3))):  # fmt: skip
+        assert DubRequest.from_json(one.to_json()) == one
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fps": Fraction(0)},
+        {"frame_count": 0},
+        {"mouth_strength": 4.0},
+        {"mouth_strength": float("nan")},
+        {"seed": -1},
+        {"pose": PoseCodes(((0.0,) * 12,))},
+        {"pose": PoseCodes(((float("nan"),) * 12,) * 10)},
+        {"pose": PoseCodes(((0.0,) * 11,) * 10)},
+    ],
+    ids=str,
+)
+def test_bad_values_are_refused_in_one_sentence(change: dict) -> None:
+    values = {"portrait": Portrait("a"), "speech": Speech("b"), "pose": PoseFixed(), "fps": Fraction(25)}
+    spec = DubSpec(**{**values, "frame_count": 10, **change})
+    with pytest.raises(PoseDubError) as caught:
+        spec.validate()
+    assert caught.value.message.endswith(".") and "\n" not in caught.value.message
+
+
+def test_the_same_request_is_the_same_job(store: Store) -> None:
+    assert submit(store) == submit(store)
+    assert submit(store) != submit(store, seed=1)
+    assert len(store.jobs()) == 2
+
+
+def test_oldest_job_is_claimed_first_and_once(store: Store) -> None:
+    first, second = submit(store), submit(store, seed=1)
+    assert store.job(second).position == 1
+    assert [store.claim().id, store.claim().id] == [first, second]
+    assert store.claim() is None
+
+
+def test_a_cancelled_job_can_change_nothing_more_but_keeps_its_frames(store: Store) -> None:
+    job = submit(store)
+    store.claim()
+    commit(store, job, 0, 1)
+    assert store.cancel(job).state is JobState.CANCELLED
+    for change in (
+        lambda: commit(store, job, 2),
+        lambda: store.report(job, "frames", 1, 2),
+        lambda: store.warn(job, Warned(0, 1, "no_face", "x")),
+    ):
+        with pytest.raises(LeaseLost):
+            change()
+    store.finish(job, JobState.DONE)
+    assert store.job(job).state is JobState.CANCELLED
+    assert [index for index, _ in store.frames(job, 0, 9)] == [0, 1]
+
+
+def test_a_cancelled_job_goes_on_when_asked_again(store: Store) -> None:
+    job = submit(store)
+    store.claim()
+    commit(store, job, 0)
+    store.cancel(job)
+    assert submit(store) == job
+    assert store.job(job).state is JobState.QUEUED
+    assert store.result("key0") == store.blobs.put(b"frame0")
+
+
+def test_a_dead_owners_job_is_taken_over_and_given_up_after_three_deaths(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(store)
+    monkeypatch.setattr(store_module.owner, "is_alive", lambda _: False)
+    for _ in range(3):
+        assert store.claim().id == job
+    assert store.claim() is None
+    ended = store.job(job)
+    assert ended.state is JobState.FAILED and "three times" in ended.error
+
+
+def test_a_living_owners_job_stays_its_own(store: Store, tmp_path: Path) -> None:
+    submit(store)
+    assert store.claim() is not None
+    assert Store(tmp_path).claim() is None
+
+
+def test_watchers_get_frames_in_order_without_gaps_then_the_end(store: Store) -> None:
+    job = submit(store, frames=4)
+    store.claim()
+    watch, late = Watch(store, job), Watch(store, job, from_index=2)
+    commit(store, job, 1)
+    assert not [event for event in watch.poll() if isinstance(event, FrameMade)]
+    commit(store, job, 0)
+    assert [event.index for event in watch.poll() if isinstance(event, FrameMade)] == [0, 1]
+    commit(store, job, 2, 3)
+    store.finish(job, JobState.DONE)
+    events = watch.poll()
+    assert [event.index for event in events if isinstance(event, FrameMade)] == [2, 3]
+    assert isinstance(events[-1], Ended) and watch.over
+    assert [event.index for event in late.poll() if isinstance(event, FrameMade)] == [2, 3]
+
+
+def test_uploads_resume_and_wrong_hashes_are_refused(tmp_path: Path) -> None:
+    blobs, content = Blobs(tmp_path), b"0123456789"
+    sha = hashlib.sha256(content).hexdigest()
+    assert blobs.append(sha, 0, content[:4]) == blobs.received(sha) == 4
+    with pytest.raises(PoseDubError, match="skips"):
+        blobs.append(sha, 6, content[6:])
+    blobs.append(sha, 4, b"xxxxxx")
+    with pytest.raises(PoseDubError, match="hash"):
+        blobs.finish(sha)
+    assert blobs.received(sha) == 0 and not blobs.has(sha)
+    blobs.append(sha, 0, content)
+    blobs.finish(sha)
+    assert blobs.read(sha) == content
+
+
+@pytest.mark.parametrize("name", ["../" * 8 + "etc/passwd", "/etc/passwd", "a\0b", "CON", "A" * 64, "a" * 300, ""])
+def test_only_hashes_become_paths(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PoseDubError):
+        Blobs(tmp_path).path(name)
+
+
+def test_a_full_disk_is_said_before_anything_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_server.jobs.blobs.DISK_RESERVE", 2**60)
+    with pytest.raises(PoseDubError, match="disk"):
+        store.blobs.put(b"content")
+    assert not [path for path in store.blobs.root.rglob("*") if path.is_file()]

@@ -1,0 +1,60 @@
+"""A real `posedub serve` process for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody serves on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class ServerProcess:
+    """`posedub serve` on a free port over one data folder; `start` may be called again after `kill`."""
+
+    def __init__(self, data: Path, options: Sequence[str] = ()) -> None:
+        self.data = data
+        self.options = list(options)
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.log = data.with_suffix(".log")
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> ServerProcess:
+        """Start the process and wait until it serves."""
+        command = [sys.executable, "-m", "model_server", "serve", "--port", str(self.port), "--data", str(self.data)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([*command, *self.options], stderr=log, env={**os.environ})
+        with grpc.insecure_channel(self.address) as channel:
+            grpc.channel_ready_future(channel).result(START_SECONDS)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def __enter__(self) -> ServerProcess:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()

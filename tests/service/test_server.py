@@ -1,0 +1,290 @@
+"""The server as a process on the loopback, spoken to over gRPC."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.blobs import file_digest
+from model_server.jobs.engines import EnginePool
+from model_server.jobs.local import LocalServer
+from model_server.jobs.model import Accepted, Ended, FrameMade, Job, JobState, Progress
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    PoseCodes,
+    PoseFixed,
+    PoseFrontal,
+    PoseVideo,
+    Portrait,
+    Speech,
+)
+from model_server.service import rpc
+from model_server.service.remote import Address, RemoteServer
+from model_server.service.stubs import dubbing_pb2 as dubbing
+from tests.servers import ServerProcess
+
+ALIGNED = FaceSelection("aligned")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
+        yield process
+
+
+@pytest.fixture
+def remote(server: ServerProcess) -> Iterator[RemoteServer]:
+    with RemoteServer(Address(server.address)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def stub(server: ServerProcess) -> Iterator[rpc.Stub]:
+    with grpc.insecure_channel(server.address) as channel:
+        yield rpc.Stub(channel)
+
+
+def make_request(media: Path, seconds: float = 1.0, fps: Fraction = Fraction(24), **changes: object) -> DubRequest:
+    spec = {
+        "portrait": Portrait(file_digest(media / "portrait.png"), ALIGNED),
+        "speech": Speech(file_digest(media / "speech.wav")),
+        "pose": PoseVideo(file_digest(media / "pose.mp4"), ALIGNED, start=1 / (2 * fps)),
+        "fps": fps,
+        "frame_count": int(seconds * fps),
+    }
+    return DubRequest(DubSpec(**{**spec, **changes}))
+
+
+def submit(server: RemoteServer | LocalServer, media: Path, request: DubRequest) -> Job:
+    for name in ("portrait.png", "speech.wav", "pose.mp4"):
+        server.add(file_digest(media / name), media / name)
+    return server.submit(request)
+
+
+def frames_of(server: RemoteServer | LocalServer, job: Job, from_index: int = 0) -> dict[int, bytes]:
+    events = list(server.events(job, from_index))
+    assert isinstance(events[0], Accepted) and isinstance(events[-1], Ended)
+    assert events[-1].job.state is JobState.DONE, events[-1].job.error
+    return {event.index: event.png for event in events if isinstance(event, FrameMade)}
+
+
+def lite_pool() -> EnginePool:
+    from model_server.engines.weights import default_weights
+
+    return EnginePool([default_weights()], "cpu")
+
+
+def test_health_and_handshake(server: ServerProcess, stub: rpc.Stub) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "posedub.v1.DubbingService"):
+            answer = health.Check(health_pb2.HealthCheckRequest(service=name))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    info = stub.GetServerInfo(dubbing.GetServerInfoRequest())
+    assert info.protocol == 1 and info.version and info.device
+    assert info.engines[0].weights[0].kind == dubbing.WEIGHTS_KIND_UNTRAINED
+
+
+def test_a_remote_dub_equals_one_in_this_process(remote: RemoteServer, media: Path, tmp_path: Path) -> None:
+    request = make_request(media, fps=Fraction(24000, 1001))
+    far = frames_of(remote, submit(remote, media, request))
+    with LocalServer(tmp_path, lite_pool()) as local:
+        near = frames_of(local, submit(local, media, request))
+    assert list(far) == list(range(request.spec.frame_count))
+    assert far == near
+
+
+@pytest.mark.parametrize("kind", ["fixed", "frontal", "codes"])
+def test_every_pose_source_makes_every_frame(remote: RemoteServer, media: Path, kind: str) -> None:
+    count = 6
+    pose = {"fixed": PoseFixed(), "frontal": PoseFrontal(), "codes": PoseCodes(((0.25,) * 12,) * count)}[kind]
+    request = make_request(media, pose=pose, frame_count=count)
+    assert list(frames_of(remote, submit(remote, media, request))) == list(range(count))
+
+
+def test_zero_codes_are_the_frontal_pose(remote: RemoteServer, media: Path) -> None:
+    zeros = make_request(media, pose=PoseCodes(((0.0,) * 12,) * 5), frame_count=5)
+    frontal = make_request(media, pose=PoseFrontal(), frame_count=5)
+    assert frames_of(remote, submit(remote, media, zeros)) == frames_of(remote, submit(remote, media, frontal))
+
+
+def test_codes_read_from_the_movie_give_the_movies_frames(
+    remote: RemoteServer, stub: rpc.Stub, media: Path
+) -> None:
+    request = make_request(media)
+    from_movie = frames_of(remote, submit(remote, media, request))
+    pose, spec = request.spec.pose, request.spec
+    times = [pose.start + k / spec.fps for k in range(spec.frame_count)]
+    asked = dubbing.ExtractPoseRequest(asset_id=pose.asset, face={"crop": 2})
+    for time in times:
+        asked.times.add(numerator=time.numerator, denominator=time.denominator)
+    values = [value for part in stub.ExtractPose(asked) for value in part.values]
+    rows = tuple(tuple(values[k : k + 12]) for k in range(0, len(values), 12))
+    baked = make_request(media, pose=PoseCodes(rows))
+    assert frames_of(remote, submit(remote, media, baked)) == from_movie
+
+
+def test_a_sub_range_gives_the_same_frames_as_the_whole(remote: RemoteServer, media: Path, tmp_path: Path) -> None:
+    whole = make_request(media)
+    part = DubRequest(whole.spec, 7, 12)
+    with LocalServer(tmp_path, lite_pool()) as fresh:
+        made = frames_of(fresh, submit(fresh, media, part), 7)
+    full = frames_of(remote, submit(remote, media, whole))
+    assert made == {index: full[index] for index in range(7, 12)}
+
+
+def test_a_repeated_request_is_answered_from_the_store(remote: RemoteServer, media: Path) -> None:
+    request = make_request(media)
+    first, again = submit(remote, media, request), submit(remote, media, request)
+    assert first.id == again.id
+    events = list(remote.events(again))
+    assert not [event for event in events if isinstance(event, Progress) and event.phase == "queued"]
+    assert frames_of(remote, first) == frames_of(remote, again)
+
+
+def test_watching_from_an_index_gives_the_rest(remote: RemoteServer, media: Path) -> None:
+    job = submit(remote, media, make_request(media))
+    everything = frames_of(remote, job)
+    assert frames_of(remote, job, 20) == {index: everything[index] for index in range(20, 24)}
+
+
+def test_cancel_stops_and_keeps_frames_and_the_dub_goes_on_when_asked_again(
+    remote: RemoteServer, media: Path
+) -> None:
+    request = make_request(media, seconds=60, pose=PoseFixed(), seed=77)
+    job = submit(remote, media, request)
+    made = []
+    for event in remote.events(job):
+        if isinstance(event, FrameMade):
+            made.append(event)
+            if len(made) == 3:
+                remote.cancel(job)
+        if isinstance(event, Ended):
+            assert event.job.state is JobState.CANCELLED
+    assert 3 <= len(made) < request.spec.frame_count
+    short = DubRequest(request.spec, 0, 6)
+    again = frames_of(remote, submit(remote, media, short))
+    assert [again[index] for index in range(3)] == [event.png for event in made[:3]]
+
+
+def test_jobs_are_listed_newest_first(remote: RemoteServer, stub: rpc.Stub, media: Path) -> None:
+    job = submit(remote, media, make_request(media, seed=501, frame_count=2))
+    frames_of(remote, job)
+    listed = stub.ListDubs(dubbing.ListDubsRequest(limit=3)).dubs
+    assert listed[0].job_id == job.id and listed[0].state == dubbing.DUB_STATE_DONE
+    assert listed[0].committed_frames == 2 and len(listed) <= 3
+
+
+def test_uploads_resume_where_they_stopped(stub: rpc.Stub) -> None:
+    content = bytes(range(256)) * 64
+    sha = hashlib.sha256(content).hexdigest()
+
+    def part(offset: int, end: int) -> Iterator[dubbing.UploadAssetRequest]:
+        yield dubbing.UploadAssetRequest(
+            asset_id=sha, offset=offset, total_bytes=len(content), chunk=content[offset:end]
+        )
+
+    half = stub.UploadAsset(part(0, 5000))
+    assert (half.complete, half.received_bytes) == (False, 5000)
+    assert stub.GetAsset(dubbing.GetAssetRequest(asset_id=sha)).received_bytes == 5000
+    assert stub.UploadAsset(part(5000, len(content))).complete
+    assert stub.GetAsset(dubbing.GetAssetRequest(asset_id=sha)).complete
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"weights": "0" * 64}, "weights"),
+        ({"portrait": Portrait("0" * 64, ALIGNED)}, "upload"),
+        ({"portrait": Portrait("../../etc/passwd", ALIGNED)}, "SHA-256"),
+        ({"frame_count": 0}, "no frames"),
+        ({"mouth_strength": 9.0}, "mouth strength"),
+        ({"pose": PoseCodes(((0.0,) * 12,))}, "pose codes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_requests_get_one_sentence(remote: RemoteServer, media: Path, change: dict, word: str) -> None:
+    with pytest.raises(PoseDubError, match=word) as caught:
+        submit(remote, media, make_request(media, **change))
+    assert "\n" not in caught.value.message
+
+
+def test_unknown_jobs_are_not_found(stub: rpc.Stub) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.WatchDub(dubbing.WatchDubRequest(job_id="nothing")))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_garbage_on_the_wire_leaves_the_server_serving(server: ServerProcess, stub: rpc.Stub) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        raw = channel.unary_unary("/posedub.v1.DubbingService/SubmitDub")
+        for garbage in (b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x7f", b""):
+            with pytest.raises(grpc.RpcError):
+                raw(garbage)
+    assert stub.GetServerInfo(dubbing.GetServerInfoRequest()).protocol == 1
+
+
+def test_a_slow_reader_holds_nobody_up(remote: RemoteServer, media: Path) -> None:
+    slow = remote.events(submit(remote, media, make_request(media, seed=900)))
+    assert isinstance(next(slow), Accepted)  # and then never read on
+    quick = frames_of(remote, submit(remote, media, make_request(media, seed=901)))
+    assert len(quick) == 24
+    assert len([event for event in slow if isinstance(event, FrameMade)]) == 24
+
+
+def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(media: Path, tmp_path: Path) -> None:
+    request = make_request(media, seconds=4)
+    with ServerProcess(tmp_path / "reference") as whole, RemoteServer(Address(whole.address)) as remote:
+        expected = frames_of(remote, submit(remote, media, request))
+    process = ServerProcess(tmp_path / "killed").start()
+    got: dict[int, bytes] = {}
+    with RemoteServer(Address(process.address)) as remote:
+        job = submit(remote, media, request)
+        with pytest.raises(PoseDubError) as caught:
+            for event in remote.events(job):
+                if isinstance(event, FrameMade):
+                    got[event.index] = event.png
+                    if event.index == 20:
+                        process.kill()
+        assert caught.value.kind is ErrorKind.UNAVAILABLE
+    assert 20 < len(got) < len(expected)
+    with process, RemoteServer(Address(process.address)) as remote:
+        got |= frames_of(remote, job, len(got))
+    assert got == expected
+
+
+def test_sigterm_puts_the_running_job_back_and_the_next_server_ends_it(media: Path, tmp_path: Path) -> None:
+    request = make_request(media, seconds=4, pose=PoseFixed())
+    process = ServerProcess(tmp_path / "data").start()
+    with RemoteServer(Address(process.address)) as remote:
+        job = submit(remote, media, request)
+        next(event for event in remote.events(job) if isinstance(event, FrameMade))
+        assert process.stop() == 0
+    with process, RemoteServer(Address(process.address)) as remote:
+        assert len(frames_of(remote, job)) == request.spec.frame_count
+
+
+def test_the_server_leaves_with_its_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    server = ServerProcess(tmp_path / "data", ["--exit-with", str(parent.pid)]).start()
+    parent.communicate(b"\n")
+    assert server.process.wait(30) == 0
+
+
+def test_a_second_server_on_the_port_says_so(server: ServerProcess, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "model_server", "serve", "--port", str(server.port), "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"Port {server.port}" in done.stderr.splitlines()[-1]
+
