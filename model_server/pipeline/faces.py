@@ -7,9 +7,12 @@ mouth centres: the detectors see small faces in large pictures, which the mesh a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from math import ceil
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -26,7 +29,9 @@ _MOUTH = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 
 _CROP_FACTOR = 2.2
 _CROP_SIDE = 448
 _SAME_FACE_OVERLAP = 0.3
-_DETECTION_SIDE = 1280
+_DETECTION_SIDE = 640
+_SMALLEST_TILE = 240
+_STDERR_LOCK = Lock()
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,11 @@ class FaceFinder:
 
     def _detect(self, rgb: NDArray[np.uint8]) -> list[tuple[Box, float]]:
         """Boxes in pixels with their scores, best first, each face once."""
-        small = _shrunk(rgb, _DETECTION_SIDE)
-        boxes: list[tuple[Box, float]] = []
-        for detector in self._detectors:
-            boxes += _boxes(detector.process(small), rgb.shape)
+        near, far = self._detectors
+        height, width = rgb.shape[:2]
+        boxes = [*_boxes(near, rgb, 0, 0, width, height), *_boxes(far, rgb, 0, 0, width, height)]
+        for left, top, side in _tiles(width, height):
+            boxes += _boxes(far, rgb, left, top, side, side)
         boxes.sort(key=lambda found: found[1], reverse=True)
         distinct: list[tuple[Box, float]] = []
         for box, score in boxes:
@@ -121,12 +127,12 @@ class FaceFinder:
     @cached_property
     def _detectors(self) -> list[Any]:
         detection = _mediapipe().solutions.face_detection.FaceDetection
-        return [detection(min_detection_confidence=0.5, model_selection=near_or_far) for near_or_far in (0, 1)]
+        return [_started(partial(detection, 0.5, near_or_far)) for near_or_far in (0, 1)]
 
     @cached_property
     def _mesh(self) -> Any:
         mesh = _mediapipe().solutions.face_mesh.FaceMesh
-        return mesh(static_image_mode=True, max_num_faces=3, min_detection_confidence=0.4)
+        return _started(partial(mesh, static_image_mode=True, max_num_faces=3, min_detection_confidence=0.4))
 
 
 def _mediapipe() -> Any:
@@ -138,6 +144,32 @@ def _mediapipe() -> Any:
     return mediapipe
 
 
+def _started(build: Callable[[], Any]) -> Any:
+    """A model after its first run, during which its libraries write notes that no setting turns off."""
+    with _silent_stderr():
+        model = build()
+        model.process(np.zeros((64, 64, 3), np.uint8))
+    return model
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discard what native code writes to stderr; the lock keeps two threads from restoring each other's."""
+    with _STDERR_LOCK:
+        try:
+            kept = os.dup(2)
+        except OSError:  # a process without a console has no stderr
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def _shrunk(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The picture with its longer side at most `side`; the models see less than that anyway."""
     scale = side / max(rgb.shape[:2])
@@ -146,14 +178,31 @@ def _shrunk(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _boxes(result: Any, shape: tuple[int, ...]) -> list[tuple[Box, float]]:
-    height, width = shape[:2]
+def _boxes(
+    detector: Any, rgb: NDArray[np.uint8], left: int, top: int, width: int, height: int
+) -> list[tuple[Box, float]]:
+    """Detections in a window of the picture, in the picture's pixels, with their scores."""
+    result = detector.process(_shrunk(rgb[top : top + height, left : left + width], _DETECTION_SIDE))
     boxes = []
     for detection in result.detections or []:
         box = detection.location_data.relative_bounding_box
-        left, top = box.xmin * width, box.ymin * height
-        boxes.append(((left, top, left + box.width * width, top + box.height * height), float(detection.score[0])))
+        x, y = left + box.xmin * width, top + box.ymin * height
+        boxes.append(((x, y, x + box.width * width, y + box.height * height), float(detection.score[0])))
     return boxes
+
+
+def _tiles(width: int, height: int) -> list[tuple[int, int, int]]:
+    """Overlapping square windows (left, top, side) in which faces too small for the whole picture are found."""
+    side = min(width, height) // 2
+    if side < _SMALLEST_TILE:
+        return []
+    return [(left, top, side) for top in _offsets(height, side) for left in _offsets(width, side)]
+
+
+def _offsets(length: int, side: int) -> list[int]:
+    """Beginnings of windows that cover `length`, overlapping by three tenths or more."""
+    count = ceil((length - side) / (0.7 * side)) + 1
+    return [round(k * (length - side) / (count - 1)) for k in range(count)]
 
 
 def _overlap(one: Box, other: Box) -> float:
@@ -177,7 +226,7 @@ def _square_around(rgb: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.uint8],
 
 
 def _face_from(mesh: Any, side: int, origin: tuple[int, int], score: float) -> FoundFace:
-    points = np.array([(point.x, point.y) for point in mesh.landmark]) * side + origin
+    points: Points = np.array([(point.x, point.y) for point in mesh.landmark]) * float(side) + np.array(origin, float)
     left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)

@@ -46,6 +46,6 @@ def aligned_crop(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     if max(height, width) > _MAX_ASPECT * min(height, width):
         raise PoseDubError(
-            f"{path.name} is {width}x{height}, not the square face crop that 'aligned' stands for; set the crop to auto."
+            f"{path.name} is {width}x{height} and no square face crop as 'aligned' means; set the crop to auto."
         )
     return picture if (height, width) == (224, 224) else resized(picture)

@@ -101,6 +101,7 @@ def read_pose(
     footage = open_footage(path)
     frames = source_frames(times, footage.times, footage.duration)
     indices = sorted(set(frames))
+    crops: Iterator[NDArray[np.uint8]]
     if face.crop == "aligned":
         steps = _Steps(progress, len(indices))
         shown = np.ones(len(indices), bool)
