@@ -109,13 +109,23 @@ class Connection:
             progress: receives (bytes done, bytes in all).
         """
         total = _size(file)
-        held = self._unary("GetAsset", wire.asset_request(sha256), QUICK)
+        held = self._held(sha256)
         while not held.complete:
-            before = held.received_bytes
-            held = self._send(file, sha256, before, total, progress)
-            if not held.complete and held.received_bytes <= before:
-                raise AddonError(f"The upload of {file} does not get on.", "Try again.", "DATA_LOSS")
+            before = held
+            failure: AddonError | None = None
+            try:
+                held = self._send(file, sha256, before.received_bytes, total, progress)
+            except AddonError as error:
+                if error.transient:
+                    raise
+                # Another upload of the same file may have finished in the middle of this one.
+                failure, held = error, self._held(sha256)
+            if not held.complete and held.received_bytes <= before.received_bytes:
+                raise failure or AddonError(f"The upload of {file} does not get on.", "Try again.", "DATA_LOSS")
         progress(total, total)
+
+    def _held(self, sha256: str) -> Any:
+        return self._unary("GetAsset", wire.asset_request(sha256), QUICK)
 
     def _send(self, file: Path, sha256: str, offset: int, total: int, progress: Callable[[int, int], object]) -> Any:
         failed: list[OSError] = []
