@@ -3,12 +3,12 @@
 from fractions import Fraction
 
 import pytest
-from stub_server import StubServer
 
 from blender_addon.client.connection import Endpoint
 from blender_addon.client.session import Session
 from blender_addon.core.events import JobCancelled, JobFailed, JobFinished
 from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseSource, SpeechSource
+from tests.addon_client.stub_server import StubServer
 
 LAST = (JobFinished, JobCancelled, JobFailed)
 

@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import grpc
 import pytest
-from stub_server import StubServer
 
 from blender_addon.client.cancel import Cancelled, CancelToken
 from blender_addon.client.connection import CHUNK, Connection, Endpoint
 from blender_addon.core.errors import AddonError
 from blender_addon.core.plan import FaceChoice, PoseSource
+from tests.addon_client.stub_server import StubServer
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from stub_server import StubServer, pb, picture
 
 from blender_addon.client.session import merged
 from blender_addon.core.errors import AddonError
@@ -23,6 +22,7 @@ from blender_addon.core.events import (
 )
 from blender_addon.core.manifest import read_manifest
 from blender_addon.core.naming import frame_name
+from tests.addon_client.stub_server import StubServer, pb, picture
 
 
 def saved(plan):
