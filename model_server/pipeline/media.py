@@ -97,14 +97,23 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
 def _open_container(path: Path) -> InputContainer:
     try:
-        return av.open(str(path), options=_OPTIONS)
+        container = av.open(str(path), options=_OPTIONS)
     except (av.FFmpegError, UnicodeDecodeError) as error:
-        if _starts_like_mp4(path):
-            sentence = f"The file {path.name} is cut off (its index is missing); export or copy it again."
-            raise PoseDubError(sentence, ErrorKind.CORRUPT) from error
-        raise PoseDubError(
-            f"The file {path.name} is not sound or video that can be read; choose WAV, MP3, FLAC, MP4, MOV or MKV."
-        ) from error
+        raise _unreadable(path) from error
+    if container.streams.video or container.streams.audio:
+        return container
+    container.close()
+    raise _unreadable(path)
+
+
+def _unreadable(path: Path) -> PoseDubError:
+    if _starts_like_mp4(path):
+        return PoseDubError(
+            f"The file {path.name} is cut off (its index is incomplete); export or copy it again.", ErrorKind.CORRUPT
+        )
+    return PoseDubError(
+        f"The file {path.name} is not sound or video that can be read; choose WAV, MP3, FLAC, MP4, MOV or MKV."
+    )
 
 
 def _starts_like_mp4(path: Path) -> bool:

@@ -94,7 +94,7 @@ class Video:
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
         timing = _read_timing(self._path)
-        self._ticks, self._key_ticks = timing.ticks, timing.key_ticks
+        self._timing = timing
         self.times = [(tick - timing.ticks[0]) * timing.time_base for tick in timing.ticks]
         self.duration = self.times[-1] + timing.last_duration
         check_duration(self.duration, self._path)
@@ -145,58 +145,71 @@ class Video:
         """Decoded frames with their indices, from a key frame at or before `index` on."""
         with open_media(self._path) as container:
             stream = video_stream(container, self._path)
-            formats = set(container.format.name.split(","))
-            if formats & _SEEKABLE:
-                self._seek(container, stream, self._ticks[index])
+            self._seek(container, stream, index)
             seen_good = False
             for count, frame in enumerate(_decodable(container, stream, cancelled)):
                 if frame.is_corrupt and seen_good:
                     continue
                 seen_good = seen_good or not frame.is_corrupt
-                yield count if formats & _UNTIMED else self._position(frame, count), frame
+                yield self._position(frame, count), frame
 
-    def _seek(self, container: InputContainer, stream: VideoStream, tick: int) -> None:
+    def _seek(self, container: InputContainer, stream: VideoStream, index: int) -> None:
         # Aimed at a key frame's own time: FFmpeg compares decoding times, so a frame shown shortly before a
         # key frame would be missed.
-        key = bisect_right(self._key_ticks, tick) - 1
+        keys = self._timing.seek_ticks
+        key = bisect_right(keys, self._timing.ticks[index]) - 1
         if key > 0:
-            container.seek(self._key_ticks[key], stream=stream)
+            container.seek(keys[key], stream=stream)
 
     def _position(self, frame: av.VideoFrame, count: int) -> int:
-        if frame.pts is None:
+        if self._timing.counted or frame.pts is None:
             return count
-        return max(bisect_right(self._ticks, frame.pts) - 1, 0)
+        return max(bisect_right(self._timing.ticks, frame.pts) - 1, 0)
 
 
 @dataclass(frozen=True)
 class _Timing:
-    """Presentation ticks of all shown frames and of the key frames, ascending; seconds per tick and of the last."""
+    """Presentation times of all shown frames, in ticks of `time_base` seconds, ascending.
+
+    Attributes:
+        seek_ticks: key frames at which decoding may begin; none where the container's index cannot be trusted.
+        last_duration: seconds that the last frame is shown.
+        counted: decoded frames carry no usable time, their order tells which they are.
+    """
 
     ticks: list[int]
-    key_ticks: list[int]
+    seek_ticks: list[int]
     time_base: Fraction
     last_duration: Fraction
+    counted: bool
 
 
 def _read_timing(path: Path) -> _Timing:
     """Timing by reading the packets' headers only; nothing is decoded."""
-    durations: dict[int, int] = {}
-    keys: set[int] = set()
+    ticks: list[int] = []
+    keys: list[int] = []
     with open_media(path) as container:
         stream = video_stream(container, path)
+        last_end = 0
         for packet in container.demux(stream):
-            tick = packet.dts if packet.pts is None else packet.pts
-            if packet.size == 0 or tick is None or packet.is_discard:
+            if packet.size == 0 or packet.is_discard:
                 continue
-            durations[tick] = packet.duration or 0
+            tick = packet.pts if packet.pts is not None else packet.dts or 0
+            ticks.append(tick)
+            last_end = max(last_end, tick + (packet.duration or 0))
             if packet.is_keyframe:
-                keys.add(tick)
+                keys.append(tick)
+        formats = set(container.format.name.split(","))
         time_base = stream.time_base or Fraction(1, av.time_base)
-        frame_duration = 1 / (stream.average_rate or Fraction(25))
-    if not durations:
+        frame_duration = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
+    if not ticks:
         raise PoseDubError(f"The movie {path.name} has no frames; export or copy it again.", ErrorKind.CORRUPT)
-    last = durations[max(durations)] * time_base
-    return _Timing(sorted(durations), sorted(keys), time_base, last or frame_duration)
+    if len(set(ticks)) < len(ticks):  # times are missing or made up: assume a constant rate
+        return _Timing(list(range(len(ticks))), [], frame_duration, frame_duration, counted=True)
+    ticks.sort()
+    seek_ticks = sorted(keys) if formats & _SEEKABLE else []
+    last_duration = (last_end - ticks[-1]) * time_base or frame_duration
+    return _Timing(ticks, seek_ticks, time_base, last_duration, counted=bool(formats & _UNTIMED))
 
 
 def _decodable(
