@@ -1,0 +1,88 @@
+"""The portrait's crop, from pictures and movies."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from model_server.errors import PoseDubError
+from model_server.pipeline.alignment import network_view
+from model_server.pipeline.faces import FaceFinder
+from model_server.pipeline.portrait import portrait_crop
+from model_server.pipeline.request import FaceSelection, Portrait
+from tests.pipeline.conftest import INPUTS, paste, scene
+from tests.pipeline.makers import counter_picture, write_movie
+
+ALIGNED = FaceSelection("aligned")
+
+
+def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+    """Write a PNG."""
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def unused() -> FaceFinder:
+    """Stands for a finder that must not be made."""
+    raise AssertionError("an aligned crop needs no face finder")
+
+
+def test_face_lands_in_the_same_place_from_any_picture(
+    finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    picture = scene(1920, 1080)
+    paste(picture, head, (1300, 500), 0.7, roll=25)
+    free = portrait_crop(save(tmp_path / "free.png", picture), Portrait(""), lambda: finder)
+    close = portrait_crop(INPUTS / "portrait.png", Portrait(""), lambda: finder)
+    assert free.shape == close.shape == (224, 224, 3)
+    face = np.s_[30:180, 60:165]
+    assert np.abs(free[face].astype(int) - close[face]).mean() < 8
+    (seen,) = finder.find(close)
+    expected = (np.array([[87, 59], [137, 59], [112, 120]]) - (16, 0) + 0.5) * 224 / 192 - 0.5
+    assert np.abs(seen.points - expected).max() < 8
+
+
+def test_chosen_face(finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path) -> None:
+    picture = scene(1280, 720)
+    paste(picture, head, (350, 360), 0.9)
+    paste(picture, 255 - head // 3, (950, 360), 0.9)
+    paste(picture, head[:, ::-1] // 2, (950, 360), 0.7)
+    path = save(tmp_path / "two.png", picture)
+    bright = portrait_crop(path, Portrait(""), lambda: finder)
+    dark = portrait_crop(path, Portrait("", FaceSelection(at=(0.75, 0.5))), lambda: finder)
+    assert dark[60:160, 60:160].mean() < 0.7 * bright[60:160, 60:160].mean()
+
+
+def test_no_face(finder: FaceFinder, tmp_path: Path) -> None:
+    path = save(tmp_path / "meadow.png", scene(800, 600))
+    with pytest.raises(PoseDubError, match="No face was found in meadow.png; choose"):
+        portrait_crop(path, Portrait(""), lambda: finder)
+
+
+def test_aligned_crop_is_taken_as_it_is(tmp_path: Path) -> None:
+    crop = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
+    taken = portrait_crop(save(tmp_path / "crop.png", crop), Portrait("", ALIGNED), unused)
+    assert np.array_equal(taken, network_view(crop))
+
+
+def test_aligned_crop_of_another_size(head: NDArray[np.uint8], tmp_path: Path) -> None:
+    small = np.array(Image.fromarray(head).resize((224, 224), Image.Resampling.BOX))
+    taken = portrait_crop(save(tmp_path / "crop.png", head), Portrait("", ALIGNED), unused)
+    assert np.abs(taken.astype(int) - network_view(small)).mean() < 2
+
+
+def test_aligned_refuses_a_wide_picture(tmp_path: Path) -> None:
+    path = save(tmp_path / "wide.png", scene(640, 360))
+    with pytest.raises(PoseDubError, match="wide.png is 640x360"):
+        portrait_crop(path, Portrait("", ALIGNED), unused)
+
+
+def test_moment_of_a_movie(tmp_path: Path) -> None:
+    path = write_movie(tmp_path / "movie.mp4", [counter_picture(k, 224, 224) for k in range(30)])
+    taken = portrait_crop(path, Portrait("", ALIGNED, Fraction(1, 2)), unused)
+    assert abs(float(taken.mean()) - counter_picture(12).mean()) < 2
