@@ -20,7 +20,6 @@ from ..core import timebase
 from ..core.errors import AddonError
 from . import sequencer
 
-SEEKS_EXACTLY = frozenset({".wav"})
 FULL_SCALE = 1 << 23
 
 
@@ -98,20 +97,18 @@ def _read(cut: SoundCut, file: Path) -> tuple[np.ndarray, int]:
     samples = np.zeros(count, np.float32)
     begin, end = max(0, first), first + count
     if begin < end:
-        heard = _between(sound if channels == 1 else sound.rechannel(1), file, begin, end, rate)
+        heard = _between(sound if channels == 1 else sound.rechannel(1), begin, end, rate)
         samples[begin - first : begin - first + len(heard)] = heard
     return samples, rate
 
 
-def _between(sound: aud.Sound, file: Path, begin: int, end: int, rate: int) -> np.ndarray:
+def _between(sound: aud.Sound, begin: int, end: int, rate: int) -> np.ndarray:
     """Samples begin <= i < end, fewer at the end of the file.
 
-    Compressed sound is decoded from its beginning: aud seeks only roughly in it.
-    Limits lie between two samples, so that rounding cannot shift them.
+    Decoded from the beginning: aud seeks only roughly. The limit lies between
+    two samples, so that rounding cannot shift it.
     """
-    seek = begin if file.suffix.lower() in SEEKS_EXACTLY else 0
-    piece = sound.limit((seek + 0.5) / rate if seek else 0.0, (end + 0.5) / rate).data()
-    return piece[begin - seek : end - seek, 0]
+    return sound.limit(0.0, (end + 0.5) / rate).data()[begin:end, 0]
 
 
 def _write_wav(target: Path, samples: np.ndarray, rate: int) -> None:

@@ -74,10 +74,6 @@ class Link:
             self._sessions[endpoint] = Session(endpoint)
         return self._sessions[endpoint]
 
-    def running(self, uid: str) -> bool:
-        """Whether a session works on a job."""
-        return any(uid in session.running() for session in self._sessions.values())
-
     def cancel(self, uid: str) -> None:
         """Stop a job, whichever session has it."""
         for session in self._sessions.values():

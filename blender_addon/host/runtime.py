@@ -64,6 +64,7 @@ class Runtime:
         self.error = ""
         self._meters: dict[str, ProgressMeter] = {}
         self._waiting: dict[str, Waiting] = {}
+        self._running: set[str] = set()
         self._growing: set[str] = set()
         self._ending: set[str] = set()
         self._cutter = ThreadPoolExecutor(1, "posedub sound")
@@ -108,16 +109,12 @@ class Runtime:
 
     def active(self, uid: str) -> bool:
         """Whether this Blender works on the job, or has yet to show its last frames."""
-        record = self.book.get(uid)
-        if record is None:
-            return False
-        runs = record.state in UNFINISHED and self.link.running(uid)
-        return runs or uid in self._waiting or uid in self._growing or uid in self._ending
+        return uid in self._waiting or any(uid in jobs for jobs in (self._running, self._growing, self._ending))
 
     @property
     def busy(self) -> bool:
         """Whether `pump` has anything to do."""
-        return self.link.changing or any(self.active(record.plan.uid) for record in self.book)
+        return self.link.changing or bool(self._waiting or self._running or self._growing or self._ending)
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
@@ -146,6 +143,7 @@ class Runtime:
                 session.resume(record.plan, record.job_id)
             else:
                 session.start(record.plan)
+            self._running.add(record.plan.uid)
         except AddonError as error:
             self._apply(JobFailed(record.plan.uid, str(error), retryable=record.plan.speech.file.is_file()))
 
@@ -157,6 +155,7 @@ class Runtime:
             self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
         self._growing.add(event.uid)
         if record.state not in UNFINISHED:
+            self._running.discard(event.uid)
             self._ending.add(event.uid)
 
     def _show(self, deadline: float) -> bool:
@@ -200,7 +199,9 @@ class Runtime:
         for waiting in self._waiting.values():
             if waiting.speech:
                 waiting.speech.cancel()
-        for kept in (self._waiting, self._growing, self._ending, self._meters, self.placements):
+        for jobs in (self._running, self._growing, self._ending):
+            jobs.clear()
+        for kept in (self._waiting, self._meters, self.placements):
             kept.clear()
         self.book, self.error = JobBook(), ""
 

@@ -1,0 +1,145 @@
+"""A Blender process with the built zip installed, a real model server, and small media made here.
+
+POSEDUB_BPY_PYTHON names the Python whose bpy is tested; this one's by default.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from tests.servers import ServerProcess
+
+ROOT = Path(__file__).parents[2]
+PYTHON = os.environ.get("POSEDUB_BPY_PYTHON", sys.executable)
+RATE = 48000
+
+
+class Blender:
+    """A worker process; calling an attribute runs the function of that name in `scenes`."""
+
+    def __init__(self, zip_path: Path, resources: Path) -> None:
+        self._command = [PYTHON, str(Path(__file__).with_name("worker.py")), str(zip_path)]
+        # Blender has its own Python: nothing but the zip may provide the add-on's libraries.
+        self._environment = os.environ | {"BLENDER_USER_RESOURCES": str(resources), "PYTHONPATH": ""}
+        self._log = (resources / "worker.log").open("ab")
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=self._environment,
+        )
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda **arguments: self._call(name, arguments)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> Any:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps({"call": name, "args": arguments}, default=str) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            pytest.fail(f"Blender ended with {self._process.wait()} in {name}; see {self._log.name}")
+        answer = json.loads(line)
+        if "error" in answer:
+            pytest.fail(f"{name} in Blender:\n{answer['error']}")
+        return answer["result"]
+
+    def end(self) -> int:
+        """Leave as Blender's Quit does; the exit code."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        return self._process.wait(30)
+
+    def crash(self) -> None:
+        """Die without a chance to save."""
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        """A new Blender process."""
+        if self._process.poll() is None:
+            self.end()
+        self._process = self._start()
+
+
+@pytest.fixture(scope="session")
+def addon_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The add-on's zip for this machine, built once."""
+    if interim := os.environ.get("INTERIM_ZIP"):
+        return Path(interim)
+    spec = importlib.util.spec_from_file_location("build_addon", ROOT / "build_addon.py")
+    assert spec and spec.loader
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    return builder.build(tmp_path_factory.mktemp("zip"), ["linux-x64"])[0]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that runs for all tests."""
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def process(addon_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Blender]:
+    """One Blender process for all tests."""
+    worker = Blender(addon_zip, tmp_path_factory.mktemp("blender"))
+    yield worker
+    worker.end()
+
+
+@pytest.fixture
+def blender(process: Blender) -> Blender:
+    """Blender with an empty scene at 24 fps, at no server yet."""
+    process.new_scene()
+    return process
+
+
+@pytest.fixture
+def dubbing(blender: Blender, server: ServerProcess) -> Blender:
+    """Blender that uses the running server."""
+    blender.preferences(mode="address", address=server.address)
+    return blender
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """portrait.png, speech.wav (2 s, noise), 25fps.mp4 and 2997fps.mp4 whose frame n has luma 20 + 4n."""
+    folder = tmp_path_factory.mktemp("media")
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (224, 224, 3), np.uint8)).save(folder / "portrait.png")
+    soundfile.write(folder / "speech.wav", random.uniform(-0.5, 0.5, 2 * RATE), RATE, "PCM_16")
+    write_movie(folder / "25fps.mp4", Fraction(25))
+    write_movie(folder / "2997fps.mp4", Fraction(30000, 1001))
+    return folder
+
+
+def write_movie(path: Path, rate: Fraction, frames: int = 50) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "1"})
+        stream.width = stream.height = 224
+        stream.pix_fmt = "yuv420p"
+        for index in range(frames):
+            picture = np.full((224, 224, 3), 20 + 4 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())

@@ -1,0 +1,144 @@
+"""The server as the preferences describe it: managed on this machine, or at an address."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ServerProcess, free_port
+
+from .conftest import Blender
+from .test_dub import dub, results, set_up
+
+POSEDUB = Path(sys.executable).with_name("posedub")
+
+
+@pytest.fixture
+def managed(blender: Blender, tmp_path: Path) -> Iterator[Blender]:
+    """Blender that starts a server of its own."""
+    blender.preferences(mode="local", executable=str(POSEDUB), port=free_port(), data_dir=str(tmp_path / "data"))
+    yield blender
+    blender.stop_server_and_wait()
+
+
+def test_managed_server_starts_answers_and_stops(managed: Blender) -> None:
+    assert managed.op(name="server_start", wait=True) == {"result": ["FINISHED"]}
+
+    server = managed.server()
+    assert (server["state"], server["owned"], server["problem"]) == ("running", True, "")
+    assert "untrained" in server["info"]
+    assert managed.op(name="show_log") == {"result": ["FINISHED"]}
+    assert "serves on 127.0.0.1" in managed.texts()["PoseDub server log"]
+
+    assert managed.op(name="server_stop") == {"result": ["FINISHED"]}
+    assert managed.server()["state"] == "stopped"
+
+
+def test_dub_starts_the_managed_server(managed: Blender, media: Path) -> None:
+    set_up(managed, media, frames=2)
+
+    assert len(dub(managed)["elements"]) == 2
+    assert managed.server()["owned"]
+
+
+def test_server_that_runs_is_reused_and_left_alone(blender: Blender, server: ServerProcess, media: Path) -> None:
+    blender.preferences(mode="local", executable=str(POSEDUB), port=server.port)
+    set_up(blender, media, frames=2)
+
+    dub(blender)
+
+    assert not blender.server()["owned"]
+    assert "was not started by this Blender" in blender.op(name="server_stop")["error"]
+    assert server.process.poll() is None
+
+
+def test_missing_command_is_one_sentence(managed: Blender, media: Path, tmp_path: Path) -> None:
+    managed.preferences(executable=str(tmp_path / "posedub"))
+    set_up(managed, media)
+
+    assert "The command posedub is not found. Install the model server" in managed.op(name="dub", wait=True)["error"]
+    assert not results(managed)
+
+
+def test_server_that_cannot_start_fails_the_dub_with_advice(managed: Blender, media: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "posedub"
+    broken.write_text("#!/bin/sh\necho No module named torch\nexit 3\n")
+    broken.chmod(0o755)
+    managed.preferences(executable=str(broken))
+    set_up(managed, media)
+
+    error = managed.op(name="dub", wait=True)["error"]
+
+    assert "The model server ended with code 3." in error
+    assert "install the model server again" in error
+    assert managed.jobs()[-1]["state"] == "failed"
+
+
+def test_check_tells_version_and_weights(dubbing: Blender) -> None:
+    assert dubbing.op(name="server_check", wait=True) == {"result": ["FINISHED"]}
+
+    assert "untrained" in dubbing.server()["info"]
+
+
+def test_check_of_a_silent_address_says_what_to_do(blender: Blender) -> None:
+    blender.preferences(mode="address", address=f"127.0.0.1:{free_port()}")
+
+    assert "No model server answers at 127.0.0.1" in blender.op(name="server_check", wait=True)["error"]
+
+
+def test_other_computers_need_online_access(blender: Blender, media: Path) -> None:
+    blender.preferences(mode="address", address="example.org:50761")
+    set_up(blender, media)
+
+    for operator in ("dub", "server_check"):
+        assert "Allow online access" in blender.op(name=operator, wait=True)["error"]
+    assert not blender.jobs()
+
+
+def test_wrong_token_is_named(blender: Blender, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("right")
+    with ServerProcess(tmp_path / "data", ["--token-file", str(tmp_path / "token")]) as server:
+        blender.preferences(mode="address", address=server.address, token="wrong")
+        refused = blender.op(name="server_check", wait=True)
+        blender.preferences(token="right")
+        accepted = blender.op(name="server_check", wait=True)
+    blender.preferences(token="")
+
+    assert "refused the token" in refused["error"]
+    assert accepted == {"result": ["FINISHED"]}
+
+
+def test_diagnostics_tell_versions_and_hide_secrets(dubbing: Blender, media: Path) -> None:
+    dubbing.preferences(token="secret-token-1234")
+    dubbing.op(name="server_check", wait=True)
+    set_up(dubbing, media, frames=2)
+    dubbing.preferences(token="")
+    dub(dubbing)
+    dubbing.preferences(token="secret-token-1234")
+
+    text = dubbing.diagnostics()
+    dubbing.preferences(token="")
+
+    assert dubbing.op(name="copy_diagnostics") == {"result": ["FINISHED"]}
+    assert "secret-token-1234" not in text
+    assert "done, 2/2 frames" in text
+
+
+def test_add_on_can_be_disabled_and_enabled(blender: Blender) -> None:
+    blender.toggle(enabled=False)
+    assert blender.is_registered() == {"operator": False, "panel": False}
+
+    blender.toggle(enabled=True)
+    assert blender.is_registered() == {"operator": True, "panel": True}
+
+
+def test_quitting_with_jobs_ends_blender(dubbing: Blender, media: Path) -> None:
+    set_up(dubbing, media, seed=8)
+    dubbing.op(name="dub")
+    dubbing.pump_until_saved(frames=1)
+
+    assert dubbing.end() == 0
+    dubbing.restart()

@@ -1,0 +1,48 @@
+"""A Blender process under test: installs the built zip, then runs one function after another.
+
+Reads lines of JSON {"call": name, "args": {...}} and answers with lines
+{"result": ...} or {"error": traceback}. Blender prints to standard output, so
+answers go to a copy of it made before.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import bpy  # noqa: E402
+
+
+def install(zip_path: str) -> None:
+    """Install and enable the zip as Blender's own extension manager does."""
+    import addon_utils  # only there once bpy is
+
+    addon_utils.enable("bl_pkg")
+    bpy.ops.extensions.package_install_files(
+        filepath=zip_path, repo="user_default", enable_on_install=True, overwrite=True
+    )
+
+
+def answer(line: str) -> dict:
+    """Run one call."""
+    import scenes
+
+    try:
+        request = json.loads(line)
+        return {"result": getattr(scenes, request["call"])(**request["args"])}
+    except Exception:
+        return {"error": traceback.format_exc()}
+
+
+if __name__ == "__main__":
+    install(sys.argv[1])
+    for line in sys.stdin:
+        print(json.dumps(answer(line), default=str), file=answers, flush=True)
+    # Blender 4.5 cannot exit with handlers registered, and its teardown is not under test here.
+    scenes = sys.modules.get("scenes")
+    if scenes:
+        scenes.toggle(enabled=False)
+    os._exit(0)
