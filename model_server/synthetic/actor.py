@@ -19,7 +19,7 @@ from model_server.synthetic.shading import CLOTH, EYE, HAIR, MOUTH, NO_TEXTURE, 
 from model_server.synthetic.texture import paint_eye, paint_face, texel_map
 from model_server.synthetic.torso import torso
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 Image = npt.NDArray[np.uint8]
 
@@ -93,6 +93,7 @@ class Actor:
         look, lighting: how the person and the light are.
         shape: (S, 3) head and torso vertices, neutral, cm.
         solid: (T, 3) their triangles.
+        rest: blendshape weights of the relaxed face, which every frame starts from.
         strands: hair, brows, lashes and beard.
         triangles: (T + R, 3) solid triangles, then those of the strands' ribbons.
         stiffness: (S,) how far vertices follow the head's turning, 0 torso .. 1 skull.
@@ -108,6 +109,7 @@ class Actor:
     lighting: Lighting
     shape: Floats
     solid: Ints
+    rest: dict[str, float]
     strands: hair.Strands
     triangles: Ints
     stiffness: Floats
@@ -142,7 +144,9 @@ def make_actor(
     strands = _grow_all(head, face, look, detail, rng)
     ribbon = ribbon_triangles(strands.points.shape[:2], len(shape))
     openness, visibility = bake_occlusion(shape, solid, strands)
-    material = np.concatenate([[PART_MATERIAL[p] for p in head.parts], np.full(len(body_triangles), CLOTH), np.full(len(ribbon), HAIR)])
+    material = np.concatenate(
+        [[PART_MATERIAL[p] for p in head.parts], np.full(len(body_triangles), CLOTH), np.full(len(ribbon), HAIR)]
+    )
     colours = np.concatenate([_vertex_colours(head, look, len(body)), strands.colour.repeat(2, 1).reshape(-1, 3)])
     openness, visibility = _light_mouth(head, openness, visibility)
     layers = np.full(len(material), NO_TEXTURE, np.int32)
@@ -152,7 +156,7 @@ def make_actor(
     uv = np.zeros((len(material), 3, 2), np.float32)
     uv[: len(head.parts)] = head.corner_uv
     return Actor(
-        head, look, lighting, shape, solid.astype(np.int32), strands,
+        head, look, lighting, shape, solid.astype(np.int32), _rest(head, face, rng), strands,
         np.concatenate([solid, ribbon]).astype(np.int32), _stiffness(head, len(body)), colours.astype(np.float32), uv, layers,
         material.astype(np.int32), _paint(head, look, detail, seed), openness, visibility, detail, seed,
     )  # fmt: skip
@@ -174,10 +178,10 @@ def render(
     factor = actor.detail.supersampling
     view = camera.scaled(factor)
     offsets = np.zeros_like(actor.shape)
-    offsets[: len(actor.head.neutral)] = actor.head.offsets(weights)
+    offsets[: len(actor.head.neutral)] = actor.head.offsets(_over_rest(actor.rest, weights))
     points, normals = _posed(actor, offsets, pose, view.distance)
     screen = view.project(points)
-    ids, _ = visible_triangles(screen, actor.triangles, len(actor.solid), view.size)
+    ids, _ = visible_triangles(screen, actor.triangles, len(actor.head.triangles), view.size)
     picture = scene.copy()
     lights = _light_rows(actor.lighting)
     shade(
@@ -200,12 +204,32 @@ def rotation(yaw: float, pitch: float, roll: float) -> Floats:
 
 def _grow_all(head: HeadModel, face: Floats, look: Look, detail: Detail, rng: np.random.Generator) -> hair.Strands:
     share = detail.strands / 5000
-    parts = [hair.grow_brows(head, face, look, int(500 * min(share, 2.0)), rng), hair.grow_lashes(head, face, look, rng)]
+    parts = [
+        hair.grow_brows(head, face, look, int(500 * min(share, 2.0)), rng),
+        hair.grow_lashes(head, face, look, rng),
+    ]
     if look.style != "bald":
         parts.append(hair.grow_hair(head, face, look, detail.strands, rng))
     if look.stubble > 0.75:
-        parts.append(hair.grow_beard(head, face, look, int(1500 * share), rng))
+        parts.append(hair.grow_beard(head, face, look, int(3000 * share), rng))
     return hair.join(parts)
+
+
+def _rest(head: HeadModel, face: Floats, rng: np.random.Generator) -> dict[str, float]:
+    """Relaxed lids, lips brought together, and a hint of expression."""
+    marks = face[head.landmarks]
+    gap = float((marks[61:64, 1] - marks[[67, 66, 65], 1]).mean())
+    lids, smile = rng.uniform(0.05, 0.16), rng.uniform(0.0, 0.16)
+    return {
+        "mouthClose": float(np.clip((gap - 0.05) / 3.8, 0.0, 0.08)),
+        "eyeBlink_L": lids, "eyeBlink_R": lids, "mouthSmile_L": smile, "mouthSmile_R": smile,
+        "browInnerUp_L": rng.uniform(0.0, 0.15), "browInnerUp_R": rng.uniform(0.0, 0.15),
+    }  # fmt: skip
+
+
+def _over_rest(rest: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    names = {*rest, *weights}
+    return {name: min(rest.get(name, 0.0) + weights.get(name, 0.0), 1.0) for name in names}
 
 
 def _neck_shift(head: HeadModel, face: Floats) -> tuple[float, float]:
@@ -235,16 +259,22 @@ def _vertex_colours(head: HeadModel, look: Look, body: int) -> Floats:
     colours = np.tile(look.skin, (len(head.neutral), 1))
     cover = hair.scalp_cover(head.neutral, look)[:, None] * 0.85
     colours = colours * (1 - cover) + look.hair * 0.7 * cover
-    inside = head.neutral[:, 2:3]
+    colours[_mouth_socket(head)] = linear([0.36, 0.13, 0.13])
     colours[head.part_vertices("Teeth")] = linear([0.80, 0.75, 0.66])
     colours[head.part_vertices("GumsTongue")] = linear([0.62, 0.30, 0.29])
-    del inside
     return np.concatenate([colours, np.tile(look.cloth, (body, 1))])
+
+
+def _mouth_socket(head: HeadModel) -> Ints:
+    """Vertices of the mouth's lining, which belongs to the back of the head."""
+    vertices = head.part_vertices("BackHead")
+    x, y, z = head.neutral[vertices].T
+    return vertices[(np.abs(x) < 4.6) & (y < 1.0) & (y > -8.0) & (z > 1.0)]
 
 
 def _light_mouth(head: HeadModel, openness: Floats, visibility: Floats) -> tuple[Floats, Floats]:
     """Baked with the mouth shut its inside would stay black; light falls off with depth behind the lips instead."""
-    inside = head.part_vertices("Teeth", "GumsTongue")
+    inside = np.concatenate([head.part_vertices("Teeth", "GumsTongue"), _mouth_socket(head)])
     depth = np.clip((head.neutral[inside, 2] - 5.0) / 6.0, 0.0, 1.0) ** 1.5
     openness[inside] = 0.65 * depth
     visibility[inside] = 0.0

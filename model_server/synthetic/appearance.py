@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 # Skin from palest to darkest, sRGB.
 SKIN_TONES = np.array(
@@ -25,7 +25,7 @@ SKIN_TONES = np.array(
     ]
 )
 HAIR_COLOURS = {
-    "black": (0.085, 0.07, 0.065),
+    "black": (0.115, 0.095, 0.085),
     "dark brown": (0.18, 0.12, 0.085),
     "brown": (0.29, 0.19, 0.125),
     "light brown": (0.42, 0.30, 0.20),
@@ -148,16 +148,16 @@ def random_lighting(rng: np.random.Generator) -> Lighting:
     rim_side = -np.sign(azimuth) * rng.uniform(115.0, 150.0)
     warmth = rng.uniform(-0.10, 0.12)
     tint = np.array([1.0 + warmth, 1.0, 1.0 - warmth])
-    strength = rng.uniform(0.9, 1.7)
-    sky = rng.uniform(0.35, 0.7) * np.array([1.0 - warmth, 1.0, 1.0 + warmth])
+    strength = rng.uniform(1.0, 1.9)
+    sky = rng.uniform(0.22, 0.6) * np.array([1.0 - warmth, 1.0, 1.0 + warmth])
     return Lighting(
         key_direction=direction(azimuth, height),
         rim_direction=direction(rim_side, rng.uniform(20.0, 50.0)),
         key=(strength * tint).astype(np.float32),
         rim=(rng.uniform(0.2, 1.0) * np.array([1.0, 1.0, 1.03])).astype(np.float32),
         sky=sky.astype(np.float32),
-        ground=(sky * rng.uniform(0.4, 0.7) * np.array([1.08, 1.0, 0.9])).astype(np.float32),
-        exposure=float(rng.uniform(0.9, 1.15) * 1.9 / (strength + sky.mean() * 1.4)),
+        ground=(sky * rng.uniform(0.3, 0.6) * np.array([1.08, 1.0, 0.9])).astype(np.float32),
+        exposure=float(rng.uniform(0.95, 1.2) * 1.75 / (strength + sky.mean() * 1.4)),
     )
 
 
@@ -208,7 +208,7 @@ def _iris_index(rng: np.random.Generator, darkness: float) -> int:
 
 
 def _lip_colour(rng: np.random.Generator, skin: Floats, darkness: float, made_up: bool) -> Floats:
-    natural = skin * np.array([0.84, 0.58, 0.60]) + linear([0.10, 0.02, 0.03]) * (1.0 - 0.5 * darkness)
+    natural = skin * np.array([0.80, 0.50, 0.53]) + linear([0.10, 0.02, 0.03]) * (1.0 - 0.5 * darkness)
     if not made_up:
         return natural.astype(np.float32)
     stick = linear([[0.62, 0.20, 0.22], [0.70, 0.32, 0.34], [0.48, 0.14, 0.20]][rng.integers(3)])
@@ -216,5 +216,9 @@ def _lip_colour(rng: np.random.Generator, skin: Floats, darkness: float, made_up
 
 
 def _random_style(rng: np.random.Generator, masculine: bool) -> str:
-    odds = [0.28, 0.24, 0.16, 0.0, 0.02, 0.0, 0.12, 0.1, 0.08] if masculine else [0.05, 0.05, 0.05, 0.27, 0.28, 0.2, 0.1, 0, 0]
+    odds = (
+        [0.28, 0.24, 0.16, 0.0, 0.02, 0.0, 0.12, 0.1, 0.08]
+        if masculine
+        else [0.05, 0.05, 0.05, 0.27, 0.28, 0.2, 0.1, 0, 0]
+    )
     return str(rng.choice(HAIRSTYLES, p=odds))

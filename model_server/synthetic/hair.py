@@ -16,12 +16,15 @@ from model_server.synthetic.appearance import Look
 from model_server.synthetic.head import HeadModel
 from model_server.synthetic.texture import beard_cover, brow_cover, texel_map
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
 HEAD_CENTRE = np.array([0.0, 4.5, 0.5], np.float32)
 # Height of the hairline (cm) by azimuth from the front (degrees).
-HAIRLINE = ((0, 28, 48, 62, 74, 84, 92, 112, 124, 140, 180), (10.9, 10.7, 9.2, 6.6, 3.4, 2.2, 6.2, 6.2, 1.5, -2.8, -4.2))
+HAIRLINE = (
+    (0, 28, 48, 62, 74, 84, 92, 112, 124, 140, 180),
+    (10.9, 10.7, 9.2, 6.6, 3.4, 2.2, 6.2, 6.2, 2.5, -1.2, -2.6),
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def grow_hair(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.ra
     shade = np.linspace(0.62, 1.12, steps + 1)[None, :] * (clump * rng.uniform(0.7, 1.3, n))[:, None]
     colour = look.hair * shade[..., None]
     taper = np.linspace(1.0, 0.45, steps + 1)[None, :]
-    width = 0.16 * np.sqrt(6000.0 / count) * taper * rng.uniform(0.7, 1.3, n)[:, None]
+    width = 0.14 * np.sqrt(6000.0 / count) * taper * rng.uniform(0.7, 1.3, n)[:, None]
     return Strands(points, vertex, width.astype(np.float32), colour.astype(np.float32))
 
 
@@ -115,7 +118,9 @@ def grow_brows(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.r
     side = np.sign(roots[:, :1])
     up = np.interp(along, [0.0, 0.3, 1.0], [1.4, 0.55, -0.1])[:, None]
     lean = np.concatenate([side, up, -0.2 * np.ones_like(side)], axis=1)
-    return _short_hairs(roots, normals, lean, rng.uniform(0.35, 0.75, len(roots)), 0.25, vertex, look.brows * 0.6, 0.035, rng)
+    return _short_hairs(
+        roots, normals, lean, rng.uniform(0.35, 0.75, len(roots)), 0.25, vertex, look.brows * 0.8, 0.026, rng
+    )
 
 
 def grow_beard(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Strands:
@@ -124,8 +129,8 @@ def grow_beard(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.r
     cover = beard_cover(face.position, face.lips)
     roots, normals, _, vertex = _pick_on_face(head, shape, cover, count, rng, face.lips)
     lean = np.array([0.0, -1.0, 0.1]) + rng.normal(0, 0.25, roots.shape)
-    length = rng.uniform(0.3, 0.8, len(roots)) * (0.4 + look.stubble)
-    return _short_hairs(roots, normals, lean, length, 0.35, vertex, look.brows * 0.8, 0.05, rng)
+    length = rng.uniform(0.18, 0.45, len(roots)) * (0.4 + look.stubble)
+    return _short_hairs(roots, normals, lean, length, 0.35, vertex, look.brows, 0.03, rng)
 
 
 def grow_lashes(head: HeadModel, shape: Floats, look: Look, rng: np.random.Generator) -> Strands:
@@ -238,13 +243,23 @@ def _sphere_cells(relative: Floats, radius: Floats) -> tuple[Floats, Floats]:
 
 
 def _push_off(points: Floats, clearance: Floats, radius_map: Floats) -> Floats:
-    relative = points - HEAD_CENTRE
+    relative = _off_the_face(points) - HEAD_CENTRE
     radius = np.linalg.norm(relative, axis=1)
     rows, columns = _sphere_cells(relative, radius)
     allowed = radius_map[rows.astype(int), columns.astype(int)] - 0.15 + clearance
     # Below the jaw hair hangs freely; the radial map no longer describes a surface to lie on.
     allowed = np.where(relative[:, 1] < -9.0, 0.0, allowed)
     return HEAD_CENTRE + relative * (np.maximum(radius, allowed) / (radius + 1e-9))[:, None]
+
+
+def _off_the_face(points: Floats) -> Floats:
+    """Hair that hangs in front of the cheeks moved to the temples."""
+    aside = points.copy()
+    low = np.clip((9.0 - points[:, 1]) / 4.0, 0.0, 1.0) * (points[:, 2] > 2.5)
+    target = np.sign(points[:, 0]) * np.maximum(np.abs(points[:, 0]), 7.9)
+    aside[:, 0] += low * (target - points[:, 0])
+    aside[:, 2] -= 0.25 * low * np.clip(points[:, 2] - 2.5, 0.0, None)
+    return aside
 
 
 def _clump_noise(canonical: Floats, rng: np.random.Generator) -> Floats:
@@ -309,7 +324,7 @@ def _lid_lashes(
     bulge = 0.10 * np.sin(np.pi * part) * sign
     roots = roots + np.concatenate([0 * bulge, bulge, 0.15 + 0 * bulge], 1)
     middle = shape[lid].mean(0)
-    outwards = (roots[:, :1] - middle[0]) * 0.5
+    outwards = (roots[:, :1] - middle[0]) * 0.25
     length = (0.62 if look.long_lashes else 0.42) * (1.0 if sign > 0 else 0.5) * rng.uniform(0.7, 1.1, (count, 1))
     along = np.linspace(0, 1, 4)[None, :, None]
     forward = np.concatenate([outwards, 0 * outwards + 0.1 * sign, 0 * outwards + 1.0], 1)

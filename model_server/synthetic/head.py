@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from model_server.errors import ErrorKind, PoseDubError
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
 # Lashes and wet layers are opaque sheets, and the irises lie behind an opaque sclera on which they are painted.
@@ -86,7 +86,8 @@ def load_head(path: Path) -> HeadModel:
             return _head_from_archive(dict(archive))
     except (OSError, ValueError, KeyError) as error:
         raise PoseDubError(
-            f"The head model {path} cannot be read ({error}): give the path of ICT-FaceKit's ict.npz.", ErrorKind.NOT_FOUND
+            f"The head model {path} cannot be read ({error}): give the path of ICT-FaceKit's ict.npz.",
+            ErrorKind.NOT_FOUND,
         ) from error
 
 
@@ -97,12 +98,12 @@ def random_identity(rng: np.random.Generator, modes: int = 60, spread: float = 0
 
 def _head_from_archive(data: dict[str, npt.NDArray]) -> HeadModel:
     names = np.array([name.removeprefix("M_") for name in data["M"]])
-    kept = ~np.isin(names, DROPPED_PARTS) & ~_bust(data["n"], data["F"])
+    kept = ~np.isin(names, DROPPED_PARTS)
     triangles, source = _triangulate(data["F"][kept])
     uv_indices, _ = _triangulate(data["FT"][kept])
     vertices, compact = np.unique(triangles, return_inverse=True)
     return HeadModel(
-        neutral=data["n"][vertices].astype(np.float32),
+        neutral=_narrow_bust(data["n"][vertices].astype(np.float32)),
         identities=data["ids"][:, vertices].astype(np.float32),
         expressions=data["ex"][:, vertices].astype(np.float32),
         expression_names=tuple(str(name) for name in data["names"]),
@@ -113,10 +114,16 @@ def _head_from_archive(data: dict[str, npt.NDArray]) -> HeadModel:
     )
 
 
-def _bust(points: Floats, quads: Ints) -> npt.NDArray[np.bool_]:
-    """Faces of the bare shoulders, which clothes replace."""
-    centre = points[quads[:, :3]].mean(1)
-    return (centre[:, 1] < -11.0) & (np.hypot(centre[:, 0], centre[:, 2] + 1.0) > 7.4)
+def _narrow_bust(points: Floats) -> Floats:
+    """The bare shoulders drawn in to a neck, so that they fit into clothes."""
+    axis = np.array([0.0, -1.6], np.float32)
+    across = points[:, [0, 2]] - axis
+    radius = np.linalg.norm(across, axis=1)
+    below = np.clip((-9.5 - points[:, 1]) / 2.0, 0.0, 1.0)
+    scale = 1.0 + below * (np.minimum(1.0, 6.4 / (radius + 1e-6)) - 1.0)
+    narrow = points.copy()
+    narrow[:, [0, 2]] = axis + across * scale[:, None]
+    return narrow
 
 
 def _triangulate(quads: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:

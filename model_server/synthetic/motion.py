@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 YAW_RANGE, PITCH_RANGE, ROLL_RANGE = 45.0, 30.0, 20.0  # degrees either side
 BLINK = np.array([0.35, 0.9, 1.0, 0.75, 0.4, 0.15])  # closing over 25 fps frames

@@ -13,7 +13,7 @@ from model_server.synthetic.hair import Strands
 from model_server.synthetic.rasterizer import vertex_normals, visible_triangles
 from model_server.synthetic.ribbons import ribbon_triangles, widen
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
 DIRECTIONS = 48

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 EMPTY = -1
 

@@ -11,36 +11,49 @@ from numba import njit
 
 from model_server.synthetic.rasterizer import perspective_weights
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
 SKIN, EYE, MOUTH, HAIR, CLOTH = range(5)
 NO_TEXTURE = -1
 
-# Per material: wrap of red, green, blue; highlight strength and exponent; strength of a second, narrow highlight.
+# Per material: wrap of red, green, blue; broad highlight's strength; narrow highlight's strength.
 MATERIALS = np.array(
     [
-        [0.35, 0.18, 0.10, 0.22, 14.0, 0.10],
-        [0.25, 0.20, 0.18, 0.03, 60.0, 2.60],
-        [0.30, 0.20, 0.18, 0.12, 30.0, 0.35],
-        [0.0, 0.0, 0.0, 0.30, 40.0, 0.0],
-        [0.15, 0.15, 0.15, 0.02, 6.0, 0.0],
+        [0.34, 0.14, 0.07, 0.40, 0.10],
+        [0.25, 0.20, 0.18, 0.04, 3.5],
+        [0.30, 0.20, 0.18, 0.12, 0.40],
+        [0.0, 0.0, 0.0, 0.32, 0.0],
+        [0.15, 0.15, 0.15, 0.02, 0.0],
     ],
     np.float32,
 )
+# Squarings of the cosine in the broad highlight, per material; the narrow one has three more.
+BROADNESS = np.array([4, 4, 5, 5, 3], np.int32)
+# Light bleeds through skin: shadows lose red last.
+BLEED = np.array([0.35, 0.10, 0.0], np.float32)
+CHANNELS = 6
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _sample(textures: Floats, layer: int, u: float, v: float, out: Floats) -> None:
+    """Bilinear texel (6,) at texture coordinates 0..1."""
     size = textures.shape[1]
-    x = min(max(u * size - 0.5, 0.0), size - 1.001)
-    y = min(max((1.0 - v) * size - 0.5, 0.0), size - 1.001)
+    x = min(max(u * size - np.float32(0.5), np.float32(0.0)), np.float32(size - 1.01))
+    y = min(max((np.float32(1.0) - v) * size - np.float32(0.5), np.float32(0.0)), np.float32(size - 1.01))
     x0, y0 = int(x), int(y)
-    fx, fy = x - x0, y - y0
-    for c in range(4):
-        top = textures[layer, y0, x0, c] * (1 - fx) + textures[layer, y0, x0 + 1, c] * fx
-        low = textures[layer, y0 + 1, x0, c] * (1 - fx) + textures[layer, y0 + 1, x0 + 1, c] * fx
-        out[c] = top * (1 - fy) + low * fy
+    fx, fy = np.float32(x - x0), np.float32(y - y0)
+    for c in range(CHANNELS):
+        top = textures[layer, y0, x0, c]
+        low = textures[layer, y0 + 1, x0, c]
+        top += (textures[layer, y0, x0 + 1, c] - top) * fx
+        low += (textures[layer, y0 + 1, x0 + 1, c] - low) * fx
+        out[c] = top + (low - top) * fy
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _mix(values: Floats, a: int, b: int, c: int, wa: float, wb: float, wc: float, k: int) -> float:
+    return np.float32(wa * values[a, k] + wb * values[b, k] + wc * values[c, k])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -68,89 +81,98 @@ def shade(
         ids: (H, W) visible triangle or -1.
         points: (V, 3) vertices, cm.
         normals: (V, 3) unit normals; tangents for hair.
-        colours: (V, 3) albedo, multiplied into the texture where there is one.
+        colours: (V, 3) albedo of triangles without texture.
         occlusion: (V, 3) visibility 0..1 of the sky, the key light and the rim light.
         corner_uv: (T, 3, 2) texture coordinates.
         layers: (T,) texture layer or `NO_TEXTURE`.
         materials: (T,) row of `MATERIALS`.
-        textures: (L, S, S, 4) albedo and gloss.
+        textures: (L, S, S, 6) albedo, gloss, and relief as slopes along x and y.
         lights: (6, 3) key direction, rim direction, key, rim, sky and ground radiance.
         eye_z: distance of the camera on the z axis, cm.
         picture: (H, W, 3) linear light, updated in place.
     """
-    height, width = ids.shape
-    texel = np.empty(4, np.float32)
-    n, p, view, half = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    for y in range(height):
-        for x in range(width):
+    texel = np.zeros(CHANNELS, np.float32)
+    for y in range(ids.shape[0]):
+        for x in range(ids.shape[1]):
             t = ids[y, x]
             if t < 0:
                 continue
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             wa, wb, wc = perspective_weights(screen, a, b, c, x + 0.5, y + 0.5)
-            length = 1e-12
-            for k in range(3):
-                p[k] = wa * points[a, k] + wb * points[b, k] + wc * points[c, k]
-                n[k] = wa * normals[a, k] + wb * normals[b, k] + wc * normals[c, k]
-                texel[k] = wa * colours[a, k] + wb * colours[b, k] + wc * colours[c, k]
-                length += n[k] * n[k]
-            n /= np.sqrt(length)
-            gloss = 1.0
             if layers[t] >= 0:
                 u = wa * corner_uv[t, 0, 0] + wb * corner_uv[t, 1, 0] + wc * corner_uv[t, 2, 0]
                 v = wa * corner_uv[t, 0, 1] + wb * corner_uv[t, 1, 1] + wc * corner_uv[t, 2, 1]
-                _sample(textures, layers[t], u, v, texel)
-                gloss = texel[3]
-            sky = wa * occlusion[a, 0] + wb * occlusion[b, 0] + wc * occlusion[c, 0]
-            key = wa * occlusion[a, 1] + wb * occlusion[b, 1] + wc * occlusion[c, 1]
-            rim = wa * occlusion[a, 2] + wb * occlusion[b, 2] + wc * occlusion[c, 2]
-            view[0], view[1], view[2] = -p[0], -p[1], eye_z - p[2]
-            view /= np.sqrt((view * view).sum())
-            _light_point(materials[t], n, view, half, texel, gloss, sky, key, rim, lights, picture[y, x])
-
-
-@njit(cache=True, nogil=True, fastmath=True, inline="never")
-def _light_point(material, n, view, half, albedo, gloss, sky, key, rim, lights, out):  # type: ignore[no-untyped-def]
-    row = MATERIALS[material]
-    facing = max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.0)
-    up = 0.5 + 0.5 * n[1]
-    if material == HAIR:
-        up = 0.6
-    for k in range(3):
-        ambient = lights[5, k] + (lights[4, k] - lights[5, k]) * up
-        # Light bleeds through skin, so red is occluded less than blue.
-        open_sky = sky if material == HAIR or material == CLOTH else sky ** (0.75 + 0.2 * k)
-        out[k] = albedo[k] * ambient * open_sky
-    for light in range(2):
-        shadow = key if light == 0 else rim
-        if shadow <= 0.01:
-            continue
-        lx, ly, lz = lights[light, 0], lights[light, 1], lights[light, 2]
-        half[0], half[1], half[2] = lx + view[0], ly + view[1], lz + view[2]
-        half /= np.sqrt((half * half).sum()) + 1e-9
-        cosine = n[0] * lx + n[1] * ly + n[2] * lz
-        shine = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
-        narrow = 0.0
-        if material == HAIR:
-            diffuse = 0.75 * np.sqrt(max(1.0 - cosine * cosine, 0.0))
-            glow = row[3] * max(1.0 - shine * shine, 0.0) ** row[4]
-        else:
-            diffuse = cosine
-            fresnel = 0.35 + 0.65 * (1.0 - facing) ** 3
-            glow = row[3] * fresnel * max(shine, 0.0) ** row[4] if cosine > -0.1 else 0.0
-            narrow = row[5] * max(shine, 0.0) ** (row[4] * 6.0)
-        for k in range(3):
-            radiance = lights[2 + light, k]
-            if material == HAIR:
-                out[k] += radiance * shadow * (albedo[k] * diffuse + glow * (0.10 + 1.6 * albedo[k]))
+                _sample(textures, layers[t], np.float32(u), np.float32(v), texel)
             else:
-                lit = max((diffuse + row[k]) / (1.0 + row[k]), 0.0)
-                soft = shadow ** (0.8 + 0.25 * k)
-                out[k] += radiance * (albedo[k] * lit * soft + gloss * shadow * (glow + narrow) * 0.5)
+                for k in range(3):
+                    texel[k] = _mix(colours, a, b, c, wa, wb, wc, k)
+                texel[3], texel[4], texel[5] = 1.0, 0.0, 0.0
+            nx = _mix(normals, a, b, c, wa, wb, wc, 0) - texel[4]
+            ny = _mix(normals, a, b, c, wa, wb, wc, 1) - texel[5]
+            nz = _mix(normals, a, b, c, wa, wb, wc, 2)
+            scale = np.float32(1.0) / (np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-6))
+            vx, vy = -_mix(points, a, b, c, wa, wb, wc, 0), -_mix(points, a, b, c, wa, wb, wc, 1)
+            vz = np.float32(eye_z) - _mix(points, a, b, c, wa, wb, wc, 2)
+            far = np.float32(1.0) / np.sqrt(vx * vx + vy * vy + vz * vz)
+            normal, view = (nx * scale, ny * scale, nz * scale), (vx * far, vy * far, vz * far)
+            for light in range(3):
+                open_to = _mix(occlusion, a, b, c, wa, wb, wc, light)
+                if light == 0:
+                    _add_sky(materials[t], normal, texel, open_to, lights, picture[y, x])
+                elif open_to > 0.01:
+                    _add_light(materials[t], normal, view, texel, open_to, lights, light - 1, picture[y, x])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def develop(picture: Floats, factor: int, exposure: float, grain: Floats, gamma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _add_sky(material, normal, texel, open_to, lights, out):  # type: ignore[no-untyped-def]
+    """Ambient light between ground and sky, darkened where the surroundings are hidden."""
+    up = np.float32(0.6) if material == HAIR else np.float32(0.5) + np.float32(0.5) * normal[1]
+    hidden = open_to * (1 - open_to) if material <= MOUTH else np.float32(0.0)
+    for k in range(3):
+        ambient = lights[5, k] + (lights[4, k] - lights[5, k]) * up
+        out[k] = texel[k] * ambient * (open_to + BLEED[k] * hidden)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _add_light(material, normal, view, texel, open_to, lights, light, out):  # type: ignore[no-untyped-def]
+    """One lamp's diffuse light and highlights."""
+    lx, ly, lz = lights[light, 0], lights[light, 1], lights[light, 2]
+    hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
+    norm = np.float32(1.0) / (np.sqrt(hx * hx + hy * hy + hz * hz) + np.float32(1e-6))
+    cosine = normal[0] * lx + normal[1] * ly + normal[2] * lz
+    shine = (normal[0] * hx + normal[1] * hy + normal[2] * hz) * norm
+    if material == HAIR:
+        diffuse = np.float32(0.7) * np.sqrt(max(1 - cosine * cosine, np.float32(0.0)))
+        glow = np.sqrt(max(1 - shine * shine, np.float32(0.0)))
+    else:
+        diffuse, glow = cosine, max(shine, np.float32(0.0))
+    for _ in range(BROADNESS[material]):
+        glow *= glow
+    row = MATERIALS[material]
+    if material == HAIR:
+        glow *= row[3] * open_to
+        for k in range(3):
+            radiance = lights[2 + light, k]
+            out[k] += radiance * (texel[k] * diffuse * open_to + glow * (np.float32(0.10) + np.float32(1.7) * texel[k]))
+        return
+    glancing = 1 - max(normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2], np.float32(0.0))
+    narrow = glow * glow
+    narrow *= narrow
+    narrow *= narrow
+    fresnel = np.float32(0.35) + np.float32(0.65) * glancing * glancing * glancing
+    wet = texel[3] * open_to * np.float32(0.5) * (row[3] * fresnel * glow + row[4] * narrow)
+    if cosine < -0.1:
+        wet = np.float32(0.0)
+    hidden = open_to * (1 - open_to)
+    for k in range(3):
+        lit = max((diffuse + row[k]) / (1 + row[k]), np.float32(0.0))
+        out[k] += lights[2 + light, k] * (texel[k] * lit * (open_to + BLEED[k] * hidden) + wet)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def develop(
+    picture: Floats, factor: int, exposure: float, grain: Floats, gamma: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
     """Averages factor x factor samples, adds sensor noise and applies the response curve.
 
     Args:
@@ -181,7 +203,6 @@ def develop(picture: Floats, factor: int, exposure: float, grain: Floats, gamma:
 def response_curve() -> npt.NDArray[np.uint8]:
     """Display values (4096,) of light 0..1: a soft shoulder, then sRGB."""
     light = np.linspace(0.0, 1.0, 4096)
-    toned = light * (1.0 + 0.25 * light) / (1.0 + 0.25 * light**2) / 1.0
-    toned = np.clip(toned, 0.0, 1.0)
+    toned = light**1.12 * 1.22 / (1.0 + 0.22 * light**1.5)
     srgb = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
     return np.round(np.clip(srgb, 0, 1) * 255).astype(np.uint8)

@@ -34,7 +34,7 @@ class Phoneme:
 class Speech:
     """Synthesised speech: samples (N,) float32 in -1..1, their rate in Hz, and the phonemes in order."""
 
-    samples: npt.NDArray[np.float32]
+    samples: npt.NDArray[np.floating]
     sample_rate: int
     phonemes: tuple[Phoneme, ...]
 
@@ -106,7 +106,9 @@ class Synthesizer:
 
     def _select(self, voice: Voice) -> None:
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-            raise PoseDubError(f"eSpeak NG has no voice {voice.name!r}: choose one such as en-us or en-gb+f2.")
+            raise PoseDubError(
+                f"eSpeak NG has no voice {voice.name!r}: choose one such as en-us, en-gb-x-rp or en-us+f2."
+            )
         settings = ((RATE, voice.rate), (PITCH, voice.pitch), (PITCH_RANGE, voice.pitch_range))
         for parameter, value in settings:
             self._library.espeak_SetParameter(parameter, value, 0)

@@ -16,7 +16,7 @@ from model_server.synthetic.appearance import Look, linear
 from model_server.synthetic.head import HeadModel
 from model_server.synthetic.rasterizer import barycentrics, visible_triangles
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 
 EYE_CENTRE = (3.2375, 3.611)  # corneal apex of the average head, |x| and y, cm
 IRIS_RADIUS = 0.62
@@ -55,7 +55,7 @@ def texel_map(head: HeadModel, parts: tuple[str, ...], size: int) -> TexelMap:
 
 
 def paint_face(texels: TexelMap, look: Look, scalp: Floats, rng: np.random.Generator) -> Floats:
-    """Face texture (S, S, 4): linear albedo and gloss 0..1.
+    """Face texture (S, S, 6): linear albedo, gloss 0..1, relief as slopes along x and y.
 
     Args:
         texels: places of the face's texels.
@@ -71,11 +71,12 @@ def paint_face(texels: TexelMap, look: Look, scalp: Floats, rng: np.random.Gener
     colour = _paint_eyelids(colour, texels, look)
     roots = np.clip(scalp * (0.75 + 0.5 * noise(rng, size, size // 3)), 0.0, 1.0)[..., None]
     colour = colour * (1 - 0.85 * roots) + look.hair * 0.7 * 0.85 * roots
-    return np.concatenate([np.clip(colour, 0.003, 0.95), gloss[..., None]], axis=2).astype(np.float32)
+    slopes = _slopes(_relief(texels, look, rng))
+    return np.concatenate([np.clip(colour, 0.003, 0.95), gloss[..., None], slopes], axis=2).astype(np.float32)
 
 
 def paint_eye(texels: TexelMap, look: Look, rng: np.random.Generator) -> Floats:
-    """Eye texture (S, S, 4): white with veins, iris painted by radius, pupil and dark limbal ring."""
+    """Eye texture (S, S, 6): white with veins, iris painted by radius, pupil and dark limbal ring."""
     position = texels.position
     dx, dy = np.abs(position[..., 0]) - EYE_CENTRE[0], position[..., 1] - EYE_CENTRE[1]
     radius = np.hypot(dx, dy) / IRIS_RADIUS
@@ -88,17 +89,20 @@ def paint_eye(texels: TexelMap, look: Look, rng: np.random.Generator) -> Floats:
     pupil = _step(radius, 0.43, 0.37)[..., None]
     iris = iris * (1 - pupil) + 0.004 * pupil
     veins = np.clip(noise(rng, size, 40) * noise(rng, size, 90), 0, 1) * _step(radius, 1.2, 2.4)
-    white = linear([0.83, 0.79, 0.77]) - veins[..., None] * np.array([0.02, 0.10, 0.10], np.float32)
+    white = linear([0.76, 0.72, 0.70]) - veins[..., None] * np.array([0.02, 0.10, 0.10], np.float32)
     white = white * (1.0 - 0.35 * _step(radius, 1.5, 2.6)[..., None] * np.array([0.3, 0.9, 0.9], np.float32))
     inside = _step(radius, 1.07, 0.95)[..., None]
     colour = white * (1 - inside) + iris * inside
-    return np.concatenate([np.clip(colour, 0.002, 0.9), np.ones((size, size, 1))], axis=2).astype(np.float32)
+    flat = np.array([1.0, 0.0, 0.0], np.float32) * np.ones((size, size, 1), np.float32)
+    return np.concatenate([np.clip(colour, 0.002, 0.9), flat], axis=2).astype(np.float32)
 
 
 def noise(rng: np.random.Generator, size: int, cells: int) -> Floats:
     """Smooth noise (size, size) around 0..1 with about `cells` bumps along each side."""
     cells = max(min(cells, size), 2)
-    return np.clip(cv2.resize(rng.random((cells, cells), np.float32), (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
+    return np.clip(
+        cv2.resize(rng.random((cells, cells), np.float32), (size, size), interpolation=cv2.INTER_CUBIC), 0, 1
+    )
 
 
 def smooth_outline(points: Floats, per_edge: int = 8) -> Floats:
@@ -170,11 +174,15 @@ def _skin_variation(texels: TexelMap, look: Look, rng: np.random.Generator) -> F
     """Factor (S, S, 3) on the skin's albedo: flush, shaded eye sockets, mottling, freckles, pores, fine lines."""
     p, size = texels.position, texels.lips.shape[0]
     flush = (
-        0.9 * _blob(p, (4.2, -0.2, 8.5), (2.2, 1.8, 3.0))
-        + 0.8 * _blob(p, (0.3, 0.2, 12.6), (1.5, 1.2, 2.0))
-        + 0.5 * _blob(p, (0.0, -6.6, 10.5), (1.6, 1.0, 2.0))
-        + 0.8 * _step(np.abs(p[..., 0]), 7.6, 8.6)
-    ) * look.flush * (1.0 - 0.6 * look.darkness)
+        (
+            0.9 * _blob(p, (4.2, -0.2, 8.5), (2.2, 1.8, 3.0))
+            + 0.8 * _blob(p, (0.3, 0.2, 12.6), (1.5, 1.2, 2.0))
+            + 0.5 * _blob(p, (0.0, -6.6, 10.5), (1.6, 1.0, 2.0))
+            + 0.8 * _step(np.abs(p[..., 0]), 7.6, 8.6)
+        )
+        * look.flush
+        * (1.0 - 0.6 * look.darkness)
+    )
     socket = _blob(p, (2.9, 2.2, 9.0), (1.5, 0.7, 2.0)) + 0.6 * _blob(p, (1.7, 3.6, 9.0), (0.6, 0.9, 2.0))
     mottle = noise(rng, size, 14) * 0.5 + noise(rng, size, 40) * 0.3 + noise(rng, size, 120) * 0.2 - 0.5
     pores = noise(rng, size, size // 2) - 0.5
@@ -185,6 +193,22 @@ def _skin_variation(texels: TexelMap, look: Look, rng: np.random.Generator) -> F
     factor *= 1 + mottle[..., None] * np.array([0.05, -0.05, -0.03], np.float32)
     factor *= 1 - spots[..., None] * np.array([0.25, 0.42, 0.5], np.float32)
     return (factor * (1 - socket[..., None] * np.array([0.03, 0.06, 0.0], np.float32))).astype(np.float32)
+
+
+def _relief(texels: TexelMap, look: Look, rng: np.random.Generator) -> Floats:
+    """Height (S, S) of pores, unevenness, lip creases and forehead lines, in units of a texel of a 512 texture."""
+    p, size = texels.position, texels.lips.shape[0]
+    bare = _step(texels.lips, 0.1, -0.1)
+    rough = 0.22 * noise(rng, size, size // 3) + 0.9 * noise(rng, size, size // 9) + 1.6 * noise(rng, size, 28)
+    creases = _angular_noise(rng, p[..., 0] * 2.2, 64) * (1 - bare)
+    return rough * (0.35 + 0.65 * bare) * 0.6 + 0.8 * creases - 2.0 * look.wrinkles * _forehead_lines(p, rng)
+
+
+def _slopes(height: Floats) -> Floats:
+    """Slopes (S, S, 2) along x (right) and y (up)."""
+    scale = height.shape[0] / 512.0
+    down, right = np.gradient(height * scale * 0.34)
+    return np.stack([right, -down], 2).astype(np.float32)
 
 
 def _forehead_lines(position: Floats, rng: np.random.Generator) -> Floats:
@@ -209,7 +233,7 @@ def beard_cover(position: Floats, lips: Floats) -> Floats:
     x, y, z = np.abs(position[..., 0]), position[..., 1], position[..., 2]
     line = np.interp(x, [0.0, 1.2, 2.8, 4.0, 6.0, 7.2, 8.0], [-1.7, -1.8, -2.6, -4.2, -2.6, 2.0, 2.0])
     cover = _step(line - y, -0.2, 0.9) * _step(lips, 0.0, -0.25)
-    return (cover * _step(z, 1.8, 3.2) * _step(y, -12.0, -8.5)).astype(np.float32)
+    return (cover * _step(z, 1.8, 3.2) * _step(y + 0.25 * z, -9.5, -6.8)).astype(np.float32)
 
 
 def _paint_lips(colour: Floats, texels: TexelMap, look: Look, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -233,8 +257,8 @@ def _paint_brows(colour: Floats, texels: TexelMap, look: Look, rng: np.random.Ge
     rows = np.clip(((slant * 9.0) % 64) / 64 * size, 0, size - 1).astype(np.float32)
     columns = np.clip(texels.brow_along * size * 0.35, 0, size - 1).astype(np.float32)
     strokes = cv2.remap(noise(rng, size, 160), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    strength = np.clip(cover * look.brow_density * (0.45 + 0.7 * strokes), 0, 0.92)[..., None]
-    return (colour * (1 - strength) + look.brows * 0.6 * strength).astype(np.float32)
+    strength = np.clip(cover * look.brow_density * (0.30 + 0.6 * strokes), 0, 0.8)[..., None]
+    return (colour * (1 - strength) + (look.brows * 0.7 + 0.15 * look.skin) * strength).astype(np.float32)
 
 
 def brow_cover(along: Floats, across: Floats, width: float) -> Floats:

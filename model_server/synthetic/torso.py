@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
 # Rows from collar to chest: height, half width and half depth (cm), and how far the section reaches back.
 SECTIONS = np.array(
     [
-        [-12.4, 6.6, 6.4, -1.0],
-        [-12.2, 7.0, 6.8, -1.0],
-        [-12.9, 7.8, 7.4, -1.0],
+        [-12.6, 7.4, 6.6, -1.6],
+        [-12.2, 7.9, 7.1, -1.6],
+        [-12.8, 8.7, 7.8, -1.6],
         [-14.8, 10.5, 8.6, -1.2],
         [-16.2, 14.0, 9.4, -1.5],
         [-17.8, 17.3, 10.0, -1.7],
@@ -34,7 +34,7 @@ def torso(neckline: float, columns: int = 72) -> tuple[Floats, Ints]:
         fall = np.exp(-index / 9.0)
         x = width * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.9
         z = back + depth * np.cos(angle) + 1.6 * front * fall * neckline
-        y = height - front * fall * (1.0 + 4.5 * neckline) + (1 - np.cos(angle)) * 1.0 * fall
+        y = height - front * fall * (1.0 + 4.5 * neckline) + (1 - np.cos(angle)) * 1.3 * fall
         rows.append(np.stack([x, y, z], 1))
     points = np.concatenate(rows).astype(np.float32)
     return points, _grid_triangles(len(rows), columns)

@@ -1,0 +1,66 @@
+"""Dense correspondence: where each pixel of one frame lies in another frame of the same identity."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from model_server.synthetic.rasterizer import perspective_weights
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.int32]
+
+
+@njit(cache=True, nogil=True)
+def correspond(
+    triangles: Ints, ids: Ints, screen: Floats, other_ids: Ints, other_screen: Floats, factor: int, tolerance: float
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Where the surface points seen at the centres of one frame's pixels are in another frame.
+
+    Args:
+        triangles: (T, 3) vertex indices shared by both frames.
+        ids: (h, w) visible triangle per sample of the frame asked about, -1 for the backdrop.
+        screen: (V, 3) that frame's projected vertices, in samples: x, y, nearness.
+        other_ids: (h, w) visible triangles of the other frame.
+        other_screen: (V, 3) projected vertices of the other frame.
+        factor: samples per pixel along each side.
+        tolerance: a point counts as visible when the surface in front of it there is nearer by less than this part.
+
+    Returns:
+        Pixel positions (H, W, 2) as x, y in the other frame, the position itself on the backdrop, which stands still;
+        and whether the point is visible there (H, W).
+    """
+    height, width = ids.shape[0] // factor, ids.shape[1] // factor
+    places = np.empty((height, width, 2), np.float32)
+    visible = np.zeros((height, width), np.bool_)
+    for y in range(height):
+        for x in range(width):
+            row, column = y * factor + factor // 2, x * factor + factor // 2
+            t = ids[row, column]
+            near, px, py = 0.0, column + 0.5, row + 0.5
+            if t >= 0:
+                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                wa, wb, wc = perspective_weights(screen, a, b, c, px, py)
+                wa, wb, wc = wa * other_screen[a, 2], wb * other_screen[b, 2], wc * other_screen[c, 2]
+                near = wa + wb + wc
+                px = (wa * other_screen[a, 0] + wb * other_screen[b, 0] + wc * other_screen[c, 0]) / near
+                py = (wa * other_screen[a, 1] + wb * other_screen[b, 1] + wc * other_screen[c, 1]) / near
+            places[y, x, 0], places[y, x, 1] = px / factor, py / factor
+            visible[y, x] = _seen(triangles, other_ids, other_screen, px, py, near, tolerance)
+    return places, visible
+
+
+@njit(cache=True, nogil=True)
+def _seen(triangles: Ints, ids: Ints, screen: Floats, px: float, py: float, near: float, tolerance: float) -> bool:
+    """Whether nothing hides a point of this nearness (0: the backdrop) at sample position (px, py)."""
+    row, column = int(np.floor(py)), int(np.floor(px))
+    if row < 0 or column < 0 or row >= ids.shape[0] or column >= ids.shape[1]:
+        return False
+    t = ids[row, column]
+    if t < 0 or near == 0.0:
+        return t < 0 and near == 0.0
+    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    wa, wb, wc = perspective_weights(screen, a, b, c, column + 0.5, row + 0.5)
+    front = 1.0 / (wa / screen[a, 2] + wb / screen[b, 2] + wc / screen[c, 2])
+    return front <= near * (1.0 + tolerance)

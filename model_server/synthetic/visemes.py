@@ -1,0 +1,98 @@
+"""Phonemes to mouth shapes: blendshape targets per viseme, blended over time as co-articulation does.
+
+Dominance blending follows Cohen and Massaro, "Modeling coarticulation in synthetic visual speech" (1993): each phoneme
+pulls the mouth towards its shape with a weight that rises before it and falls after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from model_server.synthetic.speech import Phoneme
+
+Floats = npt.NDArray[np.floating]
+
+# One-sided shapes; names ending in * move both sides.
+SHAPES: dict[str, dict[str, float]] = {
+    "silence": {},
+    "PP": {"mouthClose": 0.04, "mouthPress*": 0.45, "mouthRollLower": 0.25, "mouthRollUpper": 0.25},
+    "FF": {"jawOpen": 0.05, "mouthRollLower": 0.55, "mouthUpperUp*": 0.30, "mouthLowerDown*": 0.05},
+    "TH": {"jawOpen": 0.16, "mouthUpperUp*": 0.18, "mouthLowerDown*": 0.22},
+    "DD": {"jawOpen": 0.14, "mouthUpperUp*": 0.15, "mouthLowerDown*": 0.25, "mouthStretch*": 0.10},
+    "kk": {"jawOpen": 0.20, "mouthUpperUp*": 0.12, "mouthLowerDown*": 0.20},
+    "CH": {"jawOpen": 0.10, "mouthFunnel": 0.55, "mouthUpperUp*": 0.15, "mouthLowerDown*": 0.25},
+    "SS": {"jawOpen": 0.05, "mouthStretch*": 0.30, "mouthUpperUp*": 0.18, "mouthLowerDown*": 0.30},
+    "nn": {"jawOpen": 0.14, "mouthUpperUp*": 0.10, "mouthLowerDown*": 0.18},
+    "RR": {"jawOpen": 0.14, "mouthFunnel": 0.40, "mouthPucker": 0.20},
+    "aa": {"jawOpen": 0.62, "mouthUpperUp*": 0.22, "mouthLowerDown*": 0.28},
+    "E": {"jawOpen": 0.40, "mouthUpperUp*": 0.25, "mouthLowerDown*": 0.28, "mouthStretch*": 0.25},
+    "ih": {"jawOpen": 0.22, "mouthUpperUp*": 0.20, "mouthLowerDown*": 0.25, "mouthSmile*": 0.25},
+    "ee": {"jawOpen": 0.14, "mouthUpperUp*": 0.22, "mouthLowerDown*": 0.28, "mouthSmile*": 0.45, "mouthStretch*": 0.2},
+    "oh": {"jawOpen": 0.42, "mouthFunnel": 0.60, "mouthPucker": 0.15},
+    "ou": {"jawOpen": 0.16, "mouthFunnel": 0.35, "mouthPucker": 0.70},
+    "schwa": {"jawOpen": 0.26, "mouthUpperUp*": 0.12, "mouthLowerDown*": 0.18},
+}
+VISEMES = tuple(SHAPES)
+
+_IPA = {
+    "PP": "p b m", "FF": "f v", "TH": "θ ð", "DD": "t d ɾ ɫ", "kk": "k ɡ g x ç h ɦ ŋ ʔ", "CH": "tʃ dʒ ʃ ʒ",
+    "SS": "s z ts", "nn": "n l ɲ ʎ", "RR": "ɹ r ʁ ɻ ɚ ɝ", "aa": "a ɑ ʌ æ ɐ aɪ aʊ", "E": "ɛ e eɪ œ ɜ",
+    "ih": "ɪ ᵻ", "ee": "i iː j", "oh": "ɔ o oʊ əʊ ɒ ɔɪ ø", "ou": "u ʊ w y ʏ", "schwa": "ə əl",
+}  # fmt: skip
+_BY_SYMBOL = {symbol: viseme for viseme, symbols in _IPA.items() for symbol in symbols.split()}
+# Second half of a diphthong, by its last letter.
+_GLIDES = {"ɪ": "ih", "ʊ": "ou", "i": "ee", "u": "ou"}
+_FIRM = {"PP": 3.5, "FF": 2.5, "CH": 1.6, "ou": 1.5, "SS": 1.3, "silence": 0.7, "kk": 0.5, "schwa": 0.6, "nn": 0.7}
+
+
+def viseme_of(symbol: str) -> str:
+    """Viseme of an IPA symbol as eSpeak NG writes it, stress and length marks allowed; silence when empty."""
+    plain = symbol.translate(str.maketrans("", "", "ˈˌː̩ʲ̃"))
+    if not plain:
+        return "silence"
+    for length in range(len(plain), 0, -1):
+        if plain[:length] in _BY_SYMBOL:
+            return _BY_SYMBOL[plain[:length]]
+    return "schwa"
+
+
+def viseme_weights(phonemes: Sequence[Phoneme], frames: int, fps: float = 25.0) -> Floats:
+    """Dominance of each viseme (frames, 17), rows summing to 1, columns in the order of `VISEMES`."""
+    now = (np.arange(frames) + 0.5) / fps
+    total = np.zeros((frames, len(VISEMES)), np.float64)
+    total[:, 0] = 1e-3
+    for viseme, start, end in _targets(phonemes):
+        centre, reach = 0.5 * (start + end), max(0.5 * (end - start), 0.03)
+        # Lips lead the sound: the pull rises over some 90 ms before and falls faster after.
+        distance = now - centre
+        outside = np.where(
+            distance < 0, np.maximum(-distance - reach, 0) / 0.055, np.maximum(distance - reach, 0) / 0.045
+        )
+        total[:, VISEMES.index(viseme)] += _FIRM.get(viseme, 1.0) * np.exp(-(np.minimum(outside, 12.0) ** 1.3))
+    return (total / total.sum(1, keepdims=True)).astype(np.float32)
+
+
+def mouth_shape(weights: Floats, effort: float = 1.0) -> dict[str, float]:
+    """Blendshape weights of one frame's viseme weights (17,); effort scales how far the mouth moves."""
+    shape: dict[str, float] = {}
+    for weight, viseme in zip(weights, VISEMES, strict=True):
+        for name, value in SHAPES[viseme].items():
+            for side in (name[:-1] + "_L", name[:-1] + "_R") if name.endswith("*") else (name,):
+                shape[side] = shape.get(side, 0.0) + float(weight) * value * effort
+    return shape
+
+
+def _targets(phonemes: Sequence[Phoneme]) -> list[tuple[str, float, float]]:
+    """Visemes with their spans; diphthongs become two."""
+    targets = []
+    for phoneme in phonemes:
+        viseme, last = viseme_of(phoneme.symbol), phoneme.symbol[-1:]
+        if len(phoneme.symbol.strip("ˈˌː")) > 1 and last in _GLIDES and viseme in ("aa", "E", "oh"):
+            middle = phoneme.start + 0.6 * (phoneme.end - phoneme.start)
+            targets += [(viseme, phoneme.start, middle), (_GLIDES[last], middle, phoneme.end)]
+        else:
+            targets.append((viseme, phoneme.start, phoneme.end))
+    return targets
