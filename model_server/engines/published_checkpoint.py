@@ -29,7 +29,7 @@ from model_server.networks.checkpoint_keys import TABLES, published_key
 
 NETWORKS = tuple(letter for letter, _ in TABLES.values())
 FILE_NAME = re.compile(r"(?P<epoch>[^.].*)_net_(?P<network>" + "|".join(NETWORKS) + r")\.pth")
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 512 << 20
 MEMORY_MARGIN = 4 << 30
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ __all__ = [
     "write_weights",
 ]
 
-DeviceChoice = Literal["auto", "cpu", "cuda"]
+PrecisionChoice = Literal["auto"] | Precision
 
 
 def untrained(preset: PresetName = "lite") -> WeightsInfo:
@@ -32,14 +32,12 @@ def untrained(preset: PresetName = "lite") -> WeightsInfo:
     return WeightsInfo(id=f"untrained-{preset}-1", name=f"untrained {preset}", kind="untrained", preset=preset)
 
 
-def load_engine(
-    info: WeightsInfo, device: DeviceChoice = "auto", precision: Literal["auto"] | Precision = "auto"
-) -> Engine:
+def load_engine(info: WeightsInfo, device: str = "auto", precision: PrecisionChoice = "auto") -> Engine:
     """Build the engine that `info` names.
 
     Args:
         info: from `untrained`, `describe` or `import_checkpoint`.
-        device: "auto" takes an NVIDIA GPU where there is one.
+        device: "cpu", "cuda", or "auto" for an NVIDIA GPU where there is one.
         precision: "auto" takes bf16 for the full networks on a GPU, else fp32.
 
     Raises:
@@ -92,8 +90,8 @@ def default_weights() -> WeightsInfo:
     return untrained()
 
 
-def resolve_device(wanted: DeviceChoice) -> Literal["cpu", "cuda"]:
-    """"cpu" or "cuda"; PoseDubError when there is no such device here."""
+def resolve_device(wanted: str) -> str:
+    """Turn "auto", "cpu" or "cuda" into "cpu" or "cuda"; PoseDubError when there is no such device here."""
     import torch
 
     if wanted not in ("auto", "cpu", "cuda"):
@@ -103,9 +101,7 @@ def resolve_device(wanted: DeviceChoice) -> Literal["cpu", "cuda"]:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _precision(wanted: str, device: str, preset: PresetName) -> Precision:
-    if wanted not in ("auto", "fp32", "bf16"):
-        raise PoseDubError(f"The precision {wanted} is not known; choose auto, fp32 or bf16.")
+def _precision(wanted: PrecisionChoice, device: str, preset: PresetName) -> Precision:
     if wanted == "auto":
         return "bf16" if device == "cuda" and preset == "full" else "fp32"
-    return "bf16" if wanted == "bf16" else "fp32"
+    return wanted

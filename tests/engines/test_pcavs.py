@@ -1,0 +1,119 @@
+"""What the engine promises: a frame depends on its own inputs, and on all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model_server.engines.base import Engine
+from model_server.engines.pcavs import PcavsEngine
+from model_server.engines.untrained import untrained_state
+from model_server.engines.weights import load_engine, untrained
+from model_server.networks.assembly import build
+
+Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def noise_crops(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth random pictures."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 7, 7, 3)).astype(np.uint8)
+    return coarse.repeat(32, axis=1).repeat(32, axis=2)
+
+
+def rows(count: int, seed: int = 0) -> Rows:
+    random = np.random.default_rng(seed)
+    return random.random((count, 80, 20), np.float32), random.standard_normal((count, 12), np.float32)
+
+
+@pytest.fixture(scope="module")
+def batched() -> Engine:
+    return PcavsEngine(build("lite", untrained_state("lite")), untrained(), "cpu", "fp32", batch_size=4)
+
+
+@pytest.mark.parametrize("engine_name", ["lite", "batched"])
+def test_a_frame_is_the_same_whatever_its_place_and_neighbours(
+    engine_name: str, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(engine_name)
+    identity = engine.identity(noise_crops(1))
+    window, code = rows(1, seed=5)
+    alone = engine.frames(identity, window, code, 1.2, seed=9)[0]
+    for count, place in ((2, 0), (2, 1), (4, 2), (5, 4), (7, 3)):
+        windows, codes = rows(count, seed=10 * count + place)
+        windows[place], codes[place] = window[0], code[0]
+        drawn = engine.frames(identity, windows, codes, 1.2, seed=9)
+        assert drawn.shape == (count, 224, 224, 3) and drawn.dtype == np.uint8
+        assert drawn[place].tobytes() == alone.tobytes()
+        assert all(drawn[other].tobytes() != alone.tobytes() for other in range(count) if other != place)
+
+
+@pytest.mark.parametrize("engine_name", ["lite", "batched"])
+def test_a_pose_code_is_the_same_whatever_its_place_and_neighbours(
+    engine_name: str, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(engine_name)
+    crops = noise_crops(6)
+    together = engine.pose_codes(crops)
+    assert together.shape == (6, 12) and together.dtype == np.float32
+    for place in (0, 3, 5):
+        np.testing.assert_array_equal(engine.pose_codes(crops[place : place + 1])[0], together[place])
+    np.testing.assert_array_equal(engine.pose_codes(crops[::-1]), together[::-1])
+
+
+def test_every_input_matters(lite: Engine) -> None:
+    identity, other = lite.identity(noise_crops(1)), lite.identity(noise_crops(1, seed=1))
+    (window, code), (window2, code2) = rows(1), rows(1, seed=1)
+    base = lite.frames(identity, window, code, 1.2, 0)
+    assert base.tobytes() == lite.frames(identity, window, code, 1.2, 0).tobytes()
+    for changed in (
+        lite.frames(other, window, code, 1.2, 0),
+        lite.frames(identity, window2, code, 1.2, 0),
+        lite.frames(identity, window, code2, 1.2, 0),
+        lite.frames(identity, window, code, 0.0, 0),
+        lite.frames(identity, window, code, 1.2, 2**64 - 1),
+    ):
+        assert changed.tobytes() != base.tobytes()
+    assert base.tobytes() == lite.frames(identity, window, code, 1.2, 0).tobytes()
+
+
+def test_without_mouth_strength_sound_does_not_matter(lite: Engine) -> None:
+    identity = lite.identity(noise_crops(1))
+    (window, code), (window2, _) = rows(1), rows(1, seed=1)
+    silent = [lite.frames(identity, sound, code, 0.0, 0).tobytes() for sound in (window, window2)]
+    assert silent[0] == silent[1]
+
+
+def test_several_crops_are_averaged(lite: Engine) -> None:
+    crops = noise_crops(3)
+    together, parts = lite.identity(crops), [lite.identity(crops[n : n + 1]) for n in range(3)]
+    for name in ("vector", "map", "pose"):
+        values = [np.asarray(getattr(part, name)) for part in parts]
+        np.testing.assert_allclose(np.asarray(getattr(together, name)), np.mean(values, 0), rtol=1e-4, atol=1e-5)
+    assert together.vector.shape == (1, 256) and together.map.shape == (1, 256, 7, 7) and together.pose.shape == (12,)
+    np.testing.assert_array_equal(parts[0].pose, lite.pose_codes(crops[:1])[0])
+
+
+def test_untrained_pictures_are_neither_flat_nor_saturated(lite: Engine) -> None:
+    windows, codes = rows(4)
+    drawn = lite.frames(lite.identity(noise_crops(1)), windows, codes, 1.2, 0)
+    assert drawn.std() > 20
+    assert np.mean((drawn == 0) | (drawn == 255)) < 0.05
+    assert drawn.astype(float).std(axis=0).mean() > 2
+
+
+def test_bfloat16_draws_nearly_the_same(lite: Engine) -> None:
+    coarse = load_engine(untrained(), "cpu", "bf16")
+    windows, codes = rows(2)
+    exact, rough = (
+        engine.frames(engine.identity(noise_crops(1)), windows, codes, 1.2, 0).astype(float)
+        for engine in (lite, coarse)
+    )
+    assert 0 < np.abs(exact - rough).mean() < 2
+    assert coarse.precision == "bf16" and coarse.fingerprint() != lite.fingerprint()
+
+
+def test_the_fingerprint_names_the_weights(lite: Engine) -> None:
+    again = load_engine(untrained(), "cpu")
+    assert again.fingerprint() == lite.fingerprint()
+    assert untrained().id in lite.fingerprint() and "fp32 cpu" in lite.fingerprint()

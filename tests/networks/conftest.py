@@ -1,0 +1,36 @@
+"""Full-size networks filled by the published names, and what the published networks answered with the same values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model_server.networks.assembly import Networks, build, parameter_shapes
+from model_server.networks.checkpoint_keys import published_key
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "pcavs"
+sys.path.insert(0, str(FIXTURES))
+
+from name_seeded_weights import manifest, tensor  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def golden() -> Mapping[str, NDArray]:
+    return np.load(FIXTURES / "golden_networks.npz")
+
+
+@pytest.fixture(scope="session")
+def networks() -> Networks:
+    shapes = manifest()
+
+    def value(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        network, key = published_key(name)
+        return torch.from_numpy(tensor(network, key, tuple(shapes[network][key]))).reshape(shape)
+
+    return build("full", {name: value(name, shape) for name, shape in parameter_shapes("full").items()})
