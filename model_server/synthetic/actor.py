@@ -33,6 +33,7 @@ PART_MATERIAL = {
     "GumsTongue": MOUTH,
 }
 GAMMA = response_curve()
+GRAIN = np.float32(0.006)  # sensor noise, in units of the signal's square root
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def make_actor(
     uv[: len(head.parts)] = head.corner_uv
     return Actor(
         head, look, lighting, shape, solid.astype(np.int32), _rest(head, face, rng), strands,
-        np.concatenate([solid, ribbon]).astype(np.int32), _stiffness(head, len(body)), colours.astype(np.float32), uv, layers,
-        material.astype(np.int32), _paint(head, look, detail, seed), openness, visibility, detail, seed,
+        np.concatenate([solid, ribbon]).astype(np.int32), _stiffness(head, len(body)), colours.astype(np.float32),
+        uv, layers, material.astype(np.int32), _paint(head, look, detail, seed), openness, visibility, detail, seed,
     )  # fmt: skip
 
 
@@ -188,8 +189,8 @@ def render(
         screen, actor.triangles, ids, points, normals, actor.colours, _occlusion(actor, pose), actor.corner_uv,
         actor.layers, actor.materials, actor.textures, lights, view.distance, picture,
     )  # fmt: skip
-    grain = np.random.default_rng([actor.seed, noise_seed, 9]).normal(0, 0.006, (*camera.size, 3)).astype(np.float32)
-    image = develop(picture, factor, actor.lighting.exposure, grain, GAMMA)
+    grain = np.random.default_rng([actor.seed, noise_seed, 9]).standard_normal((*camera.size, 3), np.float32)
+    image = develop(picture, factor, actor.lighting.exposure, GRAIN * grain, GAMMA)
     return Frame(image, screen[actor.head.landmarks, :2] / factor, ids, screen)
 
 

@@ -144,7 +144,7 @@ def render_clip(
 
 
 def backward_flow(actor: Actor, target: Frame, source: Frame) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """For each pixel of `target`, the position (H, W, 2) of the same point in `source`, and whether it is visible there."""
+    """For each pixel of `target`, where (H, W, 2) the same point is in `source`, and whether it is visible there."""
     return correspond(
         actor.triangles, target.triangle_ids, target.screen, source.triangle_ids, source.screen,
         actor.detail.supersampling, DEPTH_TOLERANCE,

@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
 HEAD_CENTRE = np.array([0.0, 4.5, 0.5], np.float32)
+# Where tied hair is gathered, behind the head.
+KNOT = np.array([0.0, 5.0, -10.5], np.float32)
 # Height of the hairline (cm) by azimuth from the front (degrees).
 HAIRLINE = (
     (0, 28, 48, 62, 74, 84, 92, 112, 124, 140, 180),
@@ -72,7 +74,7 @@ STYLES = {
     "swept": Style(6.0, 2.5, 0.75, 0.03, 0.08, "back", 0.3),
     "bob": Style(17.0, 13.0, 0.35, 0.16, 0.05, "parted", 0.5),
     "long": Style(27.0, 23.0, 0.35, 0.16, 0.10, "parted", 0.5),
-    "tied": Style(10.0, 9.0, 0.15, 0.0, 0.02, "tied", 0.12),
+    "tied": Style(15.0, 10.0, 0.12, 0.0, 0.01, "tied", 0.15),
     "curly": Style(4.0, 3.0, 0.9, 0.0, 0.75, "out", 0.2),
     "buzz": Style(0.6, 0.5, 0.9, 0.0, 0.05, "out", 0.0),
 }
@@ -87,9 +89,8 @@ def scalp_cover(points: Floats, look: Look, softness: float = 0.8) -> Floats:
     front = np.clip((75.0 - azimuth) / 20.0, 0.0, 1.0)
     line = np.interp(azimuth, *HAIRLINE) + look.hairline * front
     ragged = 0.22 * np.sin(x * 5.1 + z) + 0.18 * np.sin(x * 11.3 + y * 3.0)
-    ear = (np.abs(x) > 7.9) & (y < 6.5) & (np.abs(z - 1.0) < 4.0)
     cover = np.clip((y - line + ragged * 0.6) / softness + 0.5, 0.0, 1.0)
-    return np.where(ear | (y < -5.0), 0.0, cover).astype(np.float32)
+    return np.where(_ears(points) | (y < -5.0), 0.0, cover).astype(np.float32)
 
 
 def grow_hair(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Strands:
@@ -101,7 +102,7 @@ def grow_hair(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.ra
     length = (style.side + (style.top - style.side) * crown) * look.hair_length * rng.uniform(0.75, 1.1, n)
     length *= 0.45 + 0.55 * scalp_cover(canonical, look, 3.0)
     steps = 6 if style.top < 8 else 12
-    points = _grow(roots, normals, canonical, length, style, look, _radius_map(shape), steps, rng)
+    points = _grow(roots, normals, canonical, length, style, look, _radius_map(shape, head.neutral), steps, rng)
     clump = 0.75 + 0.5 * _clump_noise(canonical, rng)
     shade = np.linspace(0.62, 1.12, steps + 1)[None, :] * (clump * rng.uniform(0.7, 1.3, n))[:, None]
     colour = look.hair * shade[..., None]
@@ -179,7 +180,7 @@ def _combing(canonical: Floats, normals: Floats, style: Style, look: Look) -> Fl
     if style.comb == "out":
         return normals
     if style.comb == "tied":
-        return np.array([0.0, 5.5, -10.5]) - canonical
+        return KNOT - canonical
     if style.comb == "back":
         return np.stack([0.15 * x, 0.0 * x + np.where(y < 8, -0.6, 0.1), -np.ones_like(x)], 1)
     if style.comb == "forward":
@@ -213,27 +214,41 @@ def _grow(
     for k in range(steps):
         turn = 2 * np.pi * rate * (k + 1) / 3.0 + phase
         curl = style.curl * np.concatenate([np.cos(turn), 0.6 * np.sin(turn * 0.9), np.sin(turn)], 1)
-        lying = 0.35 * comb if k < steps // 2 else 0.0
+        lying = _lying(comb, points[-1], style, k / steps)
         heading = _unit(heading + lying + curl + np.array([0.0, -1.0, 0.0]) * style.gravity * step * (k + 1))
         grown = min(1.0, (k + 1) / 3.0)
-        points.append(_push_off(points[-1] + heading * step, layer * grown, radius_map))
+        grown_on = points[-1] + heading * step
+        points.append(_push_off(grown_on, layer * grown, radius_map, hug=style.comb == "tied"))
     return np.stack(points, 1).astype(np.float32)
+
+
+def _ears(points: Floats) -> npt.NDArray[np.bool_]:
+    """Which points (..., 3) of the average head are on the ears."""
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return (np.abs(x) > 7.9) & (y < 6.5) & (y > -3.0) & (np.abs(z - 1.0) < 4.0)
+
+
+def _lying(comb: Floats, points: Floats, style: Style, part: float) -> Floats:
+    """How combing bends hair at `part` 0..1 of its length: tied hair all the way, other hair near the root."""
+    if style.comb == "tied":
+        return 2.0 * _unit(KNOT - points)
+    return 0.35 * comb if part < 0.5 else 0.0 * comb
 
 
 def _unit(vectors: Floats) -> Floats:
     return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)
 
 
-def _radius_map(shape: Floats) -> Floats:
-    """Outer radius (64, 128) of the head around its centre, by polar angle from the top and azimuth."""
-    relative = shape - HEAD_CENTRE
+def _radius_map(shape: Floats, average: Floats) -> Floats:
+    """Outer radius (64, 128) of the head without ears around its centre, by polar angle from the top and azimuth."""
+    relative = shape[~_ears(average)] - HEAD_CENTRE
     radius = np.linalg.norm(relative, axis=1)
     rows, columns = _sphere_cells(relative, radius)
     grid = np.zeros((64, 128), np.float32)
     np.maximum.at(grid, (rows.astype(int), columns.astype(int)), radius)
     filled = np.concatenate([grid[:, -8:], grid, grid[:, :8]], 1)
     filled = cv2.GaussianBlur(cv2.dilate(filled, np.ones((3, 3), np.uint8)), (5, 5), 1.2)
-    return filled[:, 8:-8]
+    return np.asarray(filled[:, 8:-8])
 
 
 def _sphere_cells(relative: Floats, radius: Floats) -> tuple[Floats, Floats]:
@@ -242,14 +257,16 @@ def _sphere_cells(relative: Floats, radius: Floats) -> tuple[Floats, Floats]:
     return polar, around
 
 
-def _push_off(points: Floats, clearance: Floats, radius_map: Floats) -> Floats:
+def _push_off(points: Floats, clearance: Floats, radius_map: Floats, hug: bool) -> Floats:
+    """Points kept outside the head, or just above it when the hair hugs it."""
     relative = _off_the_face(points) - HEAD_CENTRE
     radius = np.linalg.norm(relative, axis=1)
     rows, columns = _sphere_cells(relative, radius)
     allowed = radius_map[rows.astype(int), columns.astype(int)] - 0.15 + clearance
     # Below the jaw hair hangs freely; the radial map no longer describes a surface to lie on.
     allowed = np.where(relative[:, 1] < -9.0, 0.0, allowed)
-    return HEAD_CENTRE + relative * (np.maximum(radius, allowed) / (radius + 1e-9))[:, None]
+    kept = np.minimum(np.maximum(radius, allowed), allowed + 0.4) if hug else np.maximum(radius, allowed)
+    return HEAD_CENTRE + relative * (kept / (radius + 1e-9))[:, None]
 
 
 def _off_the_face(points: Floats) -> Floats:

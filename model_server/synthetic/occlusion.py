@@ -52,7 +52,8 @@ def harmonics(directions: Floats) -> Floats:
     return np.stack(
         [
             0.282095 * one, 0.488603 * y, 0.488603 * z, 0.488603 * x,
-            1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y),
+            1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1),
+            1.092548 * x * z, 0.546274 * (x * x - y * y),
         ],
         1,
     ).astype(np.float32)  # fmt: skip

@@ -36,7 +36,7 @@ CHANNELS = 6
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _sample(textures: Floats, layer: int, u: float, v: float, out: Floats) -> None:
+def _sample(textures: Floats, layer: int, u: np.floating, v: np.floating, out: Floats) -> None:
     """Bilinear texel (6,) at texture coordinates 0..1."""
     size = textures.shape[1]
     x = min(max(u * size - np.float32(0.5), np.float32(0.0)), np.float32(size - 1.01))
@@ -52,7 +52,7 @@ def _sample(textures: Floats, layer: int, u: float, v: float, out: Floats) -> No
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _mix(values: Floats, a: int, b: int, c: int, wa: float, wb: float, wc: float, k: int) -> float:
+def _mix(values: Floats, a: int, b: int, c: int, wa: float, wb: float, wc: float, k: int) -> np.floating:
     return np.float32(wa * values[a, k] + wb * values[b, k] + wc * values[c, k])
 
 

@@ -82,7 +82,7 @@ class Synthesizer:
     """
 
     def __init__(self) -> None:
-        self._library = _load_library()
+        self._library, self._rate = _load_library()
         self._samples: list[npt.NDArray[np.int16]] = []
         self._marks: list[tuple[str, float]] = []
         self._callback = _Callback(self._receive)
@@ -101,8 +101,8 @@ class Synthesizer:
         self._library.espeak_Synth(data, len(data) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8, None, None)
         self._library.espeak_Synchronize()
         samples = np.concatenate(self._samples) if self._samples else np.zeros(0, np.int16)
-        duration = len(samples) / self._library.sample_rate
-        return Speech(samples.astype(np.float32) / 32768.0, self._library.sample_rate, _phonemes(self._marks, duration))
+        duration = len(samples) / self._rate
+        return Speech(samples.astype(np.float32) / 32768.0, self._rate, _phonemes(self._marks, duration))
 
     def _select(self, voice: Voice) -> None:
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
@@ -125,7 +125,8 @@ class Synthesizer:
         return 0
 
 
-def _load_library() -> ctypes.CDLL:
+def _load_library() -> tuple[ctypes.CDLL, int]:
+    """The started library and its sample rate."""
     try:
         import espeakng_loader
     except ImportError as error:
@@ -142,8 +143,7 @@ def _load_library() -> ctypes.CDLL:
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(espeakng_loader.get_data_path()).encode(), options)
     if rate <= 0:
         raise PoseDubError("eSpeak NG did not start: reinstall espeakng-loader.", ErrorKind.UNAVAILABLE)
-    library.sample_rate = rate
-    return library
+    return library, rate
 
 
 def _phonemes(marks: list[tuple[str, float]], duration: float) -> tuple[Phoneme, ...]:

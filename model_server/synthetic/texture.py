@@ -141,11 +141,11 @@ def _signed_distance(xy: Floats, outline: Floats) -> Floats:
     low = outline.min(0) - 3.0
     width, height = np.ceil((outline.max(0) + 3.0 - low) * PIXELS_PER_CM).astype(int)
     mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [np.round((outline - low) * PIXELS_PER_CM).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.round((outline - low) * PIXELS_PER_CM).astype(np.int32)], [1])
     inside, outside = (cv2.distanceTransform(m, cv2.DIST_L2, 5) for m in (mask, 1 - mask))
     grid = ((xy - low) * PIXELS_PER_CM).astype(np.float32)
     distance = (inside - outside) / PIXELS_PER_CM
-    return cv2.remap(distance, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderValue=-9.0)
+    return np.asarray(cv2.remap(distance, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderValue=[-9.0]))
 
 
 def _brow_coordinates(position: Floats, brow: Floats) -> tuple[Floats, Floats]:

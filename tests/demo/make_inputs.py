@@ -21,11 +21,14 @@ from model_server.synthetic.head import HeadModel, load_head
 from model_server.synthetic.motion import blinks, eased_path
 from model_server.synthetic.rasterizer import Camera
 from model_server.synthetic.speech import Synthesizer, Voice
+from model_server.synthetic.visemes import mouth_shape, viseme_weights
 
 FPS = 25
 SENTENCE = "A good picture tells a story, but a good voice brings it to life, in every language you speak."
+# The pose clip's mouth says something else, so that a dub which follows it is easily seen.
+OTHER_SENTENCE = "Seven blue umbrellas were found behind the old theatre, and nobody knows who left them there."
 VOICE = Voice("en-us+f2", rate=150)
-PORTRAIT_SEED, POSE_SEED = 26, 17
+PORTRAIT_SEED, POSE_SEED = 44, 40
 # Seconds, then yaw, pitch and roll in degrees.
 POSE_KEYS = (
     (0.0, 0, 0, 0), (0.5, 0, 0, 0), (1.3, 30, 2, -3), (1.7, 30, 2, -3), (2.9, -30, 3, 4), (3.3, -30, 3, 4),
@@ -47,15 +50,16 @@ def make_portrait(head: HeadModel, path: Path, size: int = 512) -> None:
 
 
 def pose_frames(head: HeadModel, size: int = 320) -> Iterator[np.ndarray]:
-    """Frames (size, size, 3) of a person who looks left, right, up and down."""
+    """Frames (size, size, 3) of a person who talks while looking left, right, up and down."""
     actor = make_actor(head, POSE_SEED, Detail(texture=512, strands=8000, supersampling=3))
     camera, scene = portrait_camera(size), actor.backdrop((size * 3, size * 3))
     keys = np.array(POSE_KEYS)
     count = int(keys[-1, 0] * FPS)
     angles = eased_path(keys[:, 1:], keys[:, 0], count, FPS)
     lids = blinks(np.random.default_rng(POSE_SEED), count, FPS)
+    mouth = viseme_weights(Synthesizer().speak(OTHER_SENTENCE).phonemes, count, FPS)
     for index in range(count):
-        weights = {"eyeBlink_L": float(lids[index]), "eyeBlink_R": float(lids[index])}
+        weights = mouth_shape(mouth[index]) | {"eyeBlink_L": float(lids[index]), "eyeBlink_R": float(lids[index])}
         yield render(actor, weights, Pose(*map(float, angles[index])), camera, scene, index).image
 
 

@@ -59,11 +59,11 @@ def test_jaw_opens_the_lips_and_blinking_shuts_the_lids(actor: Actor) -> None:
 def test_flow_leads_from_each_landmark_to_the_same_landmark(actor: Actor) -> None:
     source, target = shoot(actor, Pose()), shoot(actor, Pose(yaw=20, pitch=8), jawOpen=0.3)
     places, visible = backward_flow(actor, target, source)
-    frontal = [27, 28, 29, 30, 33, 51, 57, 8]
+    frontal = [27, 28, 29, 30, 33, 51, 62, 8]
     x, y = np.floor(target.landmarks[frontal]).astype(int).T
     assert visible[y, x].sum() >= 6
     error = np.abs(places[y, x] - source.landmarks[frontal])[visible[y, x]]
-    assert error.max() < 1.5
+    assert np.median(error) < 0.8 and error.max() < 2.5
     assert np.abs(target.landmarks - source.landmarks)[frontal].max() > 6
 
 
