@@ -23,10 +23,11 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.media import audio_stream, check_duration, never, open_media, stop_if
+from model_server.pipeline.media import audio_stream, check_duration, demux, never, open_media, stop_if
 
 SAMPLE_RATE = 16000
 _BLOCK = 1 << 16
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
 
 Samples = NDArray[np.float32]
 
@@ -153,11 +154,11 @@ def _mono_blocks(path: Path, tally: _Tally, cancelled: Callable[[], bool]) -> It
     """Blocks of float32 samples at the source's rate, which `tally.rate` holds from the first block on."""
     with open_media(path) as container:
         stream = audio_stream(container, path)
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             stop_if(cancelled)
             for block in _decode(stream, packet, tally, path):
                 tally.source += len(block)
-                check_duration(tally.source / tally.rate, path)
+                check_duration(tally.source / (tally.rate or 1), path)
                 yield block
 
 
@@ -165,16 +166,23 @@ def _decode(stream: AudioStream, packet: av.Packet, tally: _Tally, path: Path) -
     try:
         frames = stream.decode(packet)
     except av.InvalidDataError:
-        # Silence as long as the damaged packet keeps what follows in its place.
-        seconds = (packet.duration or 0) * (packet.time_base or 0)
-        yield np.zeros(round(seconds * tally.rate), np.float32)
+        if tally.rate:  # silence as long as the damaged packet keeps what follows in its place
+            seconds = (packet.duration or 0) * (packet.time_base or 0)
+            yield np.zeros(round(seconds * tally.rate), np.float32)
         return
     for frame in frames:
-        tally.rate = tally.rate or frame.sample_rate
-        if frame.sample_rate != tally.rate:
-            sentence = f"The sound in {path.name} changes its sample rate midway; export it again as WAV."
-            raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
+        _check_rate(frame.sample_rate, tally, path)
         yield _mono(frame)[: _presented(frame)]
+
+
+def _check_rate(rate: int, tally: _Tally, path: Path) -> None:
+    tally.rate = tally.rate or rate
+    if rate != tally.rate:
+        sentence = f"The sound in {path.name} changes its sample rate midway; export it again as WAV."
+        raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        sentence = f"The sound in {path.name} has {rate} samples per second; export it again at 48000."
+        raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
 
 
 def _presented(frame: av.AudioFrame) -> int:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -35,6 +35,8 @@ FORMATS = (
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 _BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, struct.error)
+
+AnyStream = TypeVar("AnyStream", AudioStream, VideoStream)
 
 # Pillow warns long before its error; the limit here is lower than its error and is stated in our own sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -125,7 +127,16 @@ def audio_stream(container: InputContainer, path: Path) -> AudioStream:
     """The first sound track."""
     if not container.streams.audio:
         raise PoseDubError(f"The file {path.name} has no sound track; choose a file with sound.")
-    return container.streams.audio[0]
+    return _known_codec(container.streams.audio[0], path)
+
+
+def _known_codec(stream: AnyStream, path: Path) -> AnyStream:
+    if stream.codec_context is None:
+        raise PoseDubError(
+            f"The {stream.type} in {path.name} has an unknown codec; convert it to H.264 and AAC.",
+            ErrorKind.UNSUPPORTED,
+        )
+    return stream
 
 
 def find_video_stream(container: InputContainer) -> VideoStream | None:
@@ -139,7 +150,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = find_video_stream(container)
     if stream is None:
         raise PoseDubError(f"The file {path.name} has no pictures; choose a movie or an image.")
-    codec = stream.codec_context
+    codec = _known_codec(stream, path).codec_context
     if codec.width * codec.height > MAX_FRAME_PIXELS:
         raise PoseDubError(
             f"The frames of {path.name} are {codec.width}x{codec.height}; scale it below 8192x8192.",
@@ -149,6 +160,29 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     codec.thread_type = "AUTO"
     codec.thread_count = 4
     return stream
+
+
+def demux(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[av.Packet]:
+    """Packets of one stream, and an empty one at the end that flushes the decoder."""
+    while True:
+        try:
+            yield from container.demux(stream)
+            return
+        except IndexError:  # PyAV trips over the first packet of a stream that begins midway; reading goes on behind it
+            continue
+
+
+def decode_pictures(
+    container: InputContainer, stream: VideoStream, cancelled: Callable[[], bool] = never
+) -> Iterator[av.VideoFrame]:
+    """Frames in presentation order; packets that cannot be decoded are left out."""
+    for packet in demux(container, stream):
+        stop_if(cancelled)
+        try:
+            frames = stream.decode(packet)
+        except av.InvalidDataError:
+            continue
+        yield from frames
 
 
 def check_duration(seconds: Fraction | float, path: Path) -> None:
@@ -222,7 +256,7 @@ def _probe_container(path: Path) -> MediaInfo:
 
 
 def _shown_size(container: InputContainer, stream: VideoStream, path: Path) -> tuple[int, int]:
-    frame = next(container.decode(stream), None)
+    frame = next(decode_pictures(container, stream), None)
     if frame is None:
         raise PoseDubError(f"No frame of {path.name} can be decoded; export or copy it again.", ErrorKind.CORRUPT)
     return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)

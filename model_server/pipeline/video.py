@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -21,10 +21,11 @@ from model_server.pipeline.media import (
     MAX_FRAME_PIXELS,
     check_duration,
     check_file,
+    decode_pictures,
+    demux,
     is_image,
     never,
     open_media,
-    stop_if,
     video_stream,
 )
 
@@ -147,7 +148,7 @@ class Video:
             stream = video_stream(container, self._path)
             self._seek(container, stream, index)
             seen_good = False
-            for count, frame in enumerate(_decodable(container, stream, cancelled)):
+            for count, frame in enumerate(decode_pictures(container, stream, cancelled)):
                 if frame.is_corrupt and seen_good:
                     continue
                 seen_good = seen_good or not frame.is_corrupt
@@ -186,42 +187,33 @@ class _Timing:
 
 def _read_timing(path: Path) -> _Timing:
     """Timing by reading the packets' headers only; nothing is decoded."""
-    ticks: list[int] = []
-    keys: list[int] = []
     with open_media(path) as container:
         stream = video_stream(container, path)
-        last_end = 0
-        for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            tick = packet.pts if packet.pts is not None else packet.dts or 0
-            ticks.append(tick)
-            last_end = max(last_end, tick + (packet.duration or 0))
-            if packet.is_keyframe:
-                keys.append(tick)
+        packets = [_Packet.of(packet) for packet in demux(container, stream) if packet.size and not packet.is_discard]
         formats = set(container.format.name.split(","))
         time_base = stream.time_base or Fraction(1, av.time_base)
         frame_duration = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
-    if not ticks:
+    if not packets:
         raise PoseDubError(f"The movie {path.name} has no frames; export or copy it again.", ErrorKind.CORRUPT)
-    if len(set(ticks)) < len(ticks):  # times are missing or made up: assume a constant rate
-        return _Timing(list(range(len(ticks))), [], frame_duration, frame_duration, counted=True)
-    ticks.sort()
-    seek_ticks = sorted(keys) if formats & _SEEKABLE else []
-    last_duration = (last_end - ticks[-1]) * time_base or frame_duration
+    ticks = sorted({packet.tick for packet in packets})
+    if len(ticks) < len(packets):  # times are missing or made up: assume a constant rate
+        return _Timing(list(range(len(packets))), [], frame_duration, frame_duration, counted=True)
+    seek_ticks = sorted(packet.tick for packet in packets if packet.is_key) if formats & _SEEKABLE else []
+    last_duration = (max(packet.end for packet in packets) - ticks[-1]) * time_base or frame_duration
     return _Timing(ticks, seek_ticks, time_base, last_duration, counted=bool(formats & _UNTIMED))
 
 
-def _decodable(
-    container: InputContainer, stream: VideoStream, cancelled: Callable[[], bool]
-) -> Iterator[av.VideoFrame]:
-    for packet in container.demux(stream):
-        stop_if(cancelled)
-        try:
-            frames = stream.decode(packet)
-        except av.InvalidDataError:
-            continue
-        yield from frames
+class _Packet(NamedTuple):
+    """One coded frame: when it is shown, until when, and whether decoding may begin there."""
+
+    tick: int
+    end: int
+    is_key: bool
+
+    @staticmethod
+    def of(packet: av.Packet) -> _Packet:
+        tick = packet.pts if packet.pts is not None else packet.dts or 0
+        return _Packet(tick, tick + (packet.duration or 0), packet.is_keyframe)
 
 
 def _picture(frame: av.VideoFrame) -> Picture:

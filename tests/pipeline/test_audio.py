@@ -113,6 +113,15 @@ def test_start_behind_the_end(tmp_path: Path) -> None:
         decode_speech(path, tmp_path / "out", Fraction(2))
 
 
+def test_absurd_sample_rate(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "slow.wav", noise(1, SAMPLE_RATE), SAMPLE_RATE)
+    data = bytearray(path.read_bytes())
+    data[24:28] = (20).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(PoseDubError, match="slow.wav has 20 samples per second"):
+        speech_duration(path)
+
+
 def test_no_samples(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "nothing.wav", np.zeros(0, np.float32), SAMPLE_RATE)
     for call in (speech_duration, lambda p: decode_speech(p, tmp_path / "out")):

@@ -14,7 +14,7 @@ from model_server.pipeline import media
 from model_server.pipeline.audio import decode_speech, speech_duration
 from model_server.pipeline.images import load_image
 from model_server.pipeline.media import MediaInfo, probe
-from model_server.pipeline.video import Video
+from model_server.pipeline.video import Video, open_footage
 from tests.pipeline.makers import click_track, counter_picture, write_movie, write_sound
 
 
@@ -126,3 +126,43 @@ def test_probe_picture_as_it_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "phone.dat"
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(path, "JPEG", exif=exif)
     assert probe(path) == MediaInfo("image", Fraction(0), None, 30, 40, False)
+
+
+def test_damaged_files_never_raise_anything_else(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    path = tmp_path / "damaged.bin"
+    for whole in samples(tmp_path):
+        for _ in range(25):
+            data = bytearray(whole)
+            for place in rng.integers(0, min(len(data), 600), rng.integers(1, 20)):
+                data[place] = rng.integers(256)
+            path.write_bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.3 else data)
+            for use in (probe, all_samples, all_pictures):
+                try:
+                    use(path)
+                except PoseDubError as error:
+                    assert path.name in error.message
+
+
+def samples(folder: Path) -> list[bytes]:
+    """Intact files of several kinds."""
+    sound = click_track(1, [0.5], 48000)
+    pictures = [counter_picture(k) for k in range(10)]
+    movies = [write_movie(folder / name, pictures) for name in ("a.mp4", "a.mkv", "a.ts", "a.avi")]
+    coded = {"a.wav": "pcm_s16le", "a.mp3": "libmp3lame", "a.m4a": "aac", "a.flac": "flac", "a.opus": "libopus"}
+    sounds = [write_sound(folder / name, sound, 48000, codec) for name, codec in coded.items()]
+    still = folder / "a.png"
+    Image.fromarray(counter_picture(3)).save(still)
+    return [path.read_bytes() for path in (*movies, *sounds, still)]
+
+
+def all_samples(path: Path) -> None:
+    """Decode and resample everything."""
+    decode_speech(path, path.with_suffix(".f32"))
+
+
+def all_pictures(path: Path) -> None:
+    """Decode everything."""
+    footage = open_footage(path)
+    for _ in footage.iter_frames(range(len(footage.times))):
+        pass
