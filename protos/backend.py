@@ -10,8 +10,8 @@ import os
 import re
 from pathlib import Path
 
-from setuptools.build_meta import *  # noqa: F403
 from setuptools import build_meta
+from setuptools.build_meta import *  # noqa: F403
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
@@ -28,7 +28,7 @@ POOL = descriptor_pool.DescriptorPool()
 
 
 def _localised(code: str) -> str:
-    """Make one generated module relocatable: relative imports, private pool."""
+    """Make one generated module, or its type stub, relocatable: relative imports, private pool."""
     code = re.sub(r"^from posedub\.v1 import (\w+) as", r"from . import \1 as", code, flags=re.M)
     return code.replace("_descriptor_pool.Default()", "POOL").replace(
         "from google.protobuf import descriptor_pool as _descriptor_pool", "from . import POOL"
@@ -43,9 +43,9 @@ def generate(targets=TARGETS) -> None:
     for target in map(Path, targets):
         target.mkdir(parents=True, exist_ok=True)
         (target / "__init__.py").write_text(INIT)
-        if protoc.main(["protoc", f"-I{PROTOS}", f"--python_out={target}", *sources]) != 0:
+        if protoc.main(["protoc", f"-I{PROTOS}", f"--python_out={target}", f"--pyi_out={target}", *sources]) != 0:
             raise SystemExit("protoc failed; see its message above")
-        for made in (target / "posedub" / "v1").glob("*_pb2.py"):
+        for made in (target / "posedub" / "v1").glob("*_pb2.py*"):
             (target / made.name).write_text(_localised(made.read_text()))
             made.unlink()
         os.removedirs(target / "posedub" / "v1")

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from model_server.engines.base import Engine, WeightsInfo
-from model_server.engines.weights import DeviceChoice, load_engine, resolve_device
+from model_server.engines.weights import load_engine, resolve_device
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.request import Precision
 
@@ -26,7 +26,7 @@ class EnginePool:
         precision: what "auto" in a request means here.
     """
 
-    def __init__(self, weights: Sequence[WeightsInfo], device: DeviceChoice = "auto", precision: Precision = "auto") -> None:
+    def __init__(self, weights: Sequence[WeightsInfo], device: str = "auto", precision: Precision = "auto") -> None:
         self.weights = tuple(weights)
         self.device = resolve_device(device)
         self._precision = precision
@@ -40,7 +40,8 @@ class EnginePool:
                 return offered
         names = ", ".join(offered.name for offered in self.weights)
         raise PoseDubError(
-            f"The server has no weights {weights_id[:12]!r}; it offers {names}: choose one of these.", ErrorKind.NOT_FOUND
+            f"The server has no weights {weights_id[:12]!r}; it offers {names}: choose one of these.",
+            ErrorKind.NOT_FOUND,
         )
 
     def engine(self, weights_id: str = "", precision: Precision = "auto") -> Engine:

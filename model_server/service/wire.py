@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from model_server.engines.base import WeightsInfo
 from model_server.errors import PoseDubError
@@ -27,11 +28,16 @@ from model_server.service.stubs import dubbing_pb2 as dubbing
 from model_server.service.stubs import media_pb2 as media
 
 PROTOCOL = 1
-_PRECISIONS: dict[int, Precision] = {0: "auto", 1: "auto", 2: "fp32", 3: "bf16"}
-_PRECISION_NUMBERS = {"auto": 1, "fp32": 2, "bf16": 3}
-_CROPS: dict[int, CropMode] = {0: "auto", 1: "auto", 2: "aligned"}
+_PRECISION_VALUES: dict[Precision, dubbing.Precision] = {
+    "auto": dubbing.PRECISION_AUTO,
+    "fp32": dubbing.PRECISION_FP32,
+    "bf16": dubbing.PRECISION_BF16,
+}
+_CROP_VALUES: dict[CropMode, media.CropMode] = {"auto": media.CROP_MODE_AUTO, "aligned": media.CROP_MODE_ALIGNED}
 _STATES = {state: dubbing.DubState.Value(f"DUB_STATE_{state.name}") for state in JobState}
-_KINDS = {kind: dubbing.WeightsKind.Value(f"WEIGHTS_KIND_{kind.upper()}") for kind in ("untrained", "trained", "imported")}
+_KINDS = {
+    kind: dubbing.WeightsKind.Value(f"WEIGHTS_KIND_{kind.upper()}") for kind in ("untrained", "trained", "imported")
+}
 
 
 def rational(value: Fraction) -> media.Rational:
@@ -51,19 +57,21 @@ def fraction(message: media.Rational, default: Fraction = Fraction(0)) -> Fracti
 def face_message(face: FaceSelection) -> media.FaceSelection:
     """Which face, and how it is cropped."""
     at = media.Point(x=face.at[0], y=face.at[1]) if face.at else None
-    return media.FaceSelection(crop=2 if face.crop == "aligned" else 1, at=at)
+    return media.FaceSelection(crop=_CROP_VALUES[face.crop], at=at)
 
 
 def face_selection(message: media.FaceSelection) -> FaceSelection:
     """Inverse of `face_message`."""
     at = (message.at.x, message.at.y) if message.HasField("at") else None
-    return FaceSelection(_choice(_CROPS, message.crop, "crop mode"), at)
+    return FaceSelection(_choice(_CROP_VALUES, message.crop, "crop mode"), at)
 
 
-def _choice(names: dict, number: int, what: str):  # noqa: ANN202  # type: ignore[no-untyped-def]
-    if number not in names:
+def _choice(values: dict[Any, Any], number: int, what: str) -> Any:
+    """Our word for an enum's number; the first one where the field was left out."""
+    words = {value: word for word, value in values.items()} | {0: next(iter(values))}
+    if number not in words:
         raise PoseDubError(f"The server does not know the {what} {number}; update the server.")
-    return names[number]
+    return words[number]
 
 
 def spec_message(spec: DubSpec) -> dubbing.DubSpec:
@@ -81,7 +89,7 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         frame_count=spec.frame_count,
         mouth_strength=spec.mouth_strength,
         seed=spec.seed,
-        precision=_PRECISION_NUMBERS[spec.precision],
+        precision=_PRECISION_VALUES[spec.precision],
     )
 
 
@@ -115,7 +123,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         frame_count=message.frame_count,
         mouth_strength=_short(message.mouth_strength),
         seed=message.seed,
-        precision=_choice(_PRECISIONS, message.precision, "precision"),
+        precision=_choice(_PRECISION_VALUES, message.precision, "precision"),
         engine="pcavs",
         weights=message.weights_id,
     )

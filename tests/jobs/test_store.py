@@ -14,8 +14,16 @@ from model_server.jobs.blobs import Blobs
 from model_server.jobs.model import Ended, FrameMade, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
 from model_server.jobs.watch import Watch
-from model_server.pipeline.request import DubRequest, DubSpec, PoseCodes, PoseFixed, PoseVideo, Portrait, Speech
-from model_server.pipeline.request import FaceSelection
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    Portrait,
+    PoseCodes,
+    PoseFixed,
+    PoseVideo,
+    Speech,
+)
 
 WEIGHTS = ("id", "lite", "untrained", "lite")
 

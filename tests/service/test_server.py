@@ -22,11 +22,11 @@ from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
     FaceSelection,
+    Portrait,
     PoseCodes,
     PoseFixed,
     PoseFrontal,
     PoseVideo,
-    Portrait,
     Speech,
 )
 from model_server.service import rpc

@@ -1,0 +1,204 @@
+"""The `posedub` command, run as a person would."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import write_wav
+from tests.servers import ServerProcess
+
+
+def posedub(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "model_server", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def dub(media: Path, tmp_path: Path):
+    """Run `posedub dub` on the drawn media; keyword arguments replace or add options."""
+
+    def run(out: object = "frames", check: bool = True, **changes: object) -> subprocess.CompletedProcess[str]:
+        options = {
+            "portrait": media / "portrait.png",
+            "audio": media / "speech.wav",
+            "pose": media / "pose.mp4",
+            "crop": "aligned",
+            "data": tmp_path / "data",
+            "out": tmp_path / str(out),
+        } | changes
+        flags = [part for name, value in options.items() if value is not None
+                 for part in (f"--{name.replace('_', '-')}", value)]  # fmt: skip
+        return posedub("dub", *flags, check=check)
+
+    return run
+
+
+@pytest.mark.parametrize("rate", ["25", "24", "24000/1001", "23.976", "60"])
+def test_one_frame_for_each_begun_moment_of_sound(dub, tmp_path: Path, rate: str) -> None:
+    dub(fps=rate, pose=None, pose_mode="frontal")
+    fps = Fraction(24000, 1001) if rate == "23.976" else Fraction(rate)
+    names = sorted(path.name for path in (tmp_path / "frames").glob("*.png"))
+    count = math.ceil(Fraction(round(2.2 * 22050), 22050) * fps)
+    assert names == [f"{index:06}.png" for index in range(count)]
+    with Image.open(tmp_path / "frames" / names[0]) as picture:
+        assert picture.size == (224, 224) and picture.mode == "RGB"
+
+
+def test_untrained_weights_are_named_wherever_a_result_shows(dub, tmp_path: Path) -> None:
+    assert "untrained" in dub().stdout
+    assert "untrained" in dub(out="dub.mp4").stdout
+    assert json.loads((tmp_path / "frames" / "manifest.json").read_text())["weights"]["kind"] == "untrained"
+    with av.open(str(tmp_path / "dub.mp4")) as movie:
+        assert "untrained" in movie.metadata["title"]
+
+
+def test_a_movie_has_all_frames_and_the_sound_in_step(dub, tmp_path: Path) -> None:
+    dub(out="dub.mp4", fps="30000/1001")
+    with av.open(str(tmp_path / "dub.mp4")) as movie:
+        assert movie.streams.video[0].average_rate == Fraction(30000, 1001)
+        assert movie.streams.video[0].codec.name == "h264" and movie.streams.audio[0].codec.name == "aac"
+        frames = sum(1 for _ in movie.decode(video=0))
+    assert frames == math.ceil(Fraction(round(2.2 * 22050), 22050) * Fraction(30000, 1001))
+    with av.open(str(tmp_path / "dub.mp4")) as movie:
+        sound = np.concatenate([block.to_ndarray()[0] for block in movie.decode(audio=0)])
+    assert abs(len(sound) / 48000 - frames * 1001 / 30000) < 0.05
+    assert np.abs(sound).max() > 0.1
+
+
+def test_a_range_is_those_frames_of_the_whole(dub, tmp_path: Path) -> None:
+    dub(out="whole")
+    dub(out="part", range="7:11", data=tmp_path / "other")
+    part = {path.name: path.read_bytes() for path in (tmp_path / "part").glob("*.png")}
+    assert sorted(part) == [f"{index:06}.png" for index in range(7, 11)]
+    assert all((tmp_path / "whole" / name).read_bytes() == content for name, content in part.items())
+
+
+def test_mouth_strength_seed_and_pose_change_the_pictures(dub, tmp_path: Path) -> None:
+    def picture(**changes: object) -> bytes:
+        dub(range="10:11", **changes)
+        return (tmp_path / "frames" / "000010.png").read_bytes()
+
+    pictures = [picture(), picture(mouth_strength=0), picture(seed=5), picture(pose=None, pose_mode="fixed")]
+    assert len(set(pictures)) == 4
+
+
+def test_over_a_server_the_frames_are_the_same(dub, tmp_path: Path) -> None:
+    dub(out="near")
+    with ServerProcess(tmp_path / "server") as server:
+        dub(out="far", server=server.address)
+    for path in (tmp_path / "near").glob("*.png"):
+        assert path.read_bytes() == (tmp_path / "far" / path.name).read_bytes()
+
+
+def text_as_sound(folder: Path) -> dict:
+    (folder / "notes.wav").write_text("this is no sound\n" * 100)
+    return {"audio": folder / "notes.wav"}
+
+
+def truncated_movie(folder: Path) -> dict:
+    whole = (folder / "whole.mp4").read_bytes()
+    (folder / "broken.mp4").write_bytes(whole[: len(whole) // 2])
+    return {"pose": folder / "broken.mp4"}
+
+
+def silence_of_no_length(folder: Path) -> dict:
+    return {"audio": write_wav(folder / "empty.wav", np.zeros(0))}
+
+
+def photo_without_a_face(folder: Path) -> dict:
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (300, 400, 3), np.uint8)).save(folder / "noise.png")
+    return {"portrait": folder / "noise.png", "crop": "auto"}
+
+
+def giant_picture(folder: Path) -> dict:
+    Image.new("1", (20000, 10000)).save(folder / "giant.png")
+    return {"portrait": folder / "giant.png"}
+
+
+def missing_file(folder: Path) -> dict:
+    return {"audio": folder / "nowhere.wav"}
+
+
+def unknown_weights(folder: Path) -> dict:
+    (folder / "strange.safetensors").write_bytes(b"not weights" * 99)
+    return {"weights": folder / "strange.safetensors"}
+
+
+def concat_script(folder: Path) -> dict:
+    (folder / "playlist.mp3").write_text("ffconcat version 1.0\nfile whole.mp4\n")
+    return {"audio": folder / "playlist.mp3"}
+
+
+def codes_range_outside(folder: Path) -> dict:
+    return {"range": "50:900"}
+
+
+BAD = [text_as_sound, truncated_movie, silence_of_no_length, photo_without_a_face, giant_picture, missing_file,
+       unknown_weights, concat_script, codes_range_outside]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
+def test_bad_input_is_one_clear_sentence(dub, media: Path, tmp_path: Path, make) -> None:
+    (tmp_path / "whole.mp4").write_bytes((media / "pose.mp4").read_bytes())
+    done = dub(check=False, **make(tmp_path))
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and last.startswith("posedub: ") and last.endswith(".")
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "frames").glob("*.png")) if (tmp_path / "frames").exists() else True
+
+
+def test_bad_media_on_a_server_leave_it_serving(dub, media: Path, tmp_path: Path) -> None:
+    (tmp_path / "whole.mp4").write_bytes((media / "pose.mp4").read_bytes())
+    with ServerProcess(tmp_path / "server") as server:
+        for make in (truncated_movie, photo_without_a_face, giant_picture):
+            done = dub(check=False, server=server.address, **make(tmp_path))
+            assert done.returncode == 1 and "Traceback" not in done.stderr
+            said = done.stderr.strip().splitlines()[-1]
+            assert "the portrait" in said or "the pose source" in said, said
+        assert dub(server=server.address).returncode == 0
+
+
+def test_a_server_off_the_loopback_needs_token_and_tls(tmp_path: Path) -> None:
+    done = posedub("serve", "--host", "0.0.0.0", "--data", tmp_path, check=False)
+    assert done.returncode == 1 and "--token-file" in done.stderr
+
+
+def test_a_wrong_token_is_refused_and_the_right_one_let_in(dub, tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("correct horse\n")
+    wrong.write_text("battery staple\n")
+    with ServerProcess(tmp_path / "server", ["--token-file", str(right)]) as server:
+        for options in ({}, {"token_file": wrong}):
+            refused = dub(check=False, server=server.address, **options)
+            assert refused.returncode == 1 and "token" in refused.stderr.splitlines()[-1]
+        assert dub(server=server.address, token_file=right, range="0:2").returncode == 0
+
+
+def test_no_server_says_how_to_start_one(dub) -> None:
+    done = dub(check=False, server="127.0.0.1:9")
+    assert done.returncode == 1 and "posedub serve" in done.stderr
+
+
+def test_doctor_reports_and_is_well() -> None:
+    done = posedub("doctor")
+    assert "untrained" in done.stdout and "face finder works" in done.stdout and "PROBLEM" not in done.stdout
+
+
+def test_help_loads_no_heavy_library() -> None:
+    heavy = "{'torch', 'grpc', 'cv2', 'av'} & set(sys.modules)"
+    code = f"import sys, model_server.cli.main as main; main.parser(); print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
