@@ -1,0 +1,152 @@
+"""The client against the real model server, in a process of its own."""
+
+import sys
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from blender_addon.client.connection import Connection, Endpoint
+from blender_addon.client.launcher import LocalServer, ServerState
+from blender_addon.core.events import (
+    Connected,
+    Disconnected,
+    FramesSaved,
+    JobAccepted,
+    JobCancelled,
+    JobFailed,
+    JobFinished,
+)
+from blender_addon.core.files import sha256_of
+from blender_addon.core.manifest import read_manifest
+from blender_addon.core.naming import frame_name
+from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseSource, SpeechSource
+from tests.servers import ServerProcess, free_port
+
+ALIGNED = FaceChoice("aligned")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    with ServerProcess(tmp_path_factory.mktemp("real") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def real_plan(media, tmp_path):
+    return DubPlan(
+        uid="u1",
+        name="Drawing",
+        folder=tmp_path / "v001",
+        portrait=PortraitSource(media / "portrait.png", face=ALIGNED),
+        speech=SpeechSource(media / "speech.wav"),
+        pose=PoseSource("video", media / "pose.mp4", ALIGNED, Fraction(1, 25)),
+        fps=Fraction(24000, 1001),
+        frame_count=8,
+        first=0,
+        end=8,
+    )
+
+
+def pictures(plan):
+    return [(plan.folder / frame_name(index)).read_bytes() for index in range(plan.first, plan.end)]
+
+
+def test_a_dub_and_a_range_of_it(real, session_towards, real_plan):
+    session = session_towards(real.address)
+    session.start(real_plan)
+    assert session.end() == JobFinished("u1", 8)
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures(real_plan))
+    part = replace(real_plan, uid="u2", folder=real_plan.folder.with_name("v002"), first=3, end=5)
+    session.start(part)
+    assert session.end("u2") == JobFinished("u2", 2)
+    assert pictures(part) == pictures(real_plan)[3:5]
+    manifest = read_manifest(real_plan.folder)
+    assert (manifest.state, manifest.weights.kind) == ("done", "untrained")
+
+
+def test_the_same_dub_again_comes_from_the_store(real, session_towards, real_plan):
+    session = session_towards(real.address)
+    session.start(real_plan)
+    session.end()
+    again = replace(real_plan, uid="u2", folder=real_plan.folder.with_name("v002"))
+    session.start(again)
+    assert session.end("u2") == JobFinished("u2", 8)
+    first, second = session.of(JobAccepted)
+    assert first.job_id == second.job_id
+    assert pictures(again) == pictures(real_plan)
+
+
+def test_killed_server_changes_no_byte(tmp_path, session_towards, real, real_plan):
+    calm = session_towards(real.address)
+    calm.start(real_plan)
+    assert calm.end() == JobFinished("u1", 8)
+    restless = replace(real_plan, uid="u2", folder=real_plan.folder.with_name("v002"))
+    with ServerProcess(tmp_path / "data") as server:
+        session = session_towards(server.address, patience=60.0)
+        session.start(restless)
+        session.until(FramesSaved)
+        server.kill()
+        server.start()
+        assert session.end("u2") == JobFinished("u2", 8)
+    assert pictures(restless) == pictures(real_plan)
+
+
+def test_cancelled_job_can_be_taken_up_again(real, session_towards, real_plan):
+    plan = replace(real_plan, seed=11)
+    session = session_towards(real.address)
+    session.start(plan)
+    session.until(FramesSaved)
+    session.cancel("u1")
+    ended = session.end()
+    assert isinstance(ended, JobCancelled) and ended.frames > 0
+    session.start(plan)
+    assert session.end() == JobFinished("u1", 8)
+
+
+def test_bad_media_are_one_sentence(real, session_towards, real_plan, tmp_path):
+    (tmp_path / "talk.wav").write_text("this is no sound\n" * 100)
+    session = session_towards(real.address)
+    session.start(replace(real_plan, speech=SpeechSource(tmp_path / "talk.wav")))
+    ended = session.end()
+    assert isinstance(ended, JobFailed)
+    assert ended.message.endswith(".") and "Traceback" not in ended.message
+
+
+def test_unknown_weights_are_refused(real, session_towards, real_plan):
+    session = session_towards(real.address)
+    session.start(replace(real_plan, weights_id="ab" * 32))
+    ended = session.end()
+    assert isinstance(ended, JobFailed) and "weights" in ended.message
+
+
+def test_wrong_token(tmp_path, session_towards, real_plan):
+    (tmp_path / "token").write_text("right\n")
+    with ServerProcess(tmp_path / "data", ["--token-file", str(tmp_path / "token")]) as server:
+        session = session_towards(server.address, "wrong")
+        session.start(real_plan)
+        assert "refused the token" in session.end().message
+        session = session_towards(server.address, "right")
+        session.check()
+        assert isinstance(session.until(Connected, Disconnected), Connected)
+
+
+def test_pose_codes_of_a_movie(real, media):
+    with Connection(Endpoint(real.address)) as connection:
+        sha256, _size = sha256_of(media / "pose.mp4")
+        connection.upload(media / "pose.mp4", sha256)
+        (block,) = connection.pose(sha256, ALIGNED, [Fraction(k, 25) for k in range(5)])
+    assert len(block.rows) == 5 and all(len(row) == 12 for row in block.rows)
+
+
+def test_managed_server(tmp_path):
+    command = [sys.executable, "-m", "model_server"]
+    server = LocalServer(command, tmp_path / "data", tmp_path / "log", f"127.0.0.1:{free_port()}")
+    server.start()
+    try:
+        assert server.wait(90) is ServerState.RUNNING, server.advice + server.log_tail()
+        assert server.owned
+    finally:
+        server.stop(grace=10)
+        server.wait(20)
+    assert server._process.returncode == 0
