@@ -5,7 +5,6 @@ POSEDUB_BPY_PYTHON names the Python whose bpy is tested; this one's by default.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -21,9 +20,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+import build_addon
 from tests.servers import ServerProcess
 
-ROOT = Path(__file__).parents[2]
 PYTHON = os.environ.get("POSEDUB_BPY_PYTHON", sys.executable)
 RATE = 48000
 
@@ -83,14 +82,9 @@ class Blender:
 
 @pytest.fixture(scope="session")
 def addon_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The add-on's zip for this machine, built once."""
-    if interim := os.environ.get("INTERIM_ZIP"):
-        return Path(interim)
-    spec = importlib.util.spec_from_file_location("build_addon", ROOT / "build_addon.py")
-    assert spec and spec.loader
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
-    return builder.build(tmp_path_factory.mktemp("zip"), ["linux-x64"])[0]
+    """The add-on's zip for this machine's Blender, built once."""
+    build_addon.write_stubs()
+    return build_addon.build(build_addon.PLATFORMS["linux-x64"], tmp_path_factory.mktemp("zip"), ["3.11"])
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import bpy
 
+LIMIT = 300
+"""Seconds after which a job that does not get on fails the test."""
+
 ADDON = "bl_ext.user_default.posedub"
 
 
@@ -198,7 +201,7 @@ def runtime():
 
 def pump_until_saved(frames):
     """Pump until the newest job has shown this many frames; the lengths its strip had on the way."""
-    record, lengths, limit = list(runtime().book)[-1], [], time.monotonic() + 60
+    record, lengths, limit = list(runtime().book)[-1], [], time.monotonic() + LIMIT
     while record.saved < frames or not lengths or lengths[-1] < frames:
         assert time.monotonic() < limit, record
         assert not record.error, record.error
@@ -211,7 +214,7 @@ def pump_until_saved(frames):
 
 def finish():
     """Pump until nothing is left to do."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + LIMIT
     while host("pump").pump(0.02):
         assert time.monotonic() < limit, jobs()
     return jobs()

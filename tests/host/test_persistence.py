@@ -7,9 +7,7 @@ from pathlib import Path
 from tests.servers import ServerProcess
 
 from .conftest import Blender
-from .test_dub import dub, results, set_up
-
-ADDRESS = {"mode": "address"}
+from .test_dub import FRAMES, dub, results, set_up
 
 
 def test_finished_dub_is_listed_again_after_reopening(dubbing: Blender, media: Path, tmp_path: Path) -> None:
@@ -23,7 +21,7 @@ def test_finished_dub_is_listed_again_after_reopening(dubbing: Blender, media: P
     dubbing.load(path=str(tmp_path / "edit.blend"))
 
     (job,) = dubbing.jobs()
-    assert (job["state"], job["saved_end"], job["active"]) == ("done", 12, False)
+    assert (job["state"], job["saved_end"], job["active"]) == ("done", FRAMES, False)
     assert results(dubbing) == [strip]
 
 
@@ -32,7 +30,7 @@ def test_running_dub_is_fetched_after_blender_was_quit(
 ) -> None:
     sound = set_up(dubbing, media, seed=5)
     dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=2)
+    dubbing.pump_until_saved(frames=1)
     dubbing.save(path=str(tmp_path / "edit.blend"))
     dubbing.restart()
     dubbing.preferences(mode="address", address=server.address)
@@ -44,7 +42,7 @@ def test_running_dub_is_fetched_after_blender_was_quit(
 
     (strip,) = results(dubbing)
     assert (strip["left"], strip["right"]) == (sound["left"], sound["right"])
-    assert len(strip["elements"]) == 12
+    assert len(strip["elements"]) == FRAMES
 
 
 def test_project_folder_may_move(dubbing: Blender, media: Path, tmp_path: Path) -> None:
@@ -60,7 +58,7 @@ def test_project_folder_may_move(dubbing: Blender, media: Path, tmp_path: Path) 
 
     (job,) = dubbing.jobs()
     assert Path(job["plan"]["folder"]) == tmp_path / "there" / "dubs" / "speech" / "v001"
-    assert job["saved_end"] == 12
+    assert job["saved_end"] == FRAMES
 
 
 def test_opening_another_file_leaves_the_job_to_the_server(dubbing: Blender, media: Path, tmp_path: Path) -> None:
@@ -76,7 +74,7 @@ def test_opening_another_file_leaves_the_job_to_the_server(dubbing: Blender, med
     assert dubbing.strips() == []
     dubbing.load(path=str(tmp_path / "edit.blend"))
     assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
-    assert len(results(dubbing)[0]["elements"]) == 12
+    assert len(results(dubbing)[0]["elements"]) == FRAMES
 
 
 def test_damaged_job_list_is_ignored(dubbing: Blender, tmp_path: Path) -> None:
@@ -93,10 +91,10 @@ def test_server_killed_in_mid_job_costs_no_frame(dubbing: Blender, media: Path, 
     with ServerProcess(tmp_path / "data") as server:
         dubbing.preferences(mode="address", address=server.address)
         dubbing.op(name="dub")
-        dubbing.pump_until_saved(frames=2)
+        dubbing.pump_until_saved(frames=1)
         server.kill()
         server.start()
         jobs = dubbing.finish()
 
     assert jobs[-1]["state"] == "done"
-    assert len(results(dubbing)[0]["elements"]) == 12
+    assert len(results(dubbing)[0]["elements"]) == FRAMES

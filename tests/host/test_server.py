@@ -24,33 +24,26 @@ def managed(blender: Blender, tmp_path: Path) -> Iterator[Blender]:
     blender.stop_server_and_wait()
 
 
-def test_managed_server_starts_answers_and_stops(managed: Blender) -> None:
-    assert managed.op(name="server_start", wait=True) == {"result": ["FINISHED"]}
+def test_dub_starts_the_managed_server_which_can_be_stopped(managed: Blender, media: Path) -> None:
+    set_up(managed, media, frames=2)
+
+    assert len(dub(managed)["elements"]) == 2
 
     server = managed.server()
     assert (server["state"], server["owned"], server["problem"]) == ("running", True, "")
-    assert "untrained" in server["info"]
     assert managed.op(name="show_log") == {"result": ["FINISHED"]}
     assert "serves on 127.0.0.1" in managed.texts()["PoseDub server log"]
-
     assert managed.op(name="server_stop") == {"result": ["FINISHED"]}
     assert managed.server()["state"] == "stopped"
 
 
-def test_dub_starts_the_managed_server(managed: Blender, media: Path) -> None:
-    set_up(managed, media, frames=2)
-
-    assert len(dub(managed)["elements"]) == 2
-    assert managed.server()["owned"]
-
-
-def test_server_that_runs_is_reused_and_left_alone(blender: Blender, server: ServerProcess, media: Path) -> None:
+def test_server_that_runs_is_reused_and_left_alone(blender: Blender, server: ServerProcess) -> None:
     blender.preferences(mode="local", executable=str(POSEDUB), port=server.port)
-    set_up(blender, media, frames=2)
 
-    dub(blender)
+    assert blender.op(name="server_start", wait=True) == {"result": ["FINISHED"]}
 
     assert not blender.server()["owned"]
+    assert "untrained" in blender.server()["info"]
     assert "was not started by this Blender" in blender.op(name="server_stop")["error"]
     assert server.process.poll() is None
 

@@ -115,9 +115,7 @@ def test_assigning_can_be_undone(blender: Blender, media: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "file"), [("face", "gone.png"), ("speech", "gone.wav"), ("pose", "gone.mp4")])
-def test_strip_whose_file_is_gone_is_named(
-    blender: Blender, media: Path, tmp_path: Path, name: str, file: str
-) -> None:
+def test_strip_whose_file_is_gone_is_named(blender: Blender, media: Path, tmp_path: Path, name: str, file: str) -> None:
     originals = {"face": "portrait.png", "speech": "speech.wav", "pose": "25fps.mp4"}
     kinds = {"face": "image", "speech": "sound", "pose": "movie"}
     (tmp_path / file).write_bytes((media / originals[name]).read_bytes())

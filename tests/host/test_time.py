@@ -170,9 +170,7 @@ def test_pose_strip_elsewhere_on_the_timeline_is_read_from_its_left_handle(blend
 
 
 def test_movie_that_plays_backwards_is_refused_with_a_sentence(blender: Blender, media: Path) -> None:
-    blender.add(
-        kind="movie", file=str(media / "25fps.mp4"), name="pose", channel=1, start=1, use_reverse_frames=True
-    )
+    blender.add(kind="movie", file=str(media / "25fps.mp4"), name="pose", channel=1, start=1, use_reverse_frames=True)
     blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=2, start=1)
     blender.select(names=["speech", "pose"])
 
