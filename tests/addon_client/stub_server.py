@@ -22,8 +22,8 @@ def picture(index):
 class StubServer:
     """Start with `with`; attributes may be changed while it runs."""
 
-    def __init__(self, token="", port=0):
-        self.token, self.port = token, port
+    def __init__(self, token="", port=0, credentials=None):
+        self.token, self.port, self.credentials = token, port, credentials
         self.protocol = 1
         self.assets, self.partial = {}, {}
         self.jobs = {}
@@ -43,7 +43,10 @@ class StubServer:
     def __enter__(self):
         self._server = grpc.server(futures.ThreadPoolExecutor(16), interceptors=[_Token(self)])
         self._server.add_generic_rpc_handlers([_handlers(self)])
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        if self.credentials:
+            self.port = self._server.add_secure_port(self.address, self.credentials)
+        else:
+            self.port = self._server.add_insecure_port(self.address)
         self._server.start()
         return self
 

@@ -1,6 +1,9 @@
 """Single calls against a real gRPC server on loopback."""
 
 import hashlib
+import os
+import shutil
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -74,6 +77,36 @@ def test_another_program_at_the_address():
             connection.info()
     finally:
         other.stop(0)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Self-signed certificate of 127.0.0.1: (certificate file, server credentials)."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+
+
+def test_tls_with_the_servers_authority(certificate):
+    cert, credentials = certificate
+    with StubServer(token="right", credentials=credentials) as server:
+        with Connection(Endpoint(server.address, "right", str(cert))) as connection:
+            assert connection.info().protocol == 1
+
+
+def test_tls_with_an_unknown_authority(certificate, tmp_path_factory):
+    cert, credentials = certificate
+    other = tmp_path_factory.mktemp("other") / "cert.pem"
+    lines = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-keyout", os.devnull]
+    subprocess.run([*lines, "-out", str(other)], check=True, capture_output=True)
+    with StubServer(credentials=credentials) as server:
+        with Connection(Endpoint(server.address, tls_ca=str(other))) as connection, pytest.raises(AddonError) as caught:
+            connection.info()
+    assert "trusted connection" in caught.value.message and not caught.value.transient
 
 
 def test_tls_towards_a_server_without_it(server, tmp_path):
