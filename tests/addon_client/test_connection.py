@@ -93,19 +93,24 @@ def certificate(tmp_path):
 
 def test_tls_with_the_servers_authority(certificate):
     cert, credentials = certificate
-    with StubServer(token="right", credentials=credentials) as server:
-        with Connection(Endpoint(server.address, "right", str(cert))) as connection:
-            assert connection.info().protocol == 1
+    with (
+        StubServer(token="right", credentials=credentials) as server,
+        Connection(Endpoint(server.address, "right", str(cert))) as connection,
+    ):
+        assert connection.info().protocol == 1
 
 
 def test_tls_with_an_unknown_authority(certificate, tmp_path_factory):
-    cert, credentials = certificate
+    _cert, credentials = certificate
     other = tmp_path_factory.mktemp("other") / "cert.pem"
     lines = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-keyout", os.devnull]
     subprocess.run([*lines, "-out", str(other)], check=True, capture_output=True)
-    with StubServer(credentials=credentials) as server:
-        with Connection(Endpoint(server.address, tls_ca=str(other))) as connection, pytest.raises(AddonError) as caught:
-            connection.info()
+    with (
+        StubServer(credentials=credentials) as server,
+        Connection(Endpoint(server.address, tls_ca=str(other))) as connection,
+        pytest.raises(AddonError) as caught,
+    ):
+        connection.info()
     assert "trusted connection" in caught.value.message and not caught.value.transient
 
 
