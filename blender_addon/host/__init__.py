@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+
 from . import (
     handlers,
     menus,
@@ -21,9 +23,12 @@ def register() -> None:
     """Register everything, in an order in which each part finds what it needs."""
     for module in MODULES:
         module.register()
+    # The bpy module ends without disabling add-ons, and 4.5 hangs on handlers left behind.
+    atexit.register(unregister)
 
 
 def unregister() -> None:
     """Take everything back, jobs and the local server included."""
+    atexit.unregister(unregister)
     for module in reversed(MODULES):
         module.unregister()

@@ -155,7 +155,7 @@ def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobReco
     """What can be done with a dub that does not run here."""
     uid, count = record.plan.uid, f"{record.saved}/{record.plan.frames_wanted} frames"
     box.label(text=f"{count}, left to the server" if record.state in UNFINISHED else count)
-    if record.state != "done" and (record.retryable or record.state == "cancelled"):
+    if record.state != "done" and (record.retryable or record.state != "failed"):
         row.operator("posedub.retry", text="", icon="FILE_REFRESH").uid = uid
     if record.job_id:
         row.operator("posedub.fetch", text="", icon="IMPORT").uid = uid

@@ -6,7 +6,6 @@ in the bpy module or with `blender -b`: scripts and tests call `pump` themselves
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
 import time
@@ -73,13 +72,11 @@ def _tick() -> float | None:
 
 
 def register() -> None:
-    """Nothing runs before the first job; only the end is prepared."""
-    atexit.register(unregister)
+    """Nothing runs before the first job."""
 
 
 def unregister() -> None:
-    """Stop the timer, without which Blender 4.5 cannot exit, and end the runtime."""
-    atexit.unregister(unregister)
+    """Stop the timer, and end the runtime."""
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     runtime.close()

@@ -106,16 +106,16 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     file = plan.folder / naming.frame_name(plan.first)
     strip = sequencer.new_image_strip(scene, strip_name(record, placement), file, channel, start)
     strip.color_tag = COLOR
-    strip[sequencer.UID] = plan.uid
-    strip[JOB] = record.job_id
-    strip[VERSION] = plan.folder.name
+    strip[sequencer.UID], strip[JOB], strip[VERSION] = plan.uid, record.job_id, plan.folder.name
     return strip
 
 
 def finish(record: JobRecord, placement: Placement) -> None:
     """Show the pictures anew and make the insertion one undo step."""
     scene = sequencer.scene_by_uid(placement.scene)
-    if scene is None or find(scene, record, placement) is None:
+    strip = find(scene, record, placement) if scene else None
+    if scene is None or strip is None:
         return
+    strip[JOB] = record.job_id
     sequencer.refresh(scene)
     bpy.ops.ed.undo_push(message=f"Dub {record.plan.name}")

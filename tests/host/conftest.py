@@ -63,7 +63,7 @@ class Blender:
         return answer["result"]
 
     def end(self) -> int:
-        """Leave as Blender's Quit does; the exit code."""
+        """Leave as a script does that reaches its end; the exit code."""
         assert self._process.stdin
         self._process.stdin.close()
         return self._process.wait(30)

@@ -335,3 +335,44 @@ def stop_server_and_wait():
     link.server.stop()
     if link.server._server:
         link.server._server.wait(30)
+
+
+class Layout:
+    """Stands in for bpy.types.UILayout, which exists in windows only: keeps what panels write."""
+
+    def __init__(self, written=None, root=None):
+        self.written = [] if written is None else written
+        self.root = root or self
+
+    def __getattr__(self, name):
+        return lambda *arguments, **options: self._written(name, arguments, options)
+
+    def _written(self, name, arguments, options):
+        if name == "label":
+            self.root.written.append(options["text"])
+        elif name == "prop":
+            self.root.written.append(arguments[0].bl_rna.properties[arguments[1]].name)
+        elif name in ("operator", "operator_menu_enum"):
+            self.root.written.append(f"[{arguments[0]}]")
+        elif name == "progress":
+            self.root.written.append(f"{options['factor']:.2f} {options['text']}")
+        return Layout(root=self.root)
+
+
+def panel(name):
+    """What a panel shows: labels, names of properties, [operators], progress."""
+    return written_by(getattr(bpy.types, name).draw)
+
+
+def menu():
+    """What the add-on appends to Blender's strip menus."""
+    return written_by(host("menus").draw)
+
+
+def written_by(draw):
+    layout = Layout()
+    window = bpy.context.window_manager.windows[0]
+    area = window.screen.areas[0]
+    with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
+        draw(type("Drawn", (), {"layout": layout})(), bpy.context)
+    return layout.written
