@@ -47,7 +47,7 @@ class Detail:
     """
 
     texture: int = 512
-    strands: int = 5000
+    strands: int = 4000
     supersampling: int = 2
 
 
@@ -204,7 +204,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Floats:
 
 
 def _grow_all(head: HeadModel, face: Floats, look: Look, detail: Detail, rng: np.random.Generator) -> hair.Strands:
-    share = detail.strands / 5000
+    share = detail.strands / 4000
     parts = [
         hair.grow_brows(head, face, look, int(500 * min(share, 2.0)), rng),
         hair.grow_lashes(head, face, look, rng),
@@ -258,8 +258,8 @@ def _texels(head: HeadModel, part: str, size: int):  # type: ignore[no-untyped-d
 
 def _vertex_colours(head: HeadModel, look: Look, body: int) -> Floats:
     colours = np.tile(look.skin, (len(head.neutral), 1))
-    cover = hair.scalp_cover(head.neutral, look)[:, None] * 0.85
-    colours = colours * (1 - cover) + look.hair * 0.7 * cover
+    cover = hair.scalp_cover(head.neutral, look)[:, None] * 0.95
+    colours = colours * (1 - cover) + look.hair * 0.6 * cover
     colours[_mouth_socket(head)] = linear([0.36, 0.13, 0.13])
     colours[head.part_vertices("Teeth")] = linear([0.80, 0.75, 0.66])
     colours[head.part_vertices("GumsTongue")] = linear([0.62, 0.30, 0.29])

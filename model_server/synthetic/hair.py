@@ -74,7 +74,7 @@ STYLES = {
     "swept": Style(6.0, 2.5, 0.75, 0.03, 0.08, "back", 0.3),
     "bob": Style(17.0, 13.0, 0.35, 0.16, 0.05, "parted", 0.5),
     "long": Style(27.0, 23.0, 0.35, 0.16, 0.10, "parted", 0.5),
-    "tied": Style(15.0, 10.0, 0.12, 0.0, 0.01, "tied", 0.15),
+    "tied": Style(15.0, 10.0, 0.12, 0.0, 0.01, "tied", 0.28),
     "curly": Style(4.0, 3.0, 0.9, 0.0, 0.75, "out", 0.2),
     "buzz": Style(0.6, 0.5, 0.9, 0.0, 0.05, "out", 0.0),
 }
@@ -101,7 +101,7 @@ def grow_hair(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.ra
     crown = np.clip((canonical[:, 1] - 4.0) / 7.0, 0.0, 1.0)
     length = (style.side + (style.top - style.side) * crown) * look.hair_length * rng.uniform(0.75, 1.1, n)
     length *= 0.45 + 0.55 * scalp_cover(canonical, look, 3.0)
-    steps = 6 if style.top < 8 else 12
+    steps = 6 if style.top < 8 else 9
     points = _grow(roots, normals, canonical, length, style, look, _radius_map(shape, head.neutral), steps, rng)
     clump = 0.75 + 0.5 * _clump_noise(canonical, rng)
     shade = np.linspace(0.62, 1.12, steps + 1)[None, :] * (clump * rng.uniform(0.7, 1.3, n))[:, None]
@@ -119,9 +119,8 @@ def grow_brows(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.r
     side = np.sign(roots[:, :1])
     up = np.interp(along, [0.0, 0.3, 1.0], [1.4, 0.55, -0.1])[:, None]
     lean = np.concatenate([side, up, -0.2 * np.ones_like(side)], axis=1)
-    return _short_hairs(
-        roots, normals, lean, rng.uniform(0.35, 0.75, len(roots)), 0.25, vertex, look.brows * 0.8, 0.026, rng
-    )
+    length = rng.uniform(0.35, 0.75, len(roots)) * np.interp(along, [0.0, 0.5, 1.0], [1.0, 0.9, 0.4])
+    return _short_hairs(roots, normals, lean, length, 0.2, vertex, look.brows * 0.8, 0.026, rng)
 
 
 def grow_beard(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Strands:
@@ -333,16 +332,16 @@ def _short_hairs(
 def _lid_lashes(
     head: HeadModel, shape: Floats, lid: Ints, sign: float, look: Look, rng: np.random.Generator
 ) -> Strands:
-    count = 34 if sign > 0 else 22
+    count = 44 if sign > 0 else 26
     place = np.sort(rng.uniform(0.05, 2.95, count))
     index = place.astype(int)
     part = (place - index)[:, None]
     roots = shape[lid[index]] * (1 - part) + shape[lid[index + 1]] * part
-    bulge = 0.10 * np.sin(np.pi * part) * sign
+    bulge = (0.10 * np.sin(np.pi * part) - 0.06) * sign
     roots = roots + np.concatenate([0 * bulge, bulge, 0.15 + 0 * bulge], 1)
     middle = shape[lid].mean(0)
     outwards = (roots[:, :1] - middle[0]) * 0.25
-    length = (0.62 if look.long_lashes else 0.42) * (1.0 if sign > 0 else 0.5) * rng.uniform(0.7, 1.1, (count, 1))
+    length = (0.52 if look.long_lashes else 0.36) * (1.0 if sign > 0 else 0.5) * rng.uniform(0.7, 1.1, (count, 1))
     along = np.linspace(0, 1, 4)[None, :, None]
     forward = np.concatenate([outwards, 0 * outwards + 0.1 * sign, 0 * outwards + 1.0], 1)
     rise = np.concatenate([0.3 * outwards, 0 * outwards + sign, 0 * outwards], 1)

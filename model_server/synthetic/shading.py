@@ -31,8 +31,9 @@ MATERIALS = np.array(
 # Squarings of the cosine in the broad highlight, per material; the narrow one has three more.
 BROADNESS = np.array([4, 4, 5, 5, 3], np.int32)
 # Light bleeds through skin: shadows lose red last.
-BLEED = np.array([0.35, 0.10, 0.0], np.float32)
+BLEED = np.array([0.22, 0.08, 0.0], np.float32)
 CHANNELS = 6
+FLAT = np.array([1.0, 0.0, 0.0], np.float32)  # gloss and relief where there is no texture
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -76,16 +77,12 @@ def shade(
     """Writes the light (H, W, 3) of every covered pixel into `picture`.
 
     Args:
-        screen: (V, 3) projected vertices.
-        triangles: (T, 3) vertex indices.
-        ids: (H, W) visible triangle or -1.
-        points: (V, 3) vertices, cm.
-        normals: (V, 3) unit normals; tangents for hair.
+        screen, triangles, ids: projected vertices (V, 3), their indices (T, 3), and the visible triangle (H, W) or -1.
+        points, normals: (V, 3) vertices, cm, and unit normals; tangents for hair.
         colours: (V, 3) albedo of triangles without texture.
         occlusion: (V, 3) visibility 0..1 of the sky, the key light and the rim light.
         corner_uv: (T, 3, 2) texture coordinates.
-        layers: (T,) texture layer or `NO_TEXTURE`.
-        materials: (T,) row of `MATERIALS`.
+        layers, materials: (T,) texture layer or `NO_TEXTURE`; row of `MATERIALS`.
         textures: (L, S, S, 6) albedo, gloss, and relief as slopes along x and y.
         lights: (6, 3) key direction, rim direction, key, rim, sky and ground radiance.
         eye_z: distance of the camera on the z axis, cm.
@@ -100,13 +97,13 @@ def shade(
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             wa, wb, wc = perspective_weights(screen, a, b, c, x + 0.5, y + 0.5)
             if layers[t] >= 0:
-                u = wa * corner_uv[t, 0, 0] + wb * corner_uv[t, 1, 0] + wc * corner_uv[t, 2, 0]
-                v = wa * corner_uv[t, 0, 1] + wb * corner_uv[t, 1, 1] + wc * corner_uv[t, 2, 1]
-                _sample(textures, layers[t], np.float32(u), np.float32(v), texel)
+                u = _mix(corner_uv[t], 0, 1, 2, wa, wb, wc, 0)
+                v = _mix(corner_uv[t], 0, 1, 2, wa, wb, wc, 1)
+                _sample(textures, layers[t], u, v, texel)
             else:
                 for k in range(3):
                     texel[k] = _mix(colours, a, b, c, wa, wb, wc, k)
-                texel[3], texel[4], texel[5] = 1.0, 0.0, 0.0
+                texel[3:] = FLAT
             nx = _mix(normals, a, b, c, wa, wb, wc, 0) - texel[4]
             ny = _mix(normals, a, b, c, wa, wb, wc, 1) - texel[5]
             nz = _mix(normals, a, b, c, wa, wb, wc, 2)

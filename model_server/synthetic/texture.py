@@ -69,8 +69,8 @@ def paint_face(texels: TexelMap, look: Look, scalp: Floats, rng: np.random.Gener
     colour, gloss = _paint_lips(colour, texels, look, rng)
     colour = _paint_brows(colour, texels, look, rng)
     colour = _paint_eyelids(colour, texels, look)
-    roots = np.clip(scalp * (0.75 + 0.5 * noise(rng, size, size // 3)), 0.0, 1.0)[..., None]
-    colour = colour * (1 - 0.85 * roots) + look.hair * 0.7 * 0.85 * roots
+    roots = np.clip(scalp * (0.85 + 0.5 * noise(rng, size, size // 3)), 0.0, 1.0)[..., None]
+    colour = colour * (1 - 0.95 * roots) + look.hair * 0.6 * 0.95 * roots
     slopes = _slopes(_relief(texels, look, rng))
     return np.concatenate([np.clip(colour, 0.003, 0.95), gloss[..., None], slopes], axis=2).astype(np.float32)
 
@@ -89,7 +89,7 @@ def paint_eye(texels: TexelMap, look: Look, rng: np.random.Generator) -> Floats:
     pupil = _step(radius, 0.43, 0.37)[..., None]
     iris = iris * (1 - pupil) + 0.004 * pupil
     veins = np.clip(noise(rng, size, 40) * noise(rng, size, 90), 0, 1) * _step(radius, 1.2, 2.4)
-    white = linear([0.76, 0.72, 0.70]) - veins[..., None] * np.array([0.02, 0.10, 0.10], np.float32)
+    white = linear([0.71, 0.67, 0.65]) - veins[..., None] * np.array([0.02, 0.10, 0.10], np.float32)
     white = white * (1.0 - 0.35 * _step(radius, 1.5, 2.6)[..., None] * np.array([0.3, 0.9, 0.9], np.float32))
     inside = _step(radius, 1.07, 0.95)[..., None]
     colour = white * (1 - inside) + iris * inside
@@ -271,8 +271,8 @@ def brow_cover(along: Floats, across: Floats, width: float) -> Floats:
 def _paint_eyelids(colour: Floats, texels: TexelMap, look: Look) -> Floats:
     p, rim = texels.position, texels.eye_rim
     upper = _step(p[..., 1], 3.0, 3.5)
-    lash = _step(rim, -0.16, 0.02) * (0.25 + (0.65 if look.long_lashes else 0.4) * upper)
-    fold = np.exp(-(((rim + 0.42) / 0.13) ** 2)) * 0.3 * upper
+    lash = _step(rim, -0.24, -0.04) * (0.25 + (0.65 if look.long_lashes else 0.4) * upper)
+    fold = np.exp(-(((rim + 0.50) / 0.13) ** 2)) * 0.3 * upper
     inner = _step(rim, 0.0, 0.12) * _step(np.abs(p[..., 0]), 2.3, 1.9)
     dark = (1 - np.clip(lash + fold, 0, 0.95))[..., None]
     pink = 1 + inner[..., None] * np.array([0.2, -0.2, -0.15], np.float32)

@@ -11,9 +11,9 @@ Ints = npt.NDArray[np.int32]
 # Rows from collar to chest: height, half width and half depth (cm), and how far the section reaches back.
 SECTIONS = np.array(
     [
-        [-12.6, 7.4, 6.6, -1.6],
-        [-12.2, 7.9, 7.1, -1.6],
-        [-12.8, 8.7, 7.8, -1.6],
+        [-12.6, 6.9, 6.6, -1.6],
+        [-12.2, 7.4, 7.1, -1.6],
+        [-12.8, 8.3, 7.8, -1.6],
         [-14.8, 10.5, 8.6, -1.2],
         [-16.2, 14.0, 9.4, -1.5],
         [-17.8, 17.3, 10.0, -1.7],

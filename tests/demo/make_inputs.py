@@ -17,6 +17,7 @@ import soundfile
 from PIL import Image
 
 from model_server.synthetic.actor import Detail, Pose, make_actor, render
+from model_server.synthetic.appearance import Lighting, direction
 from model_server.synthetic.head import HeadModel, load_head
 from model_server.synthetic.motion import blinks, eased_path
 from model_server.synthetic.rasterizer import Camera
@@ -28,6 +29,15 @@ SENTENCE = "A good picture tells a story, but a good voice brings it to life, in
 # The pose clip's mouth says something else, so that a dub which follows it is easily seen.
 OTHER_SENTENCE = "Seven blue umbrellas were found behind the old theatre, and nobody knows who left them there."
 VOICE = Voice("en-us+f2", rate=150)
+PORTRAIT_LIGHT = Lighting(
+    key_direction=direction(-32, 32),
+    rim_direction=direction(140, 35),
+    key=np.array([1.45, 1.40, 1.32], np.float32),
+    rim=np.array([0.8, 0.8, 0.85], np.float32),
+    sky=np.array([0.42, 0.45, 0.50], np.float32),
+    ground=np.array([0.24, 0.22, 0.20], np.float32),
+    exposure=1.0,
+)
 PORTRAIT_SEED, POSE_SEED = 44, 40
 # Seconds, then yaw, pitch and roll in degrees.
 POSE_KEYS = (
@@ -44,8 +54,9 @@ def portrait_camera(size: int, fill: float = 0.60) -> Camera:
 
 def make_portrait(head: HeadModel, path: Path, size: int = 512) -> None:
     """Writes a frontal still with a closed mouth."""
-    actor = make_actor(head, PORTRAIT_SEED, Detail(texture=1024, strands=14000, supersampling=4))
-    scene = actor.backdrop((size * 4, size * 4))
+    detail = Detail(texture=1024, strands=14000, supersampling=4)
+    actor = make_actor(head, PORTRAIT_SEED, detail, lighting=PORTRAIT_LIGHT)
+    scene = actor.backdrop((size * 4, size * 4)) * 2.0
     Image.fromarray(render(actor, {}, Pose(), portrait_camera(size), scene).image).save(path, optimize=True)
 
 
