@@ -25,7 +25,8 @@ from tests.servers import ServerProcess
 HERE = Path(__file__).parent
 INPUTS = HERE / "inputs"
 FPS = 24
-PLATFORMS = {"Linux": "linux-x64", "Windows": "windows-x64", "Darwin": "macos-arm64"}
+PYTHON = "{}.{}".format(*sys.version_info)
+PLATFORM_NAMES = {"Linux": "linux-x64", "Windows": "windows-x64", "Darwin": "macos-arm64"}
 NOTE = "PoseDub demo, {fps} fps, {count} frames. {weights}"
 UNTRAINED = "Weights: lite, UNTRAINED. The path is real from end to end; the pictures do not speak until trained."
 TRAINED = "Weights: lite."
@@ -42,8 +43,8 @@ def main() -> int:
         speech_duration(options.audio)
         with tqdm(total=100, bar_format="{desc:42} {percentage:3.0f}%|{bar:30}| {elapsed}", file=sys.stderr) as bar:
             result = _run(options, out, bar)
-    except PoseDubError as problem:
-        print(f"demo: {problem.message}", file=sys.stderr)
+    except (PoseDubError, build_addon.BuildError) as problem:
+        print(f"demo: {problem}", file=sys.stderr)
         return 1
     print(
         f"Done: {len(result['frames'])} frames on the timeline. Look at {_shown(out / 'dub.mp4')},"
@@ -64,7 +65,8 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, out: Path, bar: tqdm) -> dict:
     _advance(bar, "building the add-on", 2)
-    zip_file = build_addon.build(out, [PLATFORMS[platform.system()]])[0]
+    build_addon.write_stubs()
+    zip_file = build_addon.build(build_addon.PLATFORMS[PLATFORM_NAMES[platform.system()]], out, [PYTHON])
     _advance(bar, "starting the model server", 10)
     with tempfile.TemporaryDirectory() as scratch, ServerProcess(out / "server") as server:
         _advance(bar, "starting Blender", 15)
