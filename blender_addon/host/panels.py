@@ -129,7 +129,8 @@ def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence:
     box = layout.box()
     box.alert = True
     column = box.column(align=True)
-    letters = context.region.width / PIXELS_PER_LETTER / context.preferences.system.ui_scale
+    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
+    letters = context.region.width / PIXELS_PER_LETTER / scale
     for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
         column.label(text=line, icon="ERROR" if number == 0 else "BLANK1")
 

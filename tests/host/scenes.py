@@ -338,7 +338,10 @@ def stop_server_and_wait():
 
 
 class Layout:
-    """Stands in for bpy.types.UILayout, which exists in windows only: keeps what panels write."""
+    """Stands in for bpy.types.UILayout, which exists in windows only: keeps what panels write.
+
+    Takes only the functions, arguments and icons that Blender's own layout has.
+    """
 
     def __init__(self, written=None, root=None):
         self.written = [] if written is None else written
@@ -348,6 +351,10 @@ class Layout:
         return lambda *arguments, **options: self._written(name, arguments, options)
 
     def _written(self, name, arguments, options):
+        known = bpy.types.UILayout.bl_rna.functions[name].parameters
+        icon = options.get("icon", "NONE")
+        assert set(options) <= set(known.keys()), (name, options)
+        assert icon == "NONE" or icon in known["icon"].enum_items, icon
         if name == "label":
             self.root.written.append(options["text"])
         elif name == "prop":
