@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +31,8 @@ class SoundCut:
 
     Attributes:
         name: of the strip, for messages.
-        file: the sound file; `packed` holds its bytes when it lies in the .blend file.
+        file: the sound file; `packed` holds its bytes when it lies in the .blend file, or was
+            mixed for this cut.
         start: seconds into the file at which the piece begins, may be negative.
         frames, fps: length of the piece is frames / fps seconds.
     """
@@ -45,7 +48,7 @@ class SoundCut:
 def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     """What a sound strip plays from its left to its right handle; raises AddonError."""
     if sequencer.is_retimed(strip):
-        raise AddonError(f'The sound strip "{strip.name}" is retimed.', "Reset its retiming, or mix it down to a file.")
+        return _mixed_cut(scene, strip)
     sound = strip.sound
     if sound is None:
         raise AddonError(f'The sound strip "{strip.name}" has no sound.', "Replace the strip.")
@@ -67,6 +70,38 @@ def _start(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Fraction:
     return timebase.frames_to_seconds(frames, sequencer.fps(scene)) - Fraction(strip.sound_offset).limit_denominator(
         10**6
     )
+
+
+def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
+    """A retimed strip as Blender mixes it: its time mapping cannot be read.
+
+    Since 5.1 mixing down runs in the background and tells nobody when it ends.
+    """
+    if bpy.app.version >= (5, 1):
+        raise AddonError(f'The sound strip "{strip.name}" is retimed.', "Reset its retiming, or mix it down to a file.")
+    frames = sequencer.right(strip) - sequencer.left(strip)
+    with tempfile.TemporaryDirectory() as folder, _alone(scene, strip), sequencer.override(scene):
+        file = Path(folder, "mix.wav")
+        bpy.ops.sound.mixdown(filepath=str(file), container="WAV", codec="PCM", format="S24")
+        mix = file.read_bytes()
+    return SoundCut(strip.name, file, Fraction(0), frames, sequencer.fps(scene), mix)
+
+
+@contextmanager
+def _alone(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[None]:
+    """The scene plays this strip only, as long as it lasts; restored afterwards."""
+    muted = {other.name: other.mute for other in sequencer.strips(scene) if other.type in ("SOUND", "SCENE")}
+    span = scene.frame_start, scene.frame_end
+    try:
+        for name in muted:
+            scene.sequence_editor.strips_all[name].mute = name != strip.name
+        # The end first: the start cannot pass it.
+        scene.frame_end, scene.frame_start = sequencer.right(strip) - 1, sequencer.left(strip)
+        yield
+    finally:
+        for name, mute in muted.items():
+            scene.sequence_editor.strips_all[name].mute = mute
+        scene.frame_start, scene.frame_end = span
 
 
 def write_cut(cut: SoundCut, target: Path) -> None:

@@ -151,6 +151,7 @@ def describe(one):
         "left": sequencer.left(one),
         "right": sequencer.right(one),
         "select": one.select,
+        "mute": one.mute,
         "elements": [element.filename for element in one.elements] if one.type == "IMAGE" else [],
         "directory": one.directory if one.type == "IMAGE" else "",
         "color_tag": one.color_tag,

@@ -97,16 +97,23 @@ def test_cut_lies_where_blender_mixes_the_sound(blender: Blender, media: Path, t
     assert lags[int(np.argmax(scores))] == 0
 
 
-def test_retimed_sound_is_refused_with_a_sentence(blender: Blender, media: Path) -> None:
-    blender.add(kind="image", file=str(media / "portrait.png"), name="face", channel=2, start=1)
-    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=1, start=1)
+def test_retimed_sound_is_cut_as_blender_mixes_it(blender: Blender, media: Path, tmp_path: Path) -> None:
+    seconds = np.arange(2 * RATE) / RATE
+    soundfile.write(tmp_path / "rising.wav", 0.5 * np.sin(2 * np.pi * 500 * seconds**2), RATE)  # at t: 1000 t Hz
+    blender.add(kind="sound", file=str(media / "speech.wav"), name="loud", channel=2, start=1)
+    blender.add(kind="sound", file=str(tmp_path / "rising.wav"), name="speech", channel=1, start=11)
     assert blender.retime(name="speech") > 0
-    blender.select(names=["speech", "face"])
+    before = blender.editing_state()
+    strip = blender.strips()[0]
 
-    error = blender.op(name="dub")["error"]
+    samples = cut(blender, "speech", tmp_path)
 
-    assert 'The sound strip "speech" is retimed.' in error
-    assert "Reset its retiming" in error
+    assert blender.editing_state() == before
+    assert len(samples) == (strip["right"] - strip["left"]) * RATE // 24
+    # Twice as fast: half a second into the strip the file's first second is heard, 1 kHz, in 4.5 an octave higher.
+    window = samples[RATE // 2 - 600 : RATE // 2 + 600] * np.hanning(1200)
+    octave = 2 if blender.version()[0] < 5 else 1
+    assert np.argmax(np.abs(np.fft.rfft(window))) * RATE / 1200 == pytest.approx(1000 * octave, rel=0.08)
 
 
 def shown_index(blender: Blender, frame: int, folder: Path) -> int:
