@@ -13,7 +13,7 @@ from model_server.synthetic.correspondence import correspond
 from model_server.synthetic.head import HeadModel
 from model_server.synthetic.motion import blinks, gaze, gaze_weights, head_angles
 from model_server.synthetic.rasterizer import Camera
-from model_server.synthetic.speech import Speech, Synthesizer, Voice
+from model_server.synthetic.speech import Speech, Voice, synthesize
 from model_server.synthetic.visemes import mouth_shape, viseme_weights
 
 Floats = npt.NDArray[np.floating]
@@ -135,7 +135,7 @@ def render_clip(
     Raises:
         PoseDubError: speech synthesis is not installed.
     """
-    speech = Synthesizer().speak(text, voice)
+    speech = synthesize(text, voice)
     count = frames if frames is not None else max(int(np.ceil(speech.duration * 25.0)), 1)
     performance = perform(motion_seed, speech, count)
     camera = framing(np.random.default_rng([motion_seed, 22]), size)

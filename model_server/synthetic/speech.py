@@ -6,8 +6,14 @@ by the library's callback, since its command line prints no times for its own vo
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -74,76 +80,87 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-class Synthesizer:
-    """eSpeak NG in this process. The library has one global state, so use one synthesizer per process and thread.
+def synthesize(text: str, voice: Voice | None = None) -> Speech:
+    """Speaks a text; the same text and voice give the same samples. One call at a time per process.
 
     Raises:
-        PoseDubError: the wheel is not installed or the library does not start.
+        PoseDubError: espeakng-loader is not installed, the library does not start, or the voice is unknown.
     """
+    recorder = _Recorder()
+    callback = _Callback(recorder.receive)
+    with _opened_library() as (library, rate):
+        library.espeak_SetSynthCallback(callback)
+        _select(library, voice or Voice())
+        data = text.encode()
+        library.espeak_Synth(data, len(data) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8, None, None)
+        library.espeak_Synchronize()
+    samples = np.concatenate([np.zeros(0, np.int16), *recorder.samples])
+    phonemes = _phonemes(recorder.marks, len(samples) / rate)
+    return Speech(samples.astype(np.float32) / 32768.0, rate, phonemes)
+
+
+class _Recorder:
+    """Collects the sound and the phoneme starts (symbol, seconds) that the library hands to its callback."""
 
     def __init__(self) -> None:
-        self._library, self._rate = _load_library()
-        self._samples: list[npt.NDArray[np.int16]] = []
-        self._marks: list[tuple[str, float]] = []
-        self._callback = _Callback(self._receive)
-        self._library.espeak_SetSynthCallback(self._callback)
+        self.samples: list[npt.NDArray[np.int16]] = []
+        self.marks: list[tuple[str, float]] = []
 
-    def speak(self, text: str, voice: Voice | None = None) -> Speech:
-        """Synthesises a text.
-
-        Raises:
-            PoseDubError: the voice is unknown.
-        """
-        voice = voice or Voice()
-        self._select(voice)
-        self._samples, self._marks = [], []
-        data = text.encode()
-        self._library.espeak_Synth(data, len(data) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8, None, None)
-        self._library.espeak_Synchronize()
-        samples = np.concatenate(self._samples) if self._samples else np.zeros(0, np.int16)
-        duration = len(samples) / self._rate
-        return Speech(samples.astype(np.float32) / 32768.0, self._rate, _phonemes(self._marks, duration))
-
-    def _select(self, voice: Voice) -> None:
-        if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-            raise PoseDubError(
-                f"eSpeak NG has no voice {voice.name!r}: choose one such as en-us, en-gb-x-rp or en-us+f2."
-            )
-        settings = ((RATE, voice.rate), (PITCH, voice.pitch), (PITCH_RANGE, voice.pitch_range))
-        for parameter, value in settings:
-            self._library.espeak_SetParameter(parameter, value, 0)
-
-    def _receive(self, samples: ctypes._Pointer, count: int, events: ctypes._Pointer) -> int:
+    def receive(self, samples: ctypes._Pointer, count: int, events: ctypes._Pointer) -> int:
         if count > 0 and samples:
-            self._samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
+            self.samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
         index = 0
         while events[index].type != LIST_END:
             if events[index].type == PHONEME:
                 name = events[index].id.string.decode(errors="ignore")
-                self._marks.append((name, events[index].audio_position / 1000.0))
+                self.marks.append((name, events[index].audio_position / 1000.0))
             index += 1
         return 0
 
 
-def _load_library() -> tuple[ctypes.CDLL, int]:
-    """The started library and its sample rate."""
+def _select(library: ctypes.CDLL, voice: Voice) -> None:
+    if library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+        raise PoseDubError(f"eSpeak NG has no voice {voice.name!r}: choose one such as en-us, en-gb-x-rp or en-us+f2.")
+    for parameter, value in ((RATE, voice.rate), (PITCH, voice.pitch), (PITCH_RANGE, voice.pitch_range)):
+        library.espeak_SetParameter(parameter, value, 0)
+
+
+@contextmanager
+def _opened_library() -> Iterator[tuple[ctypes.CDLL, int]]:
+    """The started library and its sample rate, unloaded afterwards.
+
+    The synthesiser keeps state between texts (breath noise, flutter) that its own termination leaves behind; loading
+    it anew takes 8 ms and gives the same samples every time.
+    """
+    loader = _espeakng_loader()
+    library = ctypes.CDLL(loader.get_library_path())
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
+        ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
+    ]  # fmt: skip
     try:
-        import espeakng_loader
+        options = PHONEME_EVENTS | PHONEME_IPA | DONT_EXIT
+        rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(loader.get_data_path()).encode(), options)
+        if rate <= 0:
+            raise PoseDubError("eSpeak NG did not start: reinstall espeakng-loader.", ErrorKind.UNAVAILABLE)
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        yield library, rate
+        library.espeak_Terminate()
+    finally:
+        if sys.platform == "win32":
+            _ctypes.FreeLibrary(library._handle)
+        else:
+            _ctypes.dlclose(library._handle)
+
+
+def _espeakng_loader() -> ModuleType:
+    try:
+        return importlib.import_module("espeakng_loader")
     except ImportError as error:
         raise PoseDubError(
             "Speech synthesis needs the optional wheel espeakng-loader: install it with pip install espeakng-loader.",
             ErrorKind.UNSUPPORTED,
         ) from error
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    library.espeak_Synth.argtypes = [
-        ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int,
-        ctypes.c_uint, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p,
-    ]  # fmt: skip
-    options = PHONEME_EVENTS | PHONEME_IPA | DONT_EXIT
-    rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(espeakng_loader.get_data_path()).encode(), options)
-    if rate <= 0:
-        raise PoseDubError("eSpeak NG did not start: reinstall espeakng-loader.", ErrorKind.UNAVAILABLE)
-    return library, rate
 
 
 def _phonemes(marks: list[tuple[str, float]], duration: float) -> tuple[Phoneme, ...]:

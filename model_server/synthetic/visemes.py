@@ -30,7 +30,7 @@ SHAPES: dict[str, dict[str, float]] = {
     "aa": {"jawOpen": 0.62, "mouthUpperUp*": 0.22, "mouthLowerDown*": 0.28},
     "E": {"jawOpen": 0.40, "mouthUpperUp*": 0.25, "mouthLowerDown*": 0.28, "mouthStretch*": 0.25},
     "ih": {"jawOpen": 0.22, "mouthUpperUp*": 0.20, "mouthLowerDown*": 0.25, "mouthSmile*": 0.25},
-    "ee": {"jawOpen": 0.14, "mouthUpperUp*": 0.22, "mouthLowerDown*": 0.28, "mouthSmile*": 0.45, "mouthStretch*": 0.2},
+    "ee": {"jawOpen": 0.18, "mouthUpperUp*": 0.28, "mouthLowerDown*": 0.36, "mouthSmile*": 0.45, "mouthStretch*": 0.2},
     "oh": {"jawOpen": 0.42, "mouthFunnel": 0.60, "mouthPucker": 0.15},
     "ou": {"jawOpen": 0.16, "mouthFunnel": 0.35, "mouthPucker": 0.70},
     "schwa": {"jawOpen": 0.26, "mouthUpperUp*": 0.12, "mouthLowerDown*": 0.18},
@@ -45,7 +45,7 @@ _IPA = {
 _BY_SYMBOL = {symbol: viseme for viseme, symbols in _IPA.items() for symbol in symbols.split()}
 # Second half of a diphthong, by its last letter.
 _GLIDES = {"ɪ": "ih", "ʊ": "ou", "i": "ee", "u": "ou"}
-_FIRM = {"PP": 3.5, "FF": 2.5, "CH": 1.6, "ou": 1.5, "SS": 1.3, "silence": 0.7, "kk": 0.5, "schwa": 0.6, "nn": 0.7}
+_FIRM = {"PP": 2.8, "FF": 2.5, "CH": 1.6, "ou": 1.5, "SS": 1.3, "silence": 0.7, "kk": 0.5, "schwa": 0.6, "nn": 0.7}
 
 
 def viseme_of(symbol: str) -> str:

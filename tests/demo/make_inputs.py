@@ -21,7 +21,7 @@ from model_server.synthetic.appearance import Lighting, direction
 from model_server.synthetic.head import HeadModel, load_head
 from model_server.synthetic.motion import blinks, eased_path
 from model_server.synthetic.rasterizer import Camera
-from model_server.synthetic.speech import Synthesizer, Voice
+from model_server.synthetic.speech import Voice, synthesize
 from model_server.synthetic.visemes import mouth_shape, viseme_weights
 
 FPS = 25
@@ -68,7 +68,7 @@ def pose_frames(head: HeadModel, size: int = 320) -> Iterator[np.ndarray]:
     count = int(keys[-1, 0] * FPS)
     angles = eased_path(keys[:, 1:], keys[:, 0], count, FPS)
     lids = blinks(np.random.default_rng(POSE_SEED), count, FPS)
-    mouth = viseme_weights(Synthesizer().speak(OTHER_SENTENCE).phonemes, count, FPS)
+    mouth = viseme_weights(synthesize(OTHER_SENTENCE).phonemes, count, FPS)
     for index in range(count):
         weights = mouth_shape(mouth[index]) | {"eyeBlink_L": float(lids[index]), "eyeBlink_R": float(lids[index])}
         yield render(actor, weights, Pose(*map(float, angles[index])), camera, scene, index).image
@@ -87,7 +87,7 @@ def write_video(path: Path, frames: Iterator[np.ndarray], size: int = 320) -> No
 
 def make_speech(path: Path) -> None:
     """Writes the sentence as mono FLAC."""
-    speech = Synthesizer().speak(SENTENCE, VOICE)
+    speech = synthesize(SENTENCE, VOICE)
     soundfile.write(path, speech.samples, speech.sample_rate, format="FLAC", subtype="PCM_16")
 
 

@@ -6,7 +6,7 @@ import pytest
 from model_server.errors import PoseDubError
 from model_server.synthetic.clip import perform
 from model_server.synthetic.motion import blinks, eased_path, head_angles
-from model_server.synthetic.speech import Phoneme, Synthesizer, Voice
+from model_server.synthetic.speech import Phoneme, Voice, synthesize
 from model_server.synthetic.visemes import SHAPES, VISEMES, mouth_shape, viseme_of, viseme_weights
 
 BAMA = (Phoneme("b", 0.4, 0.5), Phoneme("ˈɑː", 0.5, 0.8), Phoneme("m", 0.8, 0.92), Phoneme("ə", 0.92, 1.1))
@@ -84,12 +84,12 @@ def test_silent_performance_keeps_the_mouth_shut() -> None:
 def test_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(PoseDubError, match="pip install espeakng-loader"):
-        Synthesizer()
+        synthesize("Hello.")
 
 
 def test_speech_has_sound_where_its_vowels_are() -> None:
     pytest.importorskip("espeakng_loader")
-    speech = Synthesizer().speak("Tell me about the moon.", Voice("en-us+f2"))
+    speech = synthesize("Tell me about the moon.", Voice("en-us+f2"))
     spans = [
         speech.samples[int(p.start * speech.sample_rate) : int(p.end * speech.sample_rate)]
         for p in speech.phonemes
@@ -101,7 +101,14 @@ def test_speech_has_sound_where_its_vowels_are() -> None:
     assert starts == sorted(starts) and speech.phonemes[-1].end <= speech.duration + 1e-6
 
 
+def test_same_text_gives_the_same_samples_whatever_was_said_before() -> None:
+    pytest.importorskip("espeakng_loader")
+    first = synthesize("One two.", Voice("en-us+f2"))
+    synthesize("Etwas anderes.", Voice("de"))
+    assert (synthesize("One two.", Voice("en-us+f2")).samples == first.samples).all()
+
+
 def test_unknown_voice_is_named() -> None:
     pytest.importorskip("espeakng_loader")
     with pytest.raises(PoseDubError, match="klingon-upper"):
-        Synthesizer().speak("Hello.", Voice("klingon-upper"))
+        synthesize("Hello.", Voice("klingon-upper"))
