@@ -88,11 +88,16 @@ class PcavsEngine:
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
-        arithmetic = torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else torch.cuda.get_device_name()
         return (
             f"{self.name} code={_code_revision()} weights={self.weights.id} {self.precision} {self.device} "
-            f"({arithmetic}) batch={self.batch_size} torch={torch.__version__}"
+            f"({self._arithmetic()}) batch={self.batch_size} torch={torch.__version__}"
         )
+
+    def _arithmetic(self) -> str:
+        """What decides the order of additions, and with it a picture's last bits."""
+        if self.device == "cuda":
+            return torch.cuda.get_device_name()
+        return f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
     def _draw(self, feature_map: Tensor, style: Tensor, noise: list[Tensor]) -> Tensor:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -78,6 +78,8 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    if not path.is_file():
+        raise PoseDubError(f"There is no weights file at {path}; check the path.", ErrorKind.NOT_FOUND)
     try:
         yield
     except SafetensorError as problem:
@@ -86,8 +88,7 @@ def _readable(path: Path) -> Iterator[None]:
         ) from problem
     except OSError as problem:
         raise PoseDubError(
-            f"The weights file {path} cannot be read ({problem.strerror or problem}); check the path.",
-            ErrorKind.NOT_FOUND,
+            f"The weights file {path} cannot be read ({problem}); check its permissions.", ErrorKind.CORRUPT
         ) from problem
 
 
