@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from bpy.app.handlers import persistent
 
 from ..core import naming
 from ..core.jobs import JobBook, JobRecord
-from ..core.plan import SpeechSource
-from . import pump, runtime
+from . import pump, recovery, runtime
 from .results import Placement
 
 KEY = "posedub_jobs"
@@ -33,6 +31,10 @@ def load_post(*_unused: object) -> None:
     state.detach()
     for scene in bpy.data.scenes:
         restore(scene, state)
+    for record, placement in recovery.lost():
+        if record.plan.uid not in state.book.records:
+            state.book.records[record.plan.uid] = record
+            state.placements[record.plan.uid] = placement
 
 
 @persistent
@@ -77,7 +79,7 @@ def restore(scene: bpy.types.Scene, state: runtime.Runtime) -> None:
 def _adopt(scene: bpy.types.Scene, state: runtime.Runtime, record: JobRecord, data: dict[str, Any]) -> None:
     uid, plan = record.plan.uid, record.plan
     folder = Path(bpy.path.abspath(data["folders"][uid]))
-    record.plan = replace(plan, folder=folder, speech=SpeechSource(folder / plan.speech.file.name))
+    record.plan = recovery.relocated(plan, folder)
     record.saved_end = naming.saved_end(folder, plan.first, plan.end)
     state.placements[uid] = Placement.from_json(data["placements"][uid], scene)
     state.book.records[uid] = record

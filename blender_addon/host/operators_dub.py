@@ -8,7 +8,7 @@ import bpy
 
 from ..core.errors import AddonError
 from ..core.jobs import JobRecord
-from . import planning, runtime, sequencer, sources
+from . import planning, recovery, runtime, sequencer, sources
 from .operators import FINISHED, SentenceOperator, job, outcome
 
 WAIT = {
@@ -104,7 +104,9 @@ class POSEDUB_OT_remove(SentenceOperator, bpy.types.Operator):
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Forget the job."""
-        runtime.current().forget(_ended(self.uid).plan.uid)
+        plan = _ended(self.uid).plan
+        runtime.current().forget(plan.uid)
+        recovery.dismiss(plan.folder)
         return FINISHED
 
 

@@ -12,7 +12,7 @@ from ..core import naming
 from ..core.errors import AddonError
 from ..core.plan import DubPlan, PoseSource, SpeechSource
 from ..core.settings import DubSettings
-from . import audio, media, preferences, sequencer, sources
+from . import audio, media, preferences, recovery, sequencer, sources
 from .results import Placement
 
 SPEECH_FILE = "speech.wav"
@@ -50,7 +50,9 @@ def draft(scene: bpy.types.Scene) -> Draft:
         seed=values.seed,
         precision=values.precision,
     )
-    return Draft(plan, cut, Placement.over(scene, strip))
+    placement = Placement.over(scene, strip)
+    recovery.note(folder, scene, placement)
+    return Draft(plan, cut, placement)
 
 
 def _pose(scene: bpy.types.Scene, begin: int, end: int) -> PoseSource:

@@ -105,7 +105,7 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     channel = sequencer.free_channel(scene, start, start + plan.frames_wanted, placement.above)
     file = plan.folder / naming.frame_name(plan.first)
     strip = sequencer.new_image_strip(scene, strip_name(record, placement), file, channel, start)
-    strip.color_tag = COLOR
+    strip.color_tag, strip.select = COLOR, False
     strip[sequencer.UID], strip[JOB], strip[VERSION] = plan.uid, record.job_id, plan.folder.name
     return strip
 

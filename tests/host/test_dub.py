@@ -124,9 +124,10 @@ def test_dub_leaves_the_edit_alone(dubbing: Blender, media: Path) -> None:
     dubbing.playhead(frame=103)
     before = dubbing.editing_state()
 
-    dub(dubbing)
+    strip = dub(dubbing)
 
     assert dubbing.editing_state() == before
+    assert not strip["select"]
 
 
 def test_second_dub_overwrites_neither_strip_nor_folder(dubbing: Blender, media: Path, tmp_path: Path) -> None:

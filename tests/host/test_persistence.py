@@ -45,6 +45,27 @@ def test_running_dub_is_fetched_after_blender_was_quit(
     assert len(strip["elements"]) == FRAMES
 
 
+def test_dub_is_listed_after_blender_crashed_without_saving(
+    dubbing: Blender, server: ServerProcess, media: Path, tmp_path: Path
+) -> None:
+    set_up(dubbing, media, seed=10)
+    dubbing.save(path=str(tmp_path / "edit.blend"))
+    dubbing.op(name="dub")
+    dubbing.pump_until_saved(frames=1)
+    dubbing.crash()
+    dubbing.restart()
+    dubbing.preferences(mode="address", address=server.address)
+    dubbing.load(path=str(tmp_path / "edit.blend"))
+    assert results(dubbing) == []
+
+    assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
+
+    assert len(results(dubbing)[0]["elements"]) == FRAMES
+    assert dubbing.op(name="remove") == {"result": ["FINISHED"]}
+    dubbing.load(path=str(tmp_path / "edit.blend"))
+    assert dubbing.jobs() == []
+
+
 def test_project_folder_may_move(dubbing: Blender, media: Path, tmp_path: Path) -> None:
     set_up(dubbing, media)
     (tmp_path / "here").mkdir()

@@ -1,0 +1,63 @@
+"""Dubs that the .blend file does not know, because it was not saved after they began.
+
+Beside the frames and their manifest lies a note on where the result belongs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import bpy
+
+from ..core import naming
+from ..core.errors import AddonError
+from ..core.files import write_atomic
+from ..core.jobs import JobRecord, JobState
+from ..core.manifest import Manifest, read_manifest
+from ..core.plan import DubPlan, SpeechSource
+from ..core.settings import DubSettings
+from .results import Placement
+
+NOTE = "placement.json"
+
+
+def note(folder: Path, scene: bpy.types.Scene, placement: Placement) -> None:
+    """Write down where a dub belongs; raises AddonError."""
+    values = {"blend": Path(bpy.data.filepath).name, "scene": scene.name, "placement": placement.to_json()}
+    write_atomic(folder / NOTE, json.dumps(values).encode())
+
+
+def dismiss(folder: Path) -> None:
+    """The dub of this folder is not to be listed again."""
+    (folder / NOTE).unlink(missing_ok=True)
+
+
+def lost() -> Iterator[tuple[JobRecord, Placement]]:
+    """All dubs beside the open file that began in it and that a server accepted."""
+    home = Path(bpy.path.abspath(DubSettings.folder))
+    for path in sorted(home.glob(f"*/*/{NOTE}")) if bpy.data.filepath else []:
+        try:
+            values = json.loads(path.read_bytes())
+            scene = bpy.data.scenes.get(values["scene"])
+            if scene and values["blend"] == Path(bpy.data.filepath).name:
+                yield _record(read_manifest(path.parent)), Placement.from_json(values["placement"], scene)
+        except (AddonError, OSError, KeyError, TypeError, ValueError):
+            continue
+
+
+def _record(manifest: Manifest) -> JobRecord:
+    record = JobRecord(relocated(manifest.plan, manifest.plan.folder), job_id=manifest.job_id, error=manifest.error)
+    record.state = cast(JobState, manifest.state)
+    record.weights_name, record.weights_kind = manifest.weights.name, manifest.weights.kind
+    record.warnings, record.retryable = list(manifest.warnings), manifest.state == "failed"
+    record.saved_end = naming.saved_end(record.plan.folder, record.plan.first, record.plan.end)
+    return record
+
+
+def relocated(plan: DubPlan, folder: Path) -> DubPlan:
+    """The plan with its folder, and the sound in it, where they lie now."""
+    return replace(plan, folder=folder, speech=SpeechSource(folder / plan.speech.file.name))
