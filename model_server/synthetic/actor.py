@@ -241,19 +241,9 @@ def _neck_shift(head: HeadModel, face: Floats) -> tuple[float, float]:
 
 def _paint(head: HeadModel, look: Look, detail: Detail, seed: int) -> Floats:
     rng = np.random.default_rng([seed, 4])
-    face, eye = (_texels(head, part, detail.texture) for part in ("Face", "ScleraLeft"))
+    face, eye = (texel_map(head, (part,), detail.texture) for part in ("Face", "ScleraLeft"))
     scalp = hair.scalp_cover(face.position, look)
     return np.stack([paint_face(face, look, scalp, rng), paint_eye(eye, look, rng)])
-
-
-_TEXELS: dict = {}
-
-
-def _texels(head: HeadModel, part: str, size: int):  # type: ignore[no-untyped-def]
-    key = (id(head), part, size)
-    if key not in _TEXELS:
-        _TEXELS[key] = texel_map(head, (part,), size)
-    return _TEXELS[key]
 
 
 def _vertex_colours(head: HeadModel, look: Look, body: int) -> Floats:

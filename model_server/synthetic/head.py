@@ -34,7 +34,7 @@ LANDMARK_VERTICES = np.array(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadModel:
     """A linear head: vertices = neutral + identity weights · identities + expression weights · expressions.
 

@@ -7,6 +7,7 @@ for skin regions are given in that average head's coordinates (cm), which makes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -42,6 +43,7 @@ class TexelMap:
     eye_rim: Floats
 
 
+@lru_cache(maxsize=8)
 def texel_map(head: HeadModel, parts: tuple[str, ...], size: int) -> TexelMap:
     """Places of the texels of one texture tile, holes filled from the nearest chart."""
     position = _texel_positions(head, parts, size)

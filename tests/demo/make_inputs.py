@@ -77,7 +77,9 @@ def pose_frames(head: HeadModel, size: int = 320) -> Iterator[np.ndarray]:
 def write_video(path: Path, frames: Iterator[np.ndarray], size: int = 320) -> None:
     """Writes an H.264 clip at 25 fps."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "20", "preset": "slow"})
+        stream = container.add_stream(
+            "libx264", rate=Fraction(FPS), options={"crf": "20", "preset": "slow", "threads": "1"}
+        )
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
         for picture in frames:
