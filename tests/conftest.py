@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
 RATE = 22050
 
 
