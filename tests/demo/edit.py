@@ -106,12 +106,15 @@ def dub(scene: bpy.types.Scene) -> bpy.types.Strip:
         context["sequencer_scene"] = scene
     with bpy.context.temp_override(**context):
         bpy.ops.posedub.dub()
-    state, pump = host("runtime").current(), host("pump").pump
+    state = host("runtime").current()
     record = list(state.book)[-1]
-    while state.active(record.plan.uid):
-        pump(0.1)
+
+    def ended() -> bool:
         share, text = state.progress(record)
         say(phase=record.phase, text=text, share=share)
+        return not state.active(record.plan.uid)
+
+    host("pump").run_until(ended)
     if record.error:
         raise SystemExit(record.error)
     return next(strip for strip in scene.sequence_editor.strips_all if strip.name.startswith("Dub "))
