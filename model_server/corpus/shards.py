@@ -1,0 +1,333 @@
+"""Shards, the contract between corpus and training: clips in safetensors files that need no media library to read.
+
+A corpus is a folder of `shard-*.safetensors` files of at most 16 MiB and a `corpus.json` that lists their clips.
+JPEGs lie end to end in one byte tensor; flow is kept in eighths of a pixel, as differences along rows, deflated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from model_server.errors import ErrorKind, PoseDubError
+
+FPS = 25
+CROP_SIDE = 224
+GRID = 56
+CELL = CROP_SIDE // GRID
+MAX_SHARD_BYTES = 16 << 20
+INDEX = "corpus.json"
+FORMAT = "posedub-corpus-1"
+SPLITS = ("train", "val", "test")
+
+_BINS_PER_FRAME, _LEAD_BINS, _WINDOW_BINS = 4, 8, 20
+_FLOW_STEPS = 8  # per pixel; float16 is no finer above 128
+_PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "flow_sources")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A clip of n frames at 25 fps; pixels are those of the aligned 224x224 crop, its top left corner at (0, 0).
+
+    Attributes:
+        name: unique in the corpus.
+        identity: the person.
+        source: "synthetic", "grid" or "footage".
+        jpegs: n JPEG files of 224x224 RGB.
+        mel: (m, 80) float16 in [0, 1], 100 rows per second of the RMS-normalised sound; see `windows`.
+        angles: (n, 3) float32 yaw, pitch, roll in degrees: to the viewer's right, up, clockwise as seen are positive.
+        landmarks: (n, 68, 2) float32 iBUG points, pixels.
+        visemes: (n, 17) float16 weights, rows summing to 1.
+        opening: (n,) float32 lip opening over inter-ocular distance.
+        flow_sources: (k,) int16 frames of this clip that `flow` leads to.
+        flow: (n, k, 56, 56, 2) float16: where the surface point at the centre of each 4x4 cell of frame i lies in
+            frame `flow_sources[j]`, x and y in pixels.
+        visible: (n, k, 56, 56) whether that point can be seen there.
+    """
+
+    name: str
+    identity: str
+    source: str
+    jpegs: tuple[bytes, ...]
+    mel: NDArray[np.float16]
+    angles: NDArray[np.float32] | None = None
+    landmarks: NDArray[np.float32] | None = None
+    visemes: NDArray[np.float16] | None = None
+    opening: NDArray[np.float32] | None = None
+    flow_sources: NDArray[np.int16] | None = None
+    flow: NDArray[np.float16] | None = None
+    visible: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the index says of a clip: its labels' owner, length, and where it lies.
+
+    Attributes:
+        name, identity, source: as in `Clip`.
+        frames: number of frames.
+        shard: file name.
+        split: "train", "val" or "test".
+    """
+
+    name: str
+    identity: str
+    source: str
+    frames: int
+    shard: str
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A source that gave no clip, and why, in a few words."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardContent:
+    """A shard's own list of contents: its clips and what was dropped while it was made."""
+
+    clips: tuple[Entry, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True)
+class Index:
+    """What `corpus.json` holds: clips, dropped sources, and the settings the corpus was made with."""
+
+    clips: tuple[Entry, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def windows(clip: Clip, indices: Sequence[int]) -> NDArray[np.float32]:
+    """Mel windows of frames, (n, 80, 20) in [0, 1]: rows 4i-8 to 4i+11 of the clip's mel, zeros outside it."""
+    starts = _BINS_PER_FRAME * np.asarray(indices, np.int64) - _LEAD_BINS
+    rows = starts[:, None] + np.arange(_WINDOW_BINS)
+    inside = (rows >= 0) & (rows < len(clip.mel))
+    values = clip.mel[np.where(inside, rows, 0)].astype(np.float32) * inside[..., None]
+    return np.ascontiguousarray(values.transpose(0, 2, 1), np.float32)
+
+
+def mel_rows_needed(frames: int) -> int:
+    """Mel rows that the windows of a clip's frames reach."""
+    return _BINS_PER_FRAME * (frames - 1) - _LEAD_BINS + _WINDOW_BINS
+
+
+def write_shard(path: Path, clips: Sequence[Clip], dropped: Sequence[Dropped] = ()) -> None:
+    """Write clips to a shard, which appears whole or not at all.
+
+    Raises:
+        PoseDubError: the shard would be larger than 16 MiB.
+    """
+    path = Path(path)
+    tensors = {f"{clip.name}/{key}": value for clip in clips for key, value in _tensors(clip).items()}
+    listed = [{"name": c.name, "identity": c.identity, "source": c.source, "frames": len(c.jpegs)} for c in clips]
+    metadata = {"format": FORMAT, "clips": json.dumps(listed), "dropped": json.dumps([asdict(d) for d in dropped])}
+    data = save(tensors, metadata)
+    if len(data) > MAX_SHARD_BYTES:
+        raise PoseDubError(
+            f"The shard {path.name} would take {len(data) / 2**20:.1f} MiB, more than 16; put fewer frames into it.",
+            ErrorKind.TOO_LARGE,
+        )
+    _write_atomically(path, data)
+
+
+def shard_bytes(clip: Clip) -> int:
+    """Bytes that a clip takes in a shard, its share of the header included."""
+    tensors = _tensors(clip)
+    return sum(value.nbytes for value in tensors.values()) + 200 * (len(tensors) + 1)
+
+
+def read_content(path: Path) -> ShardContent:
+    """What a shard holds, from its header alone; the entries' split is yet to be set.
+
+    Raises:
+        PoseDubError: the file is damaged or no shard.
+    """
+    try:
+        with safe_open(path, "numpy") as shard:
+            metadata = shard.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise ValueError("it is no corpus shard")
+        clips = tuple(Entry(**clip, shard=Path(path).name) for clip in json.loads(metadata["clips"]))
+        return ShardContent(clips, tuple(Dropped(**item) for item in json.loads(metadata["dropped"])))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise PoseDubError(
+            f"The shard {path} cannot be read ({error}); delete it and build the corpus again.", ErrorKind.CORRUPT
+        ) from error
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write `corpus.json`, with counts for the reader's eye."""
+    counts = {split: _count([c for c in index.clips if c.split == split]) for split in SPLITS}
+    document = {
+        "format": FORMAT,
+        "counts": {"all": _count(index.clips), **counts, "dropped": len(index.dropped)},
+        "settings": index.settings,
+        "dropped": [asdict(item) for item in index.dropped],
+        "clips": [asdict(clip) for clip in index.clips],
+    }
+    _write_atomically(Path(folder) / INDEX, json.dumps(document, indent=1).encode())
+
+
+def read_index(folder: Path) -> Index:
+    """Read `corpus.json`.
+
+    Raises:
+        PoseDubError: there is none or it is damaged.
+    """
+    path = Path(folder) / INDEX
+    try:
+        document = json.loads(path.read_bytes())
+        clips = tuple(Entry(**clip) for clip in document["clips"])
+        return Index(clips, tuple(Dropped(**item) for item in document["dropped"]), document["settings"])
+    except FileNotFoundError as error:
+        sentence = f"The folder {folder} holds no {INDEX}; build a corpus there with posedub corpus."
+        raise PoseDubError(sentence, ErrorKind.NOT_FOUND) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sentence = f"The index {path} cannot be read ({error}); run the command that built the corpus again."
+        raise PoseDubError(sentence, ErrorKind.CORRUPT) from error
+
+
+class Corpus:
+    """A corpus on disk; clips are read when asked for, so it may be shared with forked loaders.
+
+    Attributes:
+        folder: where it lies.
+        index: what `corpus.json` says.
+    """
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder = Path(folder)
+        self.index = index
+        self._entries = {entry.name: entry for entry in index.clips}
+
+    @classmethod
+    def open(cls, folder: Path) -> Corpus:
+        """Open the corpus in a folder.
+
+        Raises:
+            PoseDubError: the folder has no readable index.
+        """
+        return cls(Path(folder), read_index(Path(folder)))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All clips in the index's order."""
+        return self.index.clips
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Names of all persons, sorted."""
+        return tuple(sorted({entry.identity for entry in self.entries}))
+
+    def names(self, split: str | None = None) -> tuple[str, ...]:
+        """Names of the clips of a split ("train", "val", "test"), or of all."""
+        return tuple(entry.name for entry in self.entries if split in (None, entry.split))
+
+    def entry(self, name: str) -> Entry:
+        """What the index says of a clip.
+
+        Raises:
+            PoseDubError: no clip has this name.
+        """
+        if name not in self._entries:
+            sentence = f"The corpus {self.folder} has no clip {name}; see its {INDEX}."
+            raise PoseDubError(sentence, ErrorKind.NOT_FOUND)
+        return self._entries[name]
+
+    def clip(self, name: str) -> Clip:
+        """Read one clip.
+
+        Raises:
+            PoseDubError: no clip has this name, or its shard is missing or damaged.
+        """
+        entry = self.entry(name)
+        path = self.folder / entry.shard
+        try:
+            with safe_open(path, "numpy") as shard:
+                keys = [key for key in (*_PLAIN, "jpegs", "sizes", "flow", "visible") if _has(shard, f"{name}/{key}")]
+                return _clip(entry, {key: shard.get_tensor(f"{name}/{key}") for key in keys})
+        except (OSError, SafetensorError, KeyError, zlib.error) as error:
+            raise PoseDubError(
+                f"The shard {path} cannot be read ({error}); run the command that built the corpus again.",
+                ErrorKind.CORRUPT,
+            ) from error
+
+
+def _has(shard: Any, key: str) -> bool:
+    return key in shard.keys()  # noqa: SIM118 - the handle is no mapping
+
+
+def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:
+    """A clip as the tensors of a shard; absent labels are left out."""
+    tensors = {key: value for key in _PLAIN if (value := getattr(clip, key)) is not None}
+    tensors["jpegs"] = np.frombuffer(b"".join(clip.jpegs), np.uint8)
+    tensors["sizes"] = np.array([len(jpeg) for jpeg in clip.jpegs], np.int32)
+    if clip.flow is not None and clip.visible is not None:
+        tensors["flow"] = _pack_flow(clip.flow)
+        tensors["visible"] = _deflate(np.packbits(clip.visible).tobytes())
+    return {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+
+
+def _clip(entry: Entry, tensors: dict[str, NDArray[Any]]) -> Clip:
+    ends = np.cumsum(tensors["sizes"])
+    data = tensors["jpegs"].tobytes()
+    jpegs = tuple(data[end - size : end] for size, end in zip(tensors["sizes"], ends, strict=True))
+    labels: dict[str, Any] = {key: tensors[key] for key in _PLAIN if key in tensors}
+    if "flow" in tensors:
+        shape = (entry.frames, len(tensors["flow_sources"]), GRID, GRID)
+        labels["flow"] = _unpack_flow(tensors["flow"], shape)
+        bits = np.frombuffer(zlib.decompress(tensors["visible"].tobytes()), np.uint8)
+        labels["visible"] = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+    return Clip(entry.name, entry.identity, entry.source, jpegs, **labels)
+
+
+def _pack_flow(flow: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """Flow is smooth: differences along rows are small numbers, and their high bytes nearly all zero."""
+    steps = np.round(flow.astype(np.float32) * _FLOW_STEPS).clip(-30000, 30000).astype(np.int16)
+    planes = np.ascontiguousarray(np.moveaxis(steps, -1, 0))
+    differences = np.diff(planes, axis=-1, prepend=np.int16(0))
+    return _deflate(differences.view(np.uint8).reshape(-1, 2).T.tobytes())
+
+
+def _unpack_flow(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float16]:
+    data = np.frombuffer(zlib.decompress(packed.tobytes()), np.uint8).reshape(2, -1)
+    differences = np.ascontiguousarray(data.T).view(np.int16).reshape(2, *shape)
+    planes = np.cumsum(differences, axis=-1, dtype=np.int16)
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1) / np.float32(_FLOW_STEPS), np.float16)
+
+
+def _deflate(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(zlib.compress(data, 6), np.uint8)
+
+
+def _count(clips: Sequence[Entry]) -> dict[str, int]:
+    return {
+        "identities": len({clip.identity for clip in clips}),
+        "clips": len(clips),
+        "frames": sum(clip.frames for clip in clips),
+    }
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
