@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.networks.presets import PresetName
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.presets import IMAGE_SIZE, PRESETS, PresetName
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WeightsKind = Literal["untrained", "trained", "imported"]
 Precision = Literal["fp32", "bf16"]
+
+MAX_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class WeightsInfo:
     Attributes:
         id: SHA-256 of the weights file; a fixed name for the built-in untrained values.
         name: what the user calls them.
-        kind: "untrained" weights draw no likeness and must be shown as such.
+        kind: with "untrained" weights nobody speaks or turns, and they must be shown as such.
         path: the safetensors file, None for built-in values.
         source: SHA-256 of what the weights were imported from, or "".
     """
@@ -38,6 +41,19 @@ class WeightsInfo:
     source: str = ""
 
 
+def check_size(size: int, weights: WeightsInfo) -> None:
+    """Raise PoseDubError unless frames of `size` x `size` pixels can be drawn with `weights`."""
+    warps = PRESETS[weights.preset].warps
+    if size != IMAGE_SIZE and not warps:
+        raise PoseDubError(
+            f"The weights {weights.name} draw {IMAGE_SIZE}x{IMAGE_SIZE} pictures only; set the picture size to "
+            f"{IMAGE_SIZE} or choose lite weights.",
+            ErrorKind.UNSUPPORTED,
+        )
+    if not IMAGE_SIZE <= size <= MAX_SIZE:
+        raise PoseDubError(f"The picture size {size} is outside {IMAGE_SIZE} to {MAX_SIZE}.")
+
+
 @dataclass(frozen=True)
 class Identity:
     """A portrait as the generator sees it; belongs to the engine that made it.
@@ -46,18 +62,23 @@ class Identity:
         vector: (1, identity size), on the engine's device.
         map: (1, channels, 7, 7), on the engine's device.
         pose: (12,), the portrait's own pose code.
+        portrait: (1, 3, size, size) in [-1, 1], on the engine's device; frames get its size.
+        portrait_pose: (1, 12), the pose code of what `portrait` shows, on the engine's device.
     """
 
     vector: Tensor
     map: Tensor
     pose: NDArray[np.float32]
+    portrait: Tensor
+    portrait_pose: Tensor
 
 
 class Engine(Protocol):
     """Turns portrait crops, mel windows and pose codes into frames.
 
-    All pictures are uint8 RGB (n, 224, 224, 3) with n >= 1, and have already lost the border that the networks do not
-    see. A result depends only on its own row, never on the other rows of a call. One caller at a time.
+    All pictures are uint8 RGB and have already lost the border that the networks do not see. Encoders look at
+    (n, 224, 224, 3) with n >= 1; frames are (n, size, size, 3) with the size of the identity's portrait. A result
+    depends only on its own row, never on the other rows of a call. One caller at a time.
     """
 
     name: str
@@ -66,8 +87,17 @@ class Engine(Protocol):
     precision: Precision
     batch_size: int
 
-    def identity(self, crops: NDArray[np.uint8]) -> Identity:
-        """Identity of a portrait; several crops of one person are averaged."""
+    def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
+        """Identity of a portrait; several crops of one person are averaged.
+
+        Args:
+            crops: (n, 224, 224, 3).
+            portrait: what the first crop shows, (size, size, 3) with the size that frames shall have; the first crop
+                when None.
+
+        Raises:
+            PoseDubError: these weights cannot draw at that size.
+        """
         ...
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

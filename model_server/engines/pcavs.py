@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import model_server.networks
-from model_server.engines.base import Identity, Precision, WeightsInfo
+from model_server.engines.base import Identity, Precision, WeightsInfo, check_size
 from model_server.networks.assembly import Networks
 
 NAME = "pcavs"
@@ -53,12 +53,16 @@ class PcavsEngine:
         self._noise: tuple[int, list[Tensor]] | None = None
         self._lock = threading.Lock()
 
-    def identity(self, crops: NDArray[np.uint8]) -> Identity:
+    def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """See `Engine.identity`."""
+        picture = crops[0] if portrait is None else portrait
+        check_size(picture.shape[0], self.weights)
         with self._inference():
             pairs = [self._networks.identity_encoder(self._images(crops[n : n + 1])) for n in range(len(crops))]
             vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
-        return Identity(vector, feature_map, self.pose_codes(crops).mean(0))
+            shown = self._images(picture[None])
+        poses = self.pose_codes(crops)
+        return Identity(vector, feature_map, poses.mean(0), shown, self._tensor(poses[:1]))
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.pose_codes`."""
@@ -78,9 +82,9 @@ class PcavsEngine:
 
         def draw(rows: NDArray[np.intp]) -> Tensor:
             mel = self._tensor(windows[rows])[:, None]
-            vectors = identity.vector.expand(len(rows), -1)
-            style = self._networks.style(vectors, mel, self._tensor(codes[rows]), mouth_strength)
-            return self._draw(identity.map.expand(len(rows), -1, -1, -1), style, noise)
+            vectors, own = (row.expand(len(rows), -1) for row in (identity.vector, identity.portrait_pose))
+            style = self._networks.style(vectors, mel, self._tensor(codes[rows]), mouth_strength, own)
+            return self._draw(identity, style, noise)
 
         with self._inference():
             noise = self._noise_maps(seed)
@@ -99,9 +103,10 @@ class PcavsEngine:
             return torch.cuda.get_device_name()
         return f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
-    def _draw(self, feature_map: Tensor, style: Tensor, noise: list[Tensor]) -> Tensor:
+    def _draw(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
+        feature_map = identity.map.expand(len(style), -1, -1, -1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            image = self._networks.generator(feature_map, style, noise)
+            image = self._networks.draw(feature_map, style, noise, identity.portrait)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     def _images(self, crops: NDArray[np.uint8]) -> Tensor:

@@ -1,7 +1,8 @@
 """Reproducible untrained weights: each tensor is drawn from a generator seeded by its name.
 
-They let everything run before trained weights exist. The scales keep signals near unit size, so pictures are neither
-flat nor saturated and follow sound and pose; they show no likeness of anybody.
+They let everything run before trained weights exist. The scales keep signals near unit size, so that what is painted is
+neither flat nor saturated and follows sound and pose. A preset that warps shows its portrait, standing still under the
+paint; the other one shows no likeness of anybody.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from model_server.networks.assembly import parameter_shapes
 from model_server.networks.presets import PresetName
 
-RECIPE = "untrained-1"
+RECIPE = "untrained-2"
 
 
 def untrained_state(preset: PresetName) -> dict[str, Tensor]:
@@ -26,9 +27,9 @@ def untrained_state(preset: PresetName) -> dict[str, Tensor]:
 
 
 def _value(preset: PresetName, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if name.endswith(("running_var", "modulation.bias")):
+    if name.endswith(("running_var", "modulation.bias", "mask_head.bias")):
         return np.ones(shape, np.float32)
-    if name.endswith(("running_mean", "bias")):
+    if name.endswith(("running_mean", "bias")) or _warps(name):
         return np.zeros(shape, np.float32)
     if name.endswith("noise_strength"):
         return np.full(shape, 0.05, np.float32)
@@ -37,6 +38,11 @@ def _value(preset: PresetName, name: str, shape: tuple[int, ...]) -> NDArray[np.
     seed = hashlib.sha256(f"{RECIPE}/{preset}/{name}".encode()).digest()[:8]
     normal = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little"))).standard_normal(shape)
     return (normal * _deviation(name, shape)).astype(np.float32)
+
+
+def _warps(name: str) -> bool:
+    """Flows and mask are the same everywhere until they are trained: chance would only tear the portrait."""
+    return name.startswith("generator.") and "_head." in name
 
 
 def _norm_scale(name: str) -> float:

@@ -29,7 +29,7 @@ PrecisionChoice = Literal["auto"] | Precision
 
 def untrained(preset: PresetName = "lite") -> WeightsInfo:
     """The built-in untrained values of a preset; the same on every computer."""
-    return WeightsInfo(id=f"untrained-{preset}-1", name=f"untrained {preset}", kind="untrained", preset=preset)
+    return WeightsInfo(id=f"untrained-{preset}-2", name=f"untrained {preset}", kind="untrained", preset=preset)
 
 
 def load_engine(info: WeightsInfo, device: str = "auto", precision: PrecisionChoice = "auto") -> Engine:

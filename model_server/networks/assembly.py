@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from model_server.networks.identity_encoder import IdentityEncoder
 from model_server.networks.nonidentity_encoder import NonIdentityEncoder
 from model_server.networks.presets import PRESETS, PresetName
 from model_server.networks.speech_encoder import SpeechEncoder
+from model_server.networks.warping import WarpGenerator
 
 # Batch normalisation counts the batches it was trained on; inference never reads it.
 COUNTER = "num_batches_tracked"
@@ -25,9 +28,12 @@ class Networks(nn.Module):
         self.identity_encoder = IdentityEncoder(widths.identity, widths.generator[0])
         self.nonidentity_encoder = NonIdentityEncoder(widths.nonidentity, widths.feature, widths.mouth)
         self.speech_encoder = SpeechEncoder(widths.speech, widths.feature)
-        self.generator = Generator(widths.generator, widths.style_size)
+        kind = WarpGenerator if widths.warps else Generator
+        self.generator: WarpGenerator | Generator = kind(widths.generator, widths.style_size)
 
-    def style(self, identity: Tensor, windows: Tensor, pose: Tensor, mouth_strength: float) -> Tensor:
+    def style(
+        self, identity: Tensor, windows: Tensor, pose: Tensor, mouth_strength: float, own_pose: Tensor | None = None
+    ) -> Tensor:
         """Style vectors (n, style size).
 
         Args:
@@ -35,9 +41,30 @@ class Networks(nn.Module):
             windows: log-mel windows (n, 1, 80, 20) in [0, 1].
             pose: pose codes (n, 12).
             mouth_strength: gain of the speech content, 1.2 in the published recipe.
+            own_pose: the portrait's own pose codes (n, 12), from which a warp starts; needed where the preset warps.
         """
-        content = self.speech_encoder(windows) * mouth_strength
-        return torch.cat([identity, self.nonidentity_encoder.mouth_code(content), pose], 1)
+        mouth = self.nonidentity_encoder.mouth_code(self.speech_encoder(windows) * mouth_strength)
+        return self.joined_style(identity, mouth, pose, own_pose)
+
+    def joined_style(self, identity: Tensor, mouth: Tensor, pose: Tensor, own_pose: Tensor | None = None) -> Tensor:
+        """As `style`, from mouth codes (n, mouth) of sound or of pictures."""
+        parts = [identity, mouth, pose]
+        if self.preset.warps:
+            if own_pose is None:
+                raise ValueError(f"the {self.preset.name} preset needs the portrait's own pose code")
+            parts.append(own_pose)
+        return torch.cat(parts, 1)
+
+    def draw(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Tensor:
+        """Frames in [-1, 1]: (n, 3, 224, 224), or of the size of `portrait` where the preset warps.
+
+        Args:
+            identity_map, style, noise: see `Generator.forward`.
+            portrait: network view of the portrait (1 or n, 3, size, size) in [-1, 1]; without warping it is ignored.
+        """
+        if isinstance(self.generator, WarpGenerator):
+            return self.generator(identity_map, style, noise, portrait)
+        return self.generator(identity_map, style, noise)
 
 
 def parameter_shapes(preset: PresetName) -> dict[str, tuple[int, ...]]:

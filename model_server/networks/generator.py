@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,23 +48,26 @@ class Generator(nn.Module):
             noise: one (1 or n, 1, size, size) map for each of `noise_sizes`, standard normal.
 
         Returns:
-            RGB images (n, 3, 224, 224) in [-1, 1].
+            RGB images in [-1, 1], (n, 3, 224, 224) for six widths in `channels`.
         """
-        _, rgb = self.synthesize(identity_map, style, noise)
+        *_, (_, rgb) = self.synthesize(identity_map, style, noise)
         return torch.tanh(rgb)
 
-    def synthesize(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """As `forward`, but returns the last features (n, channels[-1], 224, 224) and the unbounded RGB.
+    def synthesize(
+        self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `forward`, but yields the features and the running, unbounded RGB at 7, 14, 28, ... pixels.
 
-        This is where another head may read what the generator knows about the frame.
+        This is where another head reads what the generator knows about the frame.
         """
         check_shape(identity_map, *self.input_shape)
         check_shape(style, self.style_size)
         x = self.first(identity_map, style, noise[0])
         rgb = self.first_rgb(x, style)
+        yield x, rgb
         for block, first, second in zip(self.blocks, noise[1::2], noise[2::2], strict=True):
             x, rgb = block(x, rgb, style, first, second)
-        return x, rgb
+            yield x, rgb
 
 
 class SynthesisBlock(nn.Module):

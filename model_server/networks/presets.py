@@ -1,4 +1,4 @@
-"""Widths of the networks: `full` is PC-AVS as published, `lite` the same modules with fewer channels."""
+"""Widths of the networks: `full` is PC-AVS as published, `lite` has fewer channels and a warp head."""
 
 from __future__ import annotations
 
@@ -45,18 +45,22 @@ class Preset:
     """All widths of one set of networks.
 
     Attributes:
-        generator: channels at 7, 14, 28, 56, 112 and 224 pixels; the first is also the identity map's.
+        generator: channels at 7, 14, 28, 56, 112 and, without warping, 224 pixels; the first is also the identity
+            map's.
         feature: size of the non-identity feature, of the mouth feature and of the speech content.
         mouth: size of the mouth code, the mouth's share of the style vector.
+        warps: whether the generator bends the portrait itself and paints only what that does not show. Departs from
+            the paper, where every pixel is painted.
     """
 
     name: PresetName
     identity: IdentityWidths
     nonidentity: NonIdentityWidths
     speech: SpeechWidths
-    generator: tuple[int, int, int, int, int, int]
+    generator: tuple[int, ...]
     feature: int
     mouth: int
+    warps: bool
 
     @property
     def identity_size(self) -> int:
@@ -65,8 +69,8 @@ class Preset:
 
     @property
     def style_size(self) -> int:
-        """Size of the style vector: identity, mouth code and pose code."""
-        return self.identity_size + self.mouth + POSE_SIZE
+        """Size of the style vector: identity, mouth code, pose code and, for warping, the portrait's own pose code."""
+        return self.identity_size + self.mouth + POSE_SIZE * (2 if self.warps else 1)
 
 
 PRESETS: dict[PresetName, Preset] = {
@@ -78,14 +82,16 @@ PRESETS: dict[PresetName, Preset] = {
         generator=(512, 512, 512, 512, 256, 128),
         feature=512,
         mouth=500,
+        warps=False,
     ),
     "lite": Preset(
         name="lite",
         identity=IdentityWidths(stem=32, groups=8, stages=(32, 64, 96, 128)),
         nonidentity=NonIdentityWidths(stem=16, entry=32, hourglass=96),
         speech=SpeechWidths(stages=(16, 32, 48, 72), attention=64),
-        generator=(256, 256, 192, 96, 48, 24),
+        generator=(256, 256, 192, 96, 48),
         feature=320,
         mouth=116,
+        warps=True,
     ),
 }

@@ -49,12 +49,12 @@ def test_half_precision_files_load(tmp_path: Path) -> None:
 def test_every_wrong_tensor_is_named(tmp_path: Path) -> None:
     path = tmp_path / "wrong.safetensors"
     state = untrained_state("lite")
-    del state["generator.first.bias"]
+    del state["generator.synthesis.first.bias"]
     state["generator.second.bias"] = torch.zeros(3)
     state["speech_encoder.readout.bias"] = torch.zeros(5)
     write_weights(path, state, "lite", "trained", "wrong")
     message = refusal(path).message
-    assert "generator.first.bias is missing" in message
+    assert "generator.synthesis.first.bias is missing" in message
     assert "generator.second.bias is not known" in message
     assert "speech_encoder.readout.bias is (5,) instead of (320,)" in message
 
