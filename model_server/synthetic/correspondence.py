@@ -37,18 +37,59 @@ def correspond(
     for y in range(height):
         for x in range(width):
             row, column = y * factor + factor // 2, x * factor + factor // 2
-            t = ids[row, column]
-            near, px, py = 0.0, column + 0.5, row + 0.5
-            if t >= 0:
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                wa, wb, wc = perspective_weights(screen, a, b, c, px, py)
-                wa, wb, wc = wa * other_screen[a, 2], wb * other_screen[b, 2], wc * other_screen[c, 2]
-                near = wa + wb + wc
-                px = (wa * other_screen[a, 0] + wb * other_screen[b, 0] + wc * other_screen[c, 0]) / near
-                py = (wa * other_screen[a, 1] + wb * other_screen[b, 1] + wc * other_screen[c, 1]) / near
+            px, py, near = column + 0.5, row + 0.5, 0.0
+            if ids[row, column] >= 0:
+                px, py, near = _followed(triangles, ids[row, column], screen, other_screen, px, py)
             places[y, x, 0], places[y, x, 1] = px / factor, py / factor
             visible[y, x] = _seen(triangles, other_ids, other_screen, px, py, near, tolerance)
     return places, visible
+
+
+@njit(cache=True, nogil=True)
+def correspond_at(
+    points: Floats,
+    backdrop: Floats,
+    triangles: Ints,
+    ids: Ints,
+    screen: Floats,
+    other_ids: Ints,
+    other_screen: Floats,
+    tolerance: float,
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """As `correspond`, for single points of pictures that may show the backdrop at different places.
+
+    Args:
+        points: (N, 2) x, y in samples, inside the frame asked about.
+        backdrop: (N, 2) where each of them lies in the other frame, in samples, if it shows the backdrop.
+        triangles, ids, screen, other_ids, other_screen, tolerance: see `correspond`.
+
+    Returns:
+        Places (N, 2) in the other frame, in samples, and whether the point is visible there (N,).
+    """
+    places = np.empty((len(points), 2), np.float32)
+    visible = np.zeros(len(points), np.bool_)
+    for i in range(len(points)):
+        t = ids[int(np.floor(points[i, 1])), int(np.floor(points[i, 0]))]
+        px, py, near = backdrop[i, 0], backdrop[i, 1], 0.0
+        if t >= 0:
+            px, py, near = _followed(triangles, t, screen, other_screen, points[i, 0], points[i, 1])
+        places[i, 0], places[i, 1] = px, py
+        visible[i] = _seen(triangles, other_ids, other_screen, px, py, near, tolerance)
+    return places, visible
+
+
+@njit(cache=True, nogil=True)
+def _followed(
+    triangles: Ints, t: int, screen: Floats, other_screen: Floats, px: float, py: float
+) -> tuple[float, float, float]:
+    """Place (x, y in samples) and nearness in the other frame of the point of triangle t seen at (px, py)."""
+    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    wa, wb, wc = perspective_weights(screen, a, b, c, px, py)
+    wa, wb, wc = wa * other_screen[a, 2], wb * other_screen[b, 2], wc * other_screen[c, 2]
+    near = wa + wb + wc
+    x = (wa * other_screen[a, 0] + wb * other_screen[b, 0] + wc * other_screen[c, 0]) / near
+    y = (wa * other_screen[a, 1] + wb * other_screen[b, 1] + wc * other_screen[c, 1]) / near
+    return x, y, near
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from model_server.errors import ErrorKind, PoseDubError
 
@@ -64,11 +65,11 @@ class HeadModel:
 
     def offsets(self, weights: Mapping[str, float]) -> Floats:
         """Expression offsets (V, 3) for blendshape weights 0..1; names the head lacks are skipped."""
-        total = np.zeros_like(self.neutral)
-        for index, name in enumerate(self.expression_names):
-            if weight := weights.get(name, 0.0):
-                total += np.float32(weight) * self.expressions[index]
-        return total
+        named = enumerate(self.expression_names)
+        used = [(index, weight) for index, name in named if (weight := weights.get(name, 0.0))]
+        rows, values = (np.array(column) for column in zip(*used, strict=True)) if used else np.zeros((2, 0))
+        flat = self.expressions.reshape(len(self.expressions), -1)
+        return _weighted_sum(flat, rows.astype(np.int32), values.astype(np.float32)).reshape(self.neutral.shape)
 
     def part_vertices(self, *names: str) -> Ints:
         """Sorted vertices used by the named parts."""
@@ -94,6 +95,16 @@ def load_head(path: Path) -> HeadModel:
 def random_identity(rng: np.random.Generator, modes: int = 60, spread: float = 0.75) -> Floats:
     """Mode weights (modes,) of a random person; a spread under 1 keeps faces away from caricature."""
     return np.clip(rng.normal(0.0, spread, modes), -2.0, 2.0).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _weighted_sum(table: Floats, rows: Ints, weights: Floats) -> Floats:
+    """Sum of rows of a table (R, N) under their weights."""
+    total = np.zeros(table.shape[1], np.float32)
+    for row, weight in zip(rows, weights):  # noqa: B905 - numba's zip knows no strictness
+        for i in range(total.shape[0]):
+            total[i] += weight * table[row, i]
+    return total
 
 
 def _head_from_archive(data: dict[str, npt.NDArray]) -> HeadModel:

@@ -26,25 +26,37 @@ class Camera:
         focal: focal length, pixels.
         distance: distance of the camera from the origin, cm.
         centre: (x, y) pixel to which the z axis projects.
+        roll: radians by which the picture is turned clockwise around that pixel.
     """
 
     size: tuple[int, int]
     focal: float
     distance: float
     centre: tuple[float, float]
+    roll: float = 0.0
 
     def project(self, points: Floats) -> Floats:
         """Screen coordinates (N, 3) of points (N, 3): x and y in pixels, and nearness 1/depth in 1/cm."""
         nearness = 1.0 / (self.distance - points[:, 2])
-        x = self.centre[0] + self.focal * points[:, 0] * nearness
-        y = self.centre[1] - self.focal * points[:, 1] * nearness
-        return np.stack([x, y, nearness], axis=1).astype(np.float32)
+        right, up = self.focal * points[:, 0] * nearness, self.focal * points[:, 1] * nearness
+        if self.roll:
+            cosine, sine = np.cos(self.roll), np.sin(self.roll)
+            right, up = cosine * right + sine * up, cosine * up - sine * right
+        return np.stack([self.centre[0] + right, self.centre[1] - up, nearness], axis=1).astype(np.float32)
 
     def scaled(self, factor: int) -> Camera:
         """The same view with `factor` times as many pixels along each side."""
         height, width = self.size
         x, y = self.centre
-        return Camera((height * factor, width * factor), self.focal * factor, self.distance, (x * factor, y * factor))
+        centre = (x * factor, y * factor)
+        return Camera((height * factor, width * factor), self.focal * factor, self.distance, centre, self.roll)
+
+    def transformed(self, matrix: Floats, size: tuple[int, int]) -> Camera:
+        """The camera whose picture of the given size is this one's under a similarity (2, 3), drawn anew."""
+        x, y = matrix[:, :2] @ self.centre + matrix[:, 2]
+        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        roll = self.roll + float(np.arctan2(matrix[1, 0], matrix[0, 0]))
+        return Camera(size, self.focal * scale, self.distance, (float(x), float(y)), roll)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -72,6 +84,8 @@ def draw(screen: Floats, triangles: Ints, culled: int, ids: Ints, nearness: Floa
         right = min(int(np.floor(max(ax, bx, cx) - 0.5)), width - 1)
         top = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0)
         bottom = min(int(np.floor(max(ay, by, cy) - 0.5)), height - 1)
+        if left > right or top > bottom:
+            continue
         scale = 1.0 / area
         step_b, step_c = (cy - ay) * scale, -(by - ay) * scale
         for y in range(top, bottom + 1):
