@@ -149,6 +149,7 @@ def submit_request(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         mouth_strength=plan.mouth_strength,
         seed=plan.seed,
         precision=stubs.Precision.Value(f"PRECISION_{plan.precision.upper()}"),
+        size=plan.size,
     )
     return stubs.SubmitDubRequest(spec=spec, frames=media.FrameRange(first=plan.first, end=plan.end))
 

@@ -19,6 +19,7 @@ PoseKind = Literal["video", "fixed", "frontal", "codes"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 POSE_SIZE = 12
+SIZE, MAX_SIZE = 224, 512
 MAX_CODE_ROWS = 80_000
 """Rows of pose codes that fit one 4 MiB gRPC message: 48 bytes each."""
 
@@ -87,6 +88,7 @@ class DubPlan:
         mouth_strength: gain of the speech content in [0, 3]; published 1.2.
         seed: of the generator's noise, in [0, 2^64).
         weights_id: "" for the server's default weights.
+        size: width and height of the frames in pixels, even, in [224, 512].
     """
 
     uid: str
@@ -103,6 +105,7 @@ class DubPlan:
     seed: int = 0
     precision: Precision = "auto"
     weights_id: str = ""
+    size: int = SIZE
 
     @property
     def frames_wanted(self) -> int:
@@ -129,6 +132,8 @@ class DubPlan:
             yield f"The mouth strength {self.mouth_strength:g} is outside 0 to 3; set it back to 1.2."
         if not 0 <= self.seed < 2**64:
             yield f"The seed {self.seed} is outside 0 to 2^64 - 1; choose another."
+        if self.size % 2 or not SIZE <= self.size <= MAX_SIZE:
+            yield f"The picture size {self.size} is no even number from {SIZE} to {MAX_SIZE}; choose another."
 
     def _file_problems(self) -> Iterator[str]:
         for role, file in self.sources():

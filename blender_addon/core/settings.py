@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .plan import CropMode, PoseKind, Precision
+from .plan import SIZE, CropMode, PoseKind, Precision
 
 HOST = "127.0.0.1"
 PORT = 50761
@@ -46,4 +46,5 @@ class DubSettings:
     mouth_strength: float = 1.2
     seed: int = 0
     precision: Precision = "auto"
+    size: int = SIZE
     folder: str = "//dubs"

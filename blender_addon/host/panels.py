@@ -57,7 +57,7 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         """All parameters."""
         self.layout.use_property_split = True
         values = sequencer.edit_scene(context).posedub
-        for name in ("mouth_strength", "portrait_crop", "pose_crop", "seed", "precision"):
+        for name in ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision"):
             self.layout.prop(values, name)
 
 
@@ -121,7 +121,7 @@ def draw_server_line(layout: bpy.types.UILayout) -> None:
     if link.server.starting:
         layout.label(text="The server starts...", icon="TIME")
     if link.info and link.info.weights and link.info.weights[0].kind == "untrained":
-        layout.label(text="Untrained weights: pictures mean nothing", icon="INFO")
+        layout.label(text="Untrained weights: no speech, no movement", icon="INFO")
 
 
 def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:

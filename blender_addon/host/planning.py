@@ -49,6 +49,7 @@ def draft(scene: bpy.types.Scene) -> Draft:
         mouth_strength=round(values.mouth_strength, 6),  # Blender keeps 32 bits of it
         seed=values.seed,
         precision=values.precision,
+        size=int(values.size),
     )
     placement = Placement.over(scene, strip)
     recovery.note(folder, scene, placement)

@@ -28,6 +28,11 @@ PRECISIONS = (
     ("bf16", "16 Bit", "Faster on most accelerators, slightly rougher"),
 )
 
+SIZES = (
+    ("224", "224 x 224", "As the networks see the face; all weights draw it"),
+    *((str(size), f"{size} x {size}", "From the portrait's own pixels; with lite weights") for size in (320, 448, 512)),
+)
+
 
 class PoseDubSource(bpy.types.PropertyGroup):
     """A strip that the editor assigned as a source."""
@@ -70,6 +75,9 @@ class PoseDubSettings(bpy.types.PropertyGroup):
         default=DEFAULTS.seed,
         min=0,
         description="Of the generator's noise; the same seed gives the same dub",
+    )
+    size: bpy.props.EnumProperty(
+        name="Picture Size", items=SIZES, default=str(DEFAULTS.size), description="Width and height of the frames"
     )
     precision: bpy.props.EnumProperty(
         name="Precision", items=PRECISIONS, default=DEFAULTS.precision, description="Arithmetic of the networks"

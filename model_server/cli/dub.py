@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
-from model_server.pipeline.request import MOUTH_STRENGTH, DubRequest, DubSpec
+from model_server.pipeline.request import MOUTH_STRENGTH, SIZE, DubRequest, DubSpec
 
 if TYPE_CHECKING:
     from model_server.jobs.local import LocalServer
@@ -28,6 +28,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--fps", type=shared.frame_rate, default=Fraction(25), help="25, 24000/1001, ... (default: 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
     parser.add_argument("--mouth-strength", type=float, default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)")
+    parser.add_argument("--size", type=int, default=SIZE, metavar="PX", help="of the frames, 224 (default) to 512")
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
     parser.add_argument("--face", type=shared.point, metavar="X,Y", help="the portrait's face nearest this point")
     parser.add_argument("--seed", type=int, default=0, help="of the generator's noise")
@@ -70,6 +71,7 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
         seed=options.seed,
         precision=options.precision,
         weights=_weights_id(options),
+        size=options.size,
     )
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 WeightsKind = Literal["untrained", "trained", "imported"]
 Precision = Literal["fp32", "bf16"]
 
-MAX_SIZE = 512
-
 
 @dataclass(frozen=True)
 class WeightsInfo:
@@ -43,15 +41,12 @@ class WeightsInfo:
 
 def check_size(size: int, weights: WeightsInfo) -> None:
     """Raise PoseDubError unless frames of `size` x `size` pixels can be drawn with `weights`."""
-    warps = PRESETS[weights.preset].warps
-    if size != IMAGE_SIZE and not warps:
+    if size != IMAGE_SIZE and not PRESETS[weights.preset].warps:
         raise PoseDubError(
             f"The weights {weights.name} draw {IMAGE_SIZE}x{IMAGE_SIZE} pictures only; set the picture size to "
             f"{IMAGE_SIZE} or choose lite weights.",
             ErrorKind.UNSUPPORTED,
         )
-    if not IMAGE_SIZE <= size <= MAX_SIZE:
-        raise PoseDubError(f"The picture size {size} is outside {IMAGE_SIZE} to {MAX_SIZE}.")
 
 
 @dataclass(frozen=True)

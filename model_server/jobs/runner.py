@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlite3 import OperationalError
 
 from model_server import __version__
+from model_server.engines.base import check_size
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.model import Job, JobState, Warned
@@ -84,6 +85,7 @@ class Runner:
         """Check a request and queue it; the same request again is the same job."""
         request.validate()
         weights = self._engines.info(request.spec.weights)
+        check_size(request.spec.size, weights)
         for asset in request.spec.assets():
             self._media(asset)
         setup = f"{__version__} {weights.id} {self._engines.device} {self._engines.precision(request.spec.precision)}"

@@ -59,18 +59,37 @@ def clip_transforms(points: Points) -> Matrix:
     return transforms
 
 
-def warp(rgb: Picture, matrix: Matrix) -> Picture:
-    """Crop (224, 224, 3) of a picture under a (2, 3) transform from picture to crop; black outside the picture."""
-    region, matrix = _region(rgb, matrix)
+def warp(rgb: Picture, matrix: Matrix, side: int = CROP_SIDE, border: int = cv2.BORDER_CONSTANT) -> Picture:
+    """Crop (side, side, 3) of a picture under a (2, 3) transform from picture to crop.
+
+    Outside the picture it is black, or what another of OpenCV's borders says.
+    """
+    region, matrix = _region(rgb, matrix, side)
     if region.size == 0:
-        return np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8)
+        return np.zeros((side, side, 3), np.uint8)
     region, matrix = _preshrunk(region, matrix)
-    return cv2.warpAffine(region, matrix, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+    crop = cv2.warpAffine(region, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
+    return crop.astype(np.uint8, copy=False)
+
+
+def resizing(width: int, height: int) -> Matrix:
+    """Transform (2, 3) from a whole picture to a crop of it, as `resized` makes it."""
+    x, y = CROP_SIDE / width, CROP_SIDE / height
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
 
 
 def network_view(crop: Picture) -> Picture:
     """What the networks see of a (224, 224, 3) crop: rows 0 to 191, columns 16 to 207, enlarged to (224, 224, 3)."""
     return resized(np.ascontiguousarray(crop[_VIEW]))
+
+
+def view_transform(matrix: Matrix, side: int) -> Matrix:
+    """Transform from a picture to its network view (side, side), given the one to its crop."""
+    rows, columns = _VIEW
+    scale = side / (rows.stop - rows.start)
+    # Pixel centres lie at halves on both sides.
+    shift = (0.5 - np.array([columns.start, rows.start])) * scale - 0.5
+    return scale * matrix + np.column_stack([np.zeros((2, 2)), shift])
 
 
 def resized(picture: Picture) -> Picture:
@@ -80,9 +99,9 @@ def resized(picture: Picture) -> Picture:
     return cv2.resize(picture, (CROP_SIDE, CROP_SIDE), interpolation=method).astype(np.uint8, copy=False)
 
 
-def _region(rgb: Picture, matrix: Matrix) -> tuple[Picture, Matrix]:
+def _region(rgb: Picture, matrix: Matrix, side: int) -> tuple[Picture, Matrix]:
     """The part of the picture that the crop shows (a 4K frame is mostly not), and the transform from there."""
-    corners = np.array([[0, 0], [CROP_SIDE, 0], [0, CROP_SIDE], [CROP_SIDE, CROP_SIDE]])
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]])
     seen = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
     margin = ceil(2 / hypot(matrix[0, 0], matrix[1, 0]))
     left, top = np.maximum(np.floor(seen.min(axis=1)) - margin, 0).astype(int)

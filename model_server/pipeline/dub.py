@@ -29,7 +29,7 @@ from model_server.pipeline.audio import decode_speech
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.mel import MelWindows
-from model_server.pipeline.portrait import portrait_crop
+from model_server.pipeline.portrait import PortraitViews, portrait_views
 from model_server.pipeline.pose import PoseTrack, read_pose
 from model_server.pipeline.request import (
     POSE_SIZE,
@@ -164,14 +164,14 @@ class Dub:
         return FaceFinder()
 
     @cached_property
-    def _portrait(self) -> NDArray[np.uint8]:
+    def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
         portrait = self.spec.portrait
-        return portrait_crop(self._media(portrait.asset), portrait, lambda: self._finder)
+        return portrait_views(self._media(portrait.asset), portrait, self.spec.size, lambda: self._finder)
 
     @cached_property
     def _identity(self) -> Identity:
-        return self._engine.identity(self._portrait[None])
+        return self._engine.identity(self._portrait.seen[None], self._portrait.drawn)
 
     def _pose_codes(self) -> NDArray[np.float32]:
         """Codes of the whole dub, (frame_count, 12)."""
@@ -216,8 +216,9 @@ class Dub:
 
     def _base_key(self) -> str:
         """Key of all that the frames of this dub have in common."""
-        spec = self.spec
-        return digest(self._engine.fingerprint(), self._portrait.tobytes(), repr(spec.mouth_strength), str(spec.seed))
+        settings = f"{self.spec.size} {self.spec.mouth_strength!r} {self.spec.seed}"
+        views = self._portrait
+        return digest(self._engine.fingerprint(), views.seen.tobytes(), views.drawn.tobytes(), settings)
 
     def _draw(
         self, identity: Identity, batch: list[Wanted], pool: ThreadPoolExecutor

@@ -1,15 +1,24 @@
-"""The portrait as the identity encoder sees it."""
+"""The portrait as the encoders see it, and as it is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import clip_transforms, network_view, resized, warp
+from model_server.pipeline.alignment import (
+    clip_transforms,
+    network_view,
+    resized,
+    resizing,
+    view_transform,
+    warp,
+)
 from model_server.pipeline.faces import FaceFinder, choose
 from model_server.pipeline.request import Portrait
 from model_server.pipeline.video import picture_at
@@ -18,27 +27,43 @@ from model_server.pipeline.video import picture_at
 _MAX_ASPECT = 1.25
 
 
-def portrait_crop(path: Path, portrait: Portrait, finder: Callable[[], FaceFinder]) -> NDArray[np.uint8]:
-    """Network view of a portrait, uint8 RGB (224, 224, 3).
+@dataclass(frozen=True)
+class PortraitViews:
+    """Network views of a portrait, uint8 RGB.
+
+    Attributes:
+        seen: (224, 224, 3), for the encoders.
+        drawn: the same at the size of the frames, from the picture's own pixels; (size, size, 3).
+    """
+
+    seen: NDArray[np.uint8]
+    drawn: NDArray[np.uint8]
+
+
+def portrait_views(path: Path, portrait: Portrait, size: int, finder: Callable[[], FaceFinder]) -> PortraitViews:
+    """Network views of a portrait.
 
     Args:
         path: picture, or movie of which the frame at `portrait.time` is taken.
         portrait: which face, and whether the picture is already a crop.
+        size: width and height of the frames; a picture with fewer pixels is enlarged.
         finder: makes the face finder; not called for aligned crops.
 
     Raises:
         PoseDubError: unreadable, no face, or a crop that is not square.
     """
     picture = picture_at(path, portrait.time)
-    if portrait.face.crop == "aligned":
-        return network_view(aligned_crop(picture, path))
     height, width = picture.shape[:2]
+    if portrait.face.crop == "aligned":
+        seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
+        return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE))
     face = choose(finder().find(picture), portrait.face.at, (width, height))
     if face is None:
         raise PoseDubError(
             f"No face was found in {path.name}; choose a picture in which the whole face is seen from the front."
         )
-    return network_view(warp(picture, clip_transforms(face.points[None])[0]))
+    crop = clip_transforms(face.points[None])[0]
+    return PortraitViews(network_view(warp(picture, crop)), warp(picture, view_transform(crop, size), size))
 
 
 def aligned_crop(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:

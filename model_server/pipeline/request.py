@@ -18,6 +18,8 @@ from model_server.errors import PoseDubError
 POSE_SIZE = 12
 MOUTH_STRENGTH = 1.2
 MAX_FRAMES = 2_000_000
+SIZE = 224
+MAX_SIZE = 512
 
 CropMode = Literal["auto", "aligned"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -94,6 +96,7 @@ class DubSpec:
         mouth_strength: gain of the speech content in [0, 3], published 1.2.
         seed: seed of the generator's fixed noise.
         weights: id of the weights, "" for the default.
+        size: width and height of the frames in pixels, even, in [224, 512]; more than 224 only with lite weights.
     """
 
     portrait: Portrait
@@ -106,6 +109,7 @@ class DubSpec:
     precision: Precision = "auto"
     engine: str = "pcavs"
     weights: str = ""
+    size: int = SIZE
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""
@@ -120,6 +124,10 @@ class DubSpec:
             (self.frame_count < 1, "The dub has no frames; give it sound that is longer than nothing."),
             (self.frame_count > MAX_FRAMES, f"The dub has more than {MAX_FRAMES} frames; split it."),
             (not 0 <= self.mouth_strength <= 3, f"The mouth strength {self.mouth_strength} is outside 0 to 3."),
+            (
+                self.size % 2 != 0 or not SIZE <= self.size <= MAX_SIZE,
+                f"The picture size {self.size} is no even number from {SIZE} to {MAX_SIZE}.",
+            ),
             (not 0 <= self.seed < 2**64, f"The seed {self.seed} is outside 0 to 2^64 - 1."),
             (not fits, f"The pose codes do not fit the {self.frame_count} frames of the dub; give one row for each."),
             (

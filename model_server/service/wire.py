@@ -11,6 +11,7 @@ from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobS
 from model_server.pipeline.faces import FoundFace
 from model_server.pipeline.request import (
     POSE_SIZE,
+    SIZE,
     CropMode,
     DubRequest,
     DubSpec,
@@ -90,6 +91,7 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         mouth_strength=spec.mouth_strength,
         seed=spec.seed,
         precision=_PRECISION_VALUES[spec.precision],
+        size=spec.size,
     )
 
 
@@ -126,6 +128,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         precision=_choice(_PRECISION_VALUES, message.precision, "precision"),
         engine="pcavs",
         weights=message.weights_id,
+        size=message.size or SIZE,
     )
 
 

@@ -208,6 +208,7 @@ def test_upload_is_cancelled_between_chunks(server, plan):
 
 def test_submit_carries_the_whole_plan(server, connection, plan):
     plan = replace(plan, first=10, end=20, mouth_strength=0.5, seed=2**64 - 1, precision="bf16", weights_id="cd" * 32)
+    plan = replace(plan, size=320)
     dub = connection.submit(plan, {"portrait": "a" * 64, "speech": "b" * 64, "pose": "c" * 64})
     request = server.jobs[dub.job_id]
     spec = request.spec
@@ -219,6 +220,7 @@ def test_submit_carries_the_whole_plan(server, connection, plan):
     assert spec.pose.video.face.crop == 2 and not spec.pose.video.face.HasField("at")
     assert (spec.pose.video.start.numerator, spec.pose.video.speed.numerator) == (7, 1001)
     assert (spec.mouth_strength, spec.seed, spec.precision, spec.weights_id) == (0.5, 2**64 - 1, 3, "cd" * 32)
+    assert spec.size == 320
     assert (dub.state, dub.first, dub.end, dub.weights.kind) == ("queued", 10, 20, "untrained")
 
 

@@ -30,6 +30,8 @@ def test_good_plan_has_no_problems(plan):
         ({"mouth_strength": float("nan")}, "mouth strength"),
         ({"seed": 2**64}, "seed"),
         ({"seed": -1}, "seed"),
+        ({"size": 514}, "picture size"),
+        ({"size": 225}, "picture size"),
         ({"pose": PoseSource("video")}, "pose source"),
         ({"pose": PoseSource("codes", codes=(ROW,) * 47)}, "47 pose codes"),
         ({"pose": PoseSource("codes", codes=(ROW[:11],) * 48)}, "12 finite numbers"),
@@ -70,5 +72,5 @@ def test_files_of_unused_pose_are_not_asked_for(plan):
 
 def test_json_keeps_everything(plan):
     assert DubPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
-    codes = replace(plan, pose=PoseSource("codes", codes=((0.1, -0.25, *ROW[2:]),) * 48), seed=2**64 - 1)
+    codes = replace(plan, pose=PoseSource("codes", codes=((0.1, -0.25, *ROW[2:]),) * 48), seed=2**64 - 1, size=448)
     assert DubPlan.from_json(json.loads(json.dumps(codes.to_json()))) == codes

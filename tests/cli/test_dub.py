@@ -95,6 +95,16 @@ def test_mouth_strength_seed_and_pose_change_the_pictures(dub, tmp_path: Path) -
     assert len(set(pictures)) == 4
 
 
+def test_a_larger_picture_is_one_option(dub, tmp_path: Path) -> None:
+    dub(size=448, range="0:2")
+    with Image.open(tmp_path / "frames" / "000001.png") as picture:
+        assert picture.size == (448, 448)
+    assert json.loads((tmp_path / "frames" / "manifest.json").read_text())["request"]["spec"]["size"] == 448
+    dub(out="large.mp4", size=448, range="0:2")
+    with av.open(str(tmp_path / "large.mp4")) as movie:
+        assert movie.streams.video[0].width == 448
+
+
 def test_over_a_server_the_frames_are_the_same(dub, tmp_path: Path) -> None:
     dub(out="near")
     with ServerProcess(tmp_path / "server") as server:

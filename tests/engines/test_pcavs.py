@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from model_server.engines.base import Engine
+from model_server.engines.base import Engine, check_size
 from model_server.engines.pcavs import PcavsEngine
 from model_server.engines.untrained import untrained_state
 from model_server.engines.weights import load_engine, untrained
+from model_server.errors import PoseDubError
 from model_server.networks.assembly import build
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -92,6 +96,39 @@ def test_several_crops_are_averaged(lite: Engine) -> None:
         np.testing.assert_allclose(np.asarray(getattr(together, name)), np.mean(values, 0), rtol=1e-4, atol=1e-5)
     assert together.vector.shape == (1, 256) and together.map.shape == (1, 256, 7, 7) and together.pose.shape == (12,)
     np.testing.assert_array_equal(parts[0].pose, lite.pose_codes(crops[:1])[0])
+
+
+@pytest.mark.parametrize("engine_name", ["lite", "batched"])
+@pytest.mark.parametrize("size", [224, 320, 512])
+def test_frames_are_drawn_from_the_portrait_at_its_size(
+    engine_name: str, size: int, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(engine_name)
+    crop = noise_crops(1)[0]
+    portrait = np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
+    windows, codes = rows(2)
+    drawn = engine.frames(engine.identity(crop[None], portrait), windows, codes, 1.2, 0)
+    assert drawn.shape == (2, size, size, 3)
+    similarity = np.corrcoef(drawn[0].ravel(), portrait.ravel())[0, 1]
+    assert similarity > 0.8
+    again = engine.frames(engine.identity(crop[None], portrait), windows[1:], codes[1:], 1.2, 0)
+    assert again[0].tobytes() == drawn[1].tobytes()
+
+
+def test_the_portraits_own_pose_matters() -> None:
+    """Flows start at zero, so the pose reaches the untrained picture through its paint."""
+    engine = load_engine(untrained(), "cpu")
+    identity = engine.identity(noise_crops(1))
+    window, code = rows(1)
+    other = replace(identity, portrait_pose=identity.portrait_pose + 1)
+    pictures = [engine.frames(person, window, code, 1.2, 0).tobytes() for person in (identity, other)]
+    assert pictures[0] != pictures[1]
+
+
+def test_weights_that_do_not_warp_refuse_other_sizes() -> None:
+    with pytest.raises(PoseDubError, match="untrained full draw 224x224 pictures only"):
+        check_size(448, untrained("full"))
+    check_size(224, untrained("full"))
 
 
 def test_untrained_pictures_are_neither_flat_nor_saturated(lite: Engine) -> None:

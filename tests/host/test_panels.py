@@ -74,7 +74,7 @@ def test_server_panel_names_version_device_and_weights(dubbing: Blender) -> None
 
     assert "PoseDub 0.1.0 on cpu" in text
     assert "(untrained)" in text
-    assert "Untrained weights: pictures mean nothing" in dubbing.panel(name="POSEDUB_PT_dub")
+    assert "Untrained weights: no speech, no movement" in dubbing.panel(name="POSEDUB_PT_dub")
 
 
 @pytest.mark.parametrize("mode", ["local", "address"])

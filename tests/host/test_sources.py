@@ -153,11 +153,11 @@ def test_portrait_of_an_image_sequence_is_the_picture_at_the_playhead(
 def test_parameters_reach_the_plan(blender: Blender, media: Path) -> None:
     fill(blender, media)
     blender.select(names=["speech", "face", "pose"])
-    blender.settings(mouth_strength=0.7, seed=42, precision="fp32", portrait_crop="aligned")
+    blender.settings(mouth_strength=0.7, seed=42, precision="fp32", size="448", portrait_crop="aligned")
 
     plan = blender.plan()
 
-    assert (plan["mouth_strength"], plan["seed"], plan["precision"]) == (0.7, 42, "fp32")
+    assert (plan["mouth_strength"], plan["seed"], plan["precision"], plan["size"]) == (0.7, 42, "fp32", 448)
     assert (plan["portrait"]["face"]["crop"], plan["pose"]["face"]["crop"]) == ("aligned", "auto")
 
 

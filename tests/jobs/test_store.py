@@ -47,7 +47,8 @@ def commit(store: Store, job: str, *indices: int) -> None:
 
 def test_requests_survive_their_json() -> None:
     pose = PoseVideo("c", FaceSelection("aligned", (0.25, 0.5)), Fraction(1, 50), Fraction(1000, 1001))
-    spec = DubSpec(Portrait("a", time=Fraction(3, 7)), Speech("b", Fraction(1, 3)), pose, Fraction(24000, 1001), 7)
+    portrait, speech = Portrait("a", time=Fraction(3, 7)), Speech("b", Fraction(1, 3))
+    spec = DubSpec(portrait, speech, pose, Fraction(24000, 1001), 7, size=320)
     for one in (DubRequest(spec, 2, 5), request(), DubRequest(DubSpec(
         Portrait("a"), Speech("b"), PoseCodes(((0.1,) * 12,) * 3), Fraction(25), 3))):  # fmt: skip
         assert DubRequest.from_json(one.to_json()) == one
@@ -61,6 +62,9 @@ def test_requests_survive_their_json() -> None:
         {"mouth_strength": 4.0},
         {"mouth_strength": float("nan")},
         {"seed": -1},
+        {"size": 223},
+        {"size": 225},
+        {"size": 514},
         {"pose": PoseCodes(((0.0,) * 12,))},
         {"pose": PoseCodes(((float("nan"),) * 12,) * 10)},
         {"pose": PoseCodes(((0.0,) * 11,) * 10)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from model_server.errors import PoseDubError
 from model_server.pipeline.alignment import network_view
 from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.portrait import portrait_crop
+from model_server.pipeline.portrait import portrait_views
 from model_server.pipeline.request import FaceSelection, Portrait
 from tests.pipeline.conftest import INPUTS, paste, scene
 from tests.pipeline.makers import counter_picture, write_movie
@@ -25,6 +26,11 @@ def save(path: Path, picture: NDArray[np.uint8]) -> Path:
     """Write a PNG."""
     Image.fromarray(picture).save(path)
     return path
+
+
+def portrait_crop(path: Path, portrait: Portrait, finder: Callable[[], FaceFinder]) -> NDArray[np.uint8]:
+    """What the encoders see."""
+    return portrait_views(path, portrait, 224, finder).seen
 
 
 def unused() -> FaceFinder:
@@ -74,6 +80,28 @@ def test_aligned_crop_of_another_size(head: NDArray[np.uint8], tmp_path: Path) -
     small = np.array(Image.fromarray(head).resize((224, 224), Image.Resampling.BOX))
     taken = portrait_crop(save(tmp_path / "crop.png", head), Portrait("", ALIGNED), unused)
     assert np.abs(taken.astype(int) - network_view(small)).mean() < 2
+
+
+@pytest.mark.parametrize("size", [224, 448, 512])
+def test_the_drawn_view_shows_the_same_as_the_seen_one(finder: FaceFinder, size: int) -> None:
+    views = portrait_views(INPUTS / "portrait.png", Portrait(""), size, lambda: finder)
+    assert views.drawn.shape == (size, size, 3)
+    small = np.asarray(Image.fromarray(views.drawn).resize((224, 224), Image.Resampling.BOX)).astype(int)
+    errors = [np.abs(np.roll(small, shift, (0, 1)) - views.seen).mean() for shift in ((0, 0), (0, 1), (1, 0))]
+    assert errors[0] < 2 and errors[0] < 0.7 * min(errors[1:])
+
+
+def test_a_larger_view_has_more_detail(finder: FaceFinder) -> None:
+    views = portrait_views(INPUTS / "portrait.png", Portrait(""), 448, lambda: finder)
+    enlarged = np.asarray(Image.fromarray(views.seen).resize((448, 448), Image.Resampling.BICUBIC))
+    detail = [np.abs(np.diff(picture.astype(int), 2, axis=0)).mean() for picture in (views.drawn, enlarged)]
+    assert detail[0] > 1.2 * detail[1]
+
+
+def test_an_aligned_crop_is_drawn_to_its_edge(tmp_path: Path) -> None:
+    path = save(tmp_path / "crop.png", np.full((224, 224, 3), 200, np.uint8))
+    drawn = portrait_views(path, Portrait("", ALIGNED), 512, unused).drawn
+    assert drawn.shape == (512, 512, 3) and drawn.min() == drawn.max() == 200
 
 
 def test_aligned_refuses_a_wide_picture(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from model_server.engines.weights import untrained
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import file_digest
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.local import LocalServer
 from model_server.jobs.model import Accepted, Ended, FrameMade, Job, JobState, Progress
+from model_server.pipeline.encode import decode_png
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
@@ -29,7 +31,7 @@ from model_server.pipeline.request import (
     PoseVideo,
     Speech,
 )
-from model_server.service import rpc
+from model_server.service import rpc, wire
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing
 from tests.servers import ServerProcess
@@ -111,6 +113,27 @@ def test_every_pose_source_makes_every_frame(remote: RemoteServer, media: Path, 
     pose = {"fixed": PoseFixed(), "frontal": PoseFrontal(), "codes": PoseCodes(((0.25,) * 12,) * count)}[kind]
     request = make_request(media, pose=pose, frame_count=count)
     assert list(frames_of(remote, submit(remote, media, request))) == list(range(count))
+
+
+def test_frames_have_the_asked_size(remote: RemoteServer, media: Path) -> None:
+    sizes = {}
+    for size in (224, 320):
+        request = make_request(media, pose=PoseFixed(), frame_count=2, size=size)
+        sizes[size] = {decode_png(png).shape for png in frames_of(remote, submit(remote, media, request)).values()}
+    assert sizes == {224: {(224, 224, 3)}, 320: {(320, 320, 3)}}
+
+
+def test_a_request_without_a_size_means_224(media: Path) -> None:
+    message = wire.request_message(make_request(media))
+    message.spec.ClearField("size")
+    assert wire.request_of(message).spec.size == 224
+
+
+def test_full_weights_draw_at_224_only(media: Path, tmp_path: Path) -> None:
+    with LocalServer(tmp_path, EnginePool([untrained("full")], "cpu")) as local:
+        with pytest.raises(PoseDubError, match="untrained full draw 224x224 pictures only; set the picture size"):
+            submit(local, media, make_request(media, size=320))
+        assert submit(local, media, make_request(media)).weights[3] == "full"
 
 
 def test_zero_codes_are_the_frontal_pose(remote: RemoteServer, media: Path) -> None:
@@ -210,6 +233,7 @@ def test_uploads_resume_where_they_stopped(stub: rpc.Stub) -> None:
         ({"portrait": Portrait("../../etc/passwd", ALIGNED)}, "SHA-256"),
         ({"frame_count": 0}, "no frames"),
         ({"mouth_strength": 9.0}, "mouth strength"),
+        ({"size": 600}, "picture size"),
         ({"pose": PoseCodes(((0.0,) * 12,))}, "pose codes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
