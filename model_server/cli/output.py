@@ -35,7 +35,7 @@ def weights_text(job: Job) -> str:
     """The weights as a person should read them."""
     _, name, kind, preset = job.weights
     if kind == "untrained":
-        return f"untrained weights ({preset}): the pictures show that the path works, no speech yet"
+        return f"untrained weights ({preset}): the portrait does not speak or turn yet"
     return f"{kind} weights {name} ({preset})"
 
 

@@ -1,4 +1,4 @@
-"""Where weights come from: built-in untrained values, a weights file, or the published checkpoint."""
+"""Where weights come from: the package, a weights file, the published checkpoint, or untrained values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_server.engines.base import Engine, Precision, WeightsInfo
+from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights_file import describe, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import PresetName
@@ -86,8 +87,8 @@ def import_checkpoint(source: Path, out: Path, name: str = "") -> WeightsInfo:
 
 
 def default_weights() -> WeightsInfo:
-    """The weights used when nobody names any."""
-    return untrained()
+    """The weights used when nobody names any: the package's trained ones, untrained ones where it has none."""
+    return shipped_weights() or untrained()
 
 
 def resolve_device(wanted: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from safetensors import SafetensorError, safe_open
 
 from model_server.engines.base import WeightsInfo, WeightsKind
+from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import PRESETS, PresetName
 
@@ -24,7 +25,13 @@ KINDS = ("untrained", "trained", "imported")
 
 
 def write_weights(
-    path: Path, state: dict[str, Tensor], preset: PresetName, kind: WeightsKind, name: str, source: str = ""
+    path: Path,
+    state: dict[str, Tensor],
+    preset: PresetName,
+    kind: WeightsKind,
+    name: str,
+    source: str = "",
+    pose_map: PoseMap | None = None,
 ) -> None:
     """Write a weights file atomically.
 
@@ -32,11 +39,14 @@ def write_weights(
         path: where to; replaced if it exists.
         state: a tensor for each of `model_server.networks.assembly.parameter_shapes`.
         source: SHA-256 of what the weights were made from.
+        pose_map: head angles and pose codes of these weights, where they are known.
     """
     from safetensors.torch import save_file
 
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     metadata = {"format": FORMAT, "engine": ENGINE, "preset": preset, "kind": kind, "name": name, "source": source}
+    if pose_map:
+        metadata["pose_map"] = pose_map.to_json()
     try:
         save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
         with part.open("rb+") as file:
@@ -60,6 +70,18 @@ def describe(path: Path) -> WeightsInfo:
         info = _info(path, metadata)
     _check_shapes(path, info.preset, shapes)
     return info
+
+
+def read_pose_map(path: Path) -> PoseMap | None:
+    """Head angles and pose codes of the weights; None where the file does not say."""
+    with _opened(path) as (metadata, _):
+        text = metadata.get("pose_map")
+    try:
+        return PoseMap.from_json(text) if text else None
+    except ValueError as problem:
+        raise PoseDubError(
+            f"The pose map of the weights file {path} is damaged ({problem}); copy it again.", ErrorKind.CORRUPT
+        ) from problem
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

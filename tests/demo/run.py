@@ -28,7 +28,7 @@ FPS = 24
 PYTHON = "{}.{}".format(*sys.version_info)
 PLATFORM_NAMES = {"Linux": "linux-x64", "Windows": "windows-x64", "Darwin": "macos-arm64"}
 NOTE = "PoseDub demo, {fps} fps, {count} frames. {weights}"
-UNTRAINED = "Weights: lite, UNTRAINED. The path is real from end to end; the pictures do not speak until trained."
+UNTRAINED = "Weights: lite, UNTRAINED. The path is real from end to end; the portrait does not speak or turn yet."
 TRAINED = "Weights: lite."
 
 

@@ -1,0 +1,70 @@
+"""How head angles and pose codes correspond, for weights that were fitted to known angles."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.networks.presets import POSE_SIZE
+
+ANGLES = 3
+
+
+@dataclass(frozen=True)
+class PoseMap:
+    """Two affine maps, each fitted on its own because codes have more dimensions than angles.
+
+    Angles are yaw (+ to the viewer's right), pitch (+ up) and roll (+ clockwise as seen), degrees.
+
+    Attributes:
+        to_code: 3 rows of 12: change of the code per degree.
+        frontal: 12 values: code of the angles zero.
+        to_angles: 12 rows of 3: change of the angles per unit of the code.
+        zero: 3 values: angles of the code zero.
+    """
+
+    to_code: tuple[tuple[float, ...], ...]
+    frontal: tuple[float, ...]
+    to_angles: tuple[tuple[float, ...], ...]
+    zero: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        shapes = {
+            "to_code": (ANGLES, POSE_SIZE),
+            "frontal": (POSE_SIZE,),
+            "to_angles": (POSE_SIZE, ANGLES),
+            "zero": (ANGLES,),
+        }
+        for name, shape in shapes.items():
+            values = np.array(getattr(self, name), np.float64)
+            if values.shape != shape or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be {shape} finite numbers")
+            object.__setattr__(self, name, _tuples(values.tolist()))
+
+    def codes(self, angles: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Pose codes (n, 12) of angles (n, 3)."""
+        return np.asarray(angles @ np.array(self.to_code) + self.frontal, np.float32)
+
+    def angles(self, codes: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Angles (n, 3) of pose codes (n, 12)."""
+        return np.asarray(codes @ np.array(self.to_angles) + self.zero, np.float32)
+
+    def to_json(self) -> str:
+        """Text for a weights file's metadata."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> PoseMap:
+        """Inverse of `to_json`; ValueError for anything else."""
+        try:
+            return PoseMap(**json.loads(text))
+        except TypeError as problem:
+            raise ValueError(str(problem)) from problem
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

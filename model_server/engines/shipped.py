@@ -1,0 +1,52 @@
+"""The trained weights inside the package: a safetensors file, and beside it a record with its SHA-256."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from model_server.engines.base import WeightsInfo
+from model_server.engines.weights_file import describe, file_digest, read_pose_map, read_state, write_weights
+from model_server.errors import ErrorKind, PoseDubError
+
+DATA = Path(__file__).parent / "data"
+RECORD = "shipped.json"
+FILE = "lite.safetensors"
+MAX_BYTES = 20_000_000
+
+
+def shipped_weights(folder: Path = DATA) -> WeightsInfo | None:
+    """The package's trained weights; None when it was built without any.
+
+    Raises:
+        PoseDubError: the package has some, but they are missing or not what was shipped.
+    """
+    record = folder / RECORD
+    if not record.is_file():
+        return None
+    digest, path = json.loads(record.read_text())["sha256"], folder / FILE
+    if not path.is_file() or file_digest(path) != digest:
+        raise PoseDubError(
+            f"The built-in weights {path} are missing or damaged; install PoseDub again.", ErrorKind.CORRUPT
+        )
+    return describe(path)
+
+
+def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
+    """Make trained lite weights those of the package, with matrices in half precision.
+
+    Raises:
+        PoseDubError: the weights are not trained lite ones, or too large to be shipped.
+    """
+    info = describe(source)
+    if (info.kind, info.preset) != ("trained", "lite"):
+        raise PoseDubError(f"{source} holds {info.kind} {info.preset} weights; only trained lite ones can be shipped.")
+    # Vectors are few, and the variances among them may leave half precision's range.
+    state = {name: value.half() if value.ndim > 1 else value for name, value in read_state(source).items()}
+    folder.mkdir(exist_ok=True)
+    path = folder / FILE
+    write_weights(path, state, info.preset, info.kind, info.name, info.id, read_pose_map(source))
+    if path.stat().st_size > MAX_BYTES:
+        raise PoseDubError(f"{path} is larger than {MAX_BYTES} bytes; train a smaller preset.", ErrorKind.TOO_LARGE)
+    (folder / RECORD).write_text(json.dumps({"file": FILE, "sha256": file_digest(path)}, indent=1) + "\n")
+    return describe(path)

@@ -1,0 +1,112 @@
+"""Weights inside the package are used by default, and only if they are what was shipped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_server.engines import shipped, weights
+from model_server.engines.pose_map import PoseMap
+from model_server.engines.shipped import FILE, MAX_BYTES, RECORD, ship, shipped_weights
+from model_server.engines.untrained import untrained_state
+from model_server.engines.weights_file import read_pose_map, read_state, write_weights
+from model_server.errors import ErrorKind, PoseDubError
+
+POSE_MAP = PoseMap(
+    to_code=tuple(tuple(np.eye(12)[row] / 30) for row in range(3)),
+    frontal=(0.0,) * 12,
+    to_angles=tuple(tuple(30 * np.eye(12)[row, :3]) for row in range(12)),
+    zero=(0.0, 1.0, 0.0),
+)
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A weights file that claims to be trained, for the test's own folder only."""
+    path = tmp_path / "run.safetensors"
+    write_weights(path, untrained_state("lite"), "lite", "trained", "A run", pose_map=POSE_MAP)
+    return path
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    ship(trained, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_shipped_weights_are_the_trained_ones_in_half_precision(trained: Path, folder: Path) -> None:
+    info = shipped_weights(folder)
+    assert info is not None
+    assert (info.name, info.kind, info.preset) == ("A run", "trained", "lite")
+    assert info.path == folder / FILE and (folder / FILE).stat().st_size < MAX_BYTES
+    exact, stored = read_state(trained), read_state(folder / FILE)
+    assert exact.keys() == stored.keys()
+    for name, value in exact.items():
+        torch.testing.assert_close(stored[name], value, rtol=1e-3, atol=1e-6)
+    assert read_pose_map(folder / FILE) == POSE_MAP
+
+
+def test_what_the_package_holds_is_the_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "shipped_weights", lambda: shipped_weights(folder))
+    assert weights.default_weights() == shipped_weights(folder)
+    monkeypatch.setattr(weights, "shipped_weights", lambda: None)
+    assert weights.default_weights() == weights.untrained("lite")
+
+
+def test_the_package_as_it_is() -> None:
+    """Whatever lies in the package must be whole: `shipped_weights` raises otherwise."""
+    info = shipped_weights()
+    files = sorted(path.name for path in shipped.DATA.glob("*.*")) if shipped.DATA.is_dir() else []
+    assert files == ([FILE, RECORD] if info else [])
+    assert info is None or info.kind == "trained"
+
+
+def test_damaged_or_missing_shipped_weights_are_refused(folder: Path) -> None:
+    path = folder / FILE
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(PoseDubError, match="install PoseDub again") as caught:
+            shipped_weights(folder)
+        assert caught.value.kind is ErrorKind.CORRUPT
+        path.unlink(missing_ok=True)
+
+
+def test_without_a_record_there_are_none(folder: Path) -> None:
+    (folder / RECORD).unlink()
+    assert shipped_weights(folder) is None
+
+
+def test_untrained_weights_cannot_be_shipped(tmp_path: Path) -> None:
+    path = tmp_path / "untrained.safetensors"
+    write_weights(path, untrained_state("lite"), "lite", "untrained", "u")
+    with pytest.raises(PoseDubError, match="only trained lite ones"):
+        ship(path, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_pose_map_goes_both_ways(trained: Path) -> None:
+    pose_map = read_pose_map(trained)
+    assert pose_map == POSE_MAP
+    angles = np.array([[0, 0, 0], [30, -15, 5]])
+    codes = pose_map.codes(angles)
+    assert codes.shape == (2, 12) and codes.dtype == np.float32
+    np.testing.assert_allclose(codes[1, :3], [1, -0.5, 1 / 6], rtol=1e-6)
+    np.testing.assert_allclose(pose_map.angles(codes), angles + [0, 1, 0], atol=1e-5)
+
+
+def test_a_file_without_a_pose_map_says_none(tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors", untrained_state("lite"), "lite", "trained", "w")
+    assert read_pose_map(tmp_path / "w.safetensors") is None
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"zero": [0, 0, 0]}', json.dumps({"to_code": [[1]], "frontal": [0],
+                                  "to_angles": [[1]], "zero": [0]})])  # fmt: skip
+def test_a_damaged_pose_map_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        PoseMap.from_json(text)
