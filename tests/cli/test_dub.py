@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -195,6 +196,29 @@ def test_a_wrong_token_is_refused_and_the_right_one_let_in(dub, tmp_path: Path) 
             refused = dub(check=False, server=server.address, **options)
             assert refused.returncode == 1 and "token" in refused.stderr.splitlines()[-1]
         assert dub(server=server.address, token_file=right, range="0:2").returncode == 0
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-made certificate for localhost and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+    return cert, key
+
+
+def test_over_tls_with_a_token(dub, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    token = tmp_path / "token"
+    token.write_text("correct horse")
+    options = ["--token-file", str(token), "--tls-cert", str(cert), "--tls-key", str(key)]
+    with ServerProcess(tmp_path / "server", options) as server:
+        address = f"localhost:{server.port}"
+        assert dub(server=address, token_file=token, tls_ca=cert, range="0:2").returncode == 0
+        assert dub(server=address, token_file=token, range="0:2", check=False).returncode == 1
 
 
 def test_no_server_says_how_to_start_one(dub) -> None:

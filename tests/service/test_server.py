@@ -37,6 +37,7 @@ from model_server.service.stubs import dubbing_pb2 as dubbing
 from tests.servers import ServerProcess
 
 ALIGNED = FaceSelection("aligned")
+INPUTS = Path(__file__).parents[1] / "demo" / "inputs"
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,25 @@ def test_codes_read_from_the_movie_give_the_movies_frames(
     rows = tuple(tuple(values[k : k + 12]) for k in range(0, len(values), 12))
     baked = make_request(media, pose=PoseCodes(rows))
     assert frames_of(remote, submit(remote, media, baked)) == from_movie
+
+
+def test_faces_of_a_picture_are_found_where_they_are(remote: RemoteServer, stub: rpc.Stub) -> None:
+    path = INPUTS / "portrait.png"
+    remote.add(file_digest(path), path)
+    found = stub.AnalyzeFaces(dubbing.AnalyzeFacesRequest(asset_id=file_digest(path)))
+    assert (found.width, found.height) == (512, 512) and len(found.faces) == 1
+    face = found.faces[0]
+    assert face.left < face.left_eye.x < face.mouth.x < face.right_eye.x < face.right
+    assert face.top < face.left_eye.y < face.mouth.y < face.bottom
+
+
+def test_a_free_portrait_and_free_footage_are_dubbed(remote: RemoteServer, media: Path) -> None:
+    portrait, pose = INPUTS / "portrait.png", INPUTS / "pose.mp4"
+    for path in (portrait, pose):
+        remote.add(file_digest(path), path)
+    sources = {"portrait": Portrait(file_digest(portrait)), "pose": PoseVideo(file_digest(pose))}
+    request = make_request(media, frame_count=4, **sources)
+    assert len(set(frames_of(remote, submit(remote, media, request)).values())) == 4
 
 
 def test_a_sub_range_gives_the_same_frames_as_the_whole(remote: RemoteServer, media: Path, tmp_path: Path) -> None:
