@@ -38,9 +38,15 @@ class ServerProcess:
         command = [sys.executable, "-m", "model_server", "serve", "--port", str(self.port), "--data", str(self.data)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, *self.options], stderr=log, env={**os.environ})
-        with grpc.insecure_channel(self.address) as channel:
+        with self._channel() as channel:
             grpc.channel_ready_future(channel).result(START_SECONDS)
         return self
+
+    def _channel(self) -> grpc.Channel:
+        if "--tls-cert" not in self.options:
+            return grpc.insecure_channel(self.address)
+        cert = Path(self.options[self.options.index("--tls-cert") + 1]).read_bytes()
+        return grpc.secure_channel(f"localhost:{self.port}", grpc.ssl_channel_credentials(cert))
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
