@@ -194,6 +194,16 @@ def render(
     return Frame(image, screen[actor.head.landmarks, :2] / factor, ids, screen)
 
 
+def landmarks(actor: Actor, weights: Mapping[str, float], pose: Pose, camera: Camera) -> Floats:
+    """Where `render` would place the iBUG points, (68, 2) pixels, without rendering."""
+    marks = actor.head.landmarks
+    offsets = actor.head.offsets(_over_rest(actor.rest, weights))[marks]
+    angles = np.array([pose.yaw, pose.pitch, pose.roll], np.float32)
+    matrix, shift = rotation(pose.yaw, pose.pitch, pose.roll), np.array(pose.shift, np.float32)
+    points = turn(actor.shape[marks] + offsets, actor.stiffness[marks], angles, matrix, PIVOT, shift)
+    return camera.project(points)[:, :2]
+
+
 def rotation(yaw: float, pitch: float, roll: float) -> Floats:
     """Rotation matrix (3, 3) of head angles in degrees: roll first, then pitch, then yaw."""
     (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))

@@ -116,7 +116,7 @@ def _head_from_archive(data: dict[str, npt.NDArray]) -> HeadModel:
     return HeadModel(
         neutral=_narrow_bust(data["n"][vertices].astype(np.float32)),
         identities=data["ids"][:, vertices].astype(np.float32),
-        expressions=data["ex"][:, vertices].astype(np.float32),
+        expressions=np.ascontiguousarray(data["ex"][:, vertices], np.float32),
         expression_names=tuple(str(name) for name in data["names"]),
         triangles=compact.reshape(-1, 3).astype(np.int32),
         corner_uv=(data["VT"][uv_indices] % 1.0).astype(np.float32),

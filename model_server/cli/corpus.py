@@ -1,0 +1,172 @@
+"""`posedub corpus`: make training corpora from renders or footage, look into them, join them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_server.corpus.build import Plan, Shares
+    from model_server.corpus.shards import Corpus
+
+SHEET = "contact_sheet.png"
+_EXAMPLES = 3
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Register `corpus synthetic`, `footage`, `info` and `merge`."""
+    corpus = commands.add_parser("corpus", help="make, inspect and join training corpora")
+    actions = corpus.add_subparsers(required=True, metavar="ACTION")
+    _add_synthetic(actions)
+    _add_footage(actions)
+    info = actions.add_parser("info", help="show what a corpus holds and draw its contact sheet")
+    info.add_argument("folder", type=Path, metavar="DIR")
+    info.add_argument("--sheet", type=Path, metavar="X.png", help="draw a contact sheet there")
+    info.add_argument("--landmarks", action="store_true", help="mark the landmarks on it")
+    info.set_defaults(run=_info)
+    merge = actions.add_parser("merge", help="join corpora; the shards are linked or copied")
+    merge.add_argument("sources", type=Path, nargs="+", metavar="DIR")
+    merge.add_argument("--out", type=Path, required=True, metavar="DIR")
+    merge.set_defaults(run=_merge)
+
+
+def _add_synthetic(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("synthetic", help="render talking heads with exact labels")
+    parser.add_argument("--ict", type=Path, required=True, metavar="ict.npz", help="ICT-FaceKit's data")
+    parser.add_argument("--identities", type=int, default=100, metavar="N", help="people (default: 100)")
+    parser.add_argument("--clips-per-identity", type=int, default=5, metavar="C", help="default: 5")
+    parser.add_argument("--frames", type=int, default=50, metavar="F", help="frames of a clip (default: 50)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything (default: 0)")
+    parser.add_argument("--voices", nargs="+", default=(), metavar="V", help="eSpeak NG voices, as en-us+f2 (many)")
+    parser.add_argument("--texture", type=int, default=256, metavar="PX", help="side of the face texture (256)")
+    parser.add_argument("--strands", type=int, default=1000, help="strands of scalp hair (1000)")
+    parser.add_argument("--supersampling", type=int, default=2, help="samples along a pixel's side (2)")
+    _add_common(parser)
+    parser.set_defaults(run=_synthetic)
+
+
+def _add_footage(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("footage", help="crop talking faces out of videos")
+    parser.add_argument("sources", type=Path, nargs="+", metavar="SRC", help="folders or video files")
+    parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
+    parser.add_argument("--identity-from", choices=("folder", "name"), default="folder", help="of flat layouts")
+    parser.add_argument("--max-frames", type=int, default=250, metavar="F", help="longer videos are cut (250)")
+    parser.add_argument("--min-frames", type=int, default=25, metavar="F", help="shorter clips are dropped (25)")
+    parser.add_argument("--min-face", type=int, default=60, metavar="PX", help="narrower faces are dropped (60)")
+    _add_common(parser)
+    parser.set_defaults(run=_footage)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus; a broken-off one goes on")
+    parser.add_argument("--val", type=_share, default=0.05, metavar="PART", help="for validation (0.05)")
+    parser.add_argument("--test", type=_share, default=0.1, metavar="PART", help="for testing (0.1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (1)")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("give a part of the whole from 0 to 1")
+    return value
+
+
+def _shares(options: argparse.Namespace) -> Shares:
+    from model_server.corpus.build import Shares
+
+    return Shares(options.val, options.test)
+
+
+def _synthetic(options: argparse.Namespace) -> int:
+    from model_server.corpus.synthetic import Settings, plan
+
+    settings = Settings(
+        options.ict.absolute(), options.identities, options.clips_per_identity, options.frames, options.seed,
+        tuple(options.voices), options.texture, options.strands, options.supersampling,
+    )  # fmt: skip
+    return _build(plan(settings, _shares(options)), options)
+
+
+def _footage(options: argparse.Namespace) -> int:
+    from model_server.corpus.footage import Settings, plan
+    from model_server.corpus.layouts import find_videos
+
+    videos = find_videos(options.sources, options.layout, options.identity_from)
+    settings = Settings(options.max_frames, options.min_frames, options.min_face)
+    return _build(plan(videos, settings, _shares(options)), options)
+
+
+def _build(plan: Plan, options: argparse.Namespace) -> int:
+    from model_server.corpus.build import build
+    from model_server.corpus.shards import Corpus
+
+    with _bar() as show:
+        index = build(plan, options.out, options.workers, show)
+    corpus = Corpus(options.out, index)
+    _report(corpus)
+    _draw_sheet(corpus, options.out / SHEET)
+    return 0
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int, int], None]]:
+    from tqdm import tqdm
+
+    with tqdm(unit="shard", file=sys.stderr) as bar:
+
+        def show(done: int, total: int, frames: int) -> None:
+            bar.total = total
+            if bar.n == 0 and done:
+                bar.initial = done  # what an earlier run made says nothing about the speed of this one
+            bar.n = done
+            bar.set_postfix_str(f"{frames} frames")
+
+        yield show
+
+
+def _draw_sheet(corpus: Corpus, path: Path, marks: bool = False) -> None:
+    from model_server.corpus.pictures import contact_sheet
+
+    if corpus.entries:
+        contact_sheet(corpus, marks=marks).save(path)
+        print(f"Contact sheet: {path}")
+
+
+def _info(options: argparse.Namespace) -> int:
+    from model_server.corpus.shards import Corpus
+
+    corpus = Corpus.open(options.folder)
+    _report(corpus)
+    if options.sheet:
+        _draw_sheet(corpus, options.sheet, options.landmarks)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from model_server.corpus.merge import merge
+
+    _report(merge(options.sources, options.out))
+    return 0
+
+
+def _report(corpus: Corpus) -> None:
+    """Counts by split, size, and what was dropped and why."""
+    from model_server.corpus.shards import SPLITS
+
+    size = sum((corpus.folder / shard).stat().st_size for shard in {entry.shard for entry in corpus.entries})
+    frames = sum(entry.frames for entry in corpus.entries)
+    print(f"Corpus:      {corpus.folder}, {size / 2**20:.1f} MiB, {size / max(frames, 1) / 1000:.1f} kB per frame")
+    for split in ("all", *SPLITS):
+        clips = [entry for entry in corpus.entries if split in ("all", entry.split)]
+        people, count = len({clip.identity for clip in clips}), sum(clip.frames for clip in clips)
+        print(f"{split + ':':12} {people} identities, {len(clips)} clips, {count} frames ({count / 25 / 60:.1f} min)")
+    reasons = Counter(item.reason for item in corpus.index.dropped)
+    print(f"Dropped:     {sum(reasons.values())}")
+    for reason, count in reasons.most_common():
+        examples = [item.source for item in corpus.index.dropped if item.reason == reason][:_EXAMPLES]
+        print(f"  {count} x {reason}: {', '.join(examples)}{', ...' if count > _EXAMPLES else ''}")
