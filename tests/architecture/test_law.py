@@ -12,8 +12,8 @@ PACKAGES = ("blender_addon", "model_server")
 MODULES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")) if "stubs" not in path.parts]
 # Higher may import lower or equal numbers only.
 SERVER_LAYERS = {
-    "errors": 0, "": 0, "synthetic": 1, "networks": 1, "engines": 2, "pipeline": 3, "jobs": 4, "service": 5, "cli": 6,
-    "__main__": 7,
+    "errors": 0, "": 0, "synthetic": 1, "networks": 1, "engines": 2, "pipeline": 3, "jobs": 4, "corpus": 4,
+    "service": 5, "training": 5, "evaluation": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 ADDON_LAYERS = {"core": 0, "client": 1, "host": 2, "": 3}
 WIRE = {
@@ -73,6 +73,18 @@ def test_each_library_stays_in_its_room(path: Path) -> None:
         import sys
 
         assert roots <= set(sys.stdlib_module_names) | {"blender_addon"}, "core/ is standard library only"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "training" in path.parts], ids=relative)
+def test_training_needs_no_media_library(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & {"av", "cv2", "mediapipe", "librosa", "soxr"}
+
+
+def test_serving_needs_no_training_code() -> None:
+    for path in MODULES:
+        if {"jobs", "service", "pipeline", "engines", "networks"} & set(path.parts):
+            rooms = {".".join(name.split(".")[:2]) for name in imports(path)}
+            assert not rooms & {"model_server.corpus", "model_server.training", "model_server.evaluation"}
 
 
 def test_no_circles() -> None:
