@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from model_server.corpus.shards import (
@@ -197,11 +198,20 @@ def _collected(running: dict[Future[None], int]) -> Iterator[int]:
 def _start_worker(log: Path) -> None:
     """Native libraries talk to stderr, which the progress bar needs; one thread each, as there are many processes."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    Thread(target=_end_with_parent, daemon=True).start()
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 2)
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """A worker of a killed build would wait for work for ever."""
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _make_unit(make: Callable[[Any], Made], unit: Any, folder: Path, number: int) -> None:

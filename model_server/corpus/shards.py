@@ -45,7 +45,8 @@ class Clip:
         source: "synthetic", "grid" or "footage".
         jpegs: n JPEG files of 224x224 RGB.
         mel: (m, 80) float16 in [0, 1], 100 rows per second of the RMS-normalised sound; see `windows`.
-        angles: (n, 3) float32 yaw, pitch, roll in degrees: to the viewer's right, up, clockwise as seen are positive.
+        angles: (n, 3) float32 yaw, pitch, roll in degrees as the crops show the head, whose mean roll the alignment
+            takes away: to the viewer's right, up, clockwise as seen are positive.
         landmarks: (n, 68, 2) float32 iBUG points, pixels.
         visemes: (n, 17) float16 weights, rows summing to 1.
         opening: (n,) float32 lip opening over inter-ocular distance.

@@ -26,7 +26,7 @@ from model_server.corpus.sound import clip_mel, clip_rms
 from model_server.errors import PoseDubError
 from model_server.pipeline.alignment import clip_transforms
 from model_server.pipeline.audio import SAMPLE_RATE
-from model_server.synthetic.actor import Actor, Detail, Frame, Pose, landmarks, make_actor, render
+from model_server.synthetic.actor import Actor, Detail, Frame, Pose, angles_of, landmarks, make_actor, render, rotation
 from model_server.synthetic.appearance import backdrop, random_lighting
 from model_server.synthetic.clip import DEPTH_TOLERANCE, Performance, framing, perform
 from model_server.synthetic.correspondence import correspond_at
@@ -127,8 +127,9 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
     actor = replace(actor, lighting=random_lighting(rng), seed=seed)
     frames, transforms = render_aligned(actor, performance, framing(rng, _PICTURE, _FILL), rng)
     marks = np.stack([frame.landmarks for frame in frames]).astype(np.float32)
+    angles = seen_angles(performance.angles, transforms)
     opening = lip_opening(marks)
-    sources = flow_sources(performance.angles, opening, rng)
+    sources = flow_sources(angles, opening, rng)
     flow, visible = _flow(actor, frames, transforms, sources)
     samples = _at_16k(speech)
     return Clip(
@@ -137,7 +138,7 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
         source="synthetic",
         jpegs=tuple(encode_jpeg(frame.image) for frame in frames),
         mel=clip_mel(samples, len(frames), clip_rms(samples, len(frames))),
-        angles=performance.angles.astype(np.float32),
+        angles=angles,
         landmarks=marks,
         visemes=performance.visemes.astype(np.float16),
         opening=opening,
@@ -206,6 +207,16 @@ def render_aligned(
         behind = _behind(scene, matrix, actor.detail.supersampling)
         frames.append(render(actor, *_act(performance, k), view, behind, k))
     return frames, transforms
+
+
+def seen_angles(angles: Floats, transforms: Floats) -> NDArray[np.float32]:
+    """Head angles (n, 3) in degrees as the crops show them: the alignment turns the picture, by `transforms`."""
+    seen = []
+    for (yaw, pitch, roll), matrix in zip(angles, transforms, strict=True):
+        turned = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
+        head = rotation(0.0, 0.0, float(turned)) @ rotation(yaw, pitch, roll)
+        seen.append(angles_of(head))
+    return np.array(seen, np.float32)
 
 
 def _act(performance: Performance, index: int) -> tuple[dict[str, float], Pose]:

@@ -213,6 +213,13 @@ def rotation(yaw: float, pitch: float, roll: float) -> Floats:
     return (turn @ nod @ tilt).astype(np.float32)
 
 
+def angles_of(matrix: Floats) -> tuple[float, float, float]:
+    """Yaw, pitch and roll in degrees of a rotation matrix, the inverse of `rotation`."""
+    yaw, pitch = np.arctan2(matrix[0, 2], matrix[2, 2]), np.arcsin(np.clip(matrix[1, 2], -1.0, 1.0))
+    roll = np.arctan2(-matrix[1, 0], matrix[1, 1])
+    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
+
+
 def _grow_all(head: HeadModel, face: Floats, look: Look, detail: Detail, rng: np.random.Generator) -> hair.Strands:
     share = detail.strands / 4000
     parts = [
