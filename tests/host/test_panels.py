@@ -89,6 +89,7 @@ def test_server_panel_offers_to_start_only_a_local_server(blender: Blender, mode
 def test_settings_panel_shows_all_parameters(blender: Blender) -> None:
     assert blender.panel(name="POSEDUB_PT_settings") == [
         "Mouth Strength",
+        "Picture Size",
         "Portrait Crop",
         "Pose Crop",
         "Seed",
