@@ -120,10 +120,9 @@ def _bar() -> Iterator[Callable[[int, int, int], None]]:
     with tqdm(unit="shard", file=sys.stderr) as bar:
 
         def show(done: int, total: int, frames: int) -> None:
-            bar.total = total
-            if bar.n == 0 and done:
+            if bar.total is None:
                 bar.initial = done  # what an earlier run made says nothing about the speed of this one
-            bar.n = done
+            bar.total, bar.n = total, done
             bar.set_postfix_str(f"{frames} frames")
 
         yield show

@@ -52,14 +52,18 @@ class Shares:
     def assign(self, names: Iterable[str]) -> dict[str, str]:
         """The split of each name."""
         ordered = sorted(set(names))
-        test = _spread(ordered, self.test)
-        val = _spread([name for name in ordered if name not in test], self.val)
+        test = _spread(ordered, _count(self.test, len(ordered)))
+        rest = [name for name in ordered if name not in test]
+        val = _spread(rest, min(_count(self.val, len(ordered)), len(rest)))
         return {name: "test" if name in test else "val" if name in val else "train" for name in ordered}
 
 
-def _spread(names: list[str], share: float) -> set[str]:
-    """Evenly spread names; at least one of three or more where any are asked for."""
-    count = max(round(share * len(names)), int(share > 0 and len(names) >= 3))
+def _count(share: float, total: int) -> int:
+    """At least one of three or more where any are asked for."""
+    return max(round(share * total), int(share > 0 and total >= 3))
+
+
+def _spread(names: list[str], count: int) -> set[str]:
     return {names[(2 * k + 1) * len(names) // (2 * count)] for k in range(count)}
 
 

@@ -32,6 +32,7 @@ SPLITS = ("train", "val", "test")
 
 _BINS_PER_FRAME, _LEAD_BINS, _WINDOW_BINS = 4, 8, 20
 _FLOW_STEPS = 8  # per pixel; float16 is no finer above 128
+_CONTENT = "corpus"  # key of a shard's metadata
 _PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "flow_sources")
 
 
@@ -137,8 +138,9 @@ def write_shard(path: Path, clips: Sequence[Clip], dropped: Sequence[Dropped] = 
     path = Path(path)
     tensors = {f"{clip.name}/{key}": value for clip in clips for key, value in _tensors(clip).items()}
     listed = [{"name": c.name, "identity": c.identity, "source": c.source, "frames": len(c.jpegs)} for c in clips]
-    metadata = {"format": FORMAT, "clips": json.dumps(listed), "dropped": json.dumps([asdict(d) for d in dropped])}
-    data = save(tensors, metadata)
+    content = {"format": FORMAT, "clips": listed, "dropped": [asdict(item) for item in dropped]}
+    # One entry only: several would be written in any order, and the same clips give the same bytes.
+    data = save(tensors, {_CONTENT: json.dumps(content)})
     if len(data) > MAX_SHARD_BYTES:
         raise PoseDubError(
             f"The shard {path.name} would take {len(data) / 2**20:.1f} MiB, more than 16; put fewer frames into it.",
@@ -161,11 +163,11 @@ def read_content(path: Path) -> ShardContent:
     """
     try:
         with safe_open(path, "numpy") as shard:
-            metadata = shard.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise ValueError("it is no corpus shard")
-        clips = tuple(Entry(**clip, shard=Path(path).name) for clip in json.loads(metadata["clips"]))
-        return ShardContent(clips, tuple(Dropped(**item) for item in json.loads(metadata["dropped"])))
+            content = json.loads((shard.metadata() or {})[_CONTENT])
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']}")
+        clips = tuple(Entry(**clip, shard=Path(path).name) for clip in content["clips"])
+        return ShardContent(clips, tuple(Dropped(**item) for item in content["dropped"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise PoseDubError(
             f"The shard {path} cannot be read ({error}); delete it and build the corpus again.", ErrorKind.CORRUPT

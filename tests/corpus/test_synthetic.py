@@ -1,0 +1,99 @@
+"""With ICT-FaceKit's data: synthetic clips are aligned like footage and their labels hold in crop pixels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_server.corpus.build import Shares
+from model_server.corpus.labels import alignment_points
+from model_server.corpus.pictures import decode_jpeg, flow_sheet
+from model_server.corpus.shards import Clip, windows
+from model_server.corpus.synthetic import IdentityMaker, Settings, delayed, flow_sources, plan, seen_angles
+from model_server.errors import PoseDubError
+from model_server.pipeline.alignment import LEFT_EYE, MOUTH, RIGHT_EYE
+from model_server.synthetic.actor import angles_of, rotation
+from model_server.synthetic.speech import Phoneme, Speech
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    if not os.environ.get("POSEDUB_ICT"):
+        pytest.skip("POSEDUB_ICT does not name ICT-FaceKit's ict.npz")
+    pytest.importorskip("espeakng_loader")
+    return Settings(Path(os.environ["POSEDUB_ICT"]), 3, 2, 12, 4, texture=128, strands=300, supersampling=1)
+
+
+@pytest.fixture(scope="module")
+def clips(settings: Settings) -> list[Clip]:
+    return IdentityMaker(settings)(1)[0]
+
+
+def test_clips_are_aligned_as_footage_is(clips: list[Clip]) -> None:
+    for clip in clips:
+        points = alignment_points(clip.landmarks)
+        assert np.abs(points[:, 2] - MOUTH).max() < 3  # the mouth is held, smoothed over two frames
+        eyes = points[:, :2].mean(axis=0)
+        assert np.abs(eyes - [LEFT_EYE, RIGHT_EYE]).max() < 9
+
+
+def test_flow_leads_landmarks_to_landmarks(clips: list[Clip]) -> None:
+    for clip in clips:
+        for j, source in enumerate(clip.flow_sources):
+            for i in range(len(clip.jpegs)):
+                x, y = (clip.landmarks[i] // 4).astype(int).T
+                centre = np.stack([x, y], 1) * 4 + 2.0
+                led = clip.flow[i, j, y, x].astype(float) + clip.landmarks[i] - centre
+                error = np.linalg.norm(led - clip.landmarks[source], axis=1)
+                assert np.median(error[clip.visible[i, j, y, x]]) < 1.0
+
+
+def test_the_source_warped_by_the_flow_is_nearer_to_the_frame(clips: list[Clip]) -> None:
+    clip = max(clips, key=lambda clip: float(np.ptp(clip.angles[:, 0])))
+    far = int(np.abs(clip.angles[:, 0] - clip.angles[clip.flow_sources[0], 0]).argmax())
+    still, moved, true = np.split(np.asarray(flow_sheet(clip, [far])).astype(float), 3, axis=1)
+    seen = clip.visible[far, 0].repeat(4, 0).repeat(4, 1)
+    assert np.abs(moved - true)[seen].mean() < 0.8 * np.abs(still - true)[seen].mean()
+
+
+def test_every_label_is_there_for_every_frame(clips: list[Clip]) -> None:
+    for clip in clips:
+        assert decode_jpeg(clip.jpegs[0]).shape == (224, 224, 3) and len(clip.jpegs) == 12
+        assert clip.angles.shape == (12, 3) and clip.visemes.shape == (12, 17) and clip.opening.shape == (12,)
+        assert np.allclose(clip.visemes.astype(float).sum(1), 1, atol=0.01)
+        assert windows(clip, range(12)).max() > 0.3
+
+
+def test_the_same_seed_gives_the_same_clips(settings: Settings, clips: list[Clip]) -> None:
+    again = IdentityMaker(settings)(1)[0][0]
+    assert again.jpegs == clips[0].jpegs and (again.flow == clips[0].flow).all() and (again.mel == clips[0].mel).all()
+    assert IdentityMaker(settings)(2)[0][0].jpegs != clips[0].jpegs
+
+
+def test_a_voice_that_is_none_is_named_before_the_work(settings: Settings) -> None:
+    with pytest.raises(PoseDubError, match="no-such-voice"):
+        plan(Settings(settings.ict, 1, 1, voices=("no-such-voice",)), Shares())
+
+
+def test_angles_are_those_that_the_turned_picture_shows() -> None:
+    assert np.allclose(angles_of(rotation(30, -12, 17)), [30, -12, 17], atol=1e-3)
+    turn = np.radians(-17)
+    upright = 0.7 * np.array([[np.cos(turn), -np.sin(turn), 9], [np.sin(turn), np.cos(turn), 5]])
+    assert np.allclose(seen_angles(np.array([[0, 0, 17.0]]), upright[None]), 0, atol=1e-3)
+
+
+def test_flow_sources_are_a_portrait_and_another() -> None:
+    angles, opening = np.zeros((10, 3)), np.full(10, 0.2)
+    opening[7] = 0.0
+    portrait, other = flow_sources(angles, opening, np.random.default_rng(0))
+    assert portrait == 7 and other != 7
+
+
+def test_speech_is_moved_with_its_phonemes() -> None:
+    speech = Speech(np.arange(1, 101, dtype=np.float32), 100, (Phoneme("a", 0.2, 0.6),))
+    later, midway = delayed(speech, 0.5), delayed(speech, -0.25)
+    assert later.samples[49] == 0 and later.samples[50] == 1 and later.phonemes[0].start == pytest.approx(0.7)
+    assert midway.samples[0] == 26 and midway.phonemes[0].start == pytest.approx(-0.05)
