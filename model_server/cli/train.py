@@ -1,0 +1,141 @@
+"""`posedub train`: train networks on shards. `posedub checkpoint`: carry, unpack and export what was trained."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_server.errors import PoseDubError
+
+if TYPE_CHECKING:
+    from model_server.training.config import Config
+    from model_server.training.loop import Progress
+
+UNFINISHED = 3
+STAGES = ("trunk", "identity", "speech", "perceptual", "generator", "all")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `train` and `checkpoint`."""
+    _add_train(subparsers.add_parser("train", help="train the networks on a corpus"))
+    checkpoint = subparsers.add_parser("checkpoint", help="pack, unpack or export what was trained")
+    actions = checkpoint.add_subparsers(required=True, metavar="ACTION")
+    _add_pack(actions.add_parser("pack", help="split a run's last checkpoint into files of at most 16 MiB"))
+    _add_unpack(actions.add_parser("unpack", help="join the files again, to go on training"))
+    _add_export(actions.add_parser("export", help="write a run's networks as a weights file"))
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="TOML file; or give --preset")
+    parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, or an ablation such as lite-pose-36")
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="DIR", help="folders of shards")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--stage", choices=STAGES, default="all")
+    parser.add_argument("--max-minutes", type=float, default=float("inf"), metavar="N", help="leave before so long")
+    parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on from the last checkpoint")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change a setting")
+    parser.set_defaults(run=_train)
+
+
+def _add_pack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=Path, metavar="RUN")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--light", action="store_true", help="half precision, without optimisers: no exact resume")
+    parser.set_defaults(run=_pack)
+
+
+def _add_unpack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("parts", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN")
+    parser.set_defaults(run=_unpack)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", type=Path, metavar="RUN")
+    parser.add_argument("--corpus", type=Path, nargs="*", default=[], metavar="DIR", help="to make code zero frontal")
+    parser.add_argument("--out", type=Path, required=True, metavar="X.safetensors")
+    parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
+    parser.set_defaults(run=_export)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from model_server.engines.weights import resolve_device
+    from model_server.training import checkpoint
+    from model_server.training.config import STAGES as ALL
+    from model_server.training.loop import Limits, Trainer
+    from model_server.training.team import join_team, leave_team
+
+    config = _config(options)
+    if options.resume == "never" and checkpoint.latest(options.out):
+        raise PoseDubError(f"The run {options.out} has checkpoints; choose another folder or --resume auto.")
+    team = join_team(resolve_device(options.device))
+    logging.basicConfig(level=logging.INFO if team.leads else logging.WARNING, format="%(asctime)s %(message)s")
+    stages = ALL if options.stage == "all" else (options.stage,)
+    bar = _Bar() if team.leads and sys.stderr.isatty() else None
+    try:
+        trainer = Trainer(config, options.corpus, options.out, team, options.precision, bar or (lambda progress: None))
+        finished = trainer.train(stages, Limits(seconds=60 * options.max_minutes))
+    finally:
+        leave_team()
+    print(f"{'finished' if finished else 'not finished yet; the same command goes on'}: {options.out}")
+    return 0 if finished else UNFINISHED
+
+
+def _config(options: argparse.Namespace) -> Config:
+    from model_server.training.config import changed, named, parse_settings, read_config
+
+    if bool(options.config) == bool(options.preset):
+        raise PoseDubError("Give either a configuration file or --preset, for example --preset lite.")
+    config = named(options.preset) if options.preset else read_config(options.config)
+    return changed(config, parse_settings(options.set))
+
+
+class _Bar:
+    """Progress of the current stage on the terminal."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(unit="step")
+
+    def __call__(self, progress: Progress) -> None:
+        self._bar.total = progress.steps
+        self._bar.set_description(progress.stage)
+        self._bar.set_postfix_str(f"{progress.samples_per_second:.1f} samples/s, loss {progress.losses['total']:.3f}")
+        self._bar.update(progress.step - self._bar.n)
+
+
+def _pack(options: argparse.Namespace) -> int:
+    import tempfile
+
+    from model_server.training import checkpoint
+
+    last = checkpoint.latest(options.run_folder)
+    if last is None:
+        raise PoseDubError(f"There is no checkpoint in {options.run_folder}; train first.")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.light:
+            last = checkpoint.save(Path(folder), checkpoint.lightened(checkpoint.load(last)))
+        files = checkpoint.pack(last, options.out)
+    print(f"{len(files)} files in {options.out}")
+    return 0
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    from model_server.training import checkpoint
+
+    print(checkpoint.unpack(options.parts, options.out))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from model_server.training.export import export
+
+    info = export(options.run_folder, options.corpus, options.out, options.name or options.run_folder.name)
+    print(f"{info.path} ({info.preset}, {info.kind}), id {info.id}")
+    return 0

@@ -1,0 +1,1 @@
+"""Training: from shards to a weights file, on one GPU, several, or two CPU cores."""

@@ -1,0 +1,211 @@
+"""What generator and discriminator learn (PC-AVS, section 3.3), with what the warp head needs besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_server.networks.warping import Drawing, WarpGenerator
+from model_server.training import augment
+from model_server.training.config import Config, GeneratorStage
+from model_server.training.data import FLOW_SIZE, Frames, Pairs
+from model_server.training.encoder_tasks import learn_only, shrunk
+from model_server.training.losses import (
+    Losses,
+    critic_hinge,
+    feature_matching,
+    generator_hinge,
+    info_nce,
+    known_cross_entropy,
+    known_l1,
+    perceptual,
+    weighted,
+)
+from model_server.training.models import Models
+from model_server.training.perceptual_networks import ANGLE_UNIT, VISEMES, Vgg19
+
+Critic = Callable[[Tensor], tuple[list[Tensor], list[list[Tensor]]]]
+
+# A pose source keeps its place in the crop, so its augmentation may move little.
+POSE_AUGMENTATION = 0.35
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What the style is made of, besides the identity.
+
+    Attributes:
+        mouth: (n, mouth) codes, of sound or of the target's lips.
+        pose: (n, pose) codes of the targets with other mouths.
+        seen_pose: (n, pose) codes of the targets as they are.
+        own_pose: (n, pose) codes of the portraits.
+    """
+
+    mouth: Tensor
+    pose: Tensor
+    seen_pose: Tensor
+    own_pose: Tensor
+
+
+class GeneratorTask(nn.Module):
+    """Draws targets from portraits, sound and pose, and measures how far off they are."""
+
+    def __init__(self, models: Models, config: Config) -> None:
+        super().__init__()
+        self.networks = models.networks
+        self.angle_readout = models.angle_readout
+        self.mouth_readout = models.mouth_readout
+        self.face = models.face
+        self.vgg = Vgg19(Path(config.perceptual.vgg)) if config.perceptual.vgg else None
+        self.weights = config.generator
+        self.strength = config.augmentation
+        learn_only(models, self.networks, self.angle_readout, self.mouth_readout)
+        if self.vgg:
+            self.vgg.requires_grad_(False)
+        if not self.weights.train_encoders:
+            self._freeze_space()
+
+    def train(self, mode: bool = True) -> GeneratorTask:
+        """Batch normalisation stays as the encoders learnt it: that is how frames will be made."""
+        super().train(False)
+        return self
+
+    def forward(self, pairs: Pairs, step: int, critic: Critic | None) -> tuple[Tensor, Losses, Tensor]:
+        """Total loss, single losses, and the frames drawn (n, 3, 224, 224), without gradient."""
+        codes = self._codes(pairs)
+        drawing = self._draw(pairs.portrait.images, codes)
+        losses = self._picture_losses(drawing, pairs) | self._code_losses(codes, pairs.target, step)
+        losses |= self._reading_losses(drawing.image, pairs.target)
+        if critic:
+            losses |= self._critic_losses(drawing.image, pairs.target.images, critic)
+        return weighted(losses, self.weights), losses, drawing.image.detach()
+
+    def draw(self, pairs: Pairs) -> Drawing:
+        """Frames from sound and pose, as when dubbing."""
+        encoder = self.networks.nonidentity_encoder
+        mouth = encoder.mouth_code(self.networks.speech_encoder(pairs.target.windows))
+        pose, own = (encoder.pose_code(encoder(x.images)) for x in (pairs.target, pairs.portrait))
+        return self._draw(pairs.portrait.images, Codes(mouth, pose, pose, own))
+
+    def _freeze_space(self) -> None:
+        encoder = self.networks.nonidentity_encoder
+        for part in (encoder.trunk, encoder.mouth_head, self.networks.speech_encoder):
+            part.requires_grad_(False)
+
+    def _codes(self, pairs: Pairs) -> Codes:
+        target, encoder = pairs.target, self.networks.nonidentity_encoder
+        n, device = len(target), target.images.device
+        change = augment.draw(n, self.strength * POSE_AUGMENTATION, device)
+        other = augment.other_mouths(target.images, augment.mouth_boxes(target.landmarks))
+        looks = augment.draw(n, self.strength, device).images(target.images)
+        views = torch.cat([change.images(other), target.images, pairs.portrait.images, looks])
+        with torch.set_grad_enabled(self.weights.train_encoders and torch.is_grad_enabled()):
+            features = encoder(views)
+            sound = self.networks.speech_encoder(target.windows)
+            lips = encoder.mouth_feature(features[3 * n :])
+        pose, seen, own = encoder.pose_code(features[: 3 * n]).chunk(3)
+        heard = torch.rand(n, 1, device=device) < self.weights.audio_share
+        return Codes(encoder.mouth_code(torch.where(heard, sound, lips)), pose, seen, own)
+
+    def _draw(self, portrait: Tensor, codes: Codes) -> Drawing:
+        identity, identity_map = self.networks.identity_encoder(portrait)
+        style = self.networks.joined_style(identity, codes.mouth, codes.pose, codes.own_pose)
+        generator = self.networks.generator
+        noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
+        if isinstance(generator, WarpGenerator):
+            return generator.draw(identity_map, style, noise, portrait)
+        return _painted(generator(identity_map, style, noise).float())
+
+    def _picture_losses(self, drawing: Drawing, pairs: Pairs) -> Losses:
+        real = pairs.target.images
+        lips = augment.box_mask(augment.lip_boxes(pairs.target.landmarks), real.shape[-1])
+        losses = {
+            "image": F.l1_loss(drawing.image, real),
+            "mouth": known_l1(drawing.image, real, lips),
+        }
+        if isinstance(self.networks.generator, WarpGenerator):
+            losses |= _warp_losses(drawing, pairs, lips, self.weights)
+        return losses
+
+    def _code_losses(self, codes: Codes, target: Frames, step: int) -> Losses:
+        """The pose code starts from the known angles, the mouth code from the known visemes."""
+        fading = max(0.1, 1 - step / self.weights.angles_decay)
+        opening, visemes = self.mouth_readout(codes.mouth).split([1, VISEMES], 1)
+        known = known_l1(self.angle_readout(codes.pose), target.angles / ANGLE_UNIT)
+        seen = known_l1(self.angle_readout(codes.seen_pose), target.angles / ANGLE_UNIT)
+        lips = known_cross_entropy(visemes, target.visemes) + known_l1(opening[:, 0], target.opening)
+        return {
+            "angles": (known + seen) / 2 * fading,
+            "visemes": lips,
+            "steadiness": F.l1_loss(codes.seen_pose.float(), codes.pose.float()),
+        }
+
+    def _reading_losses(self, image: Tensor, target: Frames) -> Losses:
+        """Losses that other networks read off the frames; those networks do not learn from them."""
+        small, small_real = (shrunk(x, self.weights.loss_size) for x in (image, target.images))
+        read = self.face(small)
+        with torch.no_grad():
+            real = self.face(small_real)
+        opening = torch.where(torch.isfinite(target.opening), target.opening, real.opening.float())
+        visemes = F.kl_div(read.visemes.float().log_softmax(1), real.visemes.float().softmax(1), reduction="batchmean")
+        features = (read.features, real.features)
+        if self.vgg:
+            features = (self.vgg.features(small), self.vgg.features(small_real))
+        return {
+            "perceptual": perceptual(*features),
+            "lips": known_l1(read.opening, opening) * 4 + visemes * 0.3,
+            "likeness": 1 - F.cosine_similarity(read.embedding.float(), real.embedding.float()).mean(),
+            "contrastive": self._contrastive(image, target),
+        }
+
+    def _contrastive(self, image: Tensor, target: Frames) -> Tensor:
+        """InfoNCE between the lips drawn and the sound, within the batch."""
+        if not self.weights.contrastive:
+            return image.new_zeros(())
+        encoder = self.networks.nonidentity_encoder
+        sound = self.networks.speech_encoder(target.windows)
+        return info_nce(encoder.mouth_feature(encoder(image)), sound, self.weights.temperature)[0]
+
+    def _critic_losses(self, image: Tensor, real: Tensor, critic: Critic) -> Losses:
+        scores, features = critic(torch.cat([shrunk(x, self.weights.loss_size) for x in (real, image)]))
+        return {"gan": generator_hinge(scores), "feature": feature_matching(features)}
+
+
+class CriticTask(nn.Module):
+    """Tells real frames from drawn ones by the hinge loss."""
+
+    def __init__(self, models: Models, config: Config) -> None:
+        super().__init__()
+        self.discriminator = models.discriminator
+        self.size = config.generator.loss_size
+
+    def forward(self, real: Tensor, drawn: Tensor) -> tuple[Tensor, Losses]:
+        """Total and single losses of frames (n, 3, 224, 224)."""
+        scores, _ = self.discriminator(torch.cat([shrunk(x, self.size) for x in (real, drawn)]))
+        loss = critic_hinge(scores)
+        return loss, {"critic": loss}
+
+
+def _warp_losses(drawing: Drawing, pairs: Pairs, lips: Tensor, weights: GeneratorStage) -> Losses:
+    """The portrait must move to the right place by itself, and the mouth be painted where it is hidden there."""
+    real = pairs.target.images
+    offsets = F.avg_pool2d(drawing.offsets, drawing.offsets.shape[-1] // FLOW_SIZE)
+    mouth = augment.box_mask(augment.mouth_boxes(pairs.target.landmarks), FLOW_SIZE)
+    small = drawing.rgb.shape[-1]
+    factor = real.shape[-1] // small
+    return {
+        "warped": F.l1_loss(drawing.warped, real),
+        "paint": known_l1(drawing.rgb, F.avg_pool2d(real, factor), F.avg_pool2d(lips, factor) + 0.1),
+        "flow": known_l1(offsets, pairs.flow, 1 + (weights.mouth_cells - 1) * mouth),
+    }
+
+
+def _painted(image: Tensor) -> Drawing:
+    """A frame of a generator that paints every pixel, in the form of a drawing."""
+    nothing = image.new_zeros(len(image), 2, FLOW_SIZE, FLOW_SIZE)
+    return Drawing(image, image, nothing, nothing, nothing[:, :1], image)

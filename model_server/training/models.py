@@ -1,0 +1,127 @@
+"""All networks of a run: those that make frames, and those that only teach them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_server.networks.assembly import Networks
+from model_server.networks.generator import Generator
+from model_server.networks.modulation import EqualizedLinear, ModulatedConv, StyledConv
+from model_server.networks.presets import POSE_SIZE
+from model_server.training.config import Config
+from model_server.training.discriminator import Discriminator
+from model_server.training.perceptual_networks import EMBEDDING, VISEMES, FaceNetwork
+
+
+class Models(nn.Module):
+    """Everything that a checkpoint holds.
+
+    Args:
+        config: sizes.
+        people: number of identities in the training split.
+    """
+
+    def __init__(self, config: Config, people: int) -> None:
+        super().__init__()
+        self.networks = build_networks(config)
+        preset = self.networks.preset
+        self.averaged = copy.deepcopy(self.networks).requires_grad_(False)
+        # Without a bias, a frontal head has the pose code zero from the beginning.
+        self.angle_readout = nn.Linear(config.pose_size, 3, bias=False)
+        self.lip_readout = LipReadout(preset.feature)
+        self.content_readout = LipReadout(preset.feature)
+        self.mouth_readout = nn.Linear(preset.mouth, 1 + VISEMES)
+        self.classifier = nn.Linear(preset.identity_size, people)
+        self.face = FaceNetwork(config.perceptual.width)
+        self.face_classifier = nn.Linear(EMBEDDING, people)
+        self.discriminator = Discriminator(config.generator.critic_width)
+
+    @torch.no_grad()
+    def average(self, decay: float) -> None:
+        """Move the averaged networks towards the learning ones."""
+        averaged = self.averaged.state_dict()
+        for name, value in self.networks.state_dict().items():
+            if value.is_floating_point():
+                averaged[name].lerp_(value, 1 - decay)
+            else:
+                averaged[name].copy_(value)
+
+
+class LipReadout(nn.Module):
+    """Linear read-out of lip opening and visemes from a mouth feature or a speech content."""
+
+    def __init__(self, feature: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(feature, 1 + VISEMES)
+
+    def forward(self, content: Tensor) -> tuple[Tensor, Tensor]:
+        """Opening (n,) and viseme logits (n, 17) of contents (n, feature)."""
+        opening, visemes = self.linear(F.relu(content)).split([1, VISEMES], 1)
+        return opening[:, 0], visemes
+
+
+class AdaptiveNormConv(nn.Module):
+    """The ablation's replacement of a modulated convolution: plain convolution, then AdaIN (Huang and Belongie 2017).
+
+    Args:
+        conv: the convolution whose weights and resampling it takes over.
+    """
+
+    def __init__(self, conv: ModulatedConv) -> None:
+        super().__init__()
+        outputs, style = conv.weight.shape[0], conv.modulation.weight.shape[1]
+        self.conv = copy.deepcopy(conv)
+        del self.conv.modulation
+        self.affine = EqualizedLinear(style, 2 * outputs, bias=0.0)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """As `ModulatedConv.forward`."""
+        plain = self.conv._convolve(x) * self.conv.scale
+        scale, shift = self.affine(style)[..., None, None].chunk(2, 1)
+        return F.instance_norm(plain) * (1 + scale) + shift
+
+
+def build_networks(config: Config) -> Networks:
+    """The preset's networks, with the configuration's pose size and modulation."""
+    networks = Networks(config.preset)
+    networks.apply(_draw_style)
+    if config.pose_size != POSE_SIZE:
+        _resize_pose(networks, config.pose_size)
+    if config.modulation == "adaptive_norm":
+        _adapt(networks)
+    return networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def style_layers(networks: Networks) -> list[EqualizedLinear]:
+    """The linear layers of the generator that read the style vector."""
+    return [layer for layer in networks.generator.modules() if isinstance(layer, EqualizedLinear)]
+
+
+def _draw_style(module: nn.Module) -> None:
+    """Damp the style's first effect: its identity part is far from unit variance before anything has learnt."""
+    if isinstance(module, EqualizedLinear):
+        nn.init.normal_(module.weight, std=0.5)
+
+
+def _resize_pose(networks: Networks, size: int) -> None:
+    encoder = networks.nonidentity_encoder
+    encoder.pose_embedding = nn.Linear(encoder.pose_embedding.in_features, size)
+    codes = 2 if networks.preset.warps else 1
+    more = codes * (size - POSE_SIZE)
+    for layer in style_layers(networks):
+        outputs, inputs = layer.weight.shape
+        layer.weight = nn.Parameter(torch.cat([layer.weight.data, 0.5 * torch.randn(outputs, more)], 1))
+        layer.scale = (inputs + more) ** -0.5
+    for module in networks.generator.modules():
+        if isinstance(module, Generator):
+            module.style_size += more
+
+
+def _adapt(networks: Networks) -> None:
+    for layer in networks.generator.modules():
+        if isinstance(layer, StyledConv):
+            layer.conv = AdaptiveNormConv(layer.conv)  # type: ignore[assignment]

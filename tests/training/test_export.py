@@ -1,0 +1,93 @@
+"""From a checkpoint to frames, and a checkpoint's way between computers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_server.engines.weights import describe, load_engine
+from model_server.errors import PoseDubError
+from model_server.training import checkpoint as checkpoints
+from model_server.training.config import Config, changed
+from model_server.training.data import ClipStore
+from model_server.training.export import export, finish, fit_pose, labelled_frames, recentre
+from model_server.training.loop import Trainer
+from model_server.training.team import Team
+
+ALONE = Team(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def run(small: Config, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    Trainer(changed(small, {"generator.steps": 2}), [corpus], folder, ALONE).train(["trunk", "generator"])
+    return folder
+
+
+def test_exported_weights_dub(run: Path, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "made.safetensors"
+    info = export(run, [corpus], out, "made")
+    assert (info.kind, info.preset, info.name) == ("trained", "lite", "made") and info == describe(out)
+    assert out.stat().st_size < 20e6 and out.with_suffix(".json").exists()
+    engine = load_engine(info, "cpu", "fp32")
+    clip = ClipStore([corpus], "val", torch.device("cpu"), 1)[0].frames([0, 5, 9])
+    crops = ((clip.images.permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+    frames = engine.frames(engine.identity(crops[:1]), clip.windows[:, 0].numpy(), engine.pose_codes(crops), 1.2, 0)
+    assert frames.shape == (3, 224, 224, 3)
+    assert np.abs(frames[0].astype(int) - crops[0]).mean() < 60, "the portrait shows through from the beginning"
+
+
+def test_recentring_changes_codes_but_no_frame(run: Path) -> None:
+    networks, shift = finish(run).networks, torch.linspace(-1, 1, 12)
+    images, windows = torch.rand(2, 3, 224, 224), torch.rand(2, 1, 80, 20)
+    encoder = networks.nonidentity_encoder
+    noise = [torch.zeros(1, 1, size, size) for size in networks.generator.noise_sizes]
+
+    def draw() -> tuple[torch.Tensor, torch.Tensor]:
+        code = encoder.pose_code(encoder(images))
+        vector, feature_map = networks.identity_encoder(images)
+        style = networks.style(vector, windows, code, 1.0, code)
+        return code, networks.draw(feature_map, style, noise, images)
+
+    code, frame = draw()
+    recentre(networks, shift)
+    moved, same = draw()
+    torch.testing.assert_close(moved, code - shift, atol=1e-5, rtol=0)
+    torch.testing.assert_close(same, frame, atol=2e-4, rtol=0)
+
+
+def test_code_zero_is_frontal(run: Path, corpus: Path) -> None:
+    done = finish(run, [corpus])
+    again = fit_pose(done.networks, labelled_frames([corpus], 200))
+    assert done.pose is not None and again is not None
+    assert np.abs(again.frontal).max() < 0.2 * np.abs(done.pose.frontal).max() + 1e-3
+
+
+def test_packed_checkpoints_come_back_whole(run: Path, tmp_path: Path) -> None:
+    path = checkpoints.latest(run)
+    assert path is not None
+    files = checkpoints.pack(path, tmp_path / "parts")
+    assert len(files) > 2 and all(file.stat().st_size <= 16 << 20 for file in files)
+    assert checkpoints.unpack(tmp_path / "parts", tmp_path / "run").read_bytes() == path.read_bytes()
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    with pytest.raises(PoseDubError, match="damaged"):
+        checkpoints.unpack(tmp_path / "parts", tmp_path / "run")
+
+
+def test_a_light_checkpoint_goes_on_without_optimisers(
+    run: Path, small: Config, corpus: Path, tmp_path: Path
+) -> None:
+    path = checkpoints.latest(run)
+    assert path is not None
+    light = checkpoints.save(tmp_path, checkpoints.lightened(checkpoints.load(path)))
+    assert light.stat().st_size < 0.4 * path.stat().st_size
+    trainer = Trainer(changed(small, {"generator.steps": 3}), [corpus], tmp_path, ALONE)
+    assert trainer.train(["generator"]) and trainer.steps["generator"] == 3
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint-000000001.pt"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(PoseDubError, match=path.name):
+        checkpoints.load(path)

@@ -1,0 +1,103 @@
+"""Runs on a drawn corpus: every stage learns, resume is exact, and what comes out dubs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_server.errors import PoseDubError
+from model_server.training import checkpoint as checkpoints
+from model_server.training.config import STAGES, Config, StageName, changed
+from model_server.training.loop import Limits, Progress, Trainer
+from model_server.training.team import Team
+
+ALONE = Team(0, 1, torch.device("cpu"))
+
+
+def losses(run: Path, stage: str) -> list[float]:
+    lines = [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
+    return [line["total"] for line in lines if line["stage"] == stage]
+
+
+def trained(config: Config, corpus: Path, run: Path, stage: StageName, steps: float = float("inf")) -> Trainer:
+    trainer = Trainer(config, [corpus], run, ALONE)
+    trainer.train([stage], Limits(steps=steps))
+    return trainer
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("stage", ["trunk", "identity", "speech", "perceptual"])
+def test_the_loss_falls(stage: StageName, small: Config, corpus: Path, tmp_path: Path) -> None:
+    config = changed(small, {f"{stage}.steps": 14, f"{stage}.batch": 6, "augmentation": 0.0})
+    trained(config, corpus, tmp_path, stage)
+    curve = losses(tmp_path, stage)
+    assert len(curve) == 7 and min(curve[-2:]) < 0.95 * curve[0]
+
+
+def test_the_generator_learns_to_bend_the_portrait(small: Config, corpus: Path, tmp_path: Path) -> None:
+    config = changed(small, {"generator.steps": 16, "generator.batch": 4, "generator.critic_start": 100})
+    trained(config, corpus, tmp_path, "generator")
+    curve = losses(tmp_path, "generator")
+    assert min(curve[-2:]) < 0.95 * curve[0]
+    assert (tmp_path / "samples" / "generator-0000016.png").exists()
+
+
+@pytest.mark.parametrize("stage", ["speech", "generator"])
+def test_two_and_two_steps_are_four_steps(stage: StageName, small: Config, corpus: Path, tmp_path: Path) -> None:
+    config = changed(small, {f"{stage}.steps": 4, "generator.critic_start": 1, f"{stage}.accumulate": 2})
+    whole = trained(config, corpus, tmp_path / "whole", stage)
+    first = trained(config, corpus, tmp_path / "parts", stage, steps=2)
+    assert first.steps == {stage: 2}
+    rest = trained(config, corpus, tmp_path / "parts", stage)
+    assert same(rest.models.state_dict(), whole.models.state_dict())
+    ends = [checkpoints.load(checkpoints.latest(tmp_path / name)) for name in ("whole", "parts")]  # type: ignore[arg-type]
+    assert str(ends[0].optimizers) == str(ends[1].optimizers)
+
+
+def test_all_stages_run_in_order_and_stop_between(small: Config, corpus: Path, tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    trainer = Trainer(small, [corpus], tmp_path, ALONE, report=reports.append)
+    assert not trainer.train(limits=Limits(steps=5))
+    assert trainer.steps == {"trunk": 2, "identity": 2, "speech": 1}
+    again = Trainer(small, [corpus], tmp_path, ALONE, report=reports.append)
+    assert again.train() and list(again.steps) == list(STAGES)
+    assert [report.stage for report in reports] == [*STAGES, "generator"]
+    assert all(report.samples_per_second > 0 for report in reports)
+    assert len(list(tmp_path.glob("checkpoint-*.pt"))) == 2
+
+
+def test_a_call_without_time_leaves_at_once(small: Config, corpus: Path, tmp_path: Path) -> None:
+    assert not Trainer(small, [corpus], tmp_path, ALONE).train(limits=Limits(seconds=1))
+
+
+def test_clips_without_labels_train_the_generator(small: Config, unlabelled: Path, tmp_path: Path) -> None:
+    config = changed(small, {"generator.steps": 1})
+    trainer = trained(config, unlabelled, tmp_path, "generator")
+    assert all(torch.isfinite(value).all() for value in trainer.models.state_dict().values())
+
+
+def test_what_does_not_fit_a_run_is_refused(small: Config, corpus: Path, unlabelled: Path, tmp_path: Path) -> None:
+    trained(changed(small, {"identity.steps": 1}), corpus, tmp_path, "identity")
+    with pytest.raises(PoseDubError, match="other settings"):
+        Trainer(changed(small, {"seed": 3}), [corpus], tmp_path, ALONE)
+    with pytest.raises(PoseDubError, match="other people"):
+        Trainer(small, [corpus, unlabelled], tmp_path, ALONE)
+
+
+@pytest.mark.parametrize("change", [{"pose_size": 36}, {"modulation": "adaptive_norm"}, {"generator.contrastive": 0}])
+def test_ablations_train(change: dict[str, object], small: Config, corpus: Path, tmp_path: Path) -> None:
+    from model_server.training.export import export, run_engine
+
+    config = changed(small, {**change, "generator.steps": 1})
+    trained(config, corpus, tmp_path, "generator")
+    engine = run_engine(tmp_path, [corpus])
+    crops = np.zeros((1, 224, 224, 3), np.uint8)
+    assert engine.pose_codes(crops).shape == (1, config.pose_size)
+    if "generator.contrastive" not in change:
+        with pytest.raises(PoseDubError, match="ablation"):
+            export(tmp_path, [corpus], tmp_path / "x.safetensors", "x")
