@@ -1,4 +1,6 @@
-"""Makes the demo's inputs: a portrait, a pose clip of another person and a spoken sentence, all synthetic.
+"""Makes the demo's inputs: a portrait, a pose clip of another person, a spoken sentence and more portraits to try.
+
+All are synthetic.
 
 Usage: python tests/demo/make_inputs.py --ict PATH/ict.npz [--out FOLDER]
 Needs ICT-FaceKit's data and the optional wheel espeakng-loader.
@@ -39,6 +41,7 @@ PORTRAIT_LIGHT = Lighting(
     exposure=1.0,
 )
 PORTRAIT_SEED, POSE_SEED = 44, 40
+STOCK_SEEDS = (61, 62, 63, 65, 67, 68, 74, 80)
 # Seconds, then yaw, pitch and roll in degrees.
 POSE_KEYS = (
     (0.0, 0, 0, 0), (0.5, 0, 0, 0), (1.3, 30, 2, -3), (1.7, 30, 2, -3), (2.9, -30, 3, 4), (3.3, -30, 3, 4),
@@ -52,12 +55,19 @@ def portrait_camera(size: int, fill: float = 0.60) -> Camera:
     return Camera((size, size), size * fill * distance / 24.0, distance, (size / 2, size * 0.48))
 
 
-def make_portrait(head: HeadModel, path: Path, size: int = 512) -> None:
-    """Writes a frontal still with a closed mouth."""
+def draw_portrait(head: HeadModel, seed: int, size: int = 512) -> Image.Image:
+    """A frontal still with a closed mouth."""
     detail = Detail(texture=1024, strands=14000, supersampling=4)
-    actor = make_actor(head, PORTRAIT_SEED, detail, lighting=PORTRAIT_LIGHT)
+    actor = make_actor(head, seed, detail, lighting=PORTRAIT_LIGHT)
     scene = actor.backdrop((size * 4, size * 4)) * 2.0
-    Image.fromarray(render(actor, {}, Pose(), portrait_camera(size), scene).image).save(path, optimize=True)
+    return Image.fromarray(render(actor, {}, Pose(), portrait_camera(size), scene).image)
+
+
+def make_stock(head: HeadModel, folder: Path) -> None:
+    """Writes portraits of several people, `01.jpg` and on."""
+    folder.mkdir(exist_ok=True)
+    for number, seed in enumerate(STOCK_SEEDS, 1):
+        draw_portrait(head, seed).save(folder / f"{number:02}.jpg", quality=92)
 
 
 def pose_frames(head: HeadModel, size: int = 320) -> Iterator[np.ndarray]:
@@ -94,14 +104,15 @@ def make_speech(path: Path) -> None:
 
 
 def main() -> None:
-    """Reads the arguments and writes the three files."""
+    """Reads the arguments and writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ict", type=Path, required=True, help="ICT-FaceKit's ict.npz")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "inputs")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     head = load_head(arguments.ict)
-    make_portrait(head, arguments.out / "portrait.png")
+    draw_portrait(head, PORTRAIT_SEED).save(arguments.out / "portrait.png", optimize=True)
+    make_stock(head, arguments.out / "stock")
     write_video(arguments.out / "pose.mp4", pose_frames(head))
     make_speech(arguments.out / "speech.flac")
 
