@@ -1,4 +1,4 @@
-"""Finds faces and their eye and mouth centres; the only module that knows mediapipe.
+"""Finds faces and their eye and mouth centres, with mediapipe, behind one class that another finder could replace.
 
 Two detectors (near and far range) propose boxes, a face mesh on a crop around each box gives 68-landmark-like eye and
 mouth centres: the detectors see small faces in large pictures, which the mesh alone misses.
