@@ -68,6 +68,7 @@ class SpeechStage(Schedule):
         contrastive: weight of the two-way InfoNCE.
         audio_opening, audio_visemes: weights of what is read from the speech content.
         supervision: weight of the trunk's labels, which keep the encoder from forgetting them.
+        train_trunk: whether the trunk learns on, or only the mouth and pose heads, which is much cheaper.
     """
 
     window: int = 12
@@ -78,6 +79,7 @@ class SpeechStage(Schedule):
     audio_opening: float = 2.0
     audio_visemes: float = 0.5
     supervision: float = 0.5
+    train_trunk: bool = True
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ _CPU: dict[str, Any] = {
     "trunk.batch": 16, "trunk.steps": 3000, "identity.batch": 32, "identity.steps": 800, "speech.batch": 4,
     "speech.steps": 1500, "perceptual.batch": 32, "perceptual.steps": 1500, "generator.batch": 4,
     "generator.steps": 6000, "generator.loss_size": 112, "generator.critic_width": 16, "generator.critic_start": 2000,
-    "ema_decay": 0.995, "grid_every": 200, "log_every": 20,
+    "speech.train_trunk": False, "generator.contrastive": 0.0, "ema_decay": 0.995, "grid_every": 200, "log_every": 20,
 }  # fmt: skip
 
 

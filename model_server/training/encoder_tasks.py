@@ -92,6 +92,14 @@ class SpeechTask(nn.Module):
         self.strength = config.augmentation
         self.encoder.requires_grad_(True)
         self.lip_readout.requires_grad_(True)
+        if not self.weights.train_trunk:
+            self.trunk_task.encoder.trunk.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> SpeechTask:
+        """A trunk that does not learn keeps its batch statistics too."""
+        super().train(mode)
+        self.trunk_task.encoder.trunk.train(mode and self.weights.train_trunk)
+        return self
 
     def forward(self, frames: Frames) -> tuple[Tensor, Losses]:
         """Total and single losses of chunks, frames in order, `chunk_length` of each clip."""

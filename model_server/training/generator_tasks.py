@@ -102,15 +102,15 @@ class GeneratorTask(nn.Module):
         n, device = len(target), target.images.device
         change = augment.draw(n, self.strength * POSE_AUGMENTATION, device)
         other = augment.other_mouths(target.images, augment.mouth_boxes(target.landmarks))
-        looks = augment.draw(n, self.strength, device).images(target.images)
+        seen_lips = round(n * (1 - self.weights.audio_share))
+        looks = augment.draw(seen_lips, self.strength, device).images(target.images[:seen_lips])
         views = torch.cat([change.images(other), target.images, pairs.portrait.images, looks])
         with torch.set_grad_enabled(self.weights.train_encoders and torch.is_grad_enabled()):
             features = encoder(views)
             sound = self.networks.speech_encoder(target.windows)
-            lips = encoder.mouth_feature(features[3 * n :])
+            content = torch.cat([encoder.mouth_feature(features[3 * n :]), sound[seen_lips:]])
         pose, seen, own = encoder.pose_code(features[: 3 * n]).chunk(3)
-        heard = torch.rand(n, 1, device=device) < self.weights.audio_share
-        return Codes(encoder.mouth_code(torch.where(heard, sound, lips)), pose, seen, own)
+        return Codes(encoder.mouth_code(content), pose, seen, own)
 
     def _draw(self, portrait: Tensor, codes: Codes) -> Drawing:
         identity, identity_map = self.networks.identity_encoder(portrait)

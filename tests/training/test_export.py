@@ -75,9 +75,7 @@ def test_packed_checkpoints_come_back_whole(run: Path, tmp_path: Path) -> None:
         checkpoints.unpack(tmp_path / "parts", tmp_path / "run")
 
 
-def test_a_light_checkpoint_goes_on_without_optimisers(
-    run: Path, small: Config, corpus: Path, tmp_path: Path
-) -> None:
+def test_a_light_checkpoint_goes_on_without_optimisers(run: Path, small: Config, corpus: Path, tmp_path: Path) -> None:
     path = checkpoints.latest(run)
     assert path is not None
     light = checkpoints.save(tmp_path, checkpoints.lightened(checkpoints.load(path)))
