@@ -58,23 +58,14 @@ def lay_out(job: dict) -> bpy.types.Scene:
     strips = scene.sequence_editor_create().strips
     sound = strips.new_sound(SOUND, job["audio"], 1, 1)
     scene.frame_start, scene.frame_end = 1, sound.frame_final_end - 1
-    portrait = strips.new_image(PORTRAIT, job["portrait"], 2, 1, fit_method="FIT")
-    portrait.frame_final_end = sound.frame_final_end
-    add_pose(strips, job["pose"], scene.frame_end)
-    for strip, centre in ((portrait, -SIDE), (strips[POSE], SIDE)):
+    for name, role, channel, centre in ((PORTRAIT, "portrait", 2, -SIDE), (POSE, "pose", 3, SIDE)):
+        add = strips.new_movie if job[f"{role}_kind"] == "video" else strips.new_image
+        strip = add(name, job[role], channel, 1, fit_method="FIT")
+        strip.frame_final_end = sound.frame_final_end
         place(strip, centre)
     caption(strips, "portrait", -SIDE, 5, scene.frame_end)
     caption(strips, "pose source", SIDE, 6, scene.frame_end)
     return scene
-
-
-def add_pose(strips, file: str, last: int) -> None:
-    """The pose source, a movie or a picture, held to the end of the edit."""
-    try:
-        pose = strips.new_movie(POSE, file, 3, 1, fit_method="FIT")
-    except RuntimeError:
-        pose = strips.new_image(POSE, file, 3, 1, fit_method="FIT")
-    pose.frame_final_end = last + 1
 
 
 def place(strip: bpy.types.Strip, centre: int) -> None:

@@ -85,8 +85,9 @@ def _run(options: argparse.Namespace, out: Path, bar: tqdm) -> dict:
 
 def _job(options: argparse.Namespace, out: Path, zip_file: Path, server: ServerProcess) -> dict[str, str]:
     files = {name: str(getattr(options, name).resolve()) for name in ("portrait", "audio", "pose")}
+    kinds = {f"{name}_kind": probe(getattr(options, name)).kind for name in ("portrait", "pose")}
     made = {"zip": zip_file, "server": server.address, "blend": out / "dub.blend", "movie": out / "dub.mp4"}
-    return files | {name: str(value) for name, value in made.items()}
+    return files | kinds | {name: str(value) for name, value in made.items()}
 
 
 def _edit(job: Path, scratch: Path, out: Path, bar: tqdm) -> dict:
