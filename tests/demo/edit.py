@@ -89,13 +89,15 @@ def caption(strips, text: str, centre: int, channel: int, last: int) -> None:
 
 
 def dub(scene: bpy.types.Scene) -> bpy.types.Strip:
-    """Select the sources, press Dub, and pump until its strip lies on the timeline."""
-    for strip in scene.sequence_editor.strips_all:
-        strip.select = strip.name in (PORTRAIT, SOUND, POSE)
+    """Set the sources, press Dub, and pump until its strip lies on the timeline."""
     context = {"scene": scene}
     if bpy.app.version >= (5, 0):
         context["sequencer_scene"] = scene
     with bpy.context.temp_override(**context):
+        for role, name in (("portrait", PORTRAIT), ("audio", SOUND), ("pose", POSE)):
+            for strip in scene.sequence_editor.strips_all:
+                strip.select = strip.name == name
+            bpy.ops.posedub.assign_source(role=role)
         bpy.ops.posedub.dub()
     state = host("runtime").current()
     record = list(state.book)[-1]
