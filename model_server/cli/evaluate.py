@@ -1,0 +1,202 @@
+"""`posedub evaluate`: figures of weights on videos or a corpus, beside true frames and baselines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from model_server.errors import PoseDubError
+
+if TYPE_CHECKING:
+    from model_server.engines.base import Engine, WeightsInfo
+    from model_server.evaluation.generate import Generator
+    from model_server.evaluation.measure import Instruments
+    from model_server.evaluation.sync import SyncJudge
+    from model_server.evaluation.takes import TakeSource
+    from model_server.evaluation.views import Pictures
+
+OUT = Path("evaluation")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Register the subcommand."""
+    parser = commands.add_parser("evaluate", help="measure weights: speech, pose, identity, picture quality")
+    parser.set_defaults(run=run)
+    parser.add_argument("sources", nargs="*", type=Path, metavar="SRC", help="corpora, folders of videos, or videos")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"), help="of corpora (test)")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N clips, spread over each source")
+    parser.add_argument("--max-frames", type=int, metavar="F", help="only the first F frames of a video")
+    parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
+    parser.add_argument("--identity-from", choices=("folder", "name"), default="name", help="of flat layouts (name)")
+    _add_weights_options(parser)
+    parser.add_argument("--pose-source", choices=("rendered", "generated", "frozen"), help="see the report's notes")
+    parser.add_argument("--ict", type=Path, metavar="FILE", help="ict.npz, to render pose sources of synthetic clips")
+    parser.add_argument("--judge", type=Path, metavar="FILE", help="sync judge (default: the built-in one)")
+    parser.add_argument(
+        "--train-judge", type=float, metavar="MINUTES", help="train --judge on the corpora SRC; no more"
+    )
+    parser.add_argument(
+        "--syncnet", type=Path, metavar="FILE", help="the official syncnet_v2.model, for LSE-C and LSE-D"
+    )
+    parser.add_argument(
+        "--identity-weights", type=Path, metavar="FILE", help="whose identity encoder recognises people"
+    )
+    parser.add_argument("--portraits", type=Path, metavar="DIR", help="more people to tell apart, one picture each")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train the judge, or evaluate and write the tables."""
+    if not options.sources:
+        raise SystemExit("posedub evaluate: name corpora, folders of videos or videos")
+    if options.train_judge:
+        return _train_judge(options)
+    from model_server.evaluation.evaluate import Settings, evaluate
+    from model_server.evaluation.report import as_json, as_markdown
+
+    engines = _engines(options)
+    generators = {name: _generator(engine) for name, engine in engines.items()}
+    instruments = _instruments(options, next(iter(engines.values())))
+    settings = Settings(options.pose_source, options.ict)
+    with tqdm(unit="clip", file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        outcome = evaluate(_sources(options), generators, instruments, settings, _portraits(options), progress)
+    notes = _notes(engines, instruments)
+    _write(options.out.with_suffix(".json"), json.dumps(as_json(outcome, notes), indent=1) + "\n")
+    table = as_markdown(outcome, notes)
+    _write(options.out.with_suffix(".md"), table)
+    print(table)
+    return 0
+
+
+def _add_weights_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="one row for each")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
+
+
+def _train_judge(options: argparse.Namespace) -> int:
+    import logging
+
+    from model_server.evaluation.judge_training import Settings, train_judge
+
+    if not options.judge:
+        raise SystemExit("posedub evaluate: --train-judge needs --judge FILE to write to")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    judge = train_judge(options.sources, Settings(minutes=options.train_judge))
+    judge.save(options.judge)
+    print(f"{options.judge}: {json.dumps(judge.facts)}")
+    return 0
+
+
+def _engines(options: argparse.Namespace) -> dict[str, Engine]:
+    from model_server.engines.weights import default_weights, describe, load_engine
+
+    offered = [describe(path) for path in options.weights] or [default_weights()]
+    engines: dict[str, Engine] = {}
+    for info in offered:
+        engines[_row_name(info, engines)] = load_engine(info, options.device, options.precision)
+    return engines
+
+
+def _row_name(info: WeightsInfo, taken: dict[str, Engine]) -> str:
+    """Name of the weights, with the file's where two share one."""
+    return f"{info.name} ({info.path.stem})" if info.name in taken and info.path else info.name
+
+
+def _generator(engine: Engine) -> Generator:
+    from model_server.evaluation.generate import Generator
+
+    return Generator(engine)
+
+
+def _instruments(options: argparse.Namespace, first: Engine) -> Instruments:
+    from model_server.corpus.mesh import MeshReader
+    from model_server.engines.weights import describe, load_engine
+    from model_server.evaluation.measure import Instruments
+    from model_server.evaluation.syncnet import load_syncnet
+
+    chosen = options.identity_weights
+    return Instruments(
+        MeshReader(),
+        load_engine(describe(chosen), options.device) if chosen else first,
+        _judge(options.judge),
+        load_syncnet(options.syncnet) if options.syncnet else None,
+    )
+
+
+def _judge(path: Path | None) -> SyncJudge | None:
+    """The judge that is named, else the package's own where it has one."""
+    from model_server.evaluation.sync import BUILT_IN, load_judge
+
+    return load_judge(path or BUILT_IN) if path or BUILT_IN.is_file() else None
+
+
+def _sources(options: argparse.Namespace) -> list[TakeSource]:
+    from model_server.corpus.shards import INDEX
+
+    found: list[TakeSource] = []
+    for path in options.sources:
+        takes = _from_corpus(path, options) if (path / INDEX).is_file() else _from_videos(path, options)
+        found += _spread(takes, options.limit)
+    return found
+
+
+def _from_corpus(folder: Path, options: argparse.Namespace) -> list[TakeSource]:
+    from model_server.corpus.shards import Corpus
+    from model_server.evaluation.takes import CorpusSource
+
+    corpus = Corpus.open(folder)
+    names = corpus.names(None if options.split == "all" else options.split)
+    if not names:
+        raise PoseDubError(f"The corpus {folder} has no clip in its {options.split} split; choose another --split.")
+    return [CorpusSource(corpus, name) for name in names]
+
+
+def _from_videos(path: Path, options: argparse.Namespace) -> list[TakeSource]:
+    from model_server.corpus.layouts import find_videos
+    from model_server.evaluation.takes import VideoSource
+
+    videos = find_videos([path], options.layout, options.identity_from)
+    return [VideoSource(video, options.max_frames) for video in videos]
+
+
+def _spread(takes: list[TakeSource], limit: int | None) -> list[TakeSource]:
+    """At most `limit` of the takes, evenly spread."""
+    if limit is None or limit >= len(takes):
+        return takes
+    return [takes[k * len(takes) // limit] for k in range(limit)]
+
+
+def _portraits(options: argparse.Namespace) -> list[Pictures]:
+    from model_server.evaluation.takes import portrait_of
+
+    if not options.portraits:
+        return []
+    return [portrait_of(path) for path in sorted(options.portraits.iterdir()) if path.is_file()]
+
+
+def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, str]:
+    """What a reader must know of the rows and the instruments."""
+    rows = {name: f"{e.weights.kind} {e.weights.preset} weights {e.weights.id[:12]}" for name, e in engines.items()}
+    recogniser = instruments.recogniser.weights
+    rows["identity encoder"] = f"of the {recogniser.kind} weights {recogniser.name}"
+    rows["sync judge"] = json.dumps(instruments.judge.facts) if instruments.judge else "none (--judge)"
+    rows["SyncNet"] = "the user's file" if instruments.syncnet else "none (--syncnet), so no LSE-C and LSE-D"
+    return rows
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -1,0 +1,52 @@
+"""Frames of a take by an engine, through the same calls as a dub: identity once, pose codes, then frames in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.engines.base import Engine
+from model_server.evaluation.takes import Take
+from model_server.evaluation.views import Film, Pictures, batches
+from model_server.pipeline.request import MOUTH_STRENGTH, POSE_SIZE
+
+Codes = NDArray[np.float32]
+
+
+class Generator:
+    """An engine at work on takes.
+
+    Args:
+        engine: with the weights under test.
+        mouth_strength: gain of the speech content.
+        seed: of the generator's noise.
+    """
+
+    def __init__(self, engine: Engine, mouth_strength: float = MOUTH_STRENGTH, seed: int = 0) -> None:
+        self.engine = engine
+        self._settings = mouth_strength, seed
+
+    def pose_codes(self, film: Film) -> Codes:
+        """Pose codes (n, 12) of the heads in a film."""
+        return np.concatenate([self.engine.pose_codes(film.views(*span)) for span in batches(film.count)])
+
+    def film(self, take: Take, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
+        """The portrait of a take speaking its sound with the given head poses, in batches.
+
+        Args:
+            take: its first frame is the portrait.
+            codes: (n, 12), one per frame.
+            moments: the frame of the take whose sound each made frame speaks; its own number when None.
+        """
+        identity = self.engine.identity(take.views(0, 1))
+        moments = range(len(codes)) if moments is None else moments
+        for first, end in batches(len(codes)):
+            windows = take.windows(moments[first:end])
+            yield self.engine.frames(identity, windows, codes[first:end], *self._settings)
+
+    def frontal(self, take: Take, count: int) -> Iterator[Pictures]:
+        """Frames at the pose code 0, at `count` moments spread over the take."""
+        moments = np.linspace(0, take.count - 1, count).astype(int).tolist()
+        return self.film(take, np.zeros((count, POSE_SIZE), np.float32), moments)

@@ -1,0 +1,96 @@
+"""Are lips and sound in sync, as our own sync judge sees it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.evaluation.comparison import Comparison, Pair
+from model_server.evaluation.metrics.registry import mean, metric
+
+Floats = NDArray[np.floating]
+
+REACH = 15  # frames to either side
+_JUDGE = "our own sync judge, a small audio-visual network trained apart from the generator"
+
+
+def agreement(pair: Pair) -> Floats:
+    """Cosines (n, 31) of the pictures of each frame with the sound of the frames 15 before to 15 after; NaN outside."""
+    count = min(len(pair.pictures), len(pair.sound))
+    pictures, sound = (values[:count] / _norm(values[:count]) for values in (pair.pictures, pair.sound))
+    cosines = np.full((count, 2 * REACH + 1), np.nan)
+    for column, offset in enumerate(range(-REACH, REACH + 1)):
+        first, end = max(-offset, 0), min(count, count - offset)
+        if first < end:
+            cosines[first:end, column] = (pictures[first:end] * sound[first + offset : end + offset]).sum(axis=1)
+    return cosines
+
+
+def _norm(values: Floats) -> Floats:
+    return np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+
+
+def offset_course(pair: Pair) -> Floats:
+    """Mean agreement at offsets -15 to 15, (31,)."""
+    with np.errstate(invalid="ignore"):
+        return np.array([mean(column) for column in agreement(pair).T])
+
+
+def found_offset(pair: Pair) -> int:
+    """Frames by which the sound comes later than the lips where they agree best."""
+    return int(np.nanargmax(offset_course(pair))) - REACH
+
+
+@metric(
+    "sync_found", "Sync found", "higher",
+    f"Share of clips for which {_JUDGE}, finds the sound at the offset 0 or +-1 frame among -15 to +15.",
+)  # fmt: skip
+def sync_found(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    return mean(float(abs(found_offset(c.sync)) <= 1) for c in comparisons if c.sync)
+
+
+@metric("sync_offset", "Sync offset, frames", "lower", "Mean absolute offset that the judge finds.")
+def sync_offset(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    return mean(float(abs(found_offset(c.sync))) for c in comparisons if c.sync)
+
+
+@metric(
+    "syncretrieved_share", "Sync retrieved", "higher",
+    "Share of frames whose nearest sound, by the judge, among those within 15 frames is at most 1 frame away.",
+)  # fmt: skip
+def syncretrieved_share(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    return mean(retrieved_share(c.sync) for c in comparisons if c.sync)
+
+
+def retrieved_share(pair: Pair) -> float:
+    """Share of frames whose nearest sound within 15 frames is at most 1 frame away."""
+    nearest = np.nan_to_num(agreement(pair), nan=-2.0).argmax(axis=1)
+    return float((np.abs(nearest - REACH) <= 1).mean())
+
+
+@metric(
+    "sync_confidence", "Sync confidence", "higher",
+    "Best minus median of the judge's mean cosine over the offsets -15 to +15.",
+)  # fmt: skip
+def sync_confidence(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    courses = [offset_course(c.sync) for c in comparisons if c.sync]
+    return mean(float(np.nanmax(course) - np.nanmedian(course)) for course in courses)
+
+
+@metric(
+    "sync_follows", "Delay found", "higher",
+    "Share of clips for which, when the sound comes 5 frames later, the offset that the judge finds grows by 5.",
+)  # fmt: skip
+def sync_follows(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    return mean(
+        float(found_offset(Pair(c.sync.pictures, c.delayed)) - found_offset(c.sync) == c.delay)
+        for c in comparisons
+        if c.sync and c.delayed is not None
+    )
