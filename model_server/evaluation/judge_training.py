@@ -33,7 +33,8 @@ class Settings:
     """How the judge is trained.
 
     Attributes:
-        minutes: wall-clock time.
+        minutes: wall-clock time, over which the learning rate falls.
+        steps: end after so many steps instead, for the same result on any machine.
         clips: clips per step.
         moments: windows of each clip in a step; in-clip windows are the hard negatives.
         rate: highest learning rate.
@@ -42,6 +43,7 @@ class Settings:
     """
 
     minutes: float = 6.0
+    steps: int | None = None
     clips: int = 12
     moments: int = 12
     rate: float = 2e-3
@@ -115,9 +117,13 @@ def _train(network: SyncNetwork, examples: Sequence[Example], settings: Settings
     rng = np.random.default_rng(settings.seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=1e-2)
     begin, step = time.monotonic(), 0
-    while (spent := (time.monotonic() - begin) / (60 * settings.minutes)) < 1:
+
+    def spent() -> float:
+        return step / settings.steps if settings.steps else (time.monotonic() - begin) / (60 * settings.minutes)
+
+    while (part := spent()) < 1:
         for group in optimiser.param_groups:  # warm up, then fall along a cosine over the time given
-            group["lr"] = settings.rate * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * float(np.cos(np.pi * spent)))
+            group["lr"] = settings.rate * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * float(np.cos(np.pi * part)))
         loss = _loss(network, *_batch(rng, examples, settings))
         optimiser.zero_grad()
         loss.backward()
@@ -142,11 +148,16 @@ def _batch(rng: np.random.Generator, examples: Sequence[Example], settings: Sett
 
 
 def _varied(rng: np.random.Generator, runs: Mouths) -> Mouths:
-    """One clip's mouths moved a little and mirrored half of the time, all in the same way."""
-    x, y = rng.integers(-_SHIFT, _SHIFT + 1, 2)
+    """One clip's mouths (m, 5, 48, 48), every picture moved a little by itself, and all mirrored half of the time.
+
+    The alignment centres the mouth, so the whole face bobs as the lips part: without these moves the judge would learn
+    the bobbing, and find even a frozen mouth in sync.
+    """
     padded = np.pad(runs, ((0, 0), (0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)), mode="edge")
     side = runs.shape[-1]
-    moved = padded[..., _SHIFT + y : _SHIFT + y + side, _SHIFT + x : _SHIFT + x + side]
+    places = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
+    y, x = rng.integers(0, 2 * _SHIFT + 1, (2, *runs.shape[:2]))
+    moved = places[np.arange(runs.shape[0])[:, None], np.arange(runs.shape[1]), y, x]
     return np.ascontiguousarray(moved[..., ::-1] if rng.random() < 0.5 else moved)
 
 

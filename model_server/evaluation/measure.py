@@ -106,8 +106,9 @@ def measure(made: Iterable[Pictures], true: Film, instruments: Instruments) -> M
         for view, truth in zip(views, true.views(first, end), strict=True):
             for key, value in (("ssim", ssim(view, truth)), ("psnr", psnr(view, truth)), ("cpbd", cpbd(view))):
                 figures[key].append(value)
-        chosen = [k for k in range(len(views)) if (first + k) % IDENTITY_STEP == 0]
-        identity.append(instruments.identity_vectors(views[chosen]))
+        identity += [
+            instruments.identity_vectors(view[None]) for view in views[-first % IDENTITY_STEP :: IDENTITY_STEP]
+        ]
         for collector in (faces, judged, official):
             if collector:
                 collector.add(views)

@@ -66,8 +66,8 @@ def _mouth_mask(landmarks: Points | None) -> NDArray[np.float32]:
         cv2.ellipse(mask, _CENTRE, _AXES, 0, 0, 360, (1.0,), -1)
     else:
         nose, chin = landmarks[33], landmarks[8]
-        x, y = (nose + chin) / 2
-        width, height = 0.8 * np.ptp(landmarks[48:60, 0]), np.linalg.norm(chin - nose) / 2
+        x, y = nose + 0.65 * (chin - nose)  # beyond the chin: jaw and cheeks speak too
+        width, height = 1.1 * np.ptp(landmarks[48:60, 0]), 0.65 * np.linalg.norm(chin - nose)
         cv2.ellipse(mask, (int(x), int(y)), (int(width), int(height)), 0, 0, 360, (1.0,), -1)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), _FEATHER), np.float32)
 

@@ -82,7 +82,7 @@ def _number(figure: Metric, takes: Sequence[Comparison]) -> float | None:
 
 
 def _text(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "–"
+    return f"{round(value, 4) + 0:.3g}" if math.isfinite(value) else "–"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ EMBEDDING = 128
 FORMAT = "posedub-sync-judge-1"
 BUILT_IN = Path(__file__).parent / "data" / "sync_judge.safetensors"
 # The alignment keeps the mouth at one place of the network view: (112, 140), a little above this window's middle.
-_TOP, _LEFT, _SIDE = 92, 60, 104
+_TOP, _LEFT, _SIDE = 100, 68, 88
 
 Mouths = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

@@ -16,7 +16,7 @@ _EDGE_SHARE = 0.002  # of a block's pixels; blocks with fewer edge pixels are sm
 _BETA = 3.6
 _JUST_NOTICEABLE = 0.63  # probability of seeing blur whose width is just noticeable
 _LOW_CONTRAST = 50
-_CANNY = (50, 150)
+_NO_EDGES, _WEAK = 70, 0.4  # percentile of the gradient that an edge exceeds, and the part of it that extends one
 
 Floats = NDArray[np.floating]
 
@@ -66,13 +66,20 @@ def _thin_edges(grey: Floats, gradient: Floats) -> NDArray[np.bool_]:
 def _tolerable_widths(grey: Floats) -> Floats:
     """Just noticeable blur width of each pixel's block: 5 at low contrast, else 3; 0 in smooth and partial blocks."""
     widths = np.zeros_like(grey)
-    canny = cv2.Canny(grey.astype(np.uint8), *_CANNY) > 0
+    canny = _canny(grey)
     for top in range(0, grey.shape[0] - _BLOCK + 1, _BLOCK):
         for left in range(0, grey.shape[1] - _BLOCK + 1, _BLOCK):
             block = slice(top, top + _BLOCK), slice(left, left + _BLOCK)
             if canny[block].mean() > _EDGE_SHARE:
                 widths[block] = 5 if np.ptp(grey[block]) <= _LOW_CONTRAST else 3
     return widths
+
+
+def _canny(grey: Floats) -> NDArray[np.bool_]:
+    """Edges with thresholds relative to the picture's own gradients, so that a blurred picture has some too."""
+    strength = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    high = float(np.percentile(strength, _NO_EDGES))
+    return np.asarray(cv2.Canny(grey.astype(np.uint8), _WEAK * high, high, L2gradient=True) > 0)
 
 
 @metric(

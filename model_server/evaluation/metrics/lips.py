@@ -13,7 +13,7 @@ from model_server.evaluation.metrics.registry import mean, metric
 Floats = NDArray[np.floating]
 
 _FEWEST = 10  # frames for a correlation
-_STILL = 1e-6
+_STILL = 1e-4  # rounding
 
 
 def correlation(made: Floats, true: Floats) -> float:
@@ -39,6 +39,12 @@ def lips(comparisons: Sequence[Comparison]) -> float:
     return mean(correlation(c.made.opening, c.true.opening) for c in comparisons)
 
 
+def _movement(course: Floats) -> float:
+    """Standard deviation of the finite values, NaN when there is none."""
+    finite = course[np.isfinite(course)]
+    return float(np.std(finite)) if len(finite) else float("nan")
+
+
 @metric(
     "lips_amplitude", "Lip movement", "higher",
     "Standard deviation of the made lip opening over that of the true one: 1 is right, near 0 the mouth is frozen and "
@@ -46,8 +52,8 @@ def lips(comparisons: Sequence[Comparison]) -> float:
 )  # fmt: skip
 def lips_amplitude(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    pairs = [(np.nanstd(c.made.opening), np.nanstd(c.true.opening)) for c in comparisons]
-    return mean(float(made / true) for made, true in pairs if true > _STILL)
+    pairs = [(_movement(c.made.opening), _movement(c.true.opening)) for c in comparisons]
+    return mean(made / true for made, true in pairs if true > _STILL)
 
 
 @metric(

@@ -59,10 +59,10 @@ def sync_offset(comparisons: Sequence[Comparison]) -> float:
 
 
 @metric(
-    "syncretrieved_share", "Sync retrieved", "higher",
+    "sync_retrieved", "Sync retrieved", "higher",
     "Share of frames whose nearest sound, by the judge, among those within 15 frames is at most 1 frame away.",
 )  # fmt: skip
-def syncretrieved_share(comparisons: Sequence[Comparison]) -> float:
+def sync_retrieved(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
     return mean(retrieved_share(c.sync) for c in comparisons if c.sync)
 
