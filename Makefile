@@ -28,5 +28,5 @@ $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 	@.ci/system-packages "$(PYTHON)"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --quiet --editable ".[blender,dev]"
+	$(BIN)/python -m pip install --quiet --quiet --editable ".[blender,train,dev]"
 	@touch $(READY)
