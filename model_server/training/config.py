@@ -106,6 +106,7 @@ class GeneratorStage(Schedule):
 
     Attributes:
         train_encoders: whether the non-identity trunk and the speech encoder learn on, as in the paper.
+        momentum: Adam's first decay, 0 in the paper; the discriminator always has 0.
         audio_share: part of the pairs whose mouth comes from sound, the rest takes it from the picture.
         loss_size: side of the pictures that the discriminator and the face network look at.
         critic_width: first channels of the discriminator.
@@ -119,6 +120,7 @@ class GeneratorStage(Schedule):
     """
 
     train_encoders: bool = False
+    momentum: float = 0.5
     audio_share: float = 0.75
     loss_size: int = 224
     critic_width: int = 32
@@ -196,8 +198,8 @@ _FULL = Config(
     speech=SpeechStage(steps=100000, batch=12, learning_rate=5e-4),
     perceptual=PerceptualStage(steps=40000, batch=96, width=32),
     generator=GeneratorStage(
-        steps=400000, batch=8, accumulate=2, train_encoders=True, audio_share=0.5, critic_width=64, critic_start=0,
-        perceptual=10.0, gan=1.0, feature=10.0, contrastive=1.0,
+        steps=400000, batch=8, accumulate=2, train_encoders=True, momentum=0.0, audio_share=0.5,
+        critic_width=64, critic_start=0, perceptual=10.0, gan=1.0, feature=10.0, contrastive=1.0,
     ),
 )  # fmt: skip
 _CPU: dict[str, Any] = {

@@ -37,7 +37,7 @@ class TrunkTask(nn.Module):
         self.lip_readout = models.lip_readout
         self.weights = config.trunk
         self.strength = config.augmentation
-        learn_only(models, self.encoder, self.angle_readout, self.lip_readout)
+        learn_only(models, self.encoder, self.lip_readout)
         self.encoder.mouth_embedding.requires_grad_(False)
 
     def forward(self, frames: Frames) -> tuple[Tensor, Losses]:

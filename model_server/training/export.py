@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
-MEASURED_FRAMES = 1600
+MEASURED_FRAMES = 1200
 _BATCH = 32
 _AVERAGED = "averaged."
 
@@ -76,12 +76,13 @@ class Finished:
     pose: PoseFit | None
 
 
-def finish(run: Path, corpora: Sequence[Path] = ()) -> Finished:
+def finish(run: Path, corpora: Sequence[Path] = (), measured: int = MEASURED_FRAMES) -> Finished:
     """The networks of a run's last checkpoint.
 
     Args:
         run: the run's folder.
         corpora: folders with head angles, on which zero is made frontal; without them the code stays as learnt.
+        measured: frames to do that on.
 
     Raises:
         PoseDubError: there is no checkpoint, or it cannot be read.
@@ -95,7 +96,7 @@ def finish(run: Path, corpora: Sequence[Path] = ()) -> Finished:
     state = {key.removeprefix(_AVERAGED): value for key, value in found.models.items() if key.startswith(_AVERAGED)}
     networks.load_state_dict(state)
     networks.eval().requires_grad_(False)
-    pose = fit_pose(networks, labelled_frames(corpora)) if corpora else None
+    pose = fit_pose(networks, labelled_frames(corpora, measured)) if corpora else None
     if pose:
         recentre(networks, torch.from_numpy(pose.frontal).float())
     return Finished(networks, config, found.steps, pose)
@@ -109,13 +110,13 @@ def run_engine(run: Path, corpora: Sequence[Path] = (), device: str = "cpu", pre
     return PcavsEngine(done.networks, info, device, precision)
 
 
-def export(run: Path, corpora: Sequence[Path], out: Path, name: str) -> WeightsInfo:
+def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: int = MEASURED_FRAMES) -> WeightsInfo:
     """Write a run's networks as a weights file in half precision, and what they are in a JSON file beside it.
 
     Raises:
         PoseDubError: the run is an ablation, which the weights file cannot hold, or something cannot be read.
     """
-    done = finish(run, corpora)
+    done = finish(run, corpora, measured)
     if done.config.pose_size != POSE_SIZE or done.config.modulation != "demodulated":
         raise PoseDubError(
             f"The run {run} trains the ablation {done.config.name}, which no weights file can hold; evaluate the run "
@@ -156,7 +157,7 @@ def recentre(networks: Networks, frontal: torch.Tensor) -> None:
         layer.bias.add_(F.linear(added * layer.scale, layer.weight))
 
 
-def labelled_frames(corpora: Sequence[Path], count: int = MEASURED_FRAMES) -> list[Frames]:
+def labelled_frames(corpora: Sequence[Path], count: int) -> list[Frames]:
     """Frames of the training split, the same ones each time, in batches."""
     store = ClipStore(corpora, "train", torch.device("cpu"), cached=16)
     rng = np.random.default_rng(0)

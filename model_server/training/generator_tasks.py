@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class GeneratorTask(nn.Module):
         self.vgg = Vgg19(Path(config.perceptual.vgg)) if config.perceptual.vgg else None
         self.weights = config.generator
         self.strength = config.augmentation
-        learn_only(models, self.networks, self.angle_readout, self.mouth_readout)
+        learn_only(models, self.networks, self.mouth_readout)
         if self.vgg:
             self.vgg.requires_grad_(False)
         if not self.weights.train_encoders:
@@ -102,8 +103,8 @@ class GeneratorTask(nn.Module):
         n, device = len(target), target.images.device
         change = augment.draw(n, self.strength * POSE_AUGMENTATION, device)
         other = augment.other_mouths(target.images, augment.mouth_boxes(target.landmarks))
-        seen_lips = round(n * (1 - self.weights.audio_share))
-        looks = augment.draw(seen_lips, self.strength, device).images(target.images[:seen_lips])
+        seen_lips = math.ceil(n * (1 - self.weights.audio_share))
+        looks = augment.draw(n, self.strength, device).images(target.images)[:seen_lips]
         views = torch.cat([change.images(other), target.images, pairs.portrait.images, looks])
         with torch.set_grad_enabled(self.weights.train_encoders and torch.is_grad_enabled()):
             features = encoder(views)

@@ -201,15 +201,11 @@ class Trainer:
                 "folder.",
                 ErrorKind.UNSUPPORTED,
             )
-        try:
-            self.models.load_state_dict(found.models)
-        except RuntimeError as error:
-            raise PoseDubError(
-                f"The run {self.run_folder} was made with other people in its corpora; give it the same corpora.",
-                ErrorKind.UNSUPPORTED,
-            ) from error
+        same_people = self.models.load(found.models)
+        if not same_people:
+            log.warning("the corpora hold other people than before: the classifiers begin anew")
         self.steps = dict(found.steps)
-        self._resume_state = found.stage, found.optimizers
+        self._resume_state = found.stage, found.optimizers if same_people else {}
         log.info("going on from %s", path)
 
 

@@ -16,6 +16,8 @@ from model_server.training.config import Config
 from model_server.training.discriminator import Discriminator
 from model_server.training.perceptual_networks import EMBEDDING, VISEMES, FaceNetwork
 
+CODE_PER_ANGLE_UNIT = 3.0
+
 
 class Models(nn.Module):
     """Everything that a checkpoint holds.
@@ -30,8 +32,9 @@ class Models(nn.Module):
         self.networks = build_networks(config)
         preset = self.networks.preset
         self.averaged = copy.deepcopy(self.networks).requires_grad_(False)
-        # Without a bias, a frontal head has the pose code zero from the beginning.
+        # Fixed, or the code could shrink while the read-out grows; without a bias, so that zero is about frontal.
         self.angle_readout = nn.Linear(config.pose_size, 3, bias=False)
+        nn.init.orthogonal_(self.angle_readout.weight, 1 / CODE_PER_ANGLE_UNIT)
         self.lip_readout = LipReadout(preset.feature)
         self.content_readout = LipReadout(preset.feature)
         self.mouth_readout = nn.Linear(preset.mouth, 1 + VISEMES)
@@ -39,6 +42,17 @@ class Models(nn.Module):
         self.face = FaceNetwork(config.perceptual.width)
         self.face_classifier = nn.Linear(EMBEDDING, people)
         self.discriminator = Discriminator(config.generator.critic_width)
+
+    def load(self, state: dict[str, Tensor]) -> bool:
+        """Take over a checkpoint's tensors; the classifiers stay new if it knows another number of people.
+
+        Returns:
+            Whether everything was taken over.
+        """
+        own = self.state_dict()
+        fitting = {name: value for name, value in state.items() if value.shape == own[name].shape}
+        self.load_state_dict(own | fitting)
+        return len(fitting) == len(own)
 
     @torch.no_grad()
     def average(self, decay: float) -> None:
@@ -88,7 +102,8 @@ class AdaptiveNormConv(nn.Module):
 def build_networks(config: Config) -> Networks:
     """The preset's networks, with the configuration's pose size and modulation."""
     networks = Networks(config.preset)
-    networks.apply(_draw_style)
+    for encoder in (networks.identity_encoder, networks.nonidentity_encoder, networks.speech_encoder):
+        encoder.apply(_initialize)
     if config.pose_size != POSE_SIZE:
         _resize_pose(networks, config.pose_size)
     if config.modulation == "adaptive_norm":
@@ -101,10 +116,12 @@ def style_layers(networks: Networks) -> list[EqualizedLinear]:
     return [layer for layer in networks.generator.modules() if isinstance(layer, EqualizedLinear)]
 
 
-def _draw_style(module: nn.Module) -> None:
-    """Damp the style's first effect: its identity part is far from unit variance before anything has learnt."""
-    if isinstance(module, EqualizedLinear):
-        nn.init.normal_(module.weight, std=0.5)
+def _initialize(module: nn.Module) -> None:
+    """He et al. 2015. PyTorch's own default shrinks a signal by each layer, until all faces have the same pose code."""
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv1d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _resize_pose(networks: Networks, size: int) -> None:
@@ -114,7 +131,7 @@ def _resize_pose(networks: Networks, size: int) -> None:
     more = codes * (size - POSE_SIZE)
     for layer in style_layers(networks):
         outputs, inputs = layer.weight.shape
-        layer.weight = nn.Parameter(torch.cat([layer.weight.data, 0.5 * torch.randn(outputs, more)], 1))
+        layer.weight = nn.Parameter(torch.cat([layer.weight.data, torch.randn(outputs, more)], 1))
         layer.scale = (inputs + more) ** -0.5
     for module in networks.generator.modules():
         if isinstance(module, Generator):

@@ -136,7 +136,7 @@ class AdversarialStage(Stage):
         task = GeneratorTask(models, config)
         models.discriminator.requires_grad_(True)
         self.learners = {
-            "generator": Learner(task, rate / 2, (0.0, 0.9), team),
+            "generator": Learner(task, rate / 2, (config.generator.momentum, 0.99), team),
             "critic": Learner(CriticTask(models, config), rate * 2, (0.0, 0.9), team),
         }
         self._discriminator = models.discriminator

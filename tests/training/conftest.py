@@ -1,6 +1,7 @@
 """A corpus of drawn heads: an ellipse that turns, with a mouth that opens as loudly as it speaks."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,20 @@ import pytest
 from PIL import Image, ImageDraw
 
 from model_server.corpus.shards import Clip, Entry, Index, write_index, write_shard
+from model_server.networks.presets import PRESETS, IdentityWidths, NonIdentityWidths, SpeechWidths
 from model_server.training.config import Config, changed, named
 
 FRAMES = 24
+TINY = replace(
+    PRESETS["lite"],
+    identity=IdentityWidths(stem=8, groups=2, stages=(8, 8, 16, 16)),
+    nonidentity=NonIdentityWidths(stem=8, entry=16, hourglass=16),
+    speech=SpeechWidths(stages=(8, 8, 16, 16), attention=8),
+    generator=(32, 32, 16, 16, 16),
+    feature=32,
+    mouth=16,
+)
+PRESETS["tiny"] = TINY  # type: ignore[index]
 
 
 def drawn_head(skin: tuple[int, int, int], yaw: float, opening: float) -> bytes:
@@ -83,7 +95,13 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small() -> Config:
+def small(lite: Config) -> Config:
+    """The same of very thin networks: everything but the widths is that of lite."""
+    return changed(lite, {"preset": "tiny"})
+
+
+@pytest.fixture(scope="session")
+def lite() -> Config:
     """The lite networks, a few steps of tiny batches."""
     return changed(
         named("lite"),

@@ -19,15 +19,15 @@ ALONE = Team(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def run(small: Config, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(lite: Config, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "small"
-    Trainer(changed(small, {"generator.steps": 2}), [corpus], folder, ALONE).train(["trunk", "generator"])
+    Trainer(changed(lite, {"generator.steps": 2}), [corpus], folder, ALONE).train(["trunk", "generator"])
     return folder
 
 
 def test_exported_weights_dub(run: Path, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "made.safetensors"
-    info = export(run, [corpus], out, "made")
+    info = export(run, [corpus], out, "made", measured=96)
     assert (info.kind, info.preset, info.name) == ("trained", "lite", "made") and info == describe(out)
     assert out.stat().st_size < 20e6 and out.with_suffix(".json").exists()
     engine = load_engine(info, "cpu", "fp32")
@@ -58,8 +58,8 @@ def test_recentring_changes_codes_but_no_frame(run: Path) -> None:
 
 
 def test_code_zero_is_frontal(run: Path, corpus: Path) -> None:
-    done = finish(run, [corpus])
-    again = fit_pose(done.networks, labelled_frames([corpus], 200))
+    done = finish(run, [corpus], measured=96)
+    again = fit_pose(done.networks, labelled_frames([corpus], 96))
     assert done.pose is not None and again is not None
     assert np.abs(again.frontal).max() < 0.2 * np.abs(done.pose.frontal).max() + 1e-3
 
@@ -75,12 +75,12 @@ def test_packed_checkpoints_come_back_whole(run: Path, tmp_path: Path) -> None:
         checkpoints.unpack(tmp_path / "parts", tmp_path / "run")
 
 
-def test_a_light_checkpoint_goes_on_without_optimisers(run: Path, small: Config, corpus: Path, tmp_path: Path) -> None:
+def test_a_light_checkpoint_goes_on_without_optimisers(run: Path, lite: Config, corpus: Path, tmp_path: Path) -> None:
     path = checkpoints.latest(run)
     assert path is not None
     light = checkpoints.save(tmp_path, checkpoints.lightened(checkpoints.load(path)))
     assert light.stat().st_size < 0.4 * path.stat().st_size
-    trainer = Trainer(changed(small, {"generator.steps": 3}), [corpus], tmp_path, ALONE)
+    trainer = Trainer(changed(lite, {"generator.steps": 3}), [corpus], tmp_path, ALONE)
     assert trainer.train(["generator"]) and trainer.steps["generator"] == 3
 
 

@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
 from model_server.training.config import STAGES, Config, StageName, changed
+from model_server.training.data import ClipStore
 from model_server.training.loop import Limits, Progress, Trainer
+from model_server.training.models import Models
+from model_server.training.stages import make_stage
 from model_server.training.team import Team
 
 ALONE = Team(0, 1, torch.device("cpu"))
-
-
-def losses(run: Path, stage: str) -> list[float]:
-    lines = [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
-    return [line["total"] for line in lines if line["stage"] == stage]
 
 
 def trained(config: Config, corpus: Path, run: Path, stage: StageName, steps: float = float("inf")) -> Trainer:
@@ -31,20 +30,29 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("stage", ["trunk", "identity", "speech", "perceptual"])
-def test_the_loss_falls(stage: StageName, small: Config, corpus: Path, tmp_path: Path) -> None:
-    config = changed(small, {f"{stage}.steps": 14, f"{stage}.batch": 6, "augmentation": 0.0})
-    trained(config, corpus, tmp_path, stage)
-    curve = losses(tmp_path, stage)
-    assert len(curve) == 7 and min(curve[-2:]) < 0.95 * curve[0]
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_batch_seen_often_is_learnt(stage: StageName, small: Config, corpus: Path) -> None:
+    torch.manual_seed(0)
+    config = changed(small, {"augmentation": 0.0, "generator.critic_start": 100})
+    store = ClipStore([corpus], "train", ALONE.device, 8)
+    learning = make_stage(stage, Models(config, 3), config, ALONE)
+    batch = learning.sample(store, np.random.default_rng(0))
+    totals = []
+    for _ in range(12):
+        torch.manual_seed(0)
+        totals.append(float(learning.learn(batch, 0, True)["total"]))
+        learning.update()
+    assert max(totals[-3:]) < 0.9 * totals[0]
 
 
-def test_the_generator_learns_to_bend_the_portrait(small: Config, corpus: Path, tmp_path: Path) -> None:
-    config = changed(small, {"generator.steps": 16, "generator.batch": 4, "generator.critic_start": 100})
-    trained(config, corpus, tmp_path, "generator")
-    curve = losses(tmp_path, "generator")
-    assert min(curve[-2:]) < 0.95 * curve[0]
-    assert (tmp_path / "samples" / "generator-0000016.png").exists()
+def test_curves_and_samples_are_written(small: Config, corpus: Path, tmp_path: Path) -> None:
+    trained(changed(small, {"generator.steps": 2}), corpus, tmp_path, "generator")
+    (line,) = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    assert line["step"] == 2 and line["samples_per_second"] > 0
+    assert {"total", "flow", "unseen_total", "unseen_flow"} <= line.keys()
+    with Image.open(tmp_path / "samples" / "generator-0000002.png") as picture:
+        assert picture.size == (6 * 224, 2 * 224)
+    assert list((tmp_path / "tensorboard").iterdir())
 
 
 @pytest.mark.parametrize("stage", ["speech", "generator"])
@@ -81,12 +89,17 @@ def test_clips_without_labels_train_the_generator(small: Config, unlabelled: Pat
     assert all(torch.isfinite(value).all() for value in trainer.models.state_dict().values())
 
 
-def test_what_does_not_fit_a_run_is_refused(small: Config, corpus: Path, unlabelled: Path, tmp_path: Path) -> None:
+def test_other_settings_are_refused(small: Config, corpus: Path, tmp_path: Path) -> None:
     trained(changed(small, {"identity.steps": 1}), corpus, tmp_path, "identity")
     with pytest.raises(PoseDubError, match="other settings"):
         Trainer(changed(small, {"seed": 3}), [corpus], tmp_path, ALONE)
-    with pytest.raises(PoseDubError, match="other people"):
-        Trainer(small, [corpus, unlabelled], tmp_path, ALONE)
+
+
+def test_a_run_goes_on_with_more_people(small: Config, corpus: Path, unlabelled: Path, tmp_path: Path) -> None:
+    first = trained(changed(small, {"trunk.steps": 1}), corpus, tmp_path, "trunk")
+    more = Trainer(changed(small, {"trunk.steps": 2}), [corpus, unlabelled], tmp_path, ALONE)
+    assert same(more.models.networks.state_dict(), first.models.networks.state_dict())
+    assert more.models.classifier.out_features == 6 and more.train(["trunk"])
 
 
 @pytest.mark.parametrize("change", [{"pose_size": 36}, {"modulation": "adaptive_norm"}, {"generator.contrastive": 0}])
@@ -95,9 +108,9 @@ def test_ablations_train(change: dict[str, object], small: Config, corpus: Path,
 
     config = changed(small, {**change, "generator.steps": 1})
     trained(config, corpus, tmp_path, "generator")
-    engine = run_engine(tmp_path, [corpus])
+    engine = run_engine(tmp_path)
     crops = np.zeros((1, 224, 224, 3), np.uint8)
     assert engine.pose_codes(crops).shape == (1, config.pose_size)
     if "generator.contrastive" not in change:
         with pytest.raises(PoseDubError, match="ablation"):
-            export(tmp_path, [corpus], tmp_path / "x.safetensors", "x")
+            export(tmp_path, [], tmp_path / "x.safetensors", "x")
