@@ -16,8 +16,8 @@ from model_server.pipeline.request import DubRequest
 from model_server.service import wire
 from model_server.service.auth import HEADER, is_loopback
 from model_server.service.errors import error_of
+from model_server.service.messages import dubbing
 from model_server.service.rpc import Stub
-from model_server.service.stubs import dubbing_pb2 as dubbing
 
 CHUNK_BYTES = 256 * 1024
 SECONDS = 30.0

@@ -10,9 +10,7 @@ from typing import Any
 
 import grpc
 
-from model_server.service.stubs import dubbing_pb2
-
-SERVICE = dubbing_pb2.DESCRIPTOR.services_by_name["DubbingService"]
+from model_server.service.messages import SERVICE
 
 
 def _shape(method: Any) -> str:

@@ -22,6 +22,7 @@ from model_server.jobs.store import Store
 from model_server.jobs.worker import Worker
 from model_server.service import rpc
 from model_server.service.auth import Security, TokenGate
+from model_server.service.messages import SERVICE
 from model_server.service.servicer import ChangeSignal, Servicer
 
 GRACE_SECONDS = 5.0
@@ -74,7 +75,7 @@ class _Server:
         port = self._bind(front)
         await front.start()
         self._worker.start()
-        for name in ("", rpc.SERVICE.full_name):
+        for name in ("", SERVICE.full_name):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = ", ".join(f"{one.name} ({one.kind})" for one in self._config.engines.weights)
         log.info("PoseDub %s serves on %s:%d; data in %s", __version__, self._config.host, port, self._config.data)

@@ -21,8 +21,7 @@ from model_server.jobs.watch import POLL_SECONDS, Watch
 from model_server.pipeline.request import MAX_FRAMES
 from model_server.service import wire
 from model_server.service.errors import status_of
-from model_server.service.stubs import dubbing_pb2 as dubbing
-from model_server.service.stubs import media_pb2 as media
+from model_server.service.messages import dubbing, media
 
 MAX_ASSET_BYTES = 64 * 2**30
 MAX_CHUNK_BYTES = 2**20

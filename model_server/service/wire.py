@@ -25,8 +25,7 @@ from model_server.pipeline.request import (
     Precision,
     Speech,
 )
-from model_server.service.stubs import dubbing_pb2 as dubbing
-from model_server.service.stubs import media_pb2 as media
+from model_server.service.messages import dubbing, media
 
 PROTOCOL = 1
 _PRECISION_VALUES: dict[Precision, dubbing.Precision] = {

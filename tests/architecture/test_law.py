@@ -16,14 +16,7 @@ SERVER_LAYERS = {
     "service": 5, "training": 5, "evaluation": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 ADDON_LAYERS = {"core": 0, "client": 1, "host": 2, "": 3}
-WIRE = {
-    "model_server/service/wire.py",
-    "model_server/service/rpc.py",
-    "model_server/service/servicer.py",
-    "model_server/service/remote.py",
-    "blender_addon/client/wire.py",
-    "blender_addon/client/connection.py",
-}
+WIRE = {"model_server/service/messages.py", "blender_addon/client/wire.py"}
 
 
 def relative(path: Path) -> str:
