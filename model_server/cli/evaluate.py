@@ -181,10 +181,11 @@ def _spread(takes: list[TakeSource], limit: int | None) -> list[TakeSource]:
 
 def _portraits(options: argparse.Namespace) -> list[Pictures]:
     from model_server.evaluation.takes import portrait_of
+    from model_server.pipeline.media import is_image
 
     if not options.portraits:
         return []
-    return [portrait_of(path) for path in sorted(options.portraits.iterdir()) if path.is_file()]
+    return [portrait_of(path) for path in sorted(options.portraits.iterdir()) if path.is_file() and is_image(path)]
 
 
 def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, str]:

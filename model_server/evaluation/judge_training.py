@@ -155,7 +155,7 @@ def _varied(rng: np.random.Generator, runs: Mouths) -> Mouths:
     """
     padded = np.pad(runs, ((0, 0), (0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)), mode="edge")
     side = runs.shape[-1]
-    places = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
+    places = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))  # type: ignore[call-overload]
     y, x = rng.integers(0, 2 * _SHIFT + 1, (2, *runs.shape[:2]))
     moved = places[np.arange(runs.shape[0])[:, None], np.arange(runs.shape[1]), y, x]
     return np.ascontiguousarray(moved[..., ::-1] if rng.random() < 0.5 else moved)

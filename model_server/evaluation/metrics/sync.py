@@ -13,6 +13,7 @@ from model_server.evaluation.metrics.registry import mean, metric
 Floats = NDArray[np.floating]
 
 REACH = 15  # frames to either side
+_FEWEST = 20  # frames that a mean agreement takes
 _JUDGE = "our own sync judge, a small audio-visual network trained apart from the generator"
 
 
@@ -33,14 +34,16 @@ def _norm(values: Floats) -> Floats:
 
 
 def offset_course(pair: Pair) -> Floats:
-    """Mean agreement at offsets -15 to 15, (31,)."""
-    with np.errstate(invalid="ignore"):
-        return np.array([mean(column) for column in agreement(pair).T])
+    """Mean agreement at offsets -15 to 15, (31,); NaN where fewer than 20 frames have a counterpart."""
+    cosines = agreement(pair)
+    enough = np.isfinite(cosines).sum(axis=0) >= _FEWEST
+    return np.array([mean(column) if counts else np.nan for column, counts in zip(cosines.T, enough, strict=True)])
 
 
-def found_offset(pair: Pair) -> int:
-    """Frames by which the sound comes later than the lips where they agree best."""
-    return int(np.nanargmax(offset_course(pair))) - REACH
+def found_offset(pair: Pair) -> float:
+    """Frames by which the sound comes later than the lips where they agree best; NaN for clips under a second."""
+    course = offset_course(pair)
+    return float(np.nanargmax(course)) - REACH if np.isfinite(course).any() else float("nan")
 
 
 @metric(
@@ -49,13 +52,14 @@ def found_offset(pair: Pair) -> int:
 )  # fmt: skip
 def sync_found(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    return mean(float(abs(found_offset(c.sync)) <= 1) for c in comparisons if c.sync)
+    offsets = [found_offset(c.sync) for c in comparisons if c.sync]
+    return mean(float(abs(offset) <= 1) for offset in offsets if np.isfinite(offset))
 
 
 @metric("sync_offset", "Sync offset, frames", "lower", "Mean absolute offset that the judge finds.")
 def sync_offset(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    return mean(float(abs(found_offset(c.sync))) for c in comparisons if c.sync)
+    return mean(abs(found_offset(c.sync)) for c in comparisons if c.sync)
 
 
 @metric(
@@ -80,7 +84,7 @@ def retrieved_share(pair: Pair) -> float:
 def sync_confidence(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
     courses = [offset_course(c.sync) for c in comparisons if c.sync]
-    return mean(float(np.nanmax(course) - np.nanmedian(course)) for course in courses)
+    return mean(float(np.nanmax(course) - np.nanmedian(course)) for course in courses if np.isfinite(course).any())
 
 
 @metric(
@@ -92,5 +96,5 @@ def sync_follows(comparisons: Sequence[Comparison]) -> float:
     return mean(
         float(found_offset(Pair(c.sync.pictures, c.delayed)) - found_offset(c.sync) == c.delay)
         for c in comparisons
-        if c.sync and c.delayed is not None
+        if c.sync and c.delayed is not None and np.isfinite(found_offset(c.sync))
     )
