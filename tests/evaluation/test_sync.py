@@ -81,6 +81,13 @@ def test_sync_figures_of_known_embeddings(shift: int) -> None:
     assert (METRICS["sync_retrieved"].measure([looked]) > 0.95) == (shift == 0)
 
 
+def test_a_still_picture_is_never_in_sync() -> None:
+    sound = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    sound[:10] = sound[-10:] = 1  # silence at the ends
+    still = comparison(face(course(1)), face(course(1)), sync=Pair(np.ones_like(sound), sound))
+    assert METRICS["sync_found"].measure([still]) == 0
+
+
 def test_runs_over_batches_are_those_of_the_whole() -> None:
     frames = np.arange(23)
     runs = Runs()

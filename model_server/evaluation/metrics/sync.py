@@ -13,31 +13,39 @@ from model_server.evaluation.metrics.registry import mean, metric
 Floats = NDArray[np.floating]
 
 REACH = 15  # frames to either side
+_ROUNDING = 1e-5
 _FEWEST = 20  # frames that a mean agreement takes
 _JUDGE = "our own sync judge, a small audio-visual network trained apart from the generator"
 
 
 def agreement(pair: Pair) -> Floats:
-    """Cosines (n, 31) of the pictures of each frame with the sound of the frames 15 before to 15 after; NaN outside."""
+    """Agreement (n, 31) of each frame's pictures with the sound of the frames 15 before to 15 after; NaN outside.
+
+    It is the product of unit embeddings less their means over the clip: otherwise the silence at a clip's ends, in
+    which any closed mouth is at home, would find a still picture in sync.
+    """
     count = min(len(pair.pictures), len(pair.sound))
-    pictures, sound = (values[:count] / _norm(values[:count]) for values in (pair.pictures, pair.sound))
-    cosines = np.full((count, 2 * REACH + 1), np.nan)
+    pictures, sound = (_centred(values[:count]) for values in (pair.pictures, pair.sound))
+    agreements = np.full((count, 2 * REACH + 1), np.nan)
     for column, offset in enumerate(range(-REACH, REACH + 1)):
         first, end = max(-offset, 0), min(count, count - offset)
         if first < end:
-            cosines[first:end, column] = (pictures[first:end] * sound[first + offset : end + offset]).sum(axis=1)
-    return cosines
+            agreements[first:end, column] = (pictures[first:end] * sound[first + offset : end + offset]).sum(axis=1)
+    return agreements
 
 
-def _norm(values: Floats) -> Floats:
-    return np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+def _centred(values: Floats) -> Floats:
+    """Unit vectors of (n, d), less their mean."""
+    unit = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+    moved = unit - unit.mean(axis=0)
+    return np.where(np.abs(moved) < _ROUNDING, 0, moved)
 
 
 def offset_course(pair: Pair) -> Floats:
     """Mean agreement at offsets -15 to 15, (31,); NaN where fewer than 20 frames have a counterpart."""
-    cosines = agreement(pair)
-    enough = np.isfinite(cosines).sum(axis=0) >= _FEWEST
-    return np.array([mean(column) if counts else np.nan for column, counts in zip(cosines.T, enough, strict=True)])
+    agreements = agreement(pair)
+    enough = np.isfinite(agreements).sum(axis=0) >= _FEWEST
+    return np.array([mean(column) if counts else np.nan for column, counts in zip(agreements.T, enough, strict=True)])
 
 
 def found_offset(pair: Pair) -> float:
@@ -79,7 +87,7 @@ def retrieved_share(pair: Pair) -> float:
 
 @metric(
     "sync_confidence", "Sync confidence", "higher",
-    "Best minus median of the judge's mean cosine over the offsets -15 to +15.",
+    "Best minus median of the judge's mean agreement over the offsets -15 to +15.",
 )  # fmt: skip
 def sync_confidence(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
