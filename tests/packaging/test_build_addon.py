@@ -64,7 +64,7 @@ def test_zip_of_each_platform(tmp_path, cache, no_network, platform):
     assert manifest["platforms"] == [platform.name]
     assert (manifest["id"], manifest["blender_version_min"]) == ("posedub", "4.5.0")
     assert manifest["license"] == ["SPDX:GPL-3.0-or-later"]
-    assert set(manifest["permissions"]) == {"network", "files"}
+    assert set(manifest["permissions"]) == {"network", "files", "clipboard"}
     assert len(manifest["wheels"]) == len(platform.pythons) + 2
     assert not any("cp310-cp310" in wheel or "3.20" in wheel for wheel in manifest["wheels"])
     with zipfile.ZipFile(path) as archive:
