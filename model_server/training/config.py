@@ -40,13 +40,17 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrunkStage(Schedule):
-    """Weights of the non-identity encoder's exact labels; `speech` goes on with them."""
+    """Weights of the non-identity encoder's exact labels, with which `speech` goes on.
+
+    `liveness` keeps the one channel between landmark maps and features above its ReLU.
+    """
 
     heatmaps: float = 0.2
     landmarks: float = 4.0
     angles: float = 2.0
     opening: float = 2.0
     visemes: float = 0.3
+    liveness: float = 0.3
 
 
 @dataclass(frozen=True)

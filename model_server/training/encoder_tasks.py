@@ -48,7 +48,7 @@ class TrunkTask(nn.Module):
 
     def supervision(self, images: Tensor, landmarks: Tensor, frames: Frames) -> tuple[Losses, Tensor]:
         """Losses against exact labels, and the mouth features (n, feature)."""
-        maps, feature = read_trunk(self.encoder.trunk, images)
+        maps, squeezed, feature = read_trunk(self.encoder.trunk, images)
         mouth = self.encoder.mouth_feature(feature)
         opening, visemes = self.lip_readout(mouth)
         losses = {
@@ -57,6 +57,8 @@ class TrunkTask(nn.Module):
             "angles": known_l1(self.angle_readout(self.encoder.pose_code(feature)), frames.angles / ANGLE_UNIT),
             "opening": known_l1(opening, frames.opening),
             "visemes": known_cross_entropy(visemes, frames.visemes),
+            # All that heads learn passes one single channel: were its ReLU to die, nothing would ever revive it.
+            "liveness": F.relu(1 - squeezed.float().mean()),
         }
         return losses, mouth
 
@@ -165,11 +167,11 @@ def chunk_length(window: int, shifts: int, stride: int) -> int:
     return window + (shifts - 1) * stride
 
 
-def read_trunk(trunk: FaceAlignmentTrunk, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Landmark maps (n, 68, 56, 56) and feature (n, feature), which the trunk alone gives one at a time."""
+def read_trunk(trunk: FaceAlignmentTrunk, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Landmark maps (n, 68, 56, 56), the map made of them (n, 1, 28, 28) before its ReLU, and features (n, feature)."""
     maps = trunk.landmark_maps(images)
     squeezed = trunk.squeeze(F.relu(trunk.landmarks_norm(maps)))
-    return maps, trunk.readout(F.relu(squeezed.flatten(1)))
+    return maps, squeezed, trunk.readout(F.relu(squeezed.flatten(1)))
 
 
 def half_augmented(frames: Frames, strength: float) -> tuple[Tensor, Tensor]:

@@ -104,6 +104,7 @@ def build_networks(config: Config) -> Networks:
     networks = Networks(config.preset)
     for encoder in (networks.identity_encoder, networks.nonidentity_encoder, networks.speech_encoder):
         encoder.apply(_initialize)
+    nn.init.ones_(_bias(networks.nonidentity_encoder.trunk.squeeze))
     if config.pose_size != POSE_SIZE:
         _resize_pose(networks, config.pose_size)
     if config.modulation == "adaptive_norm":
@@ -122,6 +123,11 @@ def _initialize(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _resize_pose(networks: Networks, size: int) -> None:
