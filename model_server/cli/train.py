@@ -31,7 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="TOML file; or give --preset")
     parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, or an ablation such as lite-pose-36")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="DIR", help="folders of shards")
+    parser.add_argument(
+        "--corpus", type=Path, nargs="+", action="extend", required=True, metavar="DIR", help="folders of shards"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=STAGES, default="all")
     parser.add_argument("--max-minutes", type=float, default=float("inf"), metavar="N", help="leave before so long")

@@ -86,10 +86,10 @@ PRESETS: dict[PresetName, Preset] = {
     ),
     "lite": Preset(
         name="lite",
-        identity=IdentityWidths(stem=32, groups=8, stages=(32, 64, 96, 128)),
-        nonidentity=NonIdentityWidths(stem=16, entry=32, hourglass=96),
+        identity=IdentityWidths(stem=24, groups=8, stages=(24, 48, 96, 128)),
+        nonidentity=NonIdentityWidths(stem=16, entry=16, hourglass=48),
         speech=SpeechWidths(stages=(16, 32, 48, 72), attention=64),
-        generator=(256, 256, 192, 96, 48),
+        generator=(192, 192, 128, 64, 32),
         feature=320,
         mouth=116,
         warps=True,

@@ -112,13 +112,16 @@ class GeneratorStage(Schedule):
         train_encoders: whether the non-identity trunk and the speech encoder learn on, as in the paper.
         momentum: Adam's first decay, 0 in the paper; the discriminator always has 0.
         audio_share: part of the pairs whose mouth comes from sound, the rest takes it from the picture.
+        drawn_size: side at which frames are drawn while learning; the flow is 112 pixels wide at any.
         loss_size: side of the pictures that the discriminator and the face network look at.
+        targets: frames drawn from each portrait, whose identity is then encoded once.
         critic_width: first channels of the discriminator.
         critic_start: step from which the discriminator plays.
         angles_decay: steps in which the weight of the head angles falls to a tenth.
         image, warped, mouth, paint: L1 of the frame, of the warped portrait alone, of the mouth's part of the frame,
             and of the painted mouth.
         flow: exact correspondences; mouth_cells: how much more those of the mouth count.
+        points: correspondences of eyes, nose and mouth by landmarks, which footage has too.
         lips, likeness: what the face network reads off the frame: opening and visemes; embedding.
         steadiness: equal pose codes of one frame under different mouths and augmentations.
     """
@@ -126,7 +129,9 @@ class GeneratorStage(Schedule):
     train_encoders: bool = False
     momentum: float = 0.5
     audio_share: float = 0.75
+    drawn_size: int = 224
     loss_size: int = 224
+    targets: int = 1
     critic_width: int = 32
     critic_start: int = 2000
     angles_decay: int = 10000
@@ -137,6 +142,7 @@ class GeneratorStage(Schedule):
     mouth: float = 10.0
     paint: float = 3.0
     flow: float = 20.0
+    points: float = 10.0
     perceptual: float = 2.0
     gan: float = 0.3
     feature: float = 3.0
@@ -154,6 +160,8 @@ class Config:
 
     Attributes:
         augmentation: strength of the target augmentation, 1 as published.
+        banked: whether frozen encoders read each frame only once, before the stage that needs it. Much cheaper, but
+            each frame is then augmented in one way only and never mirrored.
         cached_clips: clips kept in memory when they are streamed; all are kept on a GPU.
     """
 
@@ -169,10 +177,22 @@ class Config:
     modulation: ModulationName = "demodulated"
     ema_decay: float = 0.999
     augmentation: float = 1.0
+    banked: bool = False
     cached_clips: int = 600
     log_every: int = 50
     grid_every: int = 1000
     checkpoint_seconds: float = 120.0
+
+    @property
+    def banked_pictures(self) -> tuple[StageName, ...]:
+        """Stages whose non-identity trunk is read from the bank."""
+        speech: tuple[StageName, ...] = () if self.speech.train_trunk else ("speech",)
+        return (*speech, *self.banked_sound) if self.banked else ()
+
+    @property
+    def banked_sound(self) -> tuple[StageName, ...]:
+        """Stages whose speech encoder is read from the bank."""
+        return ("generator",) if self.banked and not self.generator.train_encoders else ()
 
     def digest(self) -> str:
         """Hash of all that a checkpoint must share with the run that resumes it: everything but the lengths."""
@@ -207,10 +227,12 @@ _FULL = Config(
     ),
 )  # fmt: skip
 _CPU: dict[str, Any] = {
-    "trunk.batch": 16, "trunk.steps": 3000, "identity.batch": 32, "identity.steps": 800, "speech.batch": 4,
-    "speech.steps": 1500, "perceptual.batch": 32, "perceptual.steps": 1500, "generator.batch": 4,
-    "generator.steps": 6000, "generator.loss_size": 112, "generator.critic_width": 16, "generator.critic_start": 2000,
-    "speech.train_trunk": False, "generator.contrastive": 0.0, "ema_decay": 0.995, "grid_every": 200, "log_every": 20,
+    "trunk.batch": 16, "trunk.steps": 1800, "identity.batch": 32, "identity.steps": 250, "speech.batch": 4,
+    "speech.steps": 500, "perceptual.batch": 32, "perceptual.steps": 1500, "generator.batch": 16,
+    "generator.steps": 6000, "generator.targets": 4, "generator.drawn_size": 112, "generator.loss_size": 112,
+    "generator.critic_width": 16, "generator.critic_start": 1000000, "generator.audio_share": 1.0,
+    "generator.contrastive": 0.0, "generator.perceptual": 0.0, "generator.lips": 0.0, "generator.likeness": 0.0,
+    "speech.train_trunk": False, "banked": True, "ema_decay": 0.995, "grid_every": 200, "log_every": 20,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -51,6 +51,9 @@ class Frames:
         landmarks: (n, 68, 2) in view pixels.
         visemes: (n, 17) weights.
         opening: (n,) lip opening over inter-ocular distance.
+        seen, blind: (n, feature) non-identity features of the frames as they are, and of augmented ones with other
+            mouths; (n, 0) where the trunk is to read the images itself.
+        content: (n, feature) speech contents; (n, 0) where the speech encoder is to read the windows itself.
     """
 
     images: Tensor
@@ -60,6 +63,9 @@ class Frames:
     landmarks: Tensor
     visemes: Tensor
     opening: Tensor
+    seen: Tensor
+    blind: Tensor
+    content: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,7 +88,8 @@ class Pairs:
     """Portraits, target frames of the same clips, and where the targets' surface lies in the portraits.
 
     Attributes:
-        portrait, target: n frames each.
+        portrait: p frames.
+        target: n frames, n / p in a row of each portrait.
         flow: (n, 2, 56, 56) offsets x, y in halves of the picture; NaN where the portrait hides the point.
     """
 
@@ -90,10 +97,16 @@ class Pairs:
     target: Frames
     flow: Tensor
 
+    @property
+    def each(self) -> int:
+        """Targets of one portrait."""
+        return len(self.target) // len(self.portrait)
+
     def mirrored(self, rows: Tensor) -> Pairs:
-        """The batch with the pairs of `rows` (n,) bool seen in a mirror."""
+        """The batch with portraits of `rows` (p,) bool, and their targets, seen in a mirror."""
+        targets = rows.repeat_interleave(self.each)
         flow = self.flow.flip(3) * self.flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1)
-        return Pairs(self.portrait.mirrored(rows), self.target.mirrored(rows), _chosen(rows, flow, self.flow))
+        return Pairs(self.portrait.mirrored(rows), self.target.mirrored(targets), _chosen(targets, flow, self.flow))
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,12 @@ class ClipTensors:
         """Some frames as a batch."""
         rows = torch.tensor(indices, device=self.device)
         views = decoded(self.clip, indices).to(self.device) if self.views is None else self.views[rows]
-        return Frames(view_images(views), *(getattr(self.labels, field.name)[rows] for field in fields(Frames)[1:]))
+        return replace(self.read(indices), images=view_images(views))
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        """As `frames`, without the images (n, 0)."""
+        rows = torch.tensor(indices, device=self.device)
+        return Frames(*(getattr(self.labels, field.name)[rows] for field in fields(Frames)))
 
     def sources(self) -> NDArray[np.int16]:
         """Frames that `flow` can lead to; none without exact correspondences."""
@@ -149,6 +167,7 @@ class ClipStore:
         self._resident = device.type == "cuda"
         self._room = len(self.clips) if self._resident else cached
         self._cache: OrderedDict[int, ClipTensors] = OrderedDict()
+        self._banks: dict[str, Mapping[int, Tensor]] = {}
         self._lock = threading.Lock()
         if not self.clips and split == "train":
             listed = ", ".join(str(folder) for folder in folders)
@@ -162,6 +181,25 @@ class ClipStore:
         if self._resident:
             with ThreadPoolExecutor(_DECODERS) as pool:
                 self._cache.update(enumerate(pool.map(self._read, range(len(self)))))
+
+    @property
+    def banked(self) -> bool:
+        """Whether frames come with what frozen encoders said of them."""
+        return bool(self._banks)
+
+    def attach(self, **banks: Mapping[int, Tensor]) -> None:
+        """Give all frames what encoders said of them.
+
+        Args:
+            banks: for `seen`, `blind` or `content` of `Frames`, values (frames, feature) by the clip's index.
+        """
+        with self._lock:
+            self._banks |= banks
+            for index, clip in self._cache.items():
+                self._cache[index] = replace(clip, labels=self._with_banks(index, clip.labels))
+
+    def _with_banks(self, index: int, labels: Frames) -> Frames:
+        return replace(labels, **{name: bank[index] for name, bank in self._banks.items()})
 
     def __getitem__(self, index: int) -> ClipTensors:
         with self._lock:
@@ -177,7 +215,8 @@ class ClipStore:
         clip = corpus.clip(name)
         identity = self.classes.get((corpus.folder.name, clip.identity), UNKNOWN)
         views = decoded(clip, range(len(clip.jpegs))).to(self.device) if self._resident else None
-        return ClipTensors(clip, _labels(clip, identity, self.device), self.device, views)
+        labels = self._with_banks(index, _labels(clip, identity, self.device))
+        return ClipTensors(clip, labels, self.device, views)
 
 
 def decoded(clip: Clip, indices: Sequence[int]) -> Tensor:
@@ -219,14 +258,18 @@ def _labels(clip: Clip, identity: int, device: torch.device) -> Frames:
         return torch.from_numpy(known).to(device)
 
     points = tensor(clip.landmarks, LANDMARKS, 2)
+    nothing = torch.zeros(n, 0, device=device)
     return Frames(
-        images=torch.zeros(n, 0),
+        images=nothing,
         windows=tensor(windows(clip, range(n)), 80, 20)[:, None],
         identity=torch.full((n,), identity, device=device),
         angles=tensor(clip.angles, 3),
         landmarks=(points - points.new_tensor([VIEW_LEFT, 0])) * (IMAGE_SIZE / VIEW_SIDE),
         visemes=tensor(clip.visemes, VISEMES),
         opening=tensor(clip.opening),
+        seen=nothing,
+        blind=nothing,
+        content=nothing,
     )
 
 

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk
-from model_server.networks.presets import IMAGE_SIZE
 from model_server.training import augment
 from model_server.training.config import Config
 from model_server.training.data import Frames
@@ -49,16 +48,23 @@ class TrunkTask(nn.Module):
     def supervision(self, images: Tensor, landmarks: Tensor, frames: Frames) -> tuple[Losses, Tensor]:
         """Losses against exact labels, and the mouth features (n, feature)."""
         maps, squeezed, feature = read_trunk(self.encoder.trunk, images)
+        losses, mouth = self.head_supervision(feature, frames)
+        losses |= {
+            "heatmaps": heatmap_cross_entropy(maps, landmarks),
+            "landmarks": known_l1(soft_argmax(maps) / DISTANCE_UNIT, landmarks / DISTANCE_UNIT),
+            # All that heads learn passes one single channel: were its ReLU to die, nothing would ever revive it.
+            "liveness": F.relu(1 - squeezed.float().mean()),
+        }
+        return losses, mouth
+
+    def head_supervision(self, feature: Tensor, frames: Frames) -> tuple[Losses, Tensor]:
+        """As `supervision`, for what the heads make of the trunk's features."""
         mouth = self.encoder.mouth_feature(feature)
         opening, visemes = self.lip_readout(mouth)
         losses = {
-            "heatmaps": heatmap_cross_entropy(maps, landmarks),
-            "landmarks": known_l1(soft_argmax(maps) / DISTANCE_UNIT, landmarks / DISTANCE_UNIT),
             "angles": known_l1(self.angle_readout(self.encoder.pose_code(feature)), frames.angles / ANGLE_UNIT),
             "opening": known_l1(opening, frames.opening),
             "visemes": known_cross_entropy(visemes, frames.visemes),
-            # All that heads learn passes one single channel: were its ReLU to die, nothing would ever revive it.
-            "liveness": F.relu(1 - squeezed.float().mean()),
         }
         return losses, mouth
 
@@ -107,10 +113,7 @@ class SpeechTask(nn.Module):
         """Total and single losses of chunks, frames in order, `chunk_length` of each clip."""
         length = chunk_length(self.weights.window, self.weights.shifts, self.weights.stride)
         clips = len(frames) // length
-        change = augment.draw(clips, self.strength, frames.images.device).repeated(length)
-        supervised, lips = self.trunk_task.supervision(
-            change.images(frames.images), change.points(frames.landmarks), frames
-        )
+        supervised, lips = self._read_lips(frames, clips, length)
         content = self.encoder(frames.windows)
         opening, visemes = self.lip_readout(content)
         video, audio = (self._windows(x.view(clips, length, -1)) for x in (lips, content))
@@ -122,6 +125,13 @@ class SpeechTask(nn.Module):
             "supervision": weighted(supervised, self.trunk_task.weights),
         }
         return weighted(losses, self.weights), losses | {"accuracy": accuracy, **supervised}
+
+    def _read_lips(self, frames: Frames, clips: int, length: int) -> tuple[Losses, Tensor]:
+        """The supervision's losses and the mouth features, from the bank or with one augmentation for each clip."""
+        if frames.seen.numel():
+            return self.trunk_task.head_supervision(frames.seen, frames)
+        change = augment.draw(clips, self.strength, frames.images.device).repeated(length)
+        return self.trunk_task.supervision(change.images(frames.images), change.points(frames.landmarks), frames)
 
     def _windows(self, features: Tensor) -> Tensor:
         """Concatenated features (clips * shifts, window * d) of chunks (clips, length, d)."""
@@ -183,8 +193,8 @@ def half_augmented(frames: Frames, strength: float) -> tuple[Tensor, Tensor]:
 
 
 def shrunk(images: Tensor, size: int) -> Tensor:
-    """Pictures (n, 3, 224, 224) at the side `size`, a divisor of 224."""
-    return images if size == images.shape[-1] else F.avg_pool2d(images, IMAGE_SIZE // size)
+    """Pictures (n, c, s, s) at the side `size`, a divisor of s, or as they are if that is no smaller."""
+    return images if size >= images.shape[-1] else F.avg_pool2d(images, images.shape[-1] // size)
 
 
 def _accuracy(logits: Tensor, classes: Tensor) -> Tensor:

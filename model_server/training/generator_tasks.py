@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_server.networks.presets import IMAGE_SIZE
 from model_server.networks.warping import Drawing, WarpGenerator
 from model_server.training import augment
 from model_server.training.config import Config, GeneratorStage
 from model_server.training.data import FLOW_SIZE, Frames, Pairs
 from model_server.training.encoder_tasks import learn_only, shrunk
+from model_server.training.feature_bank import blinded
 from model_server.training.losses import (
     Losses,
     critic_hinge,
@@ -32,8 +34,10 @@ from model_server.training.perceptual_networks import ANGLE_UNIT, VISEMES, Vgg19
 
 Critic = Callable[[Tensor], tuple[list[Tensor], list[list[Tensor]]]]
 
-# A pose source keeps its place in the crop, so its augmentation may move little.
-POSE_AUGMENTATION = 0.35
+# Beyond this yaw the far half of a face hides behind the near one, and landmarks do not mark the same skin.
+SIDEWAYS = 25.0
+# iBUG points from the brows on; those of the jaw slide over the skin as the head turns.
+_SKIN_POINTS = slice(17, 68)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Codes:
         mouth: (n, mouth) codes, of sound or of the target's lips.
         pose: (n, pose) codes of the targets with other mouths.
         seen_pose: (n, pose) codes of the targets as they are.
-        own_pose: (n, pose) codes of the portraits.
+        own_pose: (p, pose) codes of the portraits, n / p targets each.
     """
 
     mouth: Tensor
@@ -100,22 +104,32 @@ class GeneratorTask(nn.Module):
 
     def _codes(self, pairs: Pairs) -> Codes:
         target, encoder = pairs.target, self.networks.nonidentity_encoder
-        n, device = len(target), target.images.device
-        change = augment.draw(n, self.strength * POSE_AUGMENTATION, device)
-        other = augment.other_mouths(target.images, augment.mouth_boxes(target.landmarks))
-        seen_lips = math.ceil(n * (1 - self.weights.audio_share))
-        looks = augment.draw(n, self.strength, device).images(target.images)[:seen_lips]
-        views = torch.cat([change.images(other), target.images, pairs.portrait.images, looks])
+        seen_lips = math.ceil(len(target) * (1 - self.weights.audio_share))
         with torch.set_grad_enabled(self.weights.train_encoders and torch.is_grad_enabled()):
-            features = encoder(views)
-            sound = self.networks.speech_encoder(target.windows)
-            content = torch.cat([encoder.mouth_feature(features[3 * n :]), sound[seen_lips:]])
-        pose, seen, own = encoder.pose_code(features[: 3 * n]).chunk(3)
-        return Codes(encoder.mouth_code(content), pose, seen, own)
+            blind, seen, own = self._features(pairs)
+            content = target.content if target.content.numel() else self.networks.speech_encoder(target.windows)
+            if seen_lips:
+                looks = augment.draw(seen_lips, self.strength, target.images.device)
+                lips = encoder.mouth_feature(encoder(looks.images(target.images[:seen_lips])))
+                content = torch.cat([lips, content[seen_lips:]])
+        codes = encoder.pose_code(torch.cat([blind, seen, own]))
+        return Codes(encoder.mouth_code(content), *codes.split([len(blind), len(seen), len(own)]))
+
+    def _features(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Non-identity features of the targets with other mouths, of the targets, and of the portraits."""
+        portrait, target = pairs.portrait, pairs.target
+        if target.blind.numel():
+            return target.blind, target.seen, portrait.seen
+        views = torch.cat([blinded(target, self.strength), target.images, portrait.images])
+        blind, seen, own = self.networks.nonidentity_encoder(views).split([len(target), len(target), len(portrait)])
+        return blind, seen, own
 
     def _draw(self, portrait: Tensor, codes: Codes) -> Drawing:
-        identity, identity_map = self.networks.identity_encoder(portrait)
-        style = self.networks.joined_style(identity, codes.mouth, codes.pose, codes.own_pose)
+        """Draw as many frames of each portrait as there are codes for it."""
+        each = len(codes.mouth) // len(portrait)
+        known = (*self.networks.identity_encoder(portrait), codes.own_pose, shrunk(portrait, self.weights.drawn_size))
+        identity, identity_map, own_pose, portrait = (value.repeat_interleave(each, 0) for value in known)
+        style = self.networks.joined_style(identity, codes.mouth, codes.pose, own_pose)
         generator = self.networks.generator
         noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
         if isinstance(generator, WarpGenerator):
@@ -123,14 +137,14 @@ class GeneratorTask(nn.Module):
         return _painted(generator(identity_map, style, noise).float())
 
     def _picture_losses(self, drawing: Drawing, pairs: Pairs) -> Losses:
-        real = pairs.target.images
+        real = shrunk(pairs.target.images, drawing.image.shape[-1])
         lips = augment.box_mask(augment.lip_boxes(pairs.target.landmarks), real.shape[-1])
         losses = {
             "image": F.l1_loss(drawing.image, real),
             "mouth": known_l1(drawing.image, real, lips),
         }
         if isinstance(self.networks.generator, WarpGenerator):
-            losses |= _warp_losses(drawing, pairs, lips, self.weights)
+            losses |= _warp_losses(drawing, real, pairs, lips, self.weights)
         return losses
 
     def _code_losses(self, codes: Codes, target: Frames, step: int) -> Losses:
@@ -148,6 +162,9 @@ class GeneratorTask(nn.Module):
 
     def _reading_losses(self, image: Tensor, target: Frames) -> Losses:
         """Losses that other networks read off the frames; those networks do not learn from them."""
+        weights = self.weights
+        if not any((weights.perceptual, weights.lips, weights.likeness, weights.contrastive)):
+            return {}
         small, small_real = (shrunk(x, self.weights.loss_size) for x in (image, target.images))
         read = self.face(small)
         with torch.no_grad():
@@ -192,18 +209,28 @@ class CriticTask(nn.Module):
         return loss, {"critic": loss}
 
 
-def _warp_losses(drawing: Drawing, pairs: Pairs, lips: Tensor, weights: GeneratorStage) -> Losses:
+def _warp_losses(drawing: Drawing, real: Tensor, pairs: Pairs, lips: Tensor, weights: GeneratorStage) -> Losses:
     """The portrait must move to the right place by itself, and the mouth be painted where it is hidden there."""
-    real = pairs.target.images
     offsets = F.avg_pool2d(drawing.offsets, drawing.offsets.shape[-1] // FLOW_SIZE)
     mouth = augment.box_mask(augment.mouth_boxes(pairs.target.landmarks), FLOW_SIZE)
     small = drawing.rgb.shape[-1]
-    factor = real.shape[-1] // small
     return {
         "warped": F.l1_loss(drawing.warped, real),
-        "paint": known_l1(drawing.rgb, F.avg_pool2d(real, factor), F.avg_pool2d(lips, factor) + 0.1),
+        "paint": known_l1(drawing.rgb, shrunk(real, small), shrunk(lips, small) + 0.1),
         "flow": known_l1(offsets, pairs.flow, 1 + (weights.mouth_cells - 1) * mouth),
+        "points": _points_loss(drawing.offsets, pairs),
     }
+
+
+def _points_loss(offsets: Tensor, pairs: Pairs) -> Tensor:
+    """Distance between where the flow finds the landmarks of the portrait and where they are."""
+    target = pairs.target.landmarks[:, _SKIN_POINTS]
+    source = pairs.portrait.landmarks[:, _SKIN_POINTS].repeat_interleave(pairs.each, 0)
+    yaw = pairs.target.angles[:, 0].abs().maximum(pairs.portrait.angles[:, 0].abs().repeat_interleave(pairs.each, 0))
+    wanted = torch.where((yaw < SIDEWAYS)[:, None, None], source - target, torch.nan) * (2 / IMAGE_SIZE)
+    places = torch.nan_to_num(target) * (2 / IMAGE_SIZE) - 1
+    found = F.grid_sample(offsets, places[:, :, None], padding_mode="border", align_corners=False)[..., 0]
+    return known_l1(found.transpose(1, 2), wanted)
 
 
 def _painted(image: Tensor) -> Drawing:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from model_server.engines.base import Precision
 from model_server.errors import ErrorKind, PoseDubError
@@ -19,6 +21,7 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.checkpoint import Checkpoint
 from model_server.training.config import STAGES, Config, StageName
 from model_server.training.data import ClipStore, Pairs
+from model_server.training.feature_bank import Reader, fill, read_pictures, read_sound
 from model_server.training.generator_tasks import GeneratorTask
 from model_server.training.journal import Journal, grid, means
 from model_server.training.losses import Losses
@@ -95,6 +98,8 @@ class Trainer:
         if clock.over(self.team):
             return False
         stage = make_stage(name, self.models, self.config, self.team)
+        if not self._bank(name, clock):
+            return False
         if self._resume_state[0] == name and self._resume_state[1]:
             stage.load_state(self._resume_state[1])
         meter = Meter(stage, self.config.log_every)
@@ -111,6 +116,21 @@ class Trainer:
         self._finish(stage, clock)
         return True
 
+    def _bank(self, name: StageName, clock: Clock) -> bool:
+        """Ask encoders that this stage leaves alone once for each frame; returns whether there was time for it."""
+        wanted: list[tuple[nn.Module, Reader]] = []
+        networks, strength = self.models.networks, self.config.augmentation
+        if name in self.config.banked_pictures:
+            wanted.append((networks.nonidentity_encoder.trunk, partial(read_pictures, networks, strength=strength)))
+        if name in self.config.banked_sound:
+            wanted.append((networks.speech_encoder, partial(read_sound, networks)))
+        self.models.eval()
+        return all(
+            fill(store, self.run_folder, network, read, lambda: clock.over(self.team))
+            for store in (self.store, self.unseen)
+            for network, read in wanted
+        )
+
     def _step(self, stage: Stage, step: int, batches: Sequence[Any]) -> Losses:
         """One optimiser step of this process's micro-batches."""
         for learner in stage.learners.values():
@@ -119,7 +139,7 @@ class Trainer:
             torch.manual_seed(self._seed(stage, step, n))
             with self._arithmetic():
                 losses = stage.learn(batch, step, n == len(batches) - 1)
-        stage.update()
+        stage.update(step)
         self.models.average(min(self.config.ema_decay, (1 + step) / (WARM_STEPS + step)))
         return losses
 
@@ -172,7 +192,8 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         drawing = task.draw(pairs)
         mask = drawing.mask.expand(-1, 3, -1, -1) * 2 - 1
-        return grid([pairs.portrait.images, drawing.image, drawing.warped, drawing.rgb, mask, pairs.target.images])
+        portraits = pairs.portrait.images.repeat_interleave(pairs.each, 0)
+        return grid([portraits, drawing.image, drawing.warped, drawing.rgb, mask, pairs.target.images])
 
     def _finish(self, stage: Stage, clock: Clock) -> None:
         """The next stage begins with the averaged networks."""

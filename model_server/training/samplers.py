@@ -29,27 +29,33 @@ def sample_chunks(store: ClipStore, count: int, length: int, rng: np.random.Gene
     if not long_enough:
         raise PoseDubError(f"No training clip has the {length} frames that the speech stage needs; use longer clips.")
     chosen = rng.choice(long_enough, count, replace=count > len(long_enough))
-    starts = [int(rng.integers(0, len(store[int(n)]) - length + 1)) for n in chosen]
-    parts = [store[int(n)].frames(range(start, start + length)) for n, start in zip(chosen, starts, strict=True)]
+    places = [range(start, start + length) for start in (_start(store[int(n)], length, rng) for n in chosen)]
+    if store.banked:
+        return joined([store[int(n)].read(place) for n, place in zip(chosen, places, strict=True)])
+    parts = [store[int(n)].frames(place) for n, place in zip(chosen, places, strict=True)]
     return joined(parts).mirrored(_coins(store, count, rng).repeat_interleave(length))
 
 
-def sample_pairs(store: ClipStore, count: int, rng: np.random.Generator) -> Pairs:
-    """A portrait and a target frame of each of `count` random clips, with correspondences where they are known."""
-    clips = [_any_clip(store, rng) for _ in range(count)]
-    places = [_pair(clip, rng) for clip in clips]
-    drawn = [(clip, *pair) for clip, pair in zip(clips, places, strict=True)]
+def sample_pairs(store: ClipStore, count: int, each: int, rng: np.random.Generator) -> Pairs:
+    """`count` targets, `each` of a random clip, and a portrait of each clip, with correspondences where known."""
+    clips = [_any_clip(store, rng) for _ in range(count // each)]
+    drawn = [(clip, *_pair(clip, each, rng)) for clip in clips]
     portraits = joined([clip.frames([source]) for clip, source, _ in drawn])
-    targets = joined([clip.frames([target]) for clip, _, target in drawn])
-    flow = torch.stack([clip.flow(target, source) for clip, source, target in drawn])
-    return Pairs(portraits, targets, flow).mirrored(_coins(store, count, rng))
+    targets = joined([clip.frames(chosen) for clip, _, chosen in drawn])
+    flow = torch.stack([clip.flow(target, source) for clip, source, chosen in drawn for target in chosen])
+    pairs = Pairs(portraits, targets, flow)
+    return pairs if store.banked else pairs.mirrored(_coins(store, len(portraits), rng))
 
 
-def _pair(clip: ClipTensors, rng: np.random.Generator) -> tuple[int, int]:
-    """A source frame, with known correspondences if there are any, and a target frame."""
+def _start(clip: ClipTensors, length: int, rng: np.random.Generator) -> int:
+    return int(rng.integers(0, len(clip) - length + 1))
+
+
+def _pair(clip: ClipTensors, each: int, rng: np.random.Generator) -> tuple[int, list[int]]:
+    """A source frame, with known correspondences if there are any, and target frames."""
     sources = clip.sources()
     source = rng.choice(sources) if len(sources) else rng.integers(0, len(clip))
-    return int(source), int(rng.integers(0, len(clip)))
+    return int(source), rng.integers(0, len(clip), each).tolist()
 
 
 def _any_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:

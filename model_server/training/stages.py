@@ -22,6 +22,8 @@ from model_server.training.samplers import sample_chunks, sample_frames, sample_
 from model_server.training.team import Team
 
 GRADIENT_NORM = 5.0
+# The learning rate falls to zero over this last share of a stage.
+SLOWING = 0.4
 
 
 class Learner:
@@ -31,6 +33,7 @@ class Learner:
         self.task = task
         self.shared = team.shared(task)
         self.weights = [weight for weight in task.parameters() if weight.requires_grad]
+        self.rate = rate
         self.optimizer = torch.optim.Adam(self.weights, rate, betas)
 
     def gathering(self, last: bool) -> AbstractContextManager[None]:
@@ -39,8 +42,10 @@ class Learner:
             return self.shared.no_sync()
         return nullcontext()
 
-    def update(self) -> None:
-        """One optimiser step."""
+    def update(self, pace: float) -> None:
+        """One optimiser step at `pace` times the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * pace
         nn.utils.clip_grad_norm_(self.weights, GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -71,10 +76,11 @@ class Stage(ABC):
     def judge(self, batch: Any, step: int) -> Losses:
         """Losses of a batch that is not learnt from."""
 
-    def update(self) -> None:
-        """Move all weights by the gradients gathered."""
+    def update(self, step: int) -> None:
+        """Move all weights by the gradients gathered, ever less towards the end."""
+        left = (self.schedule.steps - step) / self.schedule.steps
         for learner in self.learners.values():
-            learner.update()
+            learner.update(min(1.0, left / SLOWING))
 
     def state(self) -> dict[str, Any]:
         """The optimisers' states."""
@@ -131,7 +137,7 @@ class AdversarialStage(Stage):
 
     def __init__(self, models: Models, config: Config, team: Team) -> None:
         self.schedule = config.generator
-        self.critic_start = config.generator.critic_start
+        self.critic_start, self.targets = config.generator.critic_start, config.generator.targets
         rate = self.schedule.learning_rate
         task = GeneratorTask(models, config)
         models.discriminator.requires_grad_(True)
@@ -143,7 +149,7 @@ class AdversarialStage(Stage):
 
     def sample(self, store: ClipStore, rng: np.random.Generator) -> Pairs:
         """See `Stage.sample`."""
-        return sample_pairs(store, self.schedule.batch, rng)
+        return sample_pairs(store, self.schedule.batch, self.targets, rng)
 
     def learn(self, batch: Pairs, step: int, last: bool) -> Losses:
         """See `Stage.learn`."""

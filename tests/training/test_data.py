@@ -68,8 +68,8 @@ def test_hidden_points_of_the_flow_are_nan() -> None:
 
 
 def test_mirrored_twice_is_the_batch_again(corpus: Path) -> None:
-    pairs = sample_pairs(store(corpus), 4, np.random.default_rng(1))
-    all_rows = torch.ones(4, dtype=torch.bool)
+    pairs = sample_pairs(store(corpus), 4, 2, np.random.default_rng(1))
+    all_rows = torch.ones(2, dtype=torch.bool)
     back = pairs.mirrored(all_rows).mirrored(all_rows)
     assert torch.equal(back.target.images, pairs.target.images)
     torch.testing.assert_close(back.target.landmarks, pairs.target.landmarks)

@@ -56,7 +56,7 @@ def test_a_batch_seen_often_is_learnt(stage: StageName, small: Config, corpus: P
     for _ in range(12):
         torch.manual_seed(0)
         totals.append(float(learning.learn(batch, 0, True)["total"]))
-        learning.update()
+        learning.update(0)
     assert max(totals[-3:]) < 0.95 * totals[0]
 
 
@@ -70,9 +70,13 @@ def test_curves_and_samples_are_written(small: Config, corpus: Path, tmp_path: P
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+@pytest.mark.parametrize("banked", [False, True])
 @pytest.mark.parametrize("stage", ["speech", "generator"])
-def test_two_and_two_steps_are_four_steps(stage: StageName, small: Config, corpus: Path, tmp_path: Path) -> None:
-    config = changed(small, {f"{stage}.steps": 4, "generator.critic_start": 1, f"{stage}.accumulate": 2})
+def test_two_and_two_steps_are_four_steps(
+    stage: StageName, banked: bool, small: Config, corpus: Path, tmp_path: Path
+) -> None:
+    shared = {"generator.critic_start": 1, "speech.train_trunk": not banked, "banked": banked}
+    config = changed(small, {f"{stage}.steps": 4, f"{stage}.accumulate": 2, **shared})
     whole = trained(config, corpus, tmp_path / "whole", stage)
     first = trained(config, corpus, tmp_path / "parts", stage, steps=2)
     assert first.steps == {stage: 2}

@@ -18,7 +18,7 @@ from model_server.training.team import Team, join_team, leave_team
 from tests.training import conftest  # noqa: F401 - the thin networks, in the other processes too
 
 SAMPLERS = {"speech": lambda store, rng: sample_chunks(store, 2, 6, rng), "trunk": lambda s, r: sample_frames(s, 3, r),
-            "generator": lambda store, rng: sample_pairs(store, 2, rng)}  # fmt: skip
+            "generator": lambda store, rng: sample_pairs(store, 2, 1, rng)}  # fmt: skip
 
 
 def gradients(config: Config, corpus: Path, stage_name: str, team: Team, numbers: list[int]) -> dict[str, torch.Tensor]:
