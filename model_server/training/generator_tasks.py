@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_server.networks.generator import Generator
 from model_server.networks.presets import IMAGE_SIZE
 from model_server.networks.warping import Drawing, WarpGenerator
 from model_server.training import augment
@@ -69,6 +70,7 @@ class GeneratorTask(nn.Module):
         self.vgg = Vgg19(Path(config.perceptual.vgg)) if config.perceptual.vgg else None
         self.weights = config.generator
         self.strength = config.augmentation
+        self._render = _renderer(self.networks.generator, config.compiled)
         learn_only(models, self.networks, self.mouth_readout)
         if self.vgg:
             self.vgg.requires_grad_(False)
@@ -132,9 +134,7 @@ class GeneratorTask(nn.Module):
         style = self.networks.joined_style(identity, codes.mouth, codes.pose, own_pose)
         generator = self.networks.generator
         noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
-        if isinstance(generator, WarpGenerator):
-            return generator.draw(identity_map, style, noise, portrait)
-        return _painted(generator(identity_map, style, noise).float())
+        return self._render(identity_map, style, noise, portrait)
 
     def _picture_losses(self, drawing: Drawing, pairs: Pairs) -> Losses:
         real = shrunk(pairs.target.images, drawing.image.shape[-1])
@@ -231,6 +231,13 @@ def _points_loss(offsets: Tensor, pairs: Pairs) -> Tensor:
     places = torch.nan_to_num(target) * (2 / IMAGE_SIZE) - 1
     found = F.grid_sample(offsets, places[:, :, None], padding_mode="border", align_corners=False)[..., 0]
     return known_l1(found.transpose(1, 2), wanted)
+
+
+def _renderer(generator: WarpGenerator | Generator, compiled: bool) -> Callable[..., Drawing]:
+    """What draws: (identity map, style, noise, portrait) to a drawing."""
+    if isinstance(generator, WarpGenerator):
+        return torch.compile(generator.draw) if compiled else generator.draw
+    return lambda identity_map, style, noise, _: _painted(generator(identity_map, style, noise).float())
 
 
 def _painted(image: Tensor) -> Drawing:
