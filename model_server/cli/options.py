@@ -38,7 +38,7 @@ def data_folder(options: argparse.Namespace, part: str) -> Path:
 
 
 def frame_rate(text: str) -> Fraction:
-    """"25", "24000/1001" or "23.976", which means 24000/1001."""
+    """ "25", "24000/1001" or "23.976", which means 24000/1001."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -48,7 +48,7 @@ def frame_rate(text: str) -> Fraction:
 
 
 def frame_range(text: str) -> tuple[int, int]:
-    """"A:B", frames A <= k < B."""
+    """ "A:B", frames A <= k < B."""
     first, colon, end = text.partition(":")
     if not colon or not first.isdigit() or not end.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no frame range; write FIRST:END, for example 40:53")
@@ -56,7 +56,7 @@ def frame_range(text: str) -> tuple[int, int]:
 
 
 def point(text: str) -> tuple[float, float]:
-    """"X,Y" in fractions of width and height."""
+    """ "X,Y" in fractions of width and height."""
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError:

@@ -62,6 +62,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, nargs="*", default=[], metavar="DIR", help="to make code zero frontal")
     parser.add_argument("--out", type=Path, required=True, metavar="X.safetensors")
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
+    parser.add_argument("--ship", action="store_true", help="make them the package's built-in weights as well")
     parser.set_defaults(run=_export)
 
 
@@ -136,8 +137,11 @@ def _unpack(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from model_server.engines.shipped import ship
     from model_server.training.export import export
 
     info = export(options.run_folder, options.corpus, options.out, options.name or options.run_folder.name)
     print(f"{info.path} ({info.preset}, {info.kind}), id {info.id}")
+    if options.ship:
+        print(f"Built in: {ship(options.out).path}")
     return 0

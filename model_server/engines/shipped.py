@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from model_server.engines.base import WeightsInfo
-from model_server.engines.weights_file import describe, file_digest, read_pose_map, read_state, write_weights
+from model_server.engines.weights_file import compacted, describe, file_digest, read_pose_map, read_state, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 
 DATA = Path(__file__).parent / "data"
@@ -33,7 +33,7 @@ def shipped_weights(folder: Path = DATA) -> WeightsInfo | None:
 
 
 def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
-    """Make trained lite weights those of the package, with matrices in half precision.
+    """Make trained lite weights those of the package.
 
     Raises:
         PoseDubError: the weights are not trained lite ones, or too large to be shipped.
@@ -41,11 +41,11 @@ def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
     info = describe(source)
     if (info.kind, info.preset) != ("trained", "lite"):
         raise PoseDubError(f"{source} holds {info.kind} {info.preset} weights; only trained lite ones can be shipped.")
-    # Vectors are few, and the variances among them may leave half precision's range.
-    state = {name: value.half() if value.ndim > 1 else value for name, value in read_state(source).items()}
     folder.mkdir(exist_ok=True)
     path = folder / FILE
-    write_weights(path, state, info.preset, info.kind, info.name, info.id, read_pose_map(source))
+    write_weights(
+        path, compacted(read_state(source)), info.preset, info.kind, info.name, info.id, read_pose_map(source)
+    )
     if path.stat().st_size > MAX_BYTES:
         raise PoseDubError(f"{path} is larger than {MAX_BYTES} bytes; train a smaller preset.", ErrorKind.TOO_LARGE)
     (folder / RECORD).write_text(json.dumps({"file": FILE, "sha256": file_digest(path)}, indent=1) + "\n")

@@ -60,6 +60,11 @@ def write_weights(
         part.unlink(missing_ok=True)
 
 
+def compacted(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices in half precision. Vectors are few, and the variances among them may leave its range."""
+    return {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
+
+
 def describe(path: Path) -> WeightsInfo:
     """Read a weights file's metadata and check that its tensors fit the networks it names.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from model_server.networks.generator import Generator
 from model_server.networks.identity_encoder import IdentityEncoder
 from model_server.networks.nonidentity_encoder import NonIdentityEncoder
-from model_server.networks.presets import PRESETS, PresetName
+from model_server.networks.presets import PRESETS, Preset, PresetName
 from model_server.networks.speech_encoder import SpeechEncoder
 from model_server.networks.warping import WarpGenerator
 
@@ -19,14 +19,18 @@ COUNTER = "num_batches_tracked"
 
 
 class Networks(nn.Module):
-    """All that turns a portrait, sound and pose into frames (PC-AVS, figure 2)."""
+    """All that turns a portrait, sound and pose into frames (PC-AVS, figure 2).
 
-    def __init__(self, preset: PresetName) -> None:
+    Args:
+        preset: widths, or the name of ready-made ones.
+    """
+
+    def __init__(self, preset: PresetName | Preset) -> None:
         super().__init__()
-        widths = PRESETS[preset]
+        widths = PRESETS[preset] if isinstance(preset, str) else preset
         self.preset = widths
         self.identity_encoder = IdentityEncoder(widths.identity, widths.generator[0])
-        self.nonidentity_encoder = NonIdentityEncoder(widths.nonidentity, widths.feature, widths.mouth)
+        self.nonidentity_encoder = NonIdentityEncoder(widths.nonidentity, widths.feature, widths.mouth, widths.pose)
         self.speech_encoder = SpeechEncoder(widths.speech, widths.feature)
         kind = WarpGenerator if widths.warps else Generator
         self.generator: WarpGenerator | Generator = kind(widths.generator, widths.style_size)

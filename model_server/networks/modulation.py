@@ -46,14 +46,15 @@ class ModulatedConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Map (n, inputs, h, w) and styles (n, style) to (n, outputs, h, w), or (n, outputs, 2h, 2w) if upsampling."""
         scales = self.modulation(style) * self.scale
-        y = self._convolve(x * _per_channel(scales))
+        y = self.convolve(x * _per_channel(scales))
         return y * _per_channel(self._demodulation(scales)) if self.demodulate else y
 
     def _demodulation(self, scales: Tensor) -> Tensor:
         energy = self.weight.square().sum((2, 3))
         return torch.rsqrt(F.linear(scales.square(), energy) + EPSILON)
 
-    def _convolve(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
+        """The plain convolution, of which modulation scales what comes in and what goes out."""
         if self.upsample:
             return blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2))
         return F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)

@@ -20,15 +20,16 @@ class NonIdentityEncoder(nn.Module):
         widths: channels of the trunk.
         feature: size of the non-identity and of the mouth feature.
         mouth: size of the mouth code.
+        pose: size of the pose code.
     """
 
-    def __init__(self, widths: NonIdentityWidths, feature: int, mouth: int) -> None:
+    def __init__(self, widths: NonIdentityWidths, feature: int, mouth: int, pose: int = POSE_SIZE) -> None:
         super().__init__()
         self.trunk = FaceAlignmentTrunk(widths, feature)
         self.mouth_head = _two_layers(feature)
         self.mouth_embedding = nn.Linear(feature, mouth)
         self.pose_head = _two_layers(feature)
-        self.pose_embedding = nn.Linear(feature, POSE_SIZE)
+        self.pose_embedding = nn.Linear(feature, pose)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode RGB images (n, 3, 224, 224) in [-1, 1] into non-identity features (n, feature)."""

@@ -51,6 +51,7 @@ class Preset:
         mouth: size of the mouth code, the mouth's share of the style vector.
         warps: whether the generator bends the portrait itself and paints only what that does not show. Departs from
             the paper, where every pixel is painted.
+        pose: size of the pose code; only the paper's ablation has another one.
     """
 
     name: PresetName
@@ -61,6 +62,7 @@ class Preset:
     feature: int
     mouth: int
     warps: bool
+    pose: int = POSE_SIZE
 
     @property
     def identity_size(self) -> int:
@@ -70,7 +72,7 @@ class Preset:
     @property
     def style_size(self) -> int:
         """Size of the style vector: identity, mouth code, pose code and, for warping, the portrait's own pose code."""
-        return self.identity_size + self.mouth + POSE_SIZE * (2 if self.warps else 1)
+        return self.identity_size + self.mouth + self.pose * (2 if self.warps else 1)
 
 
 PRESETS: dict[PresetName, Preset] = {

@@ -113,8 +113,6 @@ def _chunks(asset: str, path: Path, offset: int) -> Iterator[dubbing.UploadAsset
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(offset)
-        yield dubbing.UploadAssetRequest(
-            asset_id=asset, offset=offset, total_bytes=size, chunk=file.read(CHUNK_BYTES)
-        )
+        yield dubbing.UploadAssetRequest(asset_id=asset, offset=offset, total_bytes=size, chunk=file.read(CHUNK_BYTES))
         while chunk := file.read(CHUNK_BYTES):
             yield dubbing.UploadAssetRequest(chunk=chunk)

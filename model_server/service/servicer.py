@@ -185,5 +185,3 @@ class ChangeSignal:
     def _wake(self) -> None:
         done, self._future = self._future, self._loop.create_future()
         done.set_result(None)
-
-

@@ -196,9 +196,7 @@ def event_message(event: Event) -> dubbing.WatchDubResponse:
     if isinstance(event, FrameMade):
         return answer(frame=answer.Frame(index=event.index, png=event.png))
     if isinstance(event, Progress):
-        shown = answer.Progress(
-            phase=event.phase, done=event.done, total=event.total, queue_position=event.position
-        )
+        shown = answer.Progress(phase=event.phase, done=event.done, total=event.total, queue_position=event.position)
         return answer(progress=shown)
     if isinstance(event, Warned):
         frames = media.FrameRange(first=event.first, end=event.end)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model_server.engines.base import Engine, Precision, WeightsInfo
 from model_server.engines.pcavs import PcavsEngine
 from model_server.engines.pose_map import PoseMap
-from model_server.engines.weights import describe, write_weights
+from model_server.engines.weights_file import compacted, describe, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import COUNTER, Networks
 from model_server.networks.presets import POSE_SIZE
@@ -111,7 +111,7 @@ def run_engine(run: Path, corpora: Sequence[Path] = (), device: str = "cpu", pre
 
 
 def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: int = MEASURED_FRAMES) -> WeightsInfo:
-    """Write a run's networks as a weights file in half precision, and what they are in a JSON file beside it.
+    """Write a run's networks as a weights file, and what they are in a JSON file beside it.
 
     Raises:
         PoseDubError: the run is an ablation, which the weights file cannot hold, or something cannot be read.
@@ -123,9 +123,9 @@ def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: i
             "itself.",
             ErrorKind.UNSUPPORTED,
         )
-    state = {key: value.half() for key, value in done.networks.state_dict().items() if not key.endswith(COUNTER)}
+    state = {key: value for key, value in done.networks.state_dict().items() if not key.endswith(COUNTER)}
     pose_map = done.pose.recentred() if done.pose else None
-    write_weights(out, state, done.config.preset, "trained", name, done.config.digest(), pose_map)
+    write_weights(out, compacted(state), done.config.preset, "trained", name, done.config.digest(), pose_map)
     out.with_suffix(".json").write_text(json.dumps(_account(done, corpora), indent=1))
     return describe(out)
 

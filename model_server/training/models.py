@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.networks.assembly import Networks
-from model_server.networks.generator import Generator
 from model_server.networks.modulation import EqualizedLinear, ModulatedConv, StyledConv
-from model_server.networks.presets import POSE_SIZE
+from model_server.networks.presets import PRESETS
 from model_server.training.config import Config
 from model_server.training.discriminator import Discriminator
 from model_server.training.perceptual_networks import EMBEDDING, VISEMES, FaceNetwork
@@ -94,19 +94,17 @@ class AdaptiveNormConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """As `ModulatedConv.forward`."""
-        plain = self.conv._convolve(x) * self.conv.scale
+        plain = self.conv.convolve(x) * self.conv.scale
         scale, shift = self.affine(style)[..., None, None].chunk(2, 1)
         return F.instance_norm(plain) * (1 + scale) + shift
 
 
 def build_networks(config: Config) -> Networks:
     """The preset's networks, with the configuration's pose size and modulation."""
-    networks = Networks(config.preset)
+    networks = Networks(replace(PRESETS[config.preset], pose=config.pose_size))
     for encoder in (networks.identity_encoder, networks.nonidentity_encoder, networks.speech_encoder):
         encoder.apply(_initialize)
     nn.init.ones_(_bias(networks.nonidentity_encoder.trunk.squeeze))
-    if config.pose_size != POSE_SIZE:
-        _resize_pose(networks, config.pose_size)
     if config.modulation == "adaptive_norm":
         _adapt(networks)
     return networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -128,20 +126,6 @@ def _initialize(module: nn.Module) -> None:
 def _bias(layer: nn.Conv2d) -> Tensor:
     assert layer.bias is not None
     return layer.bias
-
-
-def _resize_pose(networks: Networks, size: int) -> None:
-    encoder = networks.nonidentity_encoder
-    encoder.pose_embedding = nn.Linear(encoder.pose_embedding.in_features, size)
-    codes = 2 if networks.preset.warps else 1
-    more = codes * (size - POSE_SIZE)
-    for layer in style_layers(networks):
-        outputs, inputs = layer.weight.shape
-        layer.weight = nn.Parameter(torch.cat([layer.weight.data, torch.randn(outputs, more)], 1))
-        layer.scale = (inputs + more) ** -0.5
-    for module in networks.generator.modules():
-        if isinstance(module, Generator):
-            module.style_size += more
 
 
 def _adapt(networks: Networks) -> None:
