@@ -94,7 +94,7 @@ def test_several_crops_are_averaged(lite: Engine) -> None:
     for name in ("vector", "map", "pose"):
         values = [np.asarray(getattr(part, name)) for part in parts]
         np.testing.assert_allclose(np.asarray(getattr(together, name)), np.mean(values, 0), rtol=1e-4, atol=1e-5)
-    assert together.vector.shape == (1, 256) and together.map.shape == (1, 256, 7, 7) and together.pose.shape == (12,)
+    assert together.vector.shape == (1, 256) and together.map.shape == (1, 192, 7, 7) and together.pose.shape == (12,)
     np.testing.assert_array_equal(parts[0].pose, lite.pose_codes(crops[:1])[0])
 
 

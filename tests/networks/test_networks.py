@@ -47,7 +47,7 @@ def test_lite_draws_pictures_from_its_own_encodings() -> None:
         style = networks.style(vector, torch.rand(2, 1, 80, 20), pose, 1.2, own_pose=pose)
         noise = [torch.randn(1, 1, size, size) for size in networks.generator.noise_sizes]
         drawn = networks.draw(feature_map, style, noise, images)
-    assert feature_map.shape == (2, 256, 7, 7)
+    assert feature_map.shape == (2, 192, 7, 7)
     assert style.shape == (2, 396) and pose.shape == (2, 12)
     assert drawn.shape == (2, 3, 224, 224) and drawn.abs().max() <= 1
 
@@ -59,7 +59,7 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="80"):
         networks.speech_encoder(torch.zeros(1, 80, 20))
     with pytest.raises(ValueError, match="396"):
-        networks.draw(torch.zeros(1, 256, 7, 7), torch.zeros(1, 384), [torch.zeros(1)], torch.zeros(1, 3, 224, 224))
+        networks.draw(torch.zeros(1, 192, 7, 7), torch.zeros(1, 384), [torch.zeros(1)], torch.zeros(1, 3, 224, 224))
     with pytest.raises(ValueError, match="own pose"):
         networks.style(torch.zeros(1, 256), torch.zeros(1, 1, 80, 20), torch.zeros(1, 12), 1.2)
 

@@ -26,7 +26,12 @@ def generator() -> WarpGenerator:
 def draw(generator: WarpGenerator, portrait: Tensor, rows: int = 1) -> Drawing:
     torch.manual_seed(3)
     noise = [torch.randn(1, 1, size, size) for size in generator.noise_sizes]
-    return generator.draw(torch.randn(rows, 256, 7, 7), torch.randn(rows, 396), noise, portrait)
+    return generator.draw(
+        torch.randn(rows, *generator.synthesis.input_shape),
+        torch.randn(rows, generator.synthesis.style_size),
+        noise,
+        portrait,
+    )
 
 
 def disturb(generator: WarpGenerator) -> None:
