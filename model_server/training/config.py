@@ -122,6 +122,7 @@ class GeneratorStage(Schedule):
             and of the painted mouth.
         flow: exact correspondences; mouth_cells: how much more those of the mouth count.
         points: correspondences of eyes, nose and mouth by landmarks, which footage has too.
+        identity: softmax over the corpus's people, which keeps the identity encoder telling them apart.
         lips, likeness: what the face network reads off the frame: opening and visemes; embedding.
         steadiness: equal pose codes of one frame under different mouths and augmentations.
     """
@@ -143,6 +144,7 @@ class GeneratorStage(Schedule):
     paint: float = 3.0
     flow: float = 20.0
     points: float = 10.0
+    identity: float = 0.3
     perceptual: float = 2.0
     gan: float = 0.3
     feature: float = 3.0

@@ -21,6 +21,7 @@ from model_server.training.encoder_tasks import learn_only, shrunk
 from model_server.training.feature_bank import blinded
 from model_server.training.losses import (
     Losses,
+    class_cross_entropy,
     critic_hinge,
     feature_matching,
     generator_hinge,
@@ -66,12 +67,13 @@ class GeneratorTask(nn.Module):
         self.networks = models.networks
         self.angle_readout = models.angle_readout
         self.mouth_readout = models.mouth_readout
+        self.classifier = models.classifier
         self.face = models.face
         self.vgg = Vgg19(Path(config.perceptual.vgg)) if config.perceptual.vgg else None
         self.weights = config.generator
         self.strength = config.augmentation
         self._render = _renderer(self.networks.generator, config.compiled)
-        learn_only(models, self.networks, self.mouth_readout)
+        learn_only(models, self.networks, self.mouth_readout, self.classifier)
         if self.vgg:
             self.vgg.requires_grad_(False)
         if not self.weights.train_encoders:
@@ -85,8 +87,10 @@ class GeneratorTask(nn.Module):
     def forward(self, pairs: Pairs, step: int, critic: Critic | None) -> tuple[Tensor, Losses, Tensor]:
         """Total loss, single losses, and the frames drawn (n, 3, 224, 224), without gradient."""
         codes = self._codes(pairs)
-        drawing = self._draw(pairs.portrait.images, codes)
+        identity = self.networks.identity_encoder(pairs.portrait.images)
+        drawing = self._draw(pairs.portrait.images, identity, codes)
         losses = self._picture_losses(drawing, pairs) | self._code_losses(codes, pairs.target, step)
+        losses["identity"] = class_cross_entropy(self.classifier(identity[0]), pairs.portrait.identity)
         losses |= self._reading_losses(drawing.image, pairs.target)
         if critic:
             losses |= self._critic_losses(drawing.image, pairs.target.images, critic)
@@ -97,7 +101,8 @@ class GeneratorTask(nn.Module):
         encoder = self.networks.nonidentity_encoder
         mouth = encoder.mouth_code(self.networks.speech_encoder(pairs.target.windows))
         pose, own = (encoder.pose_code(encoder(x.images)) for x in (pairs.target, pairs.portrait))
-        return self._draw(pairs.portrait.images, Codes(mouth, pose, pose, own))
+        identity = self.networks.identity_encoder(pairs.portrait.images)
+        return self._draw(pairs.portrait.images, identity, Codes(mouth, pose, pose, own))
 
     def _freeze_space(self) -> None:
         encoder = self.networks.nonidentity_encoder
@@ -126,12 +131,12 @@ class GeneratorTask(nn.Module):
         blind, seen, own = self.networks.nonidentity_encoder(views).split([len(target), len(target), len(portrait)])
         return blind, seen, own
 
-    def _draw(self, portrait: Tensor, codes: Codes) -> Drawing:
-        """Draw as many frames of each portrait as there are codes for it."""
+    def _draw(self, portrait: Tensor, identity: tuple[Tensor, Tensor], codes: Codes) -> Drawing:
+        """Draw as many frames of each portrait, of which the identity encoder said `identity`, as it has codes."""
         each = len(codes.mouth) // len(portrait)
-        known = (*self.networks.identity_encoder(portrait), codes.own_pose, shrunk(portrait, self.weights.drawn_size))
-        identity, identity_map, own_pose, portrait = (value.repeat_interleave(each, 0) for value in known)
-        style = self.networks.joined_style(identity, codes.mouth, codes.pose, own_pose)
+        known = (*identity, codes.own_pose, shrunk(portrait, self.weights.drawn_size))
+        vector, identity_map, own_pose, portrait = (value.repeat_interleave(each, 0) for value in known)
+        style = self.networks.joined_style(vector, codes.mouth, codes.pose, own_pose)
         generator = self.networks.generator
         noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
         return self._render(identity_map, style, noise, portrait)
