@@ -53,6 +53,17 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file with the built-in untrained values: the default may be trained."""
+    from model_server.engines.untrained import untrained_state
+    from model_server.engines.weights import write_weights
+
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    write_weights(path, untrained_state("lite"), "lite", "untrained", "untrained lite")
+    return path
+
+
 def write_movie(path: Path, pictures: list[np.ndarray], fps: Fraction) -> Path:
     """H.264 movie without sound."""
     with av.open(str(path), "w") as movie:

@@ -21,6 +21,7 @@ from blender_addon.core.files import sha256_of
 from blender_addon.core.manifest import read_manifest
 from blender_addon.core.naming import frame_name
 from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseSource, SpeechSource
+from model_server.engines.weights import default_weights
 from tests.servers import ServerProcess, free_port
 
 ALIGNED = FaceChoice("aligned")
@@ -62,7 +63,7 @@ def test_a_dub_and_a_range_of_it(real, session_towards, real_plan):
     assert session.end("u2") == JobFinished("u2", 2)
     assert pictures(part) == pictures(real_plan)[3:5]
     manifest = read_manifest(real_plan.folder)
-    assert (manifest.state, manifest.weights.kind) == ("done", "untrained")
+    assert (manifest.state, manifest.weights.kind) == ("done", default_weights().kind)
 
 
 def test_the_same_dub_again_comes_from_the_store(real, session_towards, real_plan):
@@ -139,13 +140,17 @@ def test_pose_codes_of_a_movie(real, media):
     assert len(block.rows) == 5 and all(len(row) == 12 for row in block.rows)
 
 
-def test_managed_server(tmp_path):
-    command = [sys.executable, "-m", "model_server"]
-    server = LocalServer(command, tmp_path / "data", tmp_path / "log", f"127.0.0.1:{free_port()}")
+def test_managed_server_marks_untrained_weights(tmp_path, session_towards, real_plan, untrained_weights):
+    command, address = [sys.executable, "-m", "model_server"], f"127.0.0.1:{free_port()}"
+    server = LocalServer(command, tmp_path / "data", tmp_path / "log", address, ["--weights", str(untrained_weights)])
     server.start()
     try:
         assert server.wait(90) is ServerState.RUNNING, server.advice + server.log_tail()
         assert server.owned
+        session = session_towards(address)
+        session.start(real_plan)
+        assert session.end() == JobFinished("u1", 8)
+        assert read_manifest(real_plan.folder).weights.kind == "untrained"
     finally:
         server.stop(grace=10)
         server.wait(20)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model_server.engines.weights import default_weights
 from tests.conftest import write_wav
 from tests.servers import ServerProcess
 
@@ -58,12 +59,18 @@ def test_one_frame_for_each_begun_moment_of_sound(dub, tmp_path: Path, rate: str
         assert picture.size == (224, 224) and picture.mode == "RGB"
 
 
-def test_untrained_weights_are_named_wherever_a_result_shows(dub, tmp_path: Path) -> None:
-    assert "untrained" in dub().stdout
-    assert "untrained" in dub(out="dub.mp4").stdout
+def test_untrained_weights_are_named_wherever_a_result_shows(dub, untrained_weights: Path, tmp_path: Path) -> None:
+    assert "untrained" in dub(weights=untrained_weights).stdout
+    assert "untrained" in dub(weights=untrained_weights, out="dub.mp4").stdout
     assert json.loads((tmp_path / "frames" / "manifest.json").read_text())["weights"]["kind"] == "untrained"
     with av.open(str(tmp_path / "dub.mp4")) as movie:
         assert "untrained" in movie.metadata["title"]
+
+
+def test_without_weights_the_default_ones_are_used_and_named(dub, tmp_path: Path) -> None:
+    kind = default_weights().kind
+    assert f"made with {kind} weights" in dub(range="0:2").stdout
+    assert json.loads((tmp_path / "frames" / "manifest.json").read_text())["weights"]["kind"] == kind
 
 
 def test_a_movie_has_all_frames_and_the_sound_in_step(dub, tmp_path: Path) -> None:
@@ -87,9 +94,9 @@ def test_a_range_is_those_frames_of_the_whole(dub, tmp_path: Path) -> None:
     assert all((tmp_path / "whole" / name).read_bytes() == content for name, content in part.items())
 
 
-def test_mouth_strength_seed_and_pose_change_the_pictures(dub, tmp_path: Path) -> None:
+def test_mouth_strength_seed_and_pose_change_the_pictures(dub, untrained_weights: Path, tmp_path: Path) -> None:
     def picture(**changes: object) -> bytes:
-        dub(range="10:11", **changes)
+        dub(range="10:11", weights=untrained_weights, **changes)
         return (tmp_path / "frames" / "000010.png").read_bytes()
 
     pictures = [picture(), picture(mouth_strength=0), picture(seed=5), picture(pose=None, pose_mode="fixed")]
@@ -228,7 +235,8 @@ def test_no_server_says_how_to_start_one(dub) -> None:
 
 def test_doctor_reports_and_is_well() -> None:
     done = posedub("doctor")
-    assert "untrained" in done.stdout and "face finder works" in done.stdout and "PROBLEM" not in done.stdout
+    assert f"(lite, {default_weights().kind})" in done.stdout
+    assert "face finder works" in done.stdout and "PROBLEM" not in done.stdout
 
 
 def test_help_loads_no_heavy_library() -> None:

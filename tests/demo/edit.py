@@ -88,8 +88,8 @@ def caption(strips, text: str, centre: int, channel: int, last: int) -> None:
     strip.blend_type = "ALPHA_OVER"
 
 
-def dub(scene: bpy.types.Scene) -> bpy.types.Strip:
-    """Set the sources, press Dub, and pump until its strip lies on the timeline."""
+def dub(scene: bpy.types.Scene):
+    """Set the sources, press Dub, and pump until its strip lies on the timeline; the strip and its job's record."""
     context = {"scene": scene}
     if bpy.app.version >= (5, 0):
         context["sequencer_scene"] = scene
@@ -110,7 +110,7 @@ def dub(scene: bpy.types.Scene) -> bpy.types.Strip:
     host("pump").run_until(ended)
     if record.error:
         raise SystemExit(record.error)
-    return next(strip for strip in scene.sequence_editor.strips_all if strip.name.startswith("Dub "))
+    return next(strip for strip in scene.sequence_editor.strips_all if strip.name.startswith("Dub ")), record
 
 
 def render(scene: bpy.types.Scene, movie: str) -> None:
@@ -132,15 +132,15 @@ def main(job: dict) -> None:
     use_server(job["server"])
     scene = lay_out(job)
     bpy.ops.wm.save_as_mainfile(filepath=job["blend"])  # frames then go beside the file
-    strip = dub(scene)
+    strip, record = dub(scene)
     place(strip, 0)
-    untrained = "untrained" in strip.name
-    caption(scene.sequence_editor.strips, "dub (untrained weights)" if untrained else "dub", 0, 7, scene.frame_end)
+    words = "dub (untrained weights)" if record.weights_kind == "untrained" else "dub"
+    caption(scene.sequence_editor.strips, words, 0, 7, scene.frame_end)
     say(phase="render", text="rendering the edit", share=0.0)
     bpy.ops.wm.save_mainfile()
     render(scene, job["movie"])
     files = [str(Path(bpy.path.abspath(strip.directory)) / element.filename) for element in strip.elements]
-    say(done=True, name=strip.name, frames=files, untrained=untrained)
+    say(done=True, name=strip.name, frames=files, weights={"name": record.weights_name, "kind": record.weights_kind})
 
 
 if __name__ == "__main__":

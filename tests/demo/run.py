@@ -29,7 +29,7 @@ PYTHON = "{}.{}".format(*sys.version_info)
 PLATFORM_NAMES = {"Linux": "linux-x64", "Windows": "windows-x64", "Darwin": "macos-arm64"}
 NOTE = "PoseDub demo, {fps} fps, {count} frames. {weights}"
 UNTRAINED = "Weights: lite, UNTRAINED. The path is real from end to end; the portrait does not speak or turn yet."
-TRAINED = "Weights: lite."
+TRAINED = "Weights: {name} ({kind})."
 
 
 def main() -> int:
@@ -74,8 +74,9 @@ def _run(options: argparse.Namespace, out: Path, bar: tqdm) -> dict:
         job.write_text(json.dumps(_job(options, out, zip_file, server)))
         result = _edit(job, Path(scratch), out, bar)
     _advance(bar, "drawing the contact sheet", 97)
-    weights = UNTRAINED if result["untrained"] else TRAINED
-    note = NOTE.format(fps=FPS, count=len(result["frames"]), weights=weights)
+    weights = result["weights"]
+    words = (UNTRAINED if weights["kind"] == "untrained" else TRAINED).format(**weights)
+    note = NOTE.format(fps=FPS, count=len(result["frames"]), weights=words)
     frames = list(map(Path, result["frames"]))
     sheet = out / "contact_sheet.png"
     make_sheet(options.portrait, options.pose, options.audio, frames, Fraction(FPS), note, sheet)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from model_server.engines.untrained import untrained_state
-from model_server.engines.weights import default_weights, describe, load_engine, resolve_device, write_weights
+from model_server.engines.weights import describe, load_engine, resolve_device, untrained, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 
 
@@ -33,7 +33,7 @@ def test_written_weights_come_back_exactly(tmp_path: Path) -> None:
     windows, codes = np.zeros((1, 80, 20), np.float32), np.zeros((1, 12), np.float32)
     crops = np.full((1, 224, 224, 3), 90, np.uint8)
     drawn = []
-    for weights in (info, default_weights()):
+    for weights in (info, untrained()):
         engine = load_engine(weights, "cpu")
         drawn.append(engine.frames(engine.identity(crops), windows, codes, 1.2, 3))
     np.testing.assert_array_equal(*drawn)

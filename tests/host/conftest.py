@@ -88,9 +88,10 @@ def addon_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that runs for all tests."""
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as running:
+def server(tmp_path_factory: pytest.TempPathFactory, untrained_weights: Path) -> Iterator[ServerProcess]:
+    """A server that runs for all tests, with untrained weights."""
+    options = ["--weights", str(untrained_weights)]
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data", options) as running:
         yield running
 
 

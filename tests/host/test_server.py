@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_server.engines.weights import default_weights
 from tests.servers import ServerProcess, free_port
 
 from .conftest import Blender
@@ -35,6 +36,19 @@ def test_dub_starts_the_managed_server_which_can_be_stopped(managed: Blender, me
     assert "serves on 127.0.0.1" in managed.texts()["PoseDub server log"]
     assert managed.op(name="server_stop") == {"result": ["FINISHED"]}
     assert managed.server()["state"] == "stopped"
+
+
+def test_managed_server_has_the_default_weights(managed: Blender, media: Path) -> None:
+    kind = default_weights().kind
+    set_up(managed, media, frames=1)
+
+    strip = dub(managed)
+
+    assert managed.jobs()[-1]["weights_kind"] == kind
+    assert strip["name"].endswith(" untrained") == (kind == "untrained")
+    managed.op(name="server_check", wait=True)
+    warned = "Untrained weights: no speech, no movement" in managed.panel(name="POSEDUB_PT_dub")
+    assert warned == (kind == "untrained")
 
 
 def test_server_that_runs_is_reused_and_left_alone(blender: Blender, server: ServerProcess) -> None:

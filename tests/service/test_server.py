@@ -13,7 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from model_server.engines.weights import untrained
+from model_server.engines.weights import default_weights, untrained
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import file_digest
 from model_server.jobs.engines import EnginePool
@@ -83,8 +83,6 @@ def frames_of(server: RemoteServer | LocalServer, job: Job, from_index: int = 0)
 
 
 def lite_pool() -> EnginePool:
-    from model_server.engines.weights import default_weights
-
     return EnginePool([default_weights()], "cpu")
 
 
@@ -96,7 +94,19 @@ def test_health_and_handshake(server: ServerProcess, stub: rpc.Stub) -> None:
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
     info = stub.GetServerInfo(dubbing.GetServerInfoRequest())
     assert info.protocol == 1 and info.version and info.device
-    assert info.engines[0].weights[0].kind == dubbing.WEIGHTS_KIND_UNTRAINED
+    kinds = {"untrained": dubbing.WEIGHTS_KIND_UNTRAINED, "trained": dubbing.WEIGHTS_KIND_TRAINED}
+    assert [one.kind for one in info.engines[0].weights] == [kinds[default_weights().kind]]
+
+
+def test_untrained_weights_are_offered_and_used_as_such(media: Path, untrained_weights: Path, tmp_path: Path) -> None:
+    options = ["--weights", str(untrained_weights)]
+    with ServerProcess(tmp_path / "data", options) as server, RemoteServer(Address(server.address)) as remote:
+        job = submit(remote, media, make_request(media, frame_count=2))
+        assert len(frames_of(remote, job)) == 2
+        with grpc.insecure_channel(server.address) as channel:
+            info = rpc.Stub(channel).GetServerInfo(dubbing.GetServerInfoRequest())
+    assert [one.kind for one in info.engines[0].weights] == [dubbing.WEIGHTS_KIND_UNTRAINED]
+    assert job.weights[2] == "untrained"
 
 
 def test_a_remote_dub_equals_one_in_this_process(remote: RemoteServer, media: Path, tmp_path: Path) -> None:
