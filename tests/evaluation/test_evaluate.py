@@ -11,7 +11,7 @@ from model_server.cli.main import main
 from model_server.corpus.layouts import find_videos
 from model_server.corpus.mesh import MeshReader
 from model_server.engines.untrained import untrained_state
-from model_server.engines.weights import load_engine, untrained, write_weights
+from model_server.engines.weights import default_weights, load_engine, untrained, write_weights
 from model_server.evaluation.generate import Generator
 from model_server.evaluation.measure import faces_of
 from model_server.evaluation.mouth import frozen
@@ -42,6 +42,19 @@ def test_one_row_for_each_weights_file_beside_truth_and_baselines(report: Path) 
     for method in found["methods"].values():
         assert len(method["takes"]) == 2
         assert all(method["figures"][key] is not None for key in FIGURES)
+
+
+def test_untrained_weights_are_called_so(report: Path) -> None:
+    notes = json.loads(report.with_suffix(".json").read_text())["notes"]
+    assert all(notes[f"ablation {name}"].startswith("untrained lite weights ") for name in "AB")
+    assert "ablation A: untrained lite weights " in report.with_suffix(".md").read_text()
+
+
+def test_without_weights_the_default_ones_are_measured(footage: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", str(footage / "one.mp4"), "--max-frames", "8", "--out", str(tmp_path / "table")]) == 0
+    found, default = json.loads((tmp_path / "table.json").read_text()), default_weights()
+    assert list(found["methods"])[-1] == default.name
+    assert found["notes"][default.name].startswith(f"{default.kind} lite weights ")
 
 
 def test_truth_is_perfect_and_a_copied_portrait_is_not(report: Path) -> None:
