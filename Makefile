@@ -1,4 +1,5 @@
 # make demo: a portrait speaks on Blender's timeline; results in demo/
+# make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
 # make test: the whole test suite
 # make lint: ruff, mypy, buf
 
@@ -8,11 +9,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo test lint environment
+.PHONY: demo showcase test lint environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo \
 	  $(if $(PORTRAIT),--portrait "$(PORTRAIT)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(POSE),--pose "$(POSE)")
+
+showcase: $(READY)
+	@$(BIN)/python -m tests.demo.showcase --out demo $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -1,19 +1,20 @@
-"""The demo's contact sheet: what went in and what came out, moment by moment."""
+"""Contact sheets: what went in and what came out, moment by moment."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from model_server.pipeline.audio import SAMPLE_RATE, decode_speech
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.pose import source_frames
+from model_server.pipeline.video import Picture, open_footage, picture_at
 
-CELL, COLUMNS, EDGE, WAVE = 200, 7, 12, 56
+CELL, COLUMNS, EDGE, WAVE, LINE = 200, 7, 12, 56, 30
 INK, PAPER, FAINT = (235, 235, 235), (32, 32, 34), (120, 170, 210)
 
 
@@ -26,26 +27,51 @@ def make_sheet(
     sheet = Image.new("RGB", (width, height), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     draw.text((EDGE, EDGE), note, INK, font)
-    top = EDGE + 30
-    footage = open_footage(pose)
-    sheet.paste(_square(open_footage(portrait).frame_at(Fraction(0))), (EDGE, top))
+    top = EDGE + LINE
+    times = [(index + Fraction(1, 2)) / fps for index in picks]
+    sheet.paste(square(picture_at(portrait, Fraction(0))), (EDGE, top))
     draw.text((EDGE, top + CELL + 6), "portrait", INK, font)
     draw.text((EDGE, top + CELL + 34), "above: pose source\nbelow: dub, sound", INK, font, spacing=8)
-    for column, index in enumerate(picks, 1):
-        left, time = EDGE + column * (CELL + EDGE), (index + Fraction(1, 2)) / fps
-        shown = footage.frame_at(min(time, max(footage.duration - Fraction(1, 100), Fraction(0))))
-        sheet.paste(_square(shown), (left, top))
-        sheet.paste(_square(np.asarray(Image.open(frames[index]).convert("RGB"))), (left, top + CELL + EDGE))
+    poses = pose_pictures(pose, times)
+    for column, (index, time, shown) in enumerate(zip(picks, times, poses, strict=True), 1):
+        left = EDGE + column * (CELL + EDGE)
+        sheet.paste(square(shown), (left, top))
+        sheet.paste(square(np.asarray(Image.open(frames[index]).convert("RGB"))), (left, top + CELL + EDGE))
         draw.text((left, top + 2 * (CELL + EDGE) + WAVE), f"frame {index}, {float(time):.2f} s", INK, font)
     _draw_wave(draw, sound, picks, fps, top + 2 * (CELL + EDGE))
     sheet.save(out)
 
 
-def _square(picture: NDArray[np.uint8]) -> Image.Image:
+def make_grid(
+    rows: Sequence[Sequence[Picture]], note: str, captions: Sequence[str] = (), cell: int = CELL
+) -> Image.Image:
+    """Rows of squares under a note, and a caption under each column; width and height are even."""
+    foot = EDGE + LINE + len(rows) * (cell + EDGE)
+    width = EDGE + max(map(len, rows)) * (cell + EDGE)
+    sheet = Image.new("RGB", (width, foot + (LINE if captions else 0)), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    draw.text((EDGE, EDGE), note, INK, font)
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet.paste(square(picture, cell), (EDGE + x * (cell + EDGE), EDGE + LINE + y * (cell + EDGE)))
+    for x, caption in enumerate(captions):
+        draw.text((EDGE + x * (cell + EDGE), foot), caption, INK, font)
+    return sheet
+
+
+def pose_pictures(pose: Path, times: Sequence[Fraction]) -> list[Picture]:
+    """What the pose source shows at these seconds of a dub, which goes back and forth in it."""
+    footage = open_footage(pose)
+    return [footage.frame_at(footage.times[index]) for index in source_frames(times, footage.times, footage.duration)]
+
+
+def square(picture: Picture, side: int = CELL) -> Image.Image:
+    """The picture's middle, `side` pixels wide and high."""
     height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return Image.fromarray(picture[top : top + side, left : left + side]).resize((CELL, CELL), Image.Resampling.LANCZOS)
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    middle = Image.fromarray(picture[top : top + short, left : left + short])
+    return middle.resize((side, side), Image.Resampling.LANCZOS)
 
 
 def _draw_wave(draw: ImageDraw.ImageDraw, sound: Path, picks: list[int], fps: Fraction, top: int) -> None:
