@@ -15,6 +15,8 @@ from model_server.networks.presets import IMAGE_SIZE, PRESETS, PresetName
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from model_server.networks.assembly import OwnCodes
+
 WeightsKind = Literal["untrained", "trained", "imported"]
 Precision = Literal["fp32", "bf16"]
 
@@ -58,14 +60,14 @@ class Identity:
         map: (1, channels, 7, 7), on the engine's device.
         pose: (12,), the portrait's own pose code.
         portrait: (1, 3, size, size) in [-1, 1], on the engine's device; frames get its size.
-        portrait_pose: (1, 12), the pose code of what `portrait` shows, on the engine's device.
+        own: the codes (1, ...) of what `portrait` shows, on the engine's device.
     """
 
     vector: Tensor
     map: Tensor
     pose: NDArray[np.float32]
     portrait: Tensor
-    portrait_pose: Tensor
+    own: OwnCodes
 
 
 class Engine(Protocol):

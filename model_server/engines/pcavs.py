@@ -61,8 +61,8 @@ class PcavsEngine:
             pairs = [self._networks.identity_encoder(self._images(crops[n : n + 1])) for n in range(len(crops))]
             vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
             shown = self._images(picture[None])
-        poses = self.pose_codes(crops)
-        return Identity(vector, feature_map, poses.mean(0), shown, self._tensor(poses[:1]))
+            own = self._networks.own_codes(self._networks.nonidentity_encoder(self._images(crops[:1])))
+        return Identity(vector, feature_map, self.pose_codes(crops).mean(0), shown, own)
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.pose_codes`."""
@@ -82,7 +82,8 @@ class PcavsEngine:
 
         def draw(rows: NDArray[np.intp]) -> Tensor:
             mel = self._tensor(windows[rows])[:, None]
-            vectors, own = (row.expand(len(rows), -1) for row in (identity.vector, identity.portrait_pose))
+            vectors = identity.vector.expand(len(rows), -1)
+            own = identity.own.map(lambda code: code.expand(len(rows), -1))
             style = self._networks.style(vectors, mel, self._tensor(codes[rows]), mouth_strength, own)
             return self._draw(identity, style, noise)
 

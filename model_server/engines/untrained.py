@@ -18,7 +18,7 @@ from torch import Tensor
 from model_server.networks.assembly import parameter_shapes
 from model_server.networks.presets import PresetName
 
-RECIPE = "untrained-2"
+RECIPE = "untrained-3"
 
 
 def untrained_state(preset: PresetName) -> dict[str, Tensor]:
@@ -52,5 +52,5 @@ def _norm_scale(name: str) -> float:
 
 def _deviation(name: str, shape: tuple[int, ...]) -> float:
     if name.startswith("generator."):
-        return 0.1 if "rgb.conv.weight" in name else 1.0
+        return 0.25 if "rgb.conv.weight" in name else 1.0
     return math.sqrt(2 / math.prod(shape[1:]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,17 @@ from model_server.networks.warping import WarpGenerator
 
 # Batch normalisation counts the batches it was trained on; inference never reads it.
 COUNTER = "num_batches_tracked"
+
+
+class OwnCodes(NamedTuple):
+    """How a portrait itself holds its mouth (n, mouth) and its head (n, pose)."""
+
+    mouth: Tensor
+    pose: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> OwnCodes:
+        """Both codes changed alike."""
+        return OwnCodes(change(self.mouth), change(self.pose))
 
 
 class Networks(nn.Module):
@@ -32,11 +44,14 @@ class Networks(nn.Module):
         self.identity_encoder = IdentityEncoder(widths.identity, widths.generator[0])
         self.nonidentity_encoder = NonIdentityEncoder(widths.nonidentity, widths.feature, widths.mouth, widths.pose)
         self.speech_encoder = SpeechEncoder(widths.speech, widths.feature)
-        kind = WarpGenerator if widths.warps else Generator
-        self.generator: WarpGenerator | Generator = kind(widths.generator, widths.style_size)
+        self.generator: WarpGenerator | Generator = (
+            WarpGenerator(widths.generator, widths.style_size, widths.codes_size, widths.pose)
+            if widths.warps
+            else Generator(widths.generator, widths.style_size)
+        )
 
     def style(
-        self, identity: Tensor, windows: Tensor, pose: Tensor, mouth_strength: float, own_pose: Tensor | None = None
+        self, identity: Tensor, windows: Tensor, pose: Tensor, mouth_strength: float, own: OwnCodes | None = None
     ) -> Tensor:
         """Style vectors (n, style size).
 
@@ -45,19 +60,23 @@ class Networks(nn.Module):
             windows: log-mel windows (n, 1, 80, 20) in [0, 1].
             pose: pose codes (n, 12).
             mouth_strength: gain of the speech content, 1.2 in the published recipe.
-            own_pose: the portrait's own pose codes (n, 12), from which a warp starts; needed where the preset warps.
+            own: the portrait's own codes, from which a warp starts; needed where the preset warps.
         """
         mouth = self.nonidentity_encoder.mouth_code(self.speech_encoder(windows) * mouth_strength)
-        return self.joined_style(identity, mouth, pose, own_pose)
+        return self.joined_style(identity, mouth, pose, own)
 
-    def joined_style(self, identity: Tensor, mouth: Tensor, pose: Tensor, own_pose: Tensor | None = None) -> Tensor:
+    def joined_style(self, identity: Tensor, mouth: Tensor, pose: Tensor, own: OwnCodes | None = None) -> Tensor:
         """As `style`, from mouth codes (n, mouth) of sound or of pictures."""
-        parts = [identity, mouth, pose]
-        if self.preset.warps:
-            if own_pose is None:
-                raise ValueError(f"the {self.preset.name} preset needs the portrait's own pose code")
-            parts.append(own_pose)
-        return torch.cat(parts, 1)
+        if not self.preset.warps:
+            return torch.cat([identity, mouth, pose], 1)
+        if own is None:
+            raise ValueError(f"the {self.preset.name} preset needs the portrait's own codes")
+        return torch.cat([identity, mouth, own.mouth, pose, own.pose], 1)
+
+    def own_codes(self, feature: Tensor) -> OwnCodes:
+        """What a portrait shows, by its non-identity features (n, feature)."""
+        encoder = self.nonidentity_encoder
+        return OwnCodes(encoder.mouth_code(encoder.mouth_feature(feature)), encoder.pose_code(feature))
 
     def draw(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Tensor:
         """Frames in [-1, 1]: (n, 3, 224, 224), or of the size of `portrait` where the preset warps.

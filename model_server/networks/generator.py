@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from model_server.networks.blocks import check_shape
 from model_server.networks.modulation import StyledConv, ToRGB, upsample
 from model_server.networks.presets import MAP_SIZE
+
+BENT_SIZE = 28
+Bend = Callable[[Tensor], Tensor]
 
 
 class Generator(nn.Module):
@@ -54,11 +57,14 @@ class Generator(nn.Module):
         return torch.tanh(rgb)
 
     def synthesize(
-        self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]
+        self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], bend: Bend | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """As `forward`, but yields the features and the running, unbounded RGB at 7, 14, 28, ... pixels.
 
         This is where another head reads what the generator knows about the frame.
+
+        Args:
+            bend: moves features (n, c, 28, 28) and RGB to other places before they are made finer.
         """
         check_shape(identity_map, *self.input_shape)
         check_shape(style, self.style_size)
@@ -67,6 +73,8 @@ class Generator(nn.Module):
         yield x, rgb
         for block, first, second in zip(self.blocks, noise[1::2], noise[2::2], strict=True):
             x, rgb = block(x, rgb, style, first, second)
+            if bend and x.shape[-1] == BENT_SIZE:
+                x, rgb = bend(x), bend(rgb)
             yield x, rgb
 
 

@@ -71,8 +71,13 @@ class Preset:
 
     @property
     def style_size(self) -> int:
-        """Size of the style vector: identity, mouth code, pose code and, for warping, the portrait's own pose code."""
-        return self.identity_size + self.mouth + self.pose * (2 if self.warps else 1)
+        """Size of the style vector: identity, then `codes_size` of codes."""
+        return self.identity_size + self.codes_size
+
+    @property
+    def codes_size(self) -> int:
+        """Size of mouth code and pose code and, for warping, of the portrait's own ones."""
+        return (self.mouth + self.pose) * (2 if self.warps else 1)
 
 
 PRESETS: dict[PresetName, Preset] = {

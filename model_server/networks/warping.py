@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,11 @@ DRAWN_SIZE = 112
 HEAD_REACH = 0.6
 MOUTH_REACH = 0.15
 FLOW_CHANNELS = 48
+# Fields that a head's turning and a mouth's speaking are mixed from, and their sides.
+TURN_FIELDS, TURN_SIZE = 24, 14
+SPEAK_FIELDS, SPEAK_SIZE = 24, 28
 MASK_BIAS = 1.0
+MIXING = 64
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,54 @@ class Drawing:
         return enlarged(self.flow, DRAWN_SIZE) + self.mouth_flow
 
 
+class MotionFields(nn.Module):
+    """A flow mixed from a few learned fields, by what the codes say.
+
+    All heads turn much alike. A modulated convolution, which can only scale what the identity map holds, finds that out
+    slowly; this finds it out at once and leaves to the convolutions what sets one head apart from another.
+
+    Args:
+        codes: size of the codes that mix.
+        fields: how many fields.
+        size: of a field, pixels.
+    """
+
+    def __init__(self, codes: int, fields: int, size: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Linear(codes, MIXING), nn.LeakyReLU(0.2), nn.Linear(MIXING, MIXING), nn.LeakyReLU(0.2),
+            nn.Linear(MIXING, fields),
+        )  # fmt: skip
+        self.fields = nn.Parameter(torch.zeros(fields, 2, size, size))
+
+    @property
+    def reader(self) -> nn.Linear:
+        """The layer that reads the codes."""
+        return cast(nn.Linear, self.mix[0])
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Flows (n, 2, size, size) of codes (n, codes)."""
+        return torch.einsum("nf,fcyx->ncyx", self.mix(codes), self.fields)
+
+
 class WarpGenerator(nn.Module):
     """Style-based generator to 112 pixels with heads for two flows and a mask.
+
+    Up to 28 pixels it draws in the portrait's frame, where the identity map is at home. Then the flow that the codes
+    alone tell moves what it has drawn to its place in the frame wanted, and the rest is drawn there.
 
     Args:
         channels: channels at 7, 14, 28, 56 and 112 pixels.
         style: size of the style vector, which all layers share.
+        codes: how many of its last values are mouth and pose codes, of the frame and of the portrait.
+        pose: size of a pose code; the style ends with the frame's and the portrait's.
     """
 
-    def __init__(self, channels: Sequence[int], style: int) -> None:
+    def __init__(self, channels: Sequence[int], style: int, codes: int, pose: int) -> None:
         super().__init__()
+        self.codes, self.pose_codes = codes, 2 * pose
+        self.turn_head = MotionFields(self.pose_codes, TURN_FIELDS, TURN_SIZE)
+        self.speak_head = MotionFields(codes, SPEAK_FIELDS, SPEAK_SIZE)
         self.synthesis = Generator(channels, style)
         self.flow_features = StyledConv(channels[-2], FLOW_CHANNELS, style)
         self.flow_head = _starting_at(0.0, FLOW_CHANNELS, 2)
@@ -84,19 +127,27 @@ class WarpGenerator(nn.Module):
 
         Args:
             identity_map: (n, channels[0], 7, 7).
-            style: (n, style): identity vector, mouth code, pose code, the portrait's own pose code.
+            style: (n, style): identity vector, mouth code, the portrait's own, pose code, the portrait's own.
             noise: one (1 or n, 1, size, size) map for each of `noise_sizes`, standard normal.
             portrait: network view (1 or n, 3, H, W) in [-1, 1].
         """
-        *_, (coarse, _), (fine, rgb) = self.synthesis.synthesize(identity_map, style, noise[:-1])
+        with torch.autocast(style.device.type, enabled=False):
+            turn, speak = self._motion(style.float())
+        features = self.synthesis.synthesize(identity_map, style, noise[:-1], lambda x: _bent(x, turn))
+        *_, (coarse, _), (fine, rgb) = features
         coarse = self.flow_features(coarse, style, noise[-1])
         # Places in the picture need more digits than half precision has.
         with torch.autocast(style.device.type, enabled=False):
             coarse, fine, rgb = coarse.float(), fine.float(), torch.tanh(rgb.float())
-            flow = HEAD_REACH * torch.tanh(self.flow_head(coarse))
-            mouth_flow = MOUTH_REACH * torch.tanh(self.mouth_head(fine))
+            flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(turn, FLOW_SIZE))
+            mouth_flow = _within(MOUTH_REACH, self.mouth_head(fine) + enlarged(speak, DRAWN_SIZE))
             mask = torch.sigmoid(self.mask_head(fine))
             return blend(portrait.float(), flow, mouth_flow, mask, rgb)
+
+    def _motion(self, style: Tensor) -> tuple[Tensor, Tensor]:
+        """What the codes alone say: the head's flow (n, 2, 14, 14), and the mouth's (n, 2, 28, 28) in its place."""
+        turn = self.turn_head(style[:, -self.pose_codes :])
+        return turn, _bent(self.speak_head(style[:, -self.codes :]), turn)
 
 
 def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Drawing:
@@ -125,6 +176,16 @@ def warp(portrait: Tensor, offsets: Tensor) -> Tensor:
 def enlarged(x: Tensor, size: int) -> Tensor:
     """Resample (n, c, h, w) to (n, c, size, size), bilinearly."""
     return x if x.shape[-1] == size else F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+
+
+def _bent(x: Tensor, offsets: Tensor) -> Tensor:
+    """`warp` of features (n, c, size, size) by offsets of any size, in the features' own precision."""
+    return warp(x.float(), enlarged(offsets, x.shape[-1])).to(x.dtype)
+
+
+def _within(reach: float, flow: Tensor) -> Tensor:
+    """Bound a flow smoothly; small ones stay as they are."""
+    return reach * torch.tanh(flow / reach)
 
 
 def _centres(size: int, like: Tensor) -> Tensor:

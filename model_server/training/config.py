@@ -234,7 +234,8 @@ _FULL = Config(
 _CPU: dict[str, Any] = {
     "trunk.batch": 16, "trunk.steps": 1800, "identity.batch": 32, "identity.steps": 250, "speech.batch": 4,
     "speech.steps": 500, "perceptual.batch": 32, "perceptual.steps": 0, "generator.batch": 16,
-    "generator.steps": 6000, "generator.learning_rate": 3e-3, "generator.targets": 4, "generator.drawn_size": 112, "generator.loss_size": 112,
+    "generator.steps": 6000, "generator.learning_rate": 3e-3, "generator.targets": 4,
+    "generator.drawn_size": 112, "generator.loss_size": 112,
     "generator.critic_width": 16, "generator.critic_start": 1000000, "generator.audio_share": 1.0,
     "generator.contrastive": 0.0, "generator.perceptual": 0.0, "generator.lips": 0.0, "generator.likeness": 0.0,
     "speech.train_trunk": False, "banked": True, "ema_decay": 0.995, "grid_every": 200, "log_every": 20,

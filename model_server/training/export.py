@@ -19,6 +19,7 @@ from model_server.engines.pose_map import PoseMap
 from model_server.engines.weights_file import compacted, describe, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import COUNTER, Networks
+from model_server.networks.modulation import EqualizedLinear
 from model_server.networks.presets import POSE_SIZE
 from model_server.training import checkpoint as checkpoints
 from model_server.training.config import Config, restored
@@ -150,11 +151,10 @@ def fit_pose(networks: Networks, frames: Sequence[Frames]) -> PoseFit | None:
 def recentre(networks: Networks, frontal: torch.Tensor) -> None:
     """Subtract `frontal` (pose,) from every pose code, and have the generator add it again: no frame changes."""
     networks.nonidentity_encoder.pose_embedding.bias.sub_(frontal)
+    codes = frontal.repeat(2 if networks.preset.warps else 1)
     for layer in style_layers(networks):
-        added = torch.zeros(layer.weight.shape[1])
-        copies = 2 if networks.preset.warps else 1
-        added[-copies * len(frontal) :] = frontal.repeat(copies)
-        layer.bias.add_(F.linear(added * layer.scale, layer.weight))
+        weight = layer.weight[:, -len(codes) :]
+        layer.bias.add_(F.linear(codes * layer.scale, weight) if isinstance(layer, EqualizedLinear) else weight @ codes)
 
 
 def labelled_frames(corpora: Sequence[Path], count: int) -> list[Frames]:

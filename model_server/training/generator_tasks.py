@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_server.networks.assembly import OwnCodes
 from model_server.networks.generator import Generator
 from model_server.networks.presets import IMAGE_SIZE
 from model_server.networks.warping import Drawing, WarpGenerator
@@ -50,13 +51,13 @@ class Codes:
         mouth: (n, mouth) codes, of sound or of the target's lips.
         pose: (n, pose) codes of the targets with other mouths.
         seen_pose: (n, pose) codes of the targets as they are.
-        own_pose: (p, pose) codes of the portraits, n / p targets each.
+        own: codes of the p portraits, n / p targets each.
     """
 
     mouth: Tensor
     pose: Tensor
     seen_pose: Tensor
-    own_pose: Tensor
+    own: OwnCodes
 
 
 class GeneratorTask(nn.Module):
@@ -89,7 +90,7 @@ class GeneratorTask(nn.Module):
         codes = self._codes(pairs)
         identity = self.networks.identity_encoder(pairs.portrait.images)
         drawing = self._draw(pairs.portrait.images, identity, codes)
-        losses = self._picture_losses(drawing, pairs) | self._code_losses(codes, pairs.target, step)
+        losses = self._picture_losses(drawing, pairs) | self._code_losses(codes, pairs, step)
         losses["identity"] = class_cross_entropy(self.classifier(identity[0]), pairs.portrait.identity)
         losses |= self._reading_losses(drawing.image, pairs.target)
         if critic:
@@ -100,9 +101,9 @@ class GeneratorTask(nn.Module):
         """Frames from sound and pose, as when dubbing."""
         encoder = self.networks.nonidentity_encoder
         mouth = encoder.mouth_code(self.networks.speech_encoder(pairs.target.windows))
-        pose, own = (encoder.pose_code(encoder(x.images)) for x in (pairs.target, pairs.portrait))
+        pose, own = encoder.pose_code(encoder(pairs.target.images)), encoder(pairs.portrait.images)
         identity = self.networks.identity_encoder(pairs.portrait.images)
-        return self._draw(pairs.portrait.images, identity, Codes(mouth, pose, pose, own))
+        return self._draw(pairs.portrait.images, identity, Codes(mouth, pose, pose, self.networks.own_codes(own)))
 
     def _freeze_space(self) -> None:
         encoder = self.networks.nonidentity_encoder
@@ -119,8 +120,8 @@ class GeneratorTask(nn.Module):
                 looks = augment.draw(seen_lips, self.strength, target.images.device)
                 lips = encoder.mouth_feature(encoder(looks.images(target.images[:seen_lips])))
                 content = torch.cat([lips, content[seen_lips:]])
-        codes = encoder.pose_code(torch.cat([blind, seen, own]))
-        return Codes(encoder.mouth_code(content), *codes.split([len(blind), len(seen), len(own)]))
+        pose, seen_pose = encoder.pose_code(torch.cat([blind, seen])).chunk(2)
+        return Codes(encoder.mouth_code(content), pose, seen_pose, self.networks.own_codes(own))
 
     def _features(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Non-identity features of the targets with other mouths, of the targets, and of the portraits."""
@@ -134,9 +135,9 @@ class GeneratorTask(nn.Module):
     def _draw(self, portrait: Tensor, identity: tuple[Tensor, Tensor], codes: Codes) -> Drawing:
         """Draw as many frames of each portrait, of which the identity encoder said `identity`, as it has codes."""
         each = len(codes.mouth) // len(portrait)
-        known = (*identity, codes.own_pose, shrunk(portrait, self.weights.drawn_size))
-        vector, identity_map, own_pose, portrait = (value.repeat_interleave(each, 0) for value in known)
-        style = self.networks.joined_style(vector, codes.mouth, codes.pose, own_pose)
+        known = (*identity, *codes.own, shrunk(portrait, self.weights.drawn_size))
+        vector, identity_map, *own, portrait = (value.repeat_interleave(each, 0) for value in known)
+        style = self.networks.joined_style(vector, codes.mouth, codes.pose, OwnCodes(*own))
         generator = self.networks.generator
         noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
         return self._render(identity_map, style, noise, portrait)
@@ -152,13 +153,17 @@ class GeneratorTask(nn.Module):
             losses |= _warp_losses(drawing, real, pairs, lips, self.weights)
         return losses
 
-    def _code_losses(self, codes: Codes, target: Frames, step: int) -> Losses:
+    def _code_losses(self, codes: Codes, pairs: Pairs, step: int) -> Losses:
         """The pose code starts from the known angles, the mouth code from the known visemes."""
+        target, portrait = pairs.target, pairs.portrait
         fading = max(0.1, 1 - step / self.weights.angles_decay)
-        opening, visemes = self.mouth_readout(codes.mouth).split([1, VISEMES], 1)
+        opening, visemes = self.mouth_readout(torch.cat([codes.mouth, codes.own.mouth])).split([1, VISEMES], 1)
+        real_opening, real_visemes = (
+            torch.cat([getattr(frames, name) for frames in (target, portrait)]) for name in ("opening", "visemes")
+        )
         known = known_l1(self.angle_readout(codes.pose), target.angles / ANGLE_UNIT)
         seen = known_l1(self.angle_readout(codes.seen_pose), target.angles / ANGLE_UNIT)
-        lips = known_cross_entropy(visemes, target.visemes) + known_l1(opening[:, 0], target.opening)
+        lips = known_cross_entropy(visemes, real_visemes) + known_l1(opening[:, 0], real_opening)
         return {
             "angles": (known + seen) / 2 * fading,
             "visemes": lips,

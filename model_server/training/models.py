@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model_server.networks.assembly import Networks
 from model_server.networks.modulation import EqualizedLinear, ModulatedConv, StyledConv
 from model_server.networks.presets import PRESETS
+from model_server.networks.warping import WarpGenerator
 from model_server.training.config import Config
 from model_server.training.discriminator import Discriminator
 from model_server.training.perceptual_networks import EMBEDDING, VISEMES, FaceNetwork
@@ -110,9 +111,13 @@ def build_networks(config: Config) -> Networks:
     return networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def style_layers(networks: Networks) -> list[EqualizedLinear]:
-    """The linear layers of the generator that read the style vector."""
-    return [layer for layer in networks.generator.modules() if isinstance(layer, EqualizedLinear)]
+def style_layers(networks: Networks) -> list[EqualizedLinear | nn.Linear]:
+    """The linear layers of the generator that read the style vector, or the codes at its end."""
+    generator = networks.generator
+    layers: list[EqualizedLinear | nn.Linear] = [x for x in generator.modules() if isinstance(x, EqualizedLinear)]
+    if isinstance(generator, WarpGenerator):
+        layers += [generator.turn_head.reader, generator.speak_head.reader]
+    return layers
 
 
 def _initialize(module: nn.Module) -> None:

@@ -120,7 +120,7 @@ def test_the_portraits_own_pose_matters() -> None:
     engine = load_engine(untrained(), "cpu")
     identity = engine.identity(noise_crops(1))
     window, code = rows(1)
-    other = replace(identity, portrait_pose=identity.portrait_pose + 1)
+    other = replace(identity, own=identity.own.map(lambda code: code + 1))
     pictures = [engine.frames(person, window, code, 1.2, 0).tobytes() for person in (identity, other)]
     assert pictures[0] != pictures[1]
 

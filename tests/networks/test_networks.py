@@ -6,7 +6,7 @@ import pytest
 import torch
 from name_seeded_weights import manifest
 
-from model_server.networks.assembly import Networks, parameter_counts, parameter_shapes
+from model_server.networks.assembly import Networks, OwnCodes, parameter_counts, parameter_shapes
 from model_server.networks.checkpoint_keys import published_key
 from model_server.networks.modulation import ModulatedConv, upsample
 from model_server.networks.presets import PRESETS
@@ -33,7 +33,7 @@ def test_parameter_counts() -> None:
     print(full, lite)
     assert full["generator"] == pytest.approx(37e6, rel=0.01)
     assert full["identity_encoder"] == pytest.approx(38.0e6 - 12e6 - 2.05e6, rel=0.01)
-    assert sum(lite.values()) == pytest.approx(4.84e6, rel=0.01)
+    assert sum(lite.values()) == pytest.approx(5.13e6, rel=0.01)
     assert lite["nonidentity_encoder"] == pytest.approx(0.93e6, rel=0.01)
     assert lite["speech_encoder"] == pytest.approx(0.9e6, rel=0.05)
 
@@ -44,11 +44,11 @@ def test_lite_draws_pictures_from_its_own_encodings() -> None:
     with torch.inference_mode():
         vector, feature_map = networks.identity_encoder(images)
         pose = networks.nonidentity_encoder.pose_code(networks.nonidentity_encoder(images))
-        style = networks.style(vector, torch.rand(2, 1, 80, 20), pose, 1.2, own_pose=pose)
+        style = networks.style(vector, torch.rand(2, 1, 80, 20), pose, 1.2, OwnCodes(torch.rand(2, 116), pose))
         noise = [torch.randn(1, 1, size, size) for size in networks.generator.noise_sizes]
         drawn = networks.draw(feature_map, style, noise, images)
     assert feature_map.shape == (2, 192, 7, 7)
-    assert style.shape == (2, 396) and pose.shape == (2, 12)
+    assert style.shape == (2, 512) and pose.shape == (2, 12)
     assert drawn.shape == (2, 3, 224, 224) and drawn.abs().max() <= 1
 
 
@@ -58,9 +58,9 @@ def test_wrong_shapes_are_refused() -> None:
         networks.identity_encoder(torch.zeros(1, 3, 192, 192))
     with pytest.raises(ValueError, match="80"):
         networks.speech_encoder(torch.zeros(1, 80, 20))
-    with pytest.raises(ValueError, match="396"):
+    with pytest.raises(ValueError, match="512"):
         networks.draw(torch.zeros(1, 192, 7, 7), torch.zeros(1, 384), [torch.zeros(1)], torch.zeros(1, 3, 224, 224))
-    with pytest.raises(ValueError, match="own pose"):
+    with pytest.raises(ValueError, match="own codes"):
         networks.style(torch.zeros(1, 256), torch.zeros(1, 1, 80, 20), torch.zeros(1, 12), 1.2)
 
 
@@ -84,4 +84,4 @@ def test_upsampling_keeps_a_flat_picture_flat() -> None:
 @pytest.mark.parametrize("preset", ["lite", "full"])
 def test_style_vector_is_identity_mouth_and_pose(preset: str) -> None:
     widths = PRESETS[preset]
-    assert widths.style_size == {"full": 2048 + 500 + 12, "lite": 256 + 116 + 12 + 12}[preset]
+    assert widths.style_size == {"full": 2048 + 500 + 12, "lite": 256 + 2 * (116 + 12)}[preset]

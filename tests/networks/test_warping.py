@@ -38,6 +38,8 @@ def disturb(generator: WarpGenerator) -> None:
     """Give the heads weights as training would."""
     for head in (generator.flow_head, generator.mouth_head, generator.mask_head):
         torch.nn.init.normal_(head.weight, std=0.02)
+    for motion in (generator.turn_head, generator.speak_head):
+        torch.nn.init.normal_(motion.fields, std=0.02)
 
 
 def test_a_new_generator_leaves_the_portrait_where_it_is(generator: WarpGenerator) -> None:

@@ -47,9 +47,10 @@ def test_recentring_changes_codes_but_no_frame(run: Path) -> None:
     noise = [torch.zeros(1, 1, size, size) for size in networks.generator.noise_sizes]
 
     def draw() -> tuple[torch.Tensor, torch.Tensor]:
-        code = encoder.pose_code(encoder(images))
+        feature = encoder(images)
+        code = encoder.pose_code(feature)
         vector, feature_map = networks.identity_encoder(images)
-        style = networks.style(vector, windows, code, 1.0, code)
+        style = networks.style(vector, windows, code, 1.0, networks.own_codes(feature))
         return code, networks.draw(feature_map, style, noise, images)
 
     code, frame = draw()
