@@ -52,6 +52,5 @@ def _norm_scale(name: str) -> float:
 
 def _deviation(name: str, shape: tuple[int, ...]) -> float:
     if name.startswith("generator."):
-        return 0.15 if "rgb.conv.weight" in name else 1.0
-    # Codes are a small part of the style, and yet sound and pose should show.
-    return (2 if "embedding" in name else 1) * math.sqrt(2 / math.prod(shape[1:]))
+        return 0.1 if "rgb.conv.weight" in name else 1.0
+    return math.sqrt(2 / math.prod(shape[1:]))

@@ -133,7 +133,7 @@ def test_weights_that_do_not_warp_refuse_other_sizes() -> None:
 
 def test_untrained_pictures_are_neither_flat_nor_saturated(lite: Engine) -> None:
     windows, codes = rows(4)
-    drawn = lite.frames(lite.identity(noise_crops(1)), windows, codes, 1.2, 0)
+    drawn = lite.frames(lite.identity(noise_crops(1)), windows, 3 * codes, 1.2, 0)  # 30 degrees are about 3
     assert drawn.std() > 20
     assert np.mean((drawn == 0) | (drawn == 255)) < 0.05
     assert drawn.astype(float).std(axis=0).mean() > 2
