@@ -236,9 +236,9 @@ _CPU: dict[str, Any] = {
     "speech.steps": 500, "perceptual.batch": 32, "perceptual.steps": 0, "generator.batch": 16,
     "generator.steps": 6000, "generator.learning_rate": 3e-3, "generator.targets": 4,
     "generator.drawn_size": 112, "generator.loss_size": 112,
-    "generator.critic_width": 16, "generator.critic_start": 1000000, "generator.audio_share": 1.0,
+    "generator.critic_width": 16, "generator.critic_start": 1000000, "generator.audio_share": 1.0, "generator.points": 20.0, "generator.mouth": 15.0,
     "generator.contrastive": 0.0, "generator.perceptual": 0.0, "generator.lips": 0.0, "generator.likeness": 0.0,
-    "speech.train_trunk": False, "banked": True, "ema_decay": 0.995, "grid_every": 200, "log_every": 20,
+    "speech.train_trunk": False, "banked": True, "ema_decay": 0.995, "grid_every": 500, "log_every": 50,
 }  # fmt: skip
 
 
