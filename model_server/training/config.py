@@ -241,8 +241,8 @@ _LITE_CPU = Config(
     perceptual=PerceptualStage(steps=0, batch=32),
     generator=GeneratorStage(
         steps=3300, batch=16, learning_rate=3e-3, targets=4, audio_share=1.0, drawn_size=112, loss_size=112,
-        critic_width=16, critic_start=1000000, mouth=15.0, mouth_cells=8.0, points=30.0, perceptual=0.0, contrastive=0.0, lips=0.0,
-        likeness=0.0,
+        critic_width=16, critic_start=1000000, mouth=15.0, mouth_cells=8.0, points=30.0,
+        perceptual=0.0, contrastive=0.0, lips=0.0, likeness=0.0,
     ),
     banked=True, ema_decay=0.995, grid_every=500, log_every=50,
 )  # fmt: skip
