@@ -1,12 +1,12 @@
 """The commands, from a corpus to a weights file."""
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 from model_server.cli import train
+from model_server.cli.main import parser
 from model_server.engines.weights import describe
 from model_server.errors import PoseDubError
 
@@ -14,9 +14,7 @@ QUICK = ["trunk.steps=1", "trunk.batch=2", "log_every=1"]
 
 
 def command(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    train.add_parser(parser.add_subparsers(required=True))
-    options = parser.parse_args([str(argument) for argument in arguments])
+    options = parser().parse_args([str(argument) for argument in arguments])
     return options.run(options)
 
 

@@ -53,7 +53,7 @@ def test_a_batch_seen_often_is_learnt(stage: StageName, small: Config, corpus: P
     totals = []
     for learner in learning.learners.values():
         learner.task.train()
-    for _ in range(12):
+    for _ in range(24):
         torch.manual_seed(0)
         totals.append(float(learning.learn(batch, 0, True)["total"]))
         learning.update(0)
