@@ -8,8 +8,10 @@ durations are in frames. Frames outside the track look like its nearest one.
 from __future__ import annotations
 
 import math
+from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from .plan import POSE_SIZE
 from .pose_map import PoseMap, Row
@@ -20,6 +22,18 @@ FRONTAL: Row = (0.0,) * POSE_SIZE
 """Pose code of a head that looks straight ahead."""
 PASSES = 6
 """Running means that make up one Gaussian; six are within 3 % of its peak, from sigma 2 on."""
+
+
+def packed(track: Sequence[Row]) -> str:
+    """The track as text, in 32-bit numbers."""
+    values = array("f", chain.from_iterable(track))
+    return b64encode(values.tobytes()).decode()
+
+
+def unpacked(text: str) -> Track:
+    """Inverse of `packed`; raises ValueError for other text."""
+    values = array("f", b64decode(text))
+    return [tuple(values[start : start + POSE_SIZE]) for start in range(0, len(values), POSE_SIZE)]
 
 
 def replaced(track: Sequence[Row], first: int, end: int, rows: Iterable[Row]) -> Track:
