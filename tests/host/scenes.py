@@ -234,6 +234,11 @@ def server():
     return {"state": link.server.state.value, "owned": link.server.owned, "problem": link.problem, "info": link.info}
 
 
+def forget_server():
+    """As if none had ever answered."""
+    runtime().link.info = None
+
+
 def diagnostics():
     return host("operators_server").report()
 

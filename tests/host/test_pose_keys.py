@@ -258,6 +258,7 @@ def test_buttons_say_why_they_are_grey(blender: Blender, media: Path) -> None:
     assert f'"{STRIP}" has no pose keyframes; bake its pose first.' in blender.op(name="pose_hold")["error"]
     assert f'No pose was baked into "{STRIP}"; bake it first.' in blender.op(name="pose_ease")["error"]
     blender.bake_rows(name=STRIP, start=START, rows=TRACK)
+    blender.forget_server()
     assert "Connect to the server first" in blender.op(name="pose_mirror")["error"]
     blender.preview_range(first=1, last=5)
     assert "The preview range lies outside the strip; move or clear it." in blender.op(name="pose_hold")["error"]
