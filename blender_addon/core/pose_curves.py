@@ -53,10 +53,12 @@ def smooth(track: Sequence[Row], first: int, end: int, sigma: float) -> Track:
     extended box filtering", 2011), whose cost does not depend on `sigma`.
     """
     half = _box_half(sigma * sigma / PASSES)
-    columns = [list(column) for column in zip(*track, strict=True)]
+    reach = PASSES * (int(half) + 1)
+    begin = max(0, first - reach)
+    columns = [list(column) for column in zip(*track[begin : end + reach], strict=True)]
     for _ in range(PASSES):
         columns = [_running_mean(column, half) for column in columns]
-    return replaced(track, first, end, list(zip(*columns, strict=True))[first:end])
+    return replaced(track, first, end, list(zip(*columns, strict=True))[first - begin : end - begin])
 
 
 def _box_half(variance: float) -> float:

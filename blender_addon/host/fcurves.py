@@ -9,6 +9,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from . import sequencer
+
 KEY = np.dtype(
     [
         ("co", np.float32, 2),
@@ -26,6 +28,7 @@ KEY = np.dtype(
 )
 """A keyframe; enumerations are numbers."""
 Keys = NDArray[np.void]
+EDITORS = frozenset({"GRAPH_EDITOR", "DOPESHEET_EDITOR"})
 
 
 def _number(name: str, identifier: str) -> int:
@@ -80,10 +83,11 @@ def remove(owner: bpy.types.ID, path: str) -> None:
 
 
 def touch(owner: bpy.types.ID) -> None:
-    """Have Blender evaluate the curves anew."""
+    """Have Blender evaluate and draw the curves anew."""
     if owner.animation_data and owner.animation_data.action:
         owner.animation_data.action.update_tag()
     owner.update_tag()
+    sequencer.redraw(EDITORS)
 
 
 def read(curve: bpy.types.FCurve) -> Keys:

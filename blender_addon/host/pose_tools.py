@@ -38,6 +38,8 @@ class PoseTool(PoseOperator):
     """A change of the first pose's keyframes on a range; all other frames keep their pose."""
 
     bl_options = {"REGISTER", "UNDO"}
+    names: tuple[str, ...] = (pose_keys.FIRST,)
+    """Properties that the tool changes."""
     properties: bpy.types.OperatorProperties
 
     first: bpy.props.IntProperty(name="First Frame", **FRAME)
@@ -53,16 +55,23 @@ class PoseTool(PoseOperator):
         """Read the strip's pose, change the range, key it."""
         scene, strip = active_strip(context)
         self._fill_range(scene, strip)
-        origin, stop = sequencer.left(strip), sequencer.right(strip)
-        first, end = max(self.first, origin), min(self.last + 1, stop)
+        first, end = max(self.first, sequencer.left(strip)), min(self.last + 1, sequencer.right(strip))
         if first >= end:
             raise AddonError(f"The frames {self.first} to {self.last} are outside the strip.", "Choose others.")
-        track = pose_keys.values(scene, strip, pose_keys.FIRST, origin, stop)
-        changed = self.change(strip, track, first - origin, end - origin)
-        if self.ease:
-            changed = pose_curves.ease(changed, track, first - origin, end - origin, self.ease)
-        pose_keys.change(scene, strip, pose_keys.FIRST, first, changed[first - origin : end - origin])
+        for name in self.names:
+            self._change(scene, strip, name, first, end)
         return FINISHED
+
+    def _change(self, scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int, end: int) -> None:
+        origin = sequencer.left(strip)
+        track = pose_keys.values(scene, strip, name, origin, sequencer.right(strip))
+        if name in pose_keys.HANDLES and not any(map(any, track)):
+            return
+        begin, stop = first - origin, end - origin
+        changed = self.change(strip, track, begin, stop)
+        if self.ease:
+            changed = pose_curves.ease(changed, track, begin, stop, self.ease)
+        pose_keys.change(scene, strip, name, first, changed[begin:stop])
 
     def _fill_range(self, scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
         if not (self.properties.is_property_set("first") or self.properties.is_property_set("last")):
@@ -70,7 +79,7 @@ class PoseTool(PoseOperator):
             self.last = end - 1
 
     def change(self, strip: bpy.types.Strip, track: Track, first: int, end: int) -> Track:
-        """The strip's track with its rows first <= k < end changed."""
+        """The track of one property over the strip, with its rows first <= k < end changed."""
         raise NotImplementedError
 
 
@@ -140,6 +149,7 @@ class POSEDUB_OT_pose_mirror(PoseTool, bpy.types.Operator):
 
     bl_idname = "posedub.pose_mirror"
     bl_label = "Mirror"
+    names = (pose_keys.FIRST, "posedub_yaw", "posedub_roll")
 
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
@@ -147,7 +157,9 @@ class POSEDUB_OT_pose_mirror(PoseTool, bpy.types.Operator):
         return super().problem(scene) or map_problem()
 
     def change(self, strip: bpy.types.Strip, track: Track, first: int, end: int) -> Track:
-        """Negate yaw and roll."""
+        """Negate yaw and roll, in the code and of the handles."""
+        if len(track[0]) == 1:
+            return pose_curves.scale(track, first, end, -1.0, (0.0,))
         return pose_curves.mirror(track, first, end, required_map())
 
 

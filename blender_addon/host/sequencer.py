@@ -47,6 +47,14 @@ def override(scene: bpy.types.Scene) -> AbstractContextManager[None]:
     return bpy.context.temp_override(**members)
 
 
+def redraw(kinds: Iterable[str]) -> None:
+    """Redraw the editors of these kinds, and nothing else."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in kinds:
+                area.tag_redraw()
+
+
 def scene_by_uid(session_uid: int) -> bpy.types.Scene | None:
     """A scene by Blender's session uid, which undo keeps."""
     return next((scene for scene in bpy.data.scenes if scene.session_uid == session_uid), None)

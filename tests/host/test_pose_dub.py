@@ -200,12 +200,15 @@ def test_the_mirror_uses_the_servers_map(posing: Blender, turning: Path, pose_ma
     posing.select(names=[strip])
     posing.op(name="bake_pose", wait=True)
     before = np.array(posing.pose_rows(name=strip, first=106, end=112))
+    posing.key(name=strip, prop="posedub_yaw", frame=108, value=7.0)
     posing.op(name="server_check", wait=True)
 
     assert posing.op(name="pose_mirror") == {"result": ["FINISHED"]}
 
     after = np.array(posing.pose_rows(name=strip, first=106, end=112))
     assert np.allclose(pose_map.angles(after), pose_map.angles(before) * [-1, 1, -1], atol=1e-4)
+    assert posing.pose_rows(name=strip, first=106, end=112, prop="posedub_yaw") == [[-7.0]] * FRAMES
+    assert len(posing.animated_paths()) == 2
     assert "Error of the angles: 1.5 / 1.5 / 1.5 degrees" in posing.panel(name="POSEDUB_PT_pose")
 
 
