@@ -71,6 +71,23 @@ def test_baked_keyframes_give_the_same_frames_as_the_movie(dubbing: Blender, tur
     assert pictures(second) == pictures(first)
 
 
+def test_changed_keys_change_their_frames_only(dubbing: Blender, turning: Path) -> None:
+    set_up(dubbing, turning)
+    first = dub(dubbing)
+    dubbing.select(names=[first["name"]])
+    dubbing.op(name="bake_pose", tolerance=0.001, wait=True)
+    sources_with(dubbing, first["name"])
+    baked = dub(dubbing)
+    dubbing.select(names=[baked["name"]])
+    dubbing.op(name="pose_frontalise", first=108, last=109)
+    sources_with(dubbing, baked["name"])
+
+    edited = dub(dubbing)
+
+    same = [one == other for one, other in zip(pictures(edited), pictures(baked), strict=True)]
+    assert same == [True, True, False, False, True, True]
+
+
 def test_a_take_carries_the_keyframes_it_was_made_with(dubbing: Blender, turning: Path) -> None:
     set_up(dubbing, turning)
     first = dub(dubbing)
