@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model_server.engines.pose_map import PoseMap
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
 RATE = 22050
 
@@ -61,6 +63,25 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     write_weights(path, untrained_state("lite"), "lite", "untrained", "untrained lite")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pose_map() -> PoseMap:
+    """Head angles in the first three numbers of a code, each leaking a little into the next one."""
+    to_code = np.eye(3, 12) / 32 + np.eye(3, 12, 1) / 256
+    to_angles = 30 * np.eye(12, 3)
+    return PoseMap(*(part.tolist() for part in (to_code, np.zeros(12), to_angles, np.zeros(3), np.full(3, 1.5))))
+
+
+@pytest.fixture(scope="session")
+def posed_weights(tmp_path_factory: pytest.TempPathFactory, pose_map: PoseMap) -> Path:
+    """A weights file with untrained values that says how head angles and pose codes correspond."""
+    from model_server.engines.untrained import untrained_state
+    from model_server.engines.weights import write_weights
+
+    path = tmp_path_factory.mktemp("weights") / "posed.safetensors"
+    write_weights(path, untrained_state("lite"), "lite", "untrained", "posed", pose_map=pose_map)
     return path
 
 

@@ -129,7 +129,8 @@ class DubJob:
                     raise
         # Unknown to this server, or new: an equal request finds its frames again if they are there.
         assets = self._upload(connection)
-        self._accepted(connection.submit(self.plan, assets))
+        pose = self.plan.pose.turned(self._info.offered(self.plan.weights_id))
+        self._accepted(connection.submit(replace(self.plan, pose=pose), assets))
         return self._watch(connection)
 
     def _upload(self, connection: Connection) -> dict[str, str]:

@@ -14,10 +14,11 @@ from collections.abc import Iterable
 
 from ..core.errors import AddonError
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
-from ..core.plan import DubPlan
+from ..core.plan import DubPlan, PoseRequest
 from .cancel import Cancelled, CancelToken
 from .connection import Connection, Endpoint
 from .job import DubJob
+from .pose import PoseJob
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Session:
         self.endpoint = endpoint
         self._patience = patience
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._jobs: dict[str, tuple[DubJob, threading.Thread]] = {}
+        self._jobs: dict[str, tuple[DubJob | PoseJob, threading.Thread]] = {}
         self._check: threading.Thread | None = None
         self._closing = CancelToken()
 
@@ -62,13 +63,19 @@ class Session:
     def _launch(self, plan: DubPlan, job_id: str, from_index: int | None) -> None:
         if plan.uid in self.running():
             raise AddonError(f"{plan.name} is being dubbed already.", "Wait for it, or cancel it.")
-        job = DubJob(self.endpoint, plan, self._events.put, job_id, from_index, self._patience)
-        thread = threading.Thread(target=job.run, name=f"posedub {plan.uid}", daemon=True)
-        self._jobs[plan.uid] = (job, thread)
+        self._run(plan.uid, DubJob(self.endpoint, plan, self._events.put, job_id, from_index, self._patience))
+
+    def read_pose(self, request: PoseRequest) -> None:
+        """Have the server read a pose; answers with PoseRead or PoseFailed, unless cancelled."""
+        self._run(request.uid, PoseJob(self.endpoint, request, self._events.put))
+
+    def _run(self, uid: str, job: DubJob | PoseJob) -> None:
+        thread = threading.Thread(target=job.run, name=f"posedub {uid}", daemon=True)
+        self._jobs[uid] = (job, thread)
         thread.start()
 
     def cancel(self, uid: str) -> None:
-        """Stop a job here and on the server; it ends with JobCancelled. An unknown uid is ignored."""
+        """Stop a job here and on the server; a dub ends with JobCancelled. An unknown uid is ignored."""
         if uid in self._jobs:
             self._jobs[uid][0].cancel()
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, cast
 
-from ..core.events import JobProgress, JobWarning, ServerInfo, WeightsInfo, WeightsKind
+from ..core.events import JobProgress, JobWarning, ServerInfo
 from ..core.faces import Face, FacesFound
-from ..core.plan import DubPlan, FaceChoice, PoseSource
+from ..core.plan import POSE_SIZE, DubPlan, FaceChoice, PoseSource
+from ..core.pose_map import ANGLES, PoseMap
 from ..core.version import VERSION
+from ..core.weights import WeightsInfo, WeightsKind
 
 DubState = Literal["unspecified", "queued", "running", "done", "failed", "cancelled"]
 
@@ -106,8 +108,30 @@ def _weights(message: Any) -> WeightsInfo:
     kind = _enum_name("WeightsKind", message.kind)
     known = kind in ("untrained", "trained", "imported")
     return WeightsInfo(
-        message.weights_id, message.name, cast(WeightsKind, kind if known else "unknown"), message.preset
+        message.weights_id,
+        message.name,
+        cast(WeightsKind, kind if known else "unknown"),
+        message.preset,
+        _pose_map(message.pose_map) if message.HasField("pose_map") else None,
     )
+
+
+def _pose_map(message: Any) -> PoseMap | None:
+    """None for a map of other sizes, which only a newer server could send."""
+    if (len(message.to_code), len(message.to_angles)) != (ANGLES * POSE_SIZE, POSE_SIZE * ANGLES):
+        return None
+    return PoseMap(
+        _rows(message.to_code, POSE_SIZE),
+        tuple(message.frontal),
+        _rows(message.to_angles, ANGLES),
+        tuple(message.zero),
+        tuple(message.residual),
+    )
+
+
+def _rows(values: Iterable[float], size: int) -> tuple[tuple[float, ...], ...]:
+    flat = tuple(values)
+    return tuple(flat[start : start + size] for start in range(0, len(flat), size))
 
 
 def _enum_name(enum: str, number: int) -> str:
@@ -239,6 +263,5 @@ def pose_request(asset: str, face: FaceChoice, times: Iterable[Fraction], weight
 
 
 def pose_block(message: Any) -> PoseBlock:
-    values = tuple(message.values)
-    rows = tuple(values[start : start + 12] for start in range(0, len(values), 12))
-    return PoseBlock(message.first, rows, tuple((span.first, span.end) for span in message.without_face))
+    held = tuple((span.first, span.end) for span in message.without_face)
+    return PoseBlock(message.first, _rows(message.values, POSE_SIZE), held)

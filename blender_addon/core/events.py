@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-WeightsKind = Literal["untrained", "trained", "imported", "unknown"]
-
-
-@dataclass(frozen=True)
-class WeightsInfo:
-    """A weights file of the server; `weights_id` is the SHA-256 of its values."""
-
-    weights_id: str
-    name: str
-    kind: WeightsKind
-    preset: str = ""
+from .pose_map import Row
+from .weights import WeightsInfo, WeightsKind
 
 
 @dataclass(frozen=True)
@@ -29,6 +19,10 @@ class ServerInfo:
     max_asset_bytes: int = 0
     max_frames: int = 0
     max_chunk_bytes: int = 0
+
+    def offered(self, weights_id: str) -> WeightsInfo | None:
+        """Weights on offer by id, the default for ""; None when there are no such."""
+        return next((weights for weights in self.weights if weights_id in ("", weights.weights_id)), None)
 
 
 @dataclass(frozen=True)
@@ -118,5 +112,23 @@ class JobFailed:
     retryable: bool
 
 
+@dataclass(frozen=True)
+class PoseRead:
+    """A pose was read: a code for each time asked for; `held` are ranges of rows that hold a neighbour's code."""
+
+    uid: str
+    rows: tuple[Row, ...]
+    held: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class PoseFailed:
+    """A pose could not be read; `message` is a sentence that says what to do."""
+
+    uid: str
+    message: str
+
+
 JobEvent = JobAccepted | JobProgress | FramesSaved | JobWarning | JobFinished | JobCancelled | JobFailed
-Event = Connected | Disconnected | JobEvent
+PoseEvent = PoseRead | PoseFailed
+Event = Connected | Disconnected | JobEvent | PoseEvent

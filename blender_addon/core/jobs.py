@@ -16,9 +16,9 @@ from .events import (
     JobFinished,
     JobProgress,
     JobWarning,
-    WeightsKind,
 )
 from .plan import DubPlan
+from .weights import WeightsKind
 
 JobState = Literal["starting", "running", "done", "failed", "cancelled"]
 UNFINISHED: frozenset[JobState] = frozenset({"starting", "running"})

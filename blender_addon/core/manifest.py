@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import AddonError
-from .events import JobWarning, WeightsInfo
+from .events import JobWarning
 from .files import write_atomic
 from .plan import DubPlan
 from .version import VERSION
+from .weights import WeightsInfo
 
 FILE_NAME = "manifest.json"
 FORMAT = 1

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
+
+from .errors import AddonError
+from .pose_map import Row
+from .weights import WeightsInfo
 
 CropMode = Literal["auto", "aligned"]
 PoseKind = Literal["video", "fixed", "frontal", "codes"]
@@ -20,6 +25,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 POSE_SIZE = 12
 SIZE, MAX_SIZE = 224, 512
+UNSUPPORTED = "FAILED_PRECONDITION"
+"""Code of a problem that trying again does not solve."""
 MAX_CODE_ROWS = 80_000
 """Rows of pose codes that fit one 4 MiB gRPC message: 48 bytes each."""
 
@@ -64,6 +71,7 @@ class PoseSource:
         file: movie or picture, for "video".
         start, speed: second of the movie for dub frame k is start + speed * k / fps.
         codes: one row of 12 numbers for each frame of the whole dub, for "codes".
+        angles: degrees of yaw, pitch and roll by which each row is turned; () for none.
     """
 
     kind: PoseKind = "fixed"
@@ -71,7 +79,36 @@ class PoseSource:
     face: FaceChoice = FaceChoice()
     start: Fraction = Fraction(0)
     speed: Fraction = Fraction(1)
-    codes: tuple[tuple[float, ...], ...] = ()
+    codes: tuple[Row, ...] = ()
+    angles: tuple[Row, ...] = ()
+
+    def turned(self, weights: WeightsInfo | None) -> PoseSource:
+        """The same with the angles turned into codes; raises AddonError when the weights do not say how."""
+        if not self.angles:
+            return self
+        if weights is None or weights.pose_map is None:
+            name = weights.name if weights else "asked for"
+            raise AddonError(
+                f"The weights {name} do not tell head angles.", "Clear the yaw, pitch and roll keys.", UNSUPPORTED
+            )
+        return replace(self, codes=tuple(map(weights.pose_map.turned, self.codes, self.angles)), angles=())
+
+
+@dataclass(frozen=True)
+class PoseRequest:
+    """Pose codes to read from a movie or picture.
+
+    Attributes:
+        uid: names the reading within the add-on.
+        times: seconds of the movie, one for each row wanted.
+        weights_id: "" for the server's default weights.
+    """
+
+    uid: str
+    file: Path
+    face: FaceChoice
+    times: tuple[Fraction, ...]
+    weights_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +194,10 @@ class DubPlan:
             yield f"A dub with pose codes is limited to {MAX_CODE_ROWS} frames; split the sound strip."
         if not all(len(row) == POSE_SIZE and all(map(math.isfinite, row)) for row in rows):
             yield f"Each pose code must be {POSE_SIZE} finite numbers; bake the pose again."
+        if self.pose.angles and not (
+            len(self.pose.angles) == len(rows) and all(map(math.isfinite, chain(*self.pose.angles)))
+        ):
+            yield "The yaw, pitch and roll must be a finite number for each frame; clear their keys."
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; inverse of `from_json`."""
@@ -201,5 +242,6 @@ def _pose(data: dict[str, Any]) -> PoseSource:
         face=_face(data["face"]),
         start=Fraction(data["start"]),
         speed=Fraction(data["speed"]),
-        codes=tuple(tuple(row) for row in data["codes"]),
+        codes=tuple(map(tuple, data["codes"])),
+        angles=tuple(map(tuple, data.get("angles", ()))),
     )

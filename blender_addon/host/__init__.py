@@ -8,15 +8,19 @@ from . import (
     handlers,
     menus,
     operators_dub,
+    operators_pose,
     operators_server,
     operators_sources,
     panels,
+    panels_pose,
+    pose_tools,
     preferences,
     properties,
     pump,
 )
 
-MODULES = (preferences, properties, operators_sources, operators_dub, operators_server, panels, menus, handlers, pump)
+OPERATORS = (operators_sources, operators_dub, operators_pose, pose_tools, operators_server)
+MODULES = (preferences, properties, *OPERATORS, panels, panels_pose, menus, handlers, pump)
 
 
 def register() -> None:

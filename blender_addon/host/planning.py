@@ -12,7 +12,7 @@ from ..core import naming
 from ..core.errors import AddonError
 from ..core.plan import DubPlan, PoseSource, SpeechSource
 from ..core.settings import DubSettings
-from . import audio, media, preferences, recovery, sequencer, sources
+from . import audio, media, pose_keys, preferences, recovery, sequencer, sources
 from .results import Placement
 
 SPEECH_FILE = "speech.wav"
@@ -33,7 +33,8 @@ def draft(scene: bpy.types.Scene) -> Draft:
     portrait_strip = sources.choose(scene, "portrait").require()
     values, begin, end = scene.posedub, sequencer.left(strip), sequencer.right(strip)
     portrait = media.portrait(scene, portrait_strip, values.portrait_face())
-    pose, cut = _pose(scene, begin, end), audio.read_cut(scene, strip)
+    posed = pose_keys.for_dub(scene, strip) if values.pose_kind == "keyframes" else None
+    pose, cut = _pose(scene, begin, end, posed), audio.read_cut(scene, strip)
     folder = _version_folder(strip.name)
     plan = DubPlan(
         uid=uuid.uuid4().hex,
@@ -51,13 +52,17 @@ def draft(scene: bpy.types.Scene) -> Draft:
         precision=values.precision,
         size=int(values.size),
     )
-    placement = Placement.over(scene, strip)
+    placement = Placement.over(scene, strip, posed)
     recovery.note(folder, scene, placement)
     return Draft(plan, cut, placement)
 
 
-def _pose(scene: bpy.types.Scene, begin: int, end: int) -> PoseSource:
+def _pose(scene: bpy.types.Scene, begin: int, end: int, posed: bpy.types.Strip | None) -> PoseSource:
     values = scene.posedub
+    if values.pose_kind == "keyframes":
+        if posed is None:
+            raise AddonError("No dub strip has pose keyframes here.", "Bake the pose of a dub first.")
+        return pose_keys.pose_source(scene, posed, begin, end)
     if values.pose_kind != "strip":
         return PoseSource(values.pose_kind)
     return media.pose(scene, sources.choose(scene, "pose").require(), begin, end, values.pose_face())

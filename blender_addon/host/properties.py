@@ -1,13 +1,16 @@
 # mypy: disable-error-code="valid-type"
-"""What a scene remembers for its next dub; kept in the .blend file.
+"""What a scene remembers for its next dub, and a strip of its pose; kept in the .blend file.
 
 No postponed annotations here: Blender reads them as values.
 """
 
+from typing import Any
+
 import bpy
 
-from ..core.plan import FaceChoice
+from ..core.plan import POSE_SIZE, FaceChoice
 from ..core.settings import DubSettings
+from . import pose_keys
 from .sequencer import StripRef
 
 DEFAULTS = DubSettings()
@@ -21,6 +24,7 @@ POSES = (
     ("strip", "From Strip", "The head moves as in a movie strip, or stays as in an image strip"),
     ("fixed", "Portrait's Own", "The head keeps the pose of the portrait"),
     ("frontal", "Frontal", "The head looks straight ahead"),
+    ("keyframes", "Keyframes", "The head moves as the pose keyframes of the sound's last dub strip say"),
 )
 PRECISIONS = (
     ("auto", "Automatic", "What the server's device does best"),
@@ -96,18 +100,39 @@ class PoseDubSettings(bpy.types.PropertyGroup):
         return FaceChoice(self.pose_crop)
 
 
+def _degrees(name: str, description: str) -> Any:
+    limits = {"soft_min": -45.0, "soft_max": 45.0, "step": 100, "precision": 1}
+    return bpy.props.FloatProperty(name=name, description=f"{description}, degrees", **limits)
+
+
+CODE = {"size": POSE_SIZE, "soft_min": -3.0, "soft_max": 3.0, "step": 1, "precision": 3}
+# On the strip itself: Blender animates no property groups of strips.
+STRIP_PROPERTIES = {
+    pose_keys.FIRST: bpy.props.FloatVectorProperty(name="Pose Code", description="The head's pose", **CODE),
+    pose_keys.SECOND: bpy.props.FloatVectorProperty(name="Second Pose Code", description="To blend with", **CODE),
+    pose_keys.BLEND: bpy.props.FloatProperty(
+        name="Blend", min=0.0, max=1.0, subtype="FACTOR", description="From the first pose to the second"
+    ),
+    "posedub_yaw": _degrees("Yaw", "Turn the head to the viewer's right"),
+    "posedub_pitch": _degrees("Pitch", "Raise the head"),
+    "posedub_roll": _degrees("Roll", "Tilt the head clockwise, as seen"),
+}
 CLASSES = (PoseDubSource, PoseDubSettings)
 
 
 def register() -> None:
-    """Add the settings to every scene."""
+    """Add the settings to every scene, and the pose to every strip."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.posedub = bpy.props.PointerProperty(type=PoseDubSettings)
+    for name, value in STRIP_PROPERTIES.items():
+        setattr(bpy.types.Strip, name, value)
 
 
 def unregister() -> None:
     """Remove them; their values stay in the file."""
+    for name in STRIP_PROPERTIES:
+        delattr(bpy.types.Strip, name)
     del bpy.types.Scene.posedub
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -15,7 +15,7 @@ import bpy
 
 from ..core.errors import AddonError
 from ..core.jobs import UNFINISHED
-from . import runtime
+from . import runtime, sequencer
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,8 @@ def pump(budget: float = BUDGET) -> bool:
 
 
 def redraw() -> None:
-    """Redraw the sequencers, and nothing else."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "SEQUENCE_EDITOR":
-                area.tag_redraw()
+    """Redraw the sequencers."""
+    sequencer.redraw({"SEQUENCE_EDITOR"})
 
 
 def run_until(done: Callable[[], bool]) -> None:

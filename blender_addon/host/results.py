@@ -14,11 +14,10 @@ import bpy
 
 from ..core import naming
 from ..core.jobs import JobRecord
-from . import sequencer
-from .sequencer import StripRef
+from . import pose_keys, sequencer
+from .sequencer import JOB, SOUND, VERSION, StripRef
 
 COLOR = "COLOR_05"
-JOB, VERSION = "posedub_job", "posedub_version"
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Placement:
         start: timeline frame of dub frame 0.
         anchor: frame at which the sound's content began then.
         above: channel of the sound.
+        pose: the strip whose keyframes pose the dub, which the result takes over.
     """
 
     scene: int
@@ -38,9 +38,10 @@ class Placement:
     start: int
     anchor: int
     above: int
+    pose: StripRef | None = None
 
     @staticmethod
-    def over(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Placement:
+    def over(scene: bpy.types.Scene, strip: bpy.types.Strip, pose: bpy.types.Strip | None = None) -> Placement:
         """Place a dub over a sound strip."""
         return Placement(
             scene.session_uid,
@@ -48,6 +49,7 @@ class Placement:
             sequencer.left(strip),
             sequencer.content_start(strip),
             sequencer.outer_channel(strip),
+            sequencer.reference(pose) if pose else None,
         )
 
     def first_frame(self, scene: bpy.types.Scene) -> int:
@@ -64,7 +66,9 @@ class Placement:
     @staticmethod
     def from_json(data: dict[str, Any], scene: bpy.types.Scene) -> Placement:
         """Inverse of `to_json`; raises KeyError or TypeError for other data."""
-        return Placement(**data | {"scene": scene.session_uid, "sound": StripRef(**data["sound"])})
+        pose = data.get("pose")
+        refs = {"sound": StripRef(**data["sound"]), "pose": StripRef(**pose) if pose else None}
+        return Placement(**data | refs | {"scene": scene.session_uid})
 
 
 def strip_name(record: JobRecord, placement: Placement) -> str:
@@ -106,7 +110,11 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     file = plan.folder / naming.frame_name(plan.first)
     strip = sequencer.new_image_strip(scene, strip_name(record, placement), file, channel, start)
     strip.color_tag, strip.select = COLOR, False
-    strip[sequencer.UID], strip[JOB], strip[VERSION] = plan.uid, record.job_id, plan.folder.name
+    strip[sequencer.UID], strip[VERSION] = plan.uid, plan.folder.name
+    strip[JOB], strip[SOUND] = record.job_id, placement.sound.name
+    posed = sequencer.find(scene, placement.pose) if placement.pose else None
+    if posed:
+        pose_keys.inherit(scene, posed, strip)
     return strip
 
 

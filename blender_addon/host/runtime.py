@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from ..client.connection import Endpoint
 from ..core.errors import AddonError
-from ..core.events import JobEvent, JobFailed, JobProgress
+from ..core.events import JobEvent, JobFailed, JobProgress, PoseFailed, PoseRead
 from ..core.jobs import UNFINISHED, JobBook, JobRecord
 from ..core.progress import ProgressMeter
 from . import audio, results
+from .baking import Baker
 from .link import Link
 from .planning import Draft
 from .results import Placement
@@ -52,6 +53,7 @@ class Runtime:
 
     Attributes:
         link: to the model server.
+        baker: of poses into keyframes.
         book: all jobs.
         placements: where each job's result goes, by uid.
         error: why the last operator failed, a sentence.
@@ -59,6 +61,7 @@ class Runtime:
 
     def __init__(self) -> None:
         self.link = Link()
+        self.baker = Baker(self.link)
         self.book = JobBook()
         self.placements: dict[str, Placement] = {}
         self.error = ""
@@ -114,14 +117,20 @@ class Runtime:
     @property
     def busy(self) -> bool:
         """Whether `pump` has anything to do."""
-        return self.link.changing or bool(self._waiting or self._running or self._growing or self._ending)
+        jobs = self._waiting or self._running or self._growing or self._ending
+        return self.link.changing or self.baker.busy or bool(jobs)
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
         events, changed = self.link.step()
         for event in events:
-            self._apply(event)
-        launched = self._launch()
+            if isinstance(event, (PoseRead, PoseFailed)):
+                self.baker.end(event)
+            elif isinstance(event, JobProgress) and event.uid in self.baker:
+                self.baker.progress(event)
+            else:
+                self._apply(event)
+        launched = self._launch() | self.baker.launch()
         return self._show(deadline) or launched or changed or bool(events)
 
     def _launch(self) -> bool:
@@ -203,6 +212,7 @@ class Runtime:
             jobs.clear()
         for kept in (self._waiting, self._meters, self.placements):
             kept.clear()
+        self.baker.clear()
         self.book, self.error = JobBook(), ""
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ from ..core import placement, timebase
 from ..core.errors import AddonError
 
 UID = "posedub_uid"
+JOB, VERSION, SOUND = "posedub_job", "posedub_version", "posedub_sound"
+"""Marks on the strip of a dub: the server's job, the version, and the name of the sound strip."""
 NAME_BYTES = 61
 """Longest strip name; Blender cuts longer ones."""
 
@@ -43,6 +45,14 @@ def override(scene: bpy.types.Scene) -> AbstractContextManager[None]:
     if bpy.app.version >= (5, 0):
         members["sequencer_scene"] = scene
     return bpy.context.temp_override(**members)
+
+
+def redraw(kinds: Iterable[str]) -> None:
+    """Redraw the editors of these kinds, and nothing else."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in kinds:
+                area.tag_redraw()
 
 
 def scene_by_uid(session_uid: int) -> bpy.types.Scene | None:
@@ -73,6 +83,16 @@ def content_start(strip: bpy.types.Strip) -> int:
 def content_length(strip: bpy.types.Strip) -> int:
     """Timeline frames of the untrimmed content."""
     return int(strip.content_duration if hasattr(strip, "content_duration") else strip.frame_duration)
+
+
+def first_picture(strip: bpy.types.Strip) -> int:
+    """Frame at which an image strip shows, or would show, its first picture."""
+    return content_start(strip) - int(strip.animation_offset_start)
+
+
+def is_dub(strip: bpy.types.Strip) -> bool:
+    """Whether the strip shows a dub."""
+    return JOB in strip
 
 
 def is_retimed(strip: bpy.types.Strip) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..core.errors import AddonError
-from . import sequencer
+from . import pose_keys, sequencer
 from .media import PICTURES
 
 KINDS = {"portrait": PICTURES, "audio": ("SOUND",), "pose": PICTURES}
@@ -41,7 +41,7 @@ def choose(scene: bpy.types.Scene, role: str) -> Choice:
 
 def _selected(scene: bpy.types.Scene, role: str) -> bpy.types.Strip | None:
     """Of several pictures a still is the portrait, and the pose is another strip, a movie at best."""
-    found = [strip for strip in sequencer.selected(scene, KINDS[role]) if not strip.get("posedub_job")]
+    found = [strip for strip in sequencer.selected(scene, KINDS[role]) if not sequencer.is_dub(strip)]
     if role == "audio":
         return found[0] if found else None
     stills_first = sorted(found, key=lambda strip: strip.type != "IMAGE")
@@ -54,4 +54,12 @@ def _selected(scene: bpy.types.Scene, role: str) -> bpy.types.Strip | None:
 def problem(scene: bpy.types.Scene) -> str:
     """Why a dub cannot start, as one sentence; "" when it can."""
     roles = ["audio", "portrait"] + (["pose"] if scene.posedub.pose_kind == "strip" else [])
-    return next((text for role in roles if (text := choose(scene, role).problem)), "")
+    missing = next((text for role in roles if (text := choose(scene, role).problem)), "")
+    return missing or _keyframes_problem(scene)
+
+
+def _keyframes_problem(scene: bpy.types.Scene) -> str:
+    sound = choose(scene, "audio").strip
+    if scene.posedub.pose_kind != "keyframes" or sound is None or pose_keys.for_dub(scene, sound):
+        return ""
+    return f'No pose keyframes: bake the pose of a dub of "{sound.name}", or key its yaw, pitch and roll.'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import IMAGE_SIZE, PRESETS, PresetName
 
@@ -31,6 +32,7 @@ class WeightsInfo:
         kind: with "untrained" weights nobody speaks or turns, and they must be shown as such.
         path: the safetensors file, None for built-in values.
         source: SHA-256 of what the weights were imported from, or "".
+        pose_map: head angles and pose codes of the weights, None where it is not known.
     """
 
     id: str
@@ -39,6 +41,7 @@ class WeightsInfo:
     preset: PresetName
     path: Path | None = None
     source: str = ""
+    pose_map: PoseMap | None = None
 
 
 def check_size(size: int, weights: WeightsInfo) -> None:

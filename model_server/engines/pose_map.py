@@ -25,12 +25,14 @@ class PoseMap:
         frontal: 12 values: code of the angles zero.
         to_angles: 12 rows of 3: change of the angles per unit of the code.
         zero: 3 values: angles of the code zero.
+        residual: 3 values: root mean square error of the way back, degrees; None where it was not measured.
     """
 
     to_code: tuple[tuple[float, ...], ...]
     frontal: tuple[float, ...]
     to_angles: tuple[tuple[float, ...], ...]
     zero: tuple[float, ...]
+    residual: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         shapes = {
@@ -38,7 +40,7 @@ class PoseMap:
             "frontal": (POSE_SIZE,),
             "to_angles": (POSE_SIZE, ANGLES),
             "zero": (ANGLES,),
-        }
+        } | ({} if self.residual is None else {"residual": (ANGLES,)})
         for name, shape in shapes.items():
             values = np.array(getattr(self, name), np.float64)
             if values.shape != shape or not np.isfinite(values).all():

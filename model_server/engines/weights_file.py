@@ -80,7 +80,11 @@ def describe(path: Path) -> WeightsInfo:
 def read_pose_map(path: Path) -> PoseMap | None:
     """Head angles and pose codes of the weights; None where the file does not say."""
     with _opened(path) as (metadata, _):
-        text = metadata.get("pose_map")
+        return _pose_map(path, metadata)
+
+
+def _pose_map(path: Path, metadata: dict[str, str]) -> PoseMap | None:
+    text = metadata.get("pose_map")
     try:
         return PoseMap.from_json(text) if text else None
     except ValueError as problem:
@@ -140,6 +144,7 @@ def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
         preset=cast(PresetName, preset),
         path=path.resolve(),
         source=metadata.get("source", ""),
+        pose_map=_pose_map(path, metadata),
     )
 
 

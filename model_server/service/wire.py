@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from model_server.engines.base import WeightsInfo
+from model_server.engines.pose_map import PoseMap
 from model_server.errors import PoseDubError
 from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.faces import FoundFace
@@ -172,7 +174,21 @@ def request_of(message: dubbing.SubmitDubRequest) -> DubRequest:
 
 def weights_message(info: WeightsInfo) -> dubbing.Weights:
     """Weights on offer."""
-    return dubbing.Weights(weights_id=info.id, name=info.name, kind=_KINDS[info.kind], preset=info.preset)
+    pose_map = pose_map_message(info.pose_map) if info.pose_map else None
+    return dubbing.Weights(
+        weights_id=info.id, name=info.name, kind=_KINDS[info.kind], preset=info.preset, pose_map=pose_map
+    )
+
+
+def pose_map_message(pose_map: PoseMap) -> dubbing.PoseMap:
+    """Head angles and pose codes of weights, matrices row by row."""
+    return dubbing.PoseMap(
+        to_code=chain(*pose_map.to_code),
+        frontal=pose_map.frontal,
+        to_angles=chain(*pose_map.to_angles),
+        zero=pose_map.zero,
+        residual=pose_map.residual,
+    )
 
 
 def job_message(job: Job) -> dubbing.Dub:

@@ -57,7 +57,8 @@ class PoseFit:
     def recentred(self) -> PoseMap:
         """The maps of networks whose code zero has been made frontal."""
         nothing = np.zeros_like(self.frontal)
-        return PoseMap(*(value.tolist() for value in (self.to_code, nothing, self.to_angles, self.zero)))
+        parts = (self.to_code, nothing, self.to_angles, self.zero, self.residual)
+        return PoseMap(*(value.tolist() for value in parts))
 
 
 @dataclass(frozen=True)

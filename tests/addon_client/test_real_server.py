@@ -16,11 +16,14 @@ from blender_addon.core.events import (
     JobCancelled,
     JobFailed,
     JobFinished,
+    PoseFailed,
+    PoseRead,
 )
 from blender_addon.core.files import sha256_of
 from blender_addon.core.manifest import read_manifest
 from blender_addon.core.naming import frame_name
-from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseSource, SpeechSource
+from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseRequest, PoseSource, SpeechSource
+from blender_addon.core.pose_map import PoseMap
 from model_server.engines.weights import default_weights
 from tests.servers import ServerProcess, free_port
 
@@ -138,6 +141,77 @@ def test_pose_codes_of_a_movie(real, media):
         connection.upload(media / "pose.mp4", sha256)
         (block,) = connection.pose(sha256, ALIGNED, [Fraction(k, 25) for k in range(5)])
     assert len(block.rows) == 5 and all(len(row) == 12 for row in block.rows)
+
+
+@pytest.fixture(scope="module")
+def posed(tmp_path_factory, posed_weights, untrained_weights):
+    """A server whose first weights tell head angles, and whose second ones do not."""
+    options = ["--weights", str(posed_weights), "--weights", str(untrained_weights)]
+    with ServerProcess(tmp_path_factory.mktemp("posed") / "data", options) as server:
+        yield server
+
+
+def test_pose_maps_arrive_where_weights_have_one(posed, pose_map):
+    with Connection(Endpoint(posed.address)) as connection:
+        first, second = connection.info().weights
+    parts = (pose_map.to_code, pose_map.frontal, pose_map.to_angles, pose_map.zero, pose_map.residual)
+    assert first.pose_map == PoseMap(*parts)
+    assert second.pose_map is None
+
+
+def test_angles_reach_the_generator_as_codes(posed, session_towards, real_plan):
+    session = session_towards(posed.address)
+    still, angles = ((0.0,) * 12,) * 8, ((10.0, -5.0, 2.0),) * 8
+    turned = tuple(value + 0.0 for value in (10 / 32, 10 / 256 - 5 / 32, -5 / 256 + 2 / 32, 2 / 256, *(0.0,) * 8))
+    plans = [
+        replace(real_plan, uid=uid, folder=real_plan.folder.with_name(uid), pose=pose)
+        for uid, pose in (
+            ("degrees", PoseSource("codes", codes=still, angles=angles)),
+            ("codes", PoseSource("codes", codes=(turned,) * 8)),
+            ("still", PoseSource("codes", codes=still)),
+        )
+    ]
+    for plan in plans:
+        session.start(plan)
+        assert session.end(plan.uid) == JobFinished(plan.uid, 8)
+    assert pictures(plans[0]) == pictures(plans[1]) != pictures(plans[2])
+    assert read_manifest(plans[0].folder).plan.pose.angles == angles
+
+
+def test_angles_are_refused_by_weights_that_do_not_tell_them(posed, session_towards, real_plan):
+    session = session_towards(posed.address)
+    with Connection(Endpoint(posed.address)) as connection:
+        weights_id = connection.info().weights[1].weights_id
+    pose = PoseSource("codes", codes=((0.0,) * 12,) * 8, angles=((10.0, 0.0, 0.0),) * 8)
+    session.start(replace(real_plan, pose=pose, weights_id=weights_id))
+    ended = session.end()
+    assert isinstance(ended, JobFailed) and not ended.retryable
+    assert ended.message == ("The weights untrained lite do not tell head angles. Clear the yaw, pitch and roll keys.")
+
+
+def test_a_pose_read_and_sent_as_codes_gives_the_same_pictures(real, session_towards, real_plan):
+    session, pose = session_towards(real.address), real_plan.pose
+    times = tuple(pose.start + pose.speed * k / real_plan.fps for k in range(8))
+    session.read_pose(PoseRequest("pose", pose.file, pose.face, times))
+    read = session.until(PoseRead, PoseFailed)
+    assert isinstance(read, PoseRead) and len(read.rows) == 8 and not read.held
+    session.start(real_plan)
+    session.end()
+    baked = replace(
+        real_plan, uid="u2", folder=real_plan.folder.with_name("v002"), pose=PoseSource("codes", codes=read.rows)
+    )
+    session.start(baked)
+    session.end("u2")
+    assert pictures(baked) == pictures(real_plan)
+
+
+def test_a_pose_that_cannot_be_read_says_why(real, session_towards, media, tmp_path):
+    session = session_towards(real.address)
+    (tmp_path / "none.mp4").write_bytes(b"not a movie")
+    for file, words in ((tmp_path / "none.mp4", "video"), (tmp_path / "gone.mp4", "gone.mp4 cannot be read")):
+        session.read_pose(PoseRequest("pose", file, ALIGNED, (Fraction(0),)))
+        failed = session.until(PoseRead, PoseFailed)
+        assert isinstance(failed, PoseFailed) and words in failed.message
 
 
 def test_managed_server_marks_untrained_weights(tmp_path, session_towards, real_plan, untrained_weights):

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from blender_addon.core.errors import AddonError
-from blender_addon.core.events import JobWarning, WeightsInfo
+from blender_addon.core.events import JobWarning
 from blender_addon.core.manifest import FILE_NAME, Manifest, SourceFile, read_manifest
+from blender_addon.core.weights import WeightsInfo
 
 
 @pytest.fixture

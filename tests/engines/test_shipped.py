@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ POSE_MAP = PoseMap(
     frontal=(0.0,) * 12,
     to_angles=tuple(tuple(30 * np.eye(12)[row, :3]) for row in range(12)),
     zero=(0.0, 1.0, 0.0),
+    residual=(1.5, 2.0, 0.5),
 )
 
 
@@ -47,7 +49,7 @@ def test_shipped_weights_are_the_trained_ones_in_half_precision(trained: Path, f
     assert exact.keys() == stored.keys()
     for name, value in exact.items():
         torch.testing.assert_close(stored[name], value, rtol=1e-3, atol=1e-6)
-    assert read_pose_map(folder / FILE) == POSE_MAP
+    assert read_pose_map(folder / FILE) == info.pose_map == POSE_MAP
 
 
 def test_what_the_package_holds_is_the_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +105,12 @@ def test_pose_map_goes_both_ways(trained: Path) -> None:
 def test_a_file_without_a_pose_map_says_none(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.safetensors", untrained_state("lite"), "lite", "trained", "w")
     assert read_pose_map(tmp_path / "w.safetensors") is None
+
+
+def test_a_pose_map_of_before_its_error_was_kept_still_loads() -> None:
+    values = json.loads(POSE_MAP.to_json())
+    del values["residual"]
+    assert PoseMap.from_json(json.dumps(values)) == replace(POSE_MAP, residual=None)
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"zero": [0, 0, 0]}', json.dumps({"to_code": [[1]], "frontal": [0],

@@ -234,6 +234,11 @@ def server():
     return {"state": link.server.state.value, "owned": link.server.owned, "problem": link.problem, "info": link.info}
 
 
+def forget_server():
+    """As if none had ever answered."""
+    runtime().link.info = None
+
+
 def diagnostics():
     return host("operators_server").report()
 
@@ -384,3 +389,98 @@ def written_by(draw):
     with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
         draw(type("Drawn", (), {"layout": layout})(), bpy.context)
     return layout.written
+
+
+def add_dub(file, name, channel, start, frames, uid="dub"):
+    """A strip that shows a dub, as far as Blender is concerned."""
+    made = scene().sequence_editor.strips.new_image(name, file, channel, start, fit_method="FIT")
+    for _ in range(frames - 1):
+        made.elements.append(Path(file).name)
+    made["posedub_uid"], made["posedub_job"] = uid, "job"
+    made.select = False
+    bpy.ops.ed.undo_push(message=f"add {name}")
+    return describe(made)
+
+
+def bake_rows(name, start, rows, tolerance=0.0, prop="posedub_pose"):
+    """Write pose codes as keyframes, and the seconds that took."""
+    before = time.perf_counter()
+    host("pose_keys").bake(scene(), strip(name), prop, start, [tuple(row) for row in rows], tolerance)
+    seconds = time.perf_counter() - before
+    bpy.ops.ed.undo_push(message="bake")
+    return seconds
+
+
+def pose_rows(name, first, end, prop="posedub_pose"):
+    """The rows of a pose property for timeline frames."""
+    return host("pose_keys").values(scene(), strip(name), prop, first, end)
+
+
+def pose_keys(name, prop="posedub_pose"):
+    """Keys by array index: [frame, value]."""
+    fcurves = host("fcurves")
+    curves = fcurves.find(scene(), strip(name).path_from_id(prop))
+    return {index: fcurves.read(curve)["co"].tolist() for index, curve in curves.items()}
+
+
+def key(name, prop, frame, value, index=-1):
+    """Key a property as the `I` key over its field does."""
+    if index < 0:
+        setattr(strip(name), prop, value)
+    else:
+        getattr(strip(name), prop)[index] = value
+    strip(name).keyframe_insert(prop, index=index, frame=frame)
+    bpy.ops.ed.undo_push(message=f"key {prop}")
+
+
+def animated_paths():
+    return sorted(host("fcurves").paths(scene()))
+
+
+def pose_source(name, first, end):
+    """What a dub of these timeline frames reads, and whether the playhead stayed."""
+    before = scene().frame_current_final
+    pose = host("pose_keys").pose_source(scene(), strip(name), first, end)
+    assert scene().frame_current_final == before
+    return {"codes": pose.codes, "angles": pose.angles}
+
+
+def split(name, frame):
+    """Cut a strip in two; the right part's name."""
+    right = strip(name).split(frame, "SOFT")
+    bpy.ops.ed.undo_push(message="split")
+    return right.name
+
+
+def copy_strip(name):
+    """Duplicate a strip as Shift D does; the copy's name."""
+    before = {one.name for one in scene().sequence_editor.strips_all}
+    select([name])
+    window = bpy.context.window_manager.windows[0]
+    area = window.screen.areas[0]
+    area.type = "SEQUENCE_EDITOR"
+    members = {"scene": scene(), "window": window, "area": area, "region": area.regions[-1]}
+    if bpy.app.version >= (5, 0):
+        members["sequencer_scene"] = scene()
+    with bpy.context.temp_override(**members):
+        bpy.ops.sequencer.duplicate()
+    (made,) = {one.name for one in scene().sequence_editor.strips_all} - before
+    bpy.ops.ed.undo_push(message="duplicate")
+    return made
+
+
+def op_with_undo(name, **arguments):
+    """Run posedub.<name> as a click does, with its undo step."""
+    return sorted(getattr(bpy.ops.posedub, name)("EXEC_DEFAULT", True, **arguments))
+
+
+def preview_range(first, last):
+    scene().use_preview_range = True
+    scene().frame_preview_start, scene().frame_preview_end = first, last
+
+
+def timed(name, **arguments):
+    """Run one of the functions above; its result's length, and the seconds it took."""
+    before = time.perf_counter()
+    result = globals()[name](**arguments)
+    return len(result), time.perf_counter() - before

@@ -30,6 +30,9 @@ def test_exported_weights_dub(run: Path, corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "made.safetensors"
     info = export(run, [corpus], out, "made", measured=96)
     assert (info.kind, info.preset, info.name) == ("trained", "lite", "made") and info == describe(out)
+    assert info.pose_map is not None and info.pose_map.frontal == (0.0,) * 12
+    yaw, *others = info.pose_map.residual or ()
+    assert 0 < yaw < 20 and others == [0, 0], "the corpus turns heads by yaw only"
     assert out.stat().st_size < 20e6 and out.with_suffix(".json").exists()
     engine = load_engine(info, "cpu", "fp32")
     clip = ClipStore([corpus], "val", torch.device("cpu"), 1)[0].frames([0, 5, 9])
