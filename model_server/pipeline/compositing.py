@@ -1,0 +1,156 @@
+"""A drawn face laid back over footage: mask, place, edge and colour, worked out on the face's region alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.pipeline.alignment import inverse, moved, shifted, warp_to
+from model_server.pipeline.faces import Points
+from model_server.pipeline.tone import Tone, matched, view_tone
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.float32]
+
+# Down the face, in distances from the eyes to the mouth: where the masks begin, and how far the jaw may open more
+# than in the footage, as a share of what lies below the mouth.
+_ABOVE_FACE, _BELOW_NOSE = -1.6, 0.6
+_JAW = 0.2
+_EDGE_PIXELS = 1.5
+_SUBPIXEL_BITS = 4
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how the drawn face lies in a frame of footage.
+
+    Attributes:
+        matrix: from the footage's picture to the network view of `side` pixels, (2, 3).
+        points: left eye, right eye, mouth of the footage's face in the view, (3, 2).
+        outline: edge of that face in the view, (36, 2).
+        tone: colours of the footage's face, (6,); NaN leaves the drawn ones.
+        opacity: of the whole, in [0, 1].
+    """
+
+    matrix: NDArray[np.float64]
+    points: Points
+    outline: Points
+    tone: Tone
+    opacity: float
+
+    def tobytes(self) -> bytes:
+        """All of it, for a key."""
+        arrays = (self.matrix, self.points, self.outline, self.tone, np.float64(self.opacity))
+        return b"".join(array.tobytes() for array in arrays)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A piece of an overlay: RGBA (h, w, 4) with straight alpha, transparent pixels all 0, and its top left corner."""
+
+    rgba: Picture
+    left: int
+    top: int
+
+
+def face_mask(side: int, points: Points, outline: Points, feather: float, mouth_only: float) -> Mask:
+    """How much of the drawn face is taken, (side, side) in [0, 1]; always 0 at the view's edge.
+
+    The face's outline, let down at the jaw, cut above a line that moves from above the face (mouth_only 0) to below
+    the nose (1).
+
+    Args:
+        side: width and height of the view.
+        points: left eye, right eye, mouth in the view.
+        outline: edge of the face in the view.
+        feather: width of the soft edge in distances between the eyes.
+    """
+    eyes = points[:2].mean(axis=0)
+    down = points[2] - eyes
+    width = max(feather * float(np.linalg.norm(points[1] - points[0])), _EDGE_PIXELS)
+    mask = _feathered(side, _with_room_for_the_jaw(outline, points[2], down), width)
+    line = _ABOVE_FACE + mouth_only * (_BELOW_NOSE - _ABOVE_FACE)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    length = float(np.linalg.norm(down))
+    below = ((x - eyes[0]) * down[0] + (y - eyes[1]) * down[1]) / max(length, 1e-6) - line * length
+    return np.minimum(mask, _smooth_step(below / width + 0.5))
+
+
+def _with_room_for_the_jaw(outline: Points, mouth: Points, down: Points) -> Points:
+    along = (outline - mouth) @ down / max(float(down @ down), 1e-6)
+    return outline + _JAW * np.maximum(along, 0)[:, None] * down
+
+
+def _feathered(side: int, polygon: Points, width: float) -> Mask:
+    """A polygon with a soft edge of `width` pixels inside, kept off the picture's edge."""
+    sigma = width / 4
+    reach = ceil(3 * sigma)
+    scale = 1 << _SUBPIXEL_BITS
+    filled = np.zeros((side, side), np.uint8)
+    corners = np.rint(polygon * scale).astype(np.int32)
+    cv2.fillPoly(filled, [corners], (255,), cv2.LINE_AA, _SUBPIXEL_BITS)
+    inner = np.zeros((side, side), np.float32)
+    within = slice(reach + 1, side - reach - 1)
+    inner[within, within] = filled[within, within] / np.float32(255)
+    blurred = cv2.GaussianBlur(inner, (2 * reach + 1, 2 * reach + 1), sigma, borderType=cv2.BORDER_CONSTANT)
+    return blurred.astype(np.float32, copy=False)
+
+
+def _smooth_step(x: Mask) -> Mask:
+    t = np.clip(x, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def patch(view: Picture, place: Placement, size: tuple[int, int], feather: float, mouth_only: float) -> Patch:
+    """The drawn face as a piece of an overlay for a picture of `size` (width, height).
+
+    Args:
+        view: network view drawn, uint8 RGB (side, side, 3).
+    """
+    side = len(view)
+    left, top, right, bottom = _seen(place.matrix, side, size)
+    if right <= left or bottom <= top:
+        return Patch(np.zeros((0, 0, 4), np.uint8), 0, 0)
+    mask = face_mask(side, place.points, place.outline, feather, mouth_only) * place.opacity
+    cutout = np.dstack([_coloured(view, place), np.rint(mask * 255).astype(np.uint8)])
+    rgba = warp_to(cutout, shifted(inverse(place.matrix), left, top), (right - left, bottom - top), smooth=True)
+    rgba[rgba[..., 3] == 0] = 0
+    return Patch(rgba, left, top)
+
+
+def _coloured(view: Picture, place: Placement) -> Picture:
+    own = view_tone(view, place.points, place.outline)
+    return matched(view, own, place.tone) if np.isfinite([*own, *place.tone]).all() else view
+
+
+def _seen(matrix: NDArray[np.float64], side: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the picture's part that the view covers."""
+    corners = moved(np.array([[0, 0], [side, 0], [0, side], [side, side]], float), inverse(matrix))
+    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)) + 1, size).astype(int)
+    return int(left), int(top), int(right), int(bottom)
+
+
+def overlay(piece: Patch | None, size: tuple[int, int]) -> Picture:
+    """Full-frame RGBA (height, width, 4) of a patch; all 0 without one."""
+    canvas = np.zeros((size[1], size[0], 4), np.uint8)
+    if piece:
+        height, width = piece.rgba.shape[:2]
+        canvas[piece.top : piece.top + height, piece.left : piece.left + width] = piece.rgba
+    return canvas
+
+
+def composed(footage: Picture, piece: Patch | None) -> Picture:
+    """The footage with a patch over it, uint8 RGB; where the patch is transparent it is the footage, bit for bit."""
+    if piece is None:
+        return footage
+    result = footage.copy()
+    height, width = piece.rgba.shape[:2]
+    region = result[piece.top : piece.top + height, piece.left : piece.left + width]
+    alpha = piece.rgba[..., 3:].astype(np.uint32)
+    region[:] = (piece.rgba[..., :3] * alpha + region * (255 - alpha) + 127) // 255
+    return result
