@@ -39,13 +39,14 @@ def average_similarity(points: Points) -> Matrix:
     return similarity(np.nanmean(points, axis=0))
 
 
-def clip_transforms(points: Points) -> Matrix:
+def clip_transforms(points: Points, new_share: float = _NEW_SHARE) -> Matrix:
     """One transform per frame, (n, 2, 3): the average similarity, moved so that the mouth stays in its place.
 
-    The movement is smoothed, 80 % of the frame's own and 20 % of the one before.
+    The movement is smoothed: as published 80 % of the frame's own and 20 % of the one before, which lags behind.
 
     Args:
         points: left eye, right eye, mouth of each frame, (n, 3, 2), rows of NaN where there is no face.
+        new_share: of the frame's own movement; 1 for points that are steady already.
     """
     shared = average_similarity(points)
     transforms = np.repeat(shared[None], len(points), axis=0)
@@ -53,7 +54,7 @@ def clip_transforms(points: Points) -> Matrix:
     for transform, (_, _, mouth) in zip(transforms, points, strict=True):
         if np.isfinite(mouth).all():
             own = np.array(MOUTH) - (shared[:, :2] @ mouth + shared[:, 2])
-            shift = own if shift is None else _NEW_SHARE * own + (1 - _NEW_SHARE) * shift
+            shift = own if shift is None else new_share * own + (1 - new_share) * shift
         if shift is not None:
             transform[:, 2] += shift
     return transforms

@@ -23,15 +23,17 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine, Identity
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.alignment import Matrix
 from model_server.pipeline.audio import decode_speech
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.inset import Canvas, CropCanvas, FootageCanvas
-from model_server.pipeline.mel import MelWindows
+from model_server.pipeline.mel import MelWindows, is_silent
 from model_server.pipeline.notices import Notice, Source, footage_notices, pose_notices
 from model_server.pipeline.portrait import PortraitViews, portrait_views
 from model_server.pipeline.pose import loops_from
 from model_server.pipeline.request import (
+    MOUTH_STRENGTH,
     POSE_SIZE,
     DubRequest,
     DubSpec,
@@ -73,10 +75,11 @@ class Frame:
 
 @dataclass
 class Wanted:
-    """A frame about to be made: a 80x20 speech window and a pose code."""
+    """A frame about to be made: a 80x20 speech window, its gain and a pose code."""
 
     index: int
     key: str
+    strength: float
     window: NDArray[np.float32]
     code: NDArray[np.float32]
 
@@ -153,7 +156,17 @@ class Dub:
     def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
         portrait = self.spec.portrait
-        return portrait_views(self._media(portrait.asset), portrait, self.spec.size, lambda: self._finder)
+        return portrait_views(
+            self._media(portrait.asset), portrait, self.spec.size, lambda: self._finder, self._portrait_crop()
+        )
+
+    def _portrait_crop(self) -> Matrix | None:
+        """How a portrait that is the footage's own face is cropped there."""
+        canvas, portrait, into = self._canvas, self.spec.portrait, self.spec.output.footage
+        if into is None or not isinstance(canvas, FootageCanvas):
+            return None
+        same = portrait.asset == into.asset and portrait.face.crop == "auto" and portrait.face.at == into.face.at
+        return canvas.crop_at(portrait.time) if same else None
 
     @cached_property
     def _identity(self) -> Identity:
@@ -191,7 +204,8 @@ class Dub:
 
     def _tell(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            self._report.warn(notice.first, notice.end, notice.kind, notice.message)
+            if notice.first < self.request.end and notice.end > self.request.first:
+                self._report.warn(notice.first, notice.end, notice.kind, notice.message)
 
     @cached_property
     def _canvas(self) -> Canvas:
@@ -216,17 +230,24 @@ class Dub:
 
     def _wanted(self, windows: MelWindows, codes: NDArray[np.float32]) -> Iterator[Wanted]:
         """All frames of the range, with their keys, in order."""
-        base, canvas = self._base_key(), self._canvas
+        canvas = self._canvas
+        bases = {strength: self._base_key(strength) for strength in (self.spec.mouth_strength, self._calm_strength)}
         self._report.progress("frames", 0, self.request.end - self.request.first)
         for start in range(self.request.first, self.request.end, WINDOWS_AT_ONCE):
             indices = range(start, min(start + WINDOWS_AT_ONCE, self.request.end))
             for index, window in zip(indices, windows.windows(indices), strict=True):
-                drawn = digest(base, window.tobytes(), codes[index].tobytes())
-                yield Wanted(index, canvas.key(index, drawn), window, codes[index])
+                strength = self._calm_strength if is_silent(window) else self.spec.mouth_strength
+                drawn = digest(bases[strength], window.tobytes(), codes[index].tobytes())
+                yield Wanted(index, canvas.key(index, drawn), strength, window, codes[index])
 
-    def _base_key(self) -> str:
-        """Key of all that the frames of this dub have in common."""
-        settings = f"{self.spec.size} {self.spec.mouth_strength!r} {self.spec.seed}"
+    @property
+    def _calm_strength(self) -> float:
+        """Gain where nobody speaks: more than the published one would only open the mouth for noise."""
+        return min(self.spec.mouth_strength, MOUTH_STRENGTH)
+
+    def _base_key(self, strength: float) -> str:
+        """Key of all that the frames of this dub with that gain have in common."""
+        settings = f"{self.spec.size} {strength!r} {self.spec.seed}"
         views = self._portrait
         return digest(self._engine.fingerprint(), views.seen.tobytes(), views.drawn.tobytes(), settings)
 
@@ -235,18 +256,16 @@ class Dub:
         if self._cancelled():
             raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
         seen = [wanted for wanted in batch if self._canvas.draws(wanted.index)]
-        views = iter(self._draw(seen) if seen else ())
+        views: dict[int, NDArray[np.uint8]] = {}
+        for strength in {wanted.strength for wanted in seen}:
+            views |= self._draw([wanted for wanted in seen if wanted.strength == strength], strength)
         for wanted in batch:
-            yield wanted, next(views) if self._canvas.draws(wanted.index) else None
+            yield wanted, views.get(wanted.index)
 
-    def _draw(self, batch: list[Wanted]) -> NDArray[np.uint8]:
-        return self._engine.frames(
-            self._identity,
-            np.stack([wanted.window for wanted in batch]),
-            np.stack([wanted.code for wanted in batch]),
-            self.spec.mouth_strength,
-            self.spec.seed,
-        )
+    def _draw(self, batch: list[Wanted], strength: float) -> dict[int, NDArray[np.uint8]]:
+        windows, codes = (np.stack(part) for part in zip(*((one.window, one.code) for one in batch), strict=True))
+        views = self._engine.frames(self._identity, windows, codes, strength, self.spec.seed)
+        return {one.index: view for one, view in zip(batch, views, strict=True)}
 
 
 def _encoded(wanted: Wanted, png: Future[bytes]) -> Frame:

@@ -101,6 +101,7 @@ class FootageCanvas:
         self._output = output
         self._asset = output.footage.asset
         self._side = side
+        self._footage = footage
         self._playback = Playback(footage, cancelled)
         self.frames = np.array(source_frames(times, footage.times, footage.duration), np.int64)
         indices = np.unique(self.frames)
@@ -120,6 +121,16 @@ class FootageCanvas:
     def shots(self) -> NDArray[np.int64]:
         """Number of the shot of each frame of the dub."""
         return self.track.shots[self._rows]
+
+    def crop_at(self, time: Fraction) -> NDArray[np.float64] | None:
+        """Transform from picture to crop of the frame on screen at `time`, None where the face is not seen.
+
+        Cropped with its shot, a portrait from the footage has the same scale as the frames it is put into.
+        """
+        frame = source_frames([time], self._footage.times, self._footage.duration)[0]
+        row = np.searchsorted(self.track.indices, frame)
+        known = row < len(self.track.indices) and self.track.indices[row] == frame and self.track.shown[row]
+        return self.track.transforms[row] if known else None
 
     @cached_property
     def _opacities(self) -> NDArray[np.float64]:

@@ -82,10 +82,14 @@ def footage_notices(
     for absence, (kind, sentence) in _ABSENCES.items():
         stays = kept or absence is Absence.NO_FACE
         for first, end in flagged(absences == absence):
-            outcome = f"{end - first} frames stay as they are" if stays else "it is dubbed all the same"
+            outcome = f"{_counted(end - first)} as in the footage" if stays else "it is dubbed all the same"
             yield Notice(first, end, kind, f"{sentence} at {source.between(first, end)}; {outcome}.")
     yield from _cuts(source, changes(shots))
     yield from _loops(source, loops_from)
+
+
+def _counted(frames: int) -> str:
+    return "1 frame stays" if frames == 1 else f"{frames} frames stay"
 
 
 def _cuts(source: Source, cuts: tuple[int, ...]) -> Iterator[Notice]:

@@ -15,7 +15,7 @@ _BINS = 32
 # A cut lies this many times above what the pictures before it changed by, within these bounds: in real clips
 # neighbours differ by up to 0.30, and pictures of different clips by 0.49 and more.
 _RATIO = 4.0
-_FLOOR, _CEILING = 0.32, 0.45
+_FLOOR, _CEILING = 0.32, 0.4
 _MEMORY = 12
 # Behind a flash the picture is again the one before it.
 _FLASH = 0.4
@@ -25,6 +25,7 @@ class ShotDetector:
     """Finds cuts in pictures fed in order, with an adaptive threshold on colour and edge distances.
 
     Attributes:
+        count: pictures fed so far.
         starts: positions of the pictures that begin a shot, the first one always 0. A flash of one picture is no
             shot: its position is taken back with the picture behind it.
     """
@@ -33,12 +34,12 @@ class ShotDetector:
         self.starts: list[int] = []
         self._seen: deque[_Looks] = deque(maxlen=2)
         self._usual: deque[float] = deque(maxlen=_MEMORY)
-        self._count = 0
+        self.count = 0
 
     def feed(self, rgb: Picture) -> bool:
         """Look at the next picture, uint8 RGB of any size; True when it begins a shot."""
-        looks, position = _Looks(rgb), self._count
-        self._count += 1
+        looks, position = _Looks(rgb), self.count
+        self.count += 1
         began = not self._seen or self._is_cut(looks, position)
         self._seen.append(looks)
         if began:

@@ -28,6 +28,8 @@ from model_server.pipeline.video import Footage
 Picture = NDArray[np.uint8]
 
 MAX_YAW = 50.0
+# A head that was turned away has to turn back so far; else a head near the limit would flicker.
+BACK_YAW = 45.0
 MIN_SCORE = 0.5
 # Share of the face's area that may lie outside the picture.
 MAX_OUTSIDE = 0.1
@@ -116,7 +118,7 @@ class FaceTrack:
         result = np.full((len(self.indices), 2, 3), np.nan)
         for rows in self.shot_rows:
             if self.shown[rows].any():
-                result[rows] = clip_transforms(self.steady_points[rows])
+                result[rows] = clip_transforms(self.steady_points[rows], new_share=1)
         return result
 
     def pack(self) -> bytes:
@@ -205,14 +207,15 @@ class _Rows:
     def put(self, row: int, face: FoundFace, picture: Picture) -> None:
         self.points[row], self.outlines[row] = face.points, face.outline
         self.tones[row] = face_tone(picture, face.points, face.outline)
-        self.absences[row] = absence(face, (self.width, self.height))
+        away = row > 0 and self.absences[row - 1] == Absence.TURNED_AWAY
+        self.absences[row] = absence(face, (self.width, self.height), BACK_YAW if away else MAX_YAW)
 
 
-def absence(face: FoundFace, size: tuple[int, int]) -> Absence:
+def absence(face: FoundFace, size: tuple[int, int], max_yaw: float = MAX_YAW) -> Absence:
     """Whether a face found in a picture of `size` (width, height) can be used."""
     if outside(face.outline, size) > MAX_OUTSIDE:
         return Absence.CUT_OFF
-    if abs(face.yaw) > MAX_YAW or face.score < MIN_SCORE:
+    if abs(face.yaw) > max_yaw or face.score < MIN_SCORE:
         return Absence.TURNED_AWAY
     return Absence.NONE
 
