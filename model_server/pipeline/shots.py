@@ -17,6 +17,8 @@ _BINS = 32
 _RATIO = 4.0
 _FLOOR, _CEILING = 0.32, 0.4
 _MEMORY = 12
+# Mean edge strength (Sobel, of 255) below which a picture is all but dark or flat: it shows no other edges.
+_FAINT = 8.0
 # Behind a flash the picture is again the one before it.
 _FLASH = 0.4
 
@@ -78,5 +80,5 @@ class _Looks:
         """0 for the same picture, about 1 for pictures with nothing in common."""
         colour = 0.5 * np.abs(self.colours - other.colours).sum(axis=1).mean()
         strongest = np.maximum(self.edges, other.edges).sum()
-        edge = np.abs(self.edges - other.edges).sum() / max(float(strongest), 1e-6)
+        edge = np.abs(self.edges - other.edges).sum() / max(float(strongest), _FAINT * self.edges.size)
         return float(colour + edge) / 2
