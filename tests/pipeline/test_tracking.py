@@ -15,8 +15,8 @@ from model_server.pipeline.request import FaceSelection
 from model_server.pipeline.results import Results
 from model_server.pipeline.tracking import Absence, FaceTrack, outside, remembered, track_face
 from model_server.pipeline.video import open_footage
-from tests.clips import CUT, FRAMES, HERO, LEAVES, still_head, two_people
-from tests.pipeline.conftest import INPUTS, scene
+from tests.clips import CUT, FRAMES, HERO, LEAVES, hero, noisy, other, still_head, two_people
+from tests.pipeline.conftest import INPUTS, paste, scene
 from tests.pipeline.makers import write_movie
 
 ALL = range(FRAMES)
@@ -64,6 +64,18 @@ def test_a_choice_made_later_in_the_movie_names_the_same_person(clip: Path, find
 def test_without_the_person_nobody_else_takes_the_place(clip: Path, finder: FaceFinder) -> None:
     track = tracked(clip, finder, FaceSelection(at=HERO))
     assert not track.shown[-3:].any()
+
+
+def test_a_shot_of_somebody_else_alone_has_no_face(tmp_path: Path, finder: FaceFinder) -> None:
+    pictures = []
+    for person in (hero(), other(), hero()):
+        for k in range(4):
+            picture = np.roll(scene(480, 270), person[0, 0, 0], axis=2)
+            paste(picture, person, (200 + 2 * k, 140), 0.45)
+            pictures.append(noisy(picture, k))
+    path = write_movie(tmp_path / "reverse_shot.mp4", pictures, options={"crf": "12"})
+    track = tracked(path, finder, FaceSelection(), range(12))
+    assert track.shown.tolist() == [True] * 4 + [False] * 4 + [True] * 4
 
 
 def test_a_turned_head_is_marked_by_its_yaw(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:
