@@ -55,9 +55,11 @@ def two_people(folder: Path) -> Path:
     return write_movie(folder / "two_people.mp4", pictures, options={"crf": "12"})
 
 
-def still_head(folder: Path, size: tuple[int, int] = (640, 360), frames: int = 12, scale: float = 0.6) -> Path:
+def still_head(
+    folder: Path, size: tuple[int, int] = (640, 360), frames: int = 12, scale: float = 0.6, noise: float = 3.0
+) -> Path:
     """A head that rests, under camera noise."""
     picture = scene(*size)
     paste(picture, hero(), (0.5 * size[0], 0.5 * size[1]), scale)
-    pictures = (noisy(picture, k) for k in range(frames))
+    pictures = (noisy(picture, k, noise) for k in range(frames))
     return write_movie(folder / "still_head.mp4", pictures, options={"crf": "16"}, rate=Fraction(25))

@@ -137,5 +137,3 @@ def test_share_outside() -> None:
     square = np.array([[0.0, 0], [100, 0], [100, 100], [0, 100]])
     for shift, share in ((0, 0), (-50, 0.5), (-25, 0.25), (500, 1)):
         assert abs(outside(square + (shift, 0), (200, 200)) - share) < 0.02
-
-
