@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import cv2
 import numpy as np
@@ -20,8 +19,9 @@ Mask = NDArray[np.float32]
 # than in the footage, as a share of what lies below the mouth.
 _ABOVE_FACE, _BELOW_NOSE = -1.6, 0.6
 _JAW = 0.2
-_EDGE_PIXELS = 1.5
-_SUBPIXEL_BITS = 4
+# Masks are worked out on a grid of so many cells; an edge is at least two of them wide.
+_MASK_SIDE = 128
+_EDGE_CELLS = 2
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,16 @@ def face_mask(side: int, points: Points, outline: Points, feather: float, mouth_
     """
     eyes = points[:2].mean(axis=0)
     down = points[2] - eyes
-    width = max(feather * float(np.linalg.norm(points[1] - points[0])), _EDGE_PIXELS)
-    mask = _feathered(side, _with_room_for_the_jaw(outline, points[2], down), width)
+    length = max(float(np.linalg.norm(down)), 1e-6)
+    cell = side / _MASK_SIDE
+    width = max(feather * float(np.linalg.norm(points[1] - points[0])), _EDGE_CELLS * cell)
+    x, y = np.meshgrid(*2 * [(np.arange(_MASK_SIDE) + 0.5) * cell - 0.5])
     line = _ABOVE_FACE + mouth_only * (_BELOW_NOSE - _ABOVE_FACE)
-    y, x = np.mgrid[:side, :side].astype(np.float32)
-    length = float(np.linalg.norm(down))
-    below = ((x - eyes[0]) * down[0] + (y - eyes[1]) * down[1]) / max(length, 1e-6) - line * length
-    return np.minimum(mask, _smooth_step(below / width + 0.5))
+    below = ((x - eyes[0]) * down[0] + (y - eyes[1]) * down[1]) / length - line * length
+    inside = inside_distance(np.stack([x, y], axis=-1), _with_room_for_the_jaw(outline, points[2], down))
+    border = np.minimum.reduce([x, y, side - 1 - x, side - 1 - y]) - _EDGE_CELLS * cell - width / 2
+    mask = _smooth_step(np.minimum.reduce([inside, below, border]) / width + 0.5)
+    return cv2.resize(mask.astype(np.float32), (side, side)).astype(np.float32, copy=False)
 
 
 def _with_room_for_the_jaw(outline: Points, mouth: Points, down: Points) -> Points:
@@ -85,22 +88,24 @@ def _with_room_for_the_jaw(outline: Points, mouth: Points, down: Points) -> Poin
     return outline + _JAW * np.maximum(along, 0)[:, None] * down
 
 
-def _feathered(side: int, polygon: Points, width: float) -> Mask:
-    """A polygon with a soft edge of `width` pixels inside, kept off the picture's edge."""
-    sigma = width / 4
-    reach = ceil(3 * sigma)
-    scale = 1 << _SUBPIXEL_BITS
-    filled = np.zeros((side, side), np.uint8)
-    corners = np.rint(polygon * scale).astype(np.int32)
-    cv2.fillPoly(filled, [corners], (255,), cv2.LINE_AA, _SUBPIXEL_BITS)
-    inner = np.zeros((side, side), np.float32)
-    within = slice(reach + 1, side - reach - 1)
-    inner[within, within] = filled[within, within] / np.float32(255)
-    blurred = cv2.GaussianBlur(inner, (2 * reach + 1, 2 * reach + 1), sigma, borderType=cv2.BORDER_CONSTANT)
-    return blurred.astype(np.float32, copy=False)
+def inside_distance(places: Points, polygon: Points) -> NDArray[np.float64]:
+    """Distance of places (..., 2) from a polygon's edge, positive inside; polygon (n, 2), in order.
+
+    Exact, so that a mask moves with its outline by any fraction of a pixel.
+    """
+    edge = np.roll(polygon, -1, axis=0) - polygon
+    away = places[..., None, :] - polygon
+    along = np.clip((away * edge).sum(axis=-1) / np.maximum((edge**2).sum(axis=-1), 1e-12), 0, 1)
+    distance = np.sqrt(((away - along[..., None] * edge) ** 2).sum(axis=-1)).min(axis=-1)
+    above = away[..., 1] < 0
+    crosses = above != np.roll(above, -1, axis=-1)
+    slope = np.divide(edge[:, 0], edge[:, 1], out=np.zeros(len(edge)), where=edge[:, 1] != 0)
+    left = away[..., 0] < slope * away[..., 1]
+    odd = (crosses & left).sum(axis=-1) % 2 == 1
+    return np.where(odd, distance, -distance)
 
 
-def _smooth_step(x: Mask) -> Mask:
+def _smooth_step(x: NDArray[np.float64]) -> NDArray[np.float64]:
     t = np.clip(x, 0, 1)
     return t * t * (3 - 2 * t)
 

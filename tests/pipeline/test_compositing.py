@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_server.pipeline.compositing import Patch, composed, face_mask, overlay
+from model_server.pipeline.compositing import Patch, composed, face_mask, inside_distance, overlay
 from model_server.pipeline.encode import decode_png, encode_png
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.inset import FootageCanvas, fades
@@ -19,14 +19,15 @@ from model_server.pipeline.playback import Playback
 from model_server.pipeline.portrait import portrait_views
 from model_server.pipeline.request import FaceSelection, FootageSource, Output, OutputMode, Portrait
 from model_server.pipeline.tone import matched, view_tone
-from model_server.pipeline.tracking import Absence, track_face
+from model_server.pipeline.tracking import Absence, remembered, track_face
 from model_server.pipeline.video import Video, open_footage
 from tests.clips import CUT, FRAMES, HERO, still_head, two_people
-from tests.pipeline.conftest import INPUTS
+from tests.pipeline.conftest import INPUTS, Shelf
 from tests.pipeline.makers import counter_picture, read_counter, write_movie
 
 Picture = NDArray[np.uint8]
 SIDE = 224
+TRACKS = Shelf()  # each clip is tracked once
 STILL = 12
 
 
@@ -34,7 +35,9 @@ def canvas(path: Path, finder: FaceFinder, mode: OutputMode, count: int, **setti
     """A canvas over the first `count` frames of a movie at 25 fps."""
     output = Output(mode, FootageSource("f" * 64, FaceSelection(at=HERO if count == FRAMES else None)), **settings)
     times = [Fraction(2 * k + 1, 50) for k in range(count)]
-    return FootageCanvas(output, open_footage(path), times, SIDE, track_face, lambda: finder, lambda done, total: None)
+    return FootageCanvas(
+        output, open_footage(path), times, SIDE, remembered(TRACKS, str(path)), lambda: finder, lambda done, total: None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +140,21 @@ def test_masks_are_soft_and_end_inside_the_view(still: Path, finder: FaceFinder,
     mask = face_mask(SIDE, place.points, place.outline, feather, 0)
     edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     assert not edge.any() and mask.min() >= 0 and mask.max() <= 1
-    assert np.abs(np.diff(mask, axis=0)).max() < (1 if feather == 0 else 0.2 / feather / 2)
+    assert np.abs(np.diff(mask, axis=0)).max() < (0.6 if feather == 0 else 0.04 / feather)
+
+
+def test_masks_move_with_their_outline_by_fractions_of_a_pixel(still: Path, finder: FaceFinder) -> None:
+    place = canvas(still, finder, "overlay", STILL)._placement(0)
+    masks = [face_mask(SIDE, place.points + shift, place.outline + shift, 0.2, 0) for shift in np.linspace(0, 0.5, 6)]
+    steps = [np.abs(one - other).max() for one, other in zip(masks, masks[1:], strict=False)]
+    assert min(steps) > 0 and max(steps) < 0.03
+
+
+def test_inside_distance_of_a_concave_polygon() -> None:
+    polygon = np.array([[0.0, 0], [10, 0], [10, 10], [5, 3], [0, 10]])
+    places = np.array([[5.0, 1], [5, 2], [5, 6], [2, 2], [-3, 4], [13, 14]])
+    expected = [cv2.pointPolygonTest(polygon.astype(np.float32), place, True) for place in places]
+    assert np.allclose(inside_distance(places, polygon), expected, atol=1e-4)
 
 
 def test_colours_follow_the_footage(still: Path, finder: FaceFinder, view: Picture) -> None:

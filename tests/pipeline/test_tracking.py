@@ -16,7 +16,7 @@ from model_server.pipeline.results import Results
 from model_server.pipeline.tracking import Absence, FaceTrack, outside, remembered, track_face
 from model_server.pipeline.video import open_footage
 from tests.clips import CUT, FRAMES, HERO, LEAVES, hero, noisy, other, still_head, two_people
-from tests.pipeline.conftest import INPUTS, paste, scene
+from tests.pipeline.conftest import INPUTS, Shelf, paste, scene
 from tests.pipeline.makers import write_movie
 
 ALL = range(FRAMES)
@@ -99,23 +99,6 @@ def test_a_moving_head_is_not_held_back(clip: Path, finder: FaceFinder) -> None:
     track = tracked(clip, finder, FaceSelection(at=HERO))
     steady, measured = track.steady_points[LEAVES : LEAVES + 4], track.points[LEAVES : LEAVES + 4]
     assert np.abs(steady - measured).max() < 1
-
-
-class Shelf:
-    """Results in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def result(self, key: str) -> str | None:
-        return key if key in self.kept else None
-
-    def keep(self, key: str, content: bytes) -> str:
-        self.kept[key] = content
-        return key
-
-    def read(self, sha: str) -> bytes:
-        return self.kept[sha]
 
 
 def test_tracks_are_remembered_with_all_they_depend_on(clip: Path, finder: FaceFinder) -> None:
