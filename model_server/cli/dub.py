@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from model_server.pipeline.request import FaceSelection, Output, Portrait, Pose
     from model_server.service.remote import RemoteServer
 
+DEFAULT_RATE = Fraction(25)
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
 
@@ -28,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--audio", type=Path, required=True, metavar="FILE", help="speech, any common format")
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
     parser.add_argument("--pose-mode", choices=("fixed", "frontal"), help="without --pose (default: fixed)")
-    parser.add_argument("--fps", type=shared.frame_rate, default=Fraction(25), help="25, 24000/1001, ... (default: 25)")
+    parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
     parser.add_argument("--mouth-strength", type=float, default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)")
     parser.add_argument("--size", type=int, default=SIZE, metavar="PX", help="of the frames, 224 (default) to 512")
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from model_server.jobs.blobs import file_digest
 
     _check(options)
+    options.fps = options.fps or _footage_rate(options.into)
     given = (options.portrait, options.audio, options.pose, options.into)
     files = {file_digest(path): path for path in given if path}
     request = _request(options, {path: asset for asset, path in files.items()})
@@ -94,6 +96,12 @@ def _check(options: argparse.Namespace) -> None:
     for wrong, sentence in problems:
         if wrong:
             raise SystemExit(f"posedub dub: {sentence}")
+
+
+def _footage_rate(footage: Path | None) -> Fraction:
+    from model_server.pipeline.media import probe
+
+    return footage and probe(footage).fps or DEFAULT_RATE
 
 
 def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest:

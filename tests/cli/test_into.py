@@ -123,6 +123,14 @@ def test_wrong_use_is_one_sentence(footage: Path, sound: Path, tmp_path: Path, o
     assert done.returncode == 1 and said in last and last.startswith("posedub")
 
 
+def test_the_footages_rate_is_the_dubs(sound: Path, tmp_path: Path) -> None:
+    film = write_movie(tmp_path / "film.mp4", [scene(320, 180)] * 5, rate=Fraction(24000, 1001))
+    done = posedub("dub", "--into", film, "--audio", sound, "--out", tmp_path / "out", check=False)
+    assert "No face was found" in done.stderr
+    options = ["--into", film, "--fps", "500", "--audio", sound, "--out", tmp_path / "out"]
+    assert "frame rate 500" in posedub("dub", *options, check=False).stderr
+
+
 def test_output_without_footage_says_what_is_missing(sound: Path, tmp_path: Path) -> None:
     done = posedub("dub", "--audio", sound, "--output", "full", "--out", tmp_path, check=False)
     assert done.returncode == 1 and "--into" in done.stderr
