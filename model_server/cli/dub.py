@@ -9,29 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
-from model_server.pipeline.request import MOUTH_STRENGTH, SIZE, DubRequest, DubSpec
+from model_server.cli.options import MOVIE_SUFFIXES
+from model_server.pipeline.request import FEATHER, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode
 
 if TYPE_CHECKING:
     from model_server.jobs.local import LocalServer
-    from model_server.pipeline.request import Pose
+    from model_server.pipeline.request import FaceSelection, Output, Portrait, Pose
     from model_server.service.remote import RemoteServer
+
+DEFAULT_RATE = Fraction(25)
+OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Register the subcommand."""
     parser = commands.add_parser("dub", help="make a dub from a portrait, a sound and a pose source")
     parser.set_defaults(run=run)
-    parser.add_argument("--portrait", type=Path, required=True, metavar="FILE", help="picture or movie of the face")
+    parser.add_argument("--portrait", type=Path, metavar="FILE", help="picture or movie of the face")
     parser.add_argument("--audio", type=Path, required=True, metavar="FILE", help="speech, any common format")
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
     parser.add_argument("--pose-mode", choices=("fixed", "frontal"), help="without --pose (default: fixed)")
-    parser.add_argument("--fps", type=shared.frame_rate, default=Fraction(25), help="25, 24000/1001, ... (default: 25)")
+    parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
     parser.add_argument("--mouth-strength", type=float, default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)")
     parser.add_argument("--size", type=int, default=SIZE, metavar="PX", help="of the frames, 224 (default) to 512")
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
-    parser.add_argument("--face", type=shared.point, metavar="X,Y", help="the portrait's face nearest this point")
+    parser.add_argument(
+        "--face", type=shared.point, metavar="X,Y", help="the portrait's (with --into the footage's) face nearest here"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the generator's noise")
+    _add_output_options(parser)
     shared.add_engine_options(parser)
     parser.add_argument("--server", metavar="HOST:PORT", help="use this server (default: work in this process)")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token")
@@ -44,9 +51,10 @@ def run(options: argparse.Namespace) -> int:
     from model_server.cli import output
     from model_server.jobs.blobs import file_digest
 
-    if options.pose and options.pose_mode:
-        raise SystemExit("posedub dub: give --pose or --pose-mode, not both")
-    files = {file_digest(path): path for path in (options.portrait, options.audio, options.pose) if path}
+    _check(options)
+    options.fps = options.fps or _footage_rate(options.into)
+    given = (options.portrait, options.audio, options.pose, options.into)
+    files = {file_digest(path): path for path in given if path}
     request = _request(options, {path: asset for asset, path in files.items()})
     with _server(options) as server:
         for asset, path in files.items():
@@ -56,13 +64,52 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    """What a frame is: --into and how the face lies in the footage."""
+    into = parser.add_argument_group("dubbing into footage")
+    into.add_argument(
+        "--into", type=Path, metavar="FOOTAGE", help="movie to dub into; also portrait and pose unless these are given"
+    )
+    into.add_argument("--output", choices=OUTPUTS, help="with --into: the whole frames (full, default) or an overlay")
+    into.add_argument("--face-time", type=Fraction, metavar="S", help="second of the footage that --face points into")
+    into.add_argument(
+        "--mouth-only", type=float, default=0.0, metavar="X", help="0: the whole face (default), 1: mouth"
+    )
+    into.add_argument("--feather", type=float, default=FEATHER, metavar="X", help="soft edge, in eye distances (0.2)")
+    into.add_argument(
+        "--keep-where-absent",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave faces that are turned away or cut off as they are",
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Leave with a sentence when options do not go together."""
+    movie = options.out.suffix.lower() in MOVIE_SUFFIXES
+    problems = [
+        (options.pose and options.pose_mode, "give --pose or --pose-mode, not both"),
+        (not (options.portrait or options.into), "give --portrait, or --into to dub somebody in footage"),
+        (options.output and not options.into, "--output needs --into and the footage"),
+        (options.output == "overlay" and movie, "an overlay is transparent; give a folder for its frames as --out"),
+    ]
+    for wrong, sentence in problems:
+        if wrong:
+            raise SystemExit(f"posedub dub: {sentence}")
+
+
+def _footage_rate(footage: Path | None) -> Fraction:
+    from model_server.pipeline.media import probe
+
+    return footage and probe(footage).fps or DEFAULT_RATE
+
+
 def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest:
     from model_server.pipeline.audio import speech_duration
-    from model_server.pipeline.request import FaceSelection, Portrait, Speech
+    from model_server.pipeline.request import Speech
 
-    face = FaceSelection(options.crop, options.face)
     spec = DubSpec(
-        portrait=Portrait(assets[options.portrait], face),
+        portrait=_portrait(options, assets),
         speech=Speech(assets[options.audio]),
         pose=_pose(options, assets),
         fps=options.fps,
@@ -72,15 +119,47 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
         precision=options.precision,
         weights=_weights_id(options),
         size=options.size,
+        output=_output(options, assets),
     )
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))
+
+
+def _portrait(options: argparse.Namespace, assets: dict[Path, str]) -> Portrait:
+    from model_server.pipeline.request import FaceSelection, Portrait
+
+    if options.portrait is None:
+        return Portrait(assets[options.into], FaceSelection("auto", options.face), options.face_time or Fraction(0))
+    return Portrait(assets[options.portrait], FaceSelection(options.crop, None if options.into else options.face))
+
+
+def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
+    from model_server.pipeline.request import FootageSource, Output
+
+    if options.into is None:
+        return Output()
+    source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
+    mode = OUTPUTS[options.output or "full"]
+    return Output(mode, source, options.feather, (options.mouth_only,), options.keep_where_absent)
+
+
+def _footage_face(options: argparse.Namespace) -> FaceSelection:
+    from model_server.pipeline.request import FaceSelection
+
+    return FaceSelection("auto", options.face, options.face_time)
+
+
+def _middle(options: argparse.Namespace) -> Fraction:
+    """Movies are sampled in the middle of each frame, like the speech."""
+    return 1 / (2 * options.fps)
 
 
 def _pose(options: argparse.Namespace, assets: dict[Path, str]) -> Pose:
     from model_server.pipeline.request import FaceSelection, PoseFixed, PoseFrontal, PoseVideo
 
-    if options.pose:  # sampled in the middle of each frame, like the speech
-        return PoseVideo(assets[options.pose], FaceSelection(options.crop), start=1 / (2 * options.fps))
+    if options.pose:
+        return PoseVideo(assets[options.pose], FaceSelection(options.crop), start=_middle(options))
+    if options.into and not options.pose_mode:
+        return PoseVideo(assets[options.into], _footage_face(options), start=_middle(options))
     return PoseFrontal() if options.pose_mode == "frontal" else PoseFixed()
 
 

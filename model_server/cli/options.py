@@ -12,6 +12,7 @@ import platformdirs
 if TYPE_CHECKING:
     from model_server.jobs.engines import EnginePool
 
+MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
 NTSC_TOLERANCE = Fraction(1, 100)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from model_server import __version__
+from model_server.cli.options import MOVIE_SUFFIXES
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import atomic_file
 from model_server.jobs.model import Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.encode import decode_png, write_movie
-
-MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
+from model_server.pipeline.timecode import timecode
 
 
 def write(events: Iterable[Event], job: Job, out: Path, sound: Path) -> None:
@@ -39,12 +39,6 @@ def weights_text(job: Job) -> str:
     return f"{kind} weights {name} ({preset})"
 
 
-def timecode(index: int, fps: Fraction) -> str:
-    """HH:MM:SS:FF from the beginning of the dub."""
-    second, frame = divmod(index, round(fps))
-    return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}:{frame:02}"
-
-
 def _shown(events: Iterable[Event], job: Job) -> Iterator[FrameMade]:
     """The frames among the events; the rest goes to the terminal."""
     total = job.request.end - job.request.first
@@ -54,7 +48,7 @@ def _shown(events: Iterable[Event], job: Job) -> Iterator[FrameMade]:
                 yield event
                 bar.update()
             elif isinstance(event, Progress):
-                share = f" {event.done}/{event.total}" if event.phase == "pose" and event.total else ""
+                share = f" {event.done}/{event.total}" if event.phase in ("pose", "footage") and event.total else ""
                 bar.set_description(event.phase + share)
             elif isinstance(event, Warned):
                 bar.write(_warning_text(event, job.request.spec.fps), file=sys.stderr)

@@ -9,11 +9,14 @@ from model_server.errors import PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.runner import StoredResults
 from model_server.jobs.store import Store
-from model_server.pipeline.dub import pose_track
-from model_server.pipeline.faces import FaceFinder, FoundFace
+from model_server.pipeline.encode import encode_jpeg
+from model_server.pipeline.faces import FaceFinder, FoundFace, thumbnail
 from model_server.pipeline.pose import PoseTrack
 from model_server.pipeline.request import MAX_FRAMES, FaceSelection
+from model_server.pipeline.stored_pose import pose_track
 from model_server.pipeline.video import open_footage
+
+THUMBNAIL = 96
 
 
 class Questions:
@@ -23,10 +26,11 @@ class Questions:
         self._store = store
         self._engines = engines
 
-    def faces(self, asset: str, time: Fraction) -> tuple[list[FoundFace], tuple[int, int]]:
-        """Faces, largest first, and the picture's (width, height)."""
+    def faces(self, asset: str, time: Fraction) -> tuple[list[tuple[FoundFace, bytes]], tuple[int, int]]:
+        """Faces with a small JPEG of each, largest first, and the picture's (width, height)."""
         picture = open_footage(self._store.blobs.media(asset)).frame_at(time)
-        return FaceFinder().find(picture), (picture.shape[1], picture.shape[0])
+        found = [(face, encode_jpeg(thumbnail(picture, face, THUMBNAIL))) for face in FaceFinder().find(picture)]
+        return found, (picture.shape[1], picture.shape[0])
 
     def pose(self, asset: str, face: FaceSelection, times: Sequence[Fraction], weights_id: str) -> PoseTrack:
         """Pose codes (n, 12) at presentation times in seconds."""
@@ -40,6 +44,4 @@ class Questions:
             self._engines.engine(weights_id),
             StoredResults(self._store),
             FaceFinder,
-            lambda done, total: None,
-            lambda: False,
         )

@@ -136,7 +136,7 @@ class Runner:
 
 def _with_roles(sentence: str, request: DubRequest) -> str:
     """Uploads lie under their hashes; an editor knows them by what they are for."""
-    for asset, role in zip(request.spec.assets(), ("the portrait", "the sound", "the pose source"), strict=False):
+    for asset, role in request.spec.asset_roles():
         sentence = sentence.replace(asset, role)
     return sentence
 

@@ -8,6 +8,7 @@ from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, Prog
 from model_server.jobs.store import Store
 
 FRAMES_AT_ONCE = 16
+BYTES_AT_ONCE = 32 * 2**20
 POLL_SECONDS = 1.0
 
 
@@ -33,9 +34,10 @@ class Watch:
         events: list[Event] = [] if self._accepted else [Accepted(job)]
         self._accepted = True
         events += self._new_progress(job) + self._new_warnings()
-        frames = self._new_frames()
+        found = self._store.frames(self._id, self._next, FRAMES_AT_ONCE)
+        frames = self._read(found)
         events += frames
-        if job.state.final and len(frames) < FRAMES_AT_ONCE:
+        if job.state.final and len(frames) == len(found) < FRAMES_AT_ONCE:
             self.over = True
             events.append(Ended(job))
         return events
@@ -52,10 +54,17 @@ class Watch:
         self._warned.update(fresh)
         return list(fresh)
 
-    def _new_frames(self) -> list[Event]:
-        found = self._store.frames(self._id, self._next, FRAMES_AT_ONCE)
-        self._next += len(found)
-        return [FrameMade(index, self._store.blobs.read(sha)) for index, sha in found]
+    def _read(self, found: list[tuple[int, str]]) -> list[Event]:
+        """As many of the frames found as memory shall hold at once, at least one."""
+        frames: list[Event] = []
+        size = 0
+        for index, sha in found:
+            png = self._store.blobs.read(sha)
+            frames.append(FrameMade(index, png))
+            self._next, size = index + 1, size + len(png)
+            if size > BYTES_AT_ONCE:
+                break
+        return frames
 
 
 def follow(store: Store, job_id: str, from_index: int = 0, wait: Callable[[], None] | None = None) -> Iterator[Event]:

@@ -39,13 +39,14 @@ def average_similarity(points: Points) -> Matrix:
     return similarity(np.nanmean(points, axis=0))
 
 
-def clip_transforms(points: Points) -> Matrix:
+def clip_transforms(points: Points, new_share: float = _NEW_SHARE) -> Matrix:
     """One transform per frame, (n, 2, 3): the average similarity, moved so that the mouth stays in its place.
 
-    The movement is smoothed, 80 % of the frame's own and 20 % of the one before.
+    The movement is smoothed: as published 80 % of the frame's own and 20 % of the one before, which lags behind.
 
     Args:
         points: left eye, right eye, mouth of each frame, (n, 3, 2), rows of NaN where there is no face.
+        new_share: of the frame's own movement; 1 for points that are steady already.
     """
     shared = average_similarity(points)
     transforms = np.repeat(shared[None], len(points), axis=0)
@@ -53,7 +54,7 @@ def clip_transforms(points: Points) -> Matrix:
     for transform, (_, _, mouth) in zip(transforms, points, strict=True):
         if np.isfinite(mouth).all():
             own = np.array(MOUTH) - (shared[:, :2] @ mouth + shared[:, 2])
-            shift = own if shift is None else _NEW_SHARE * own + (1 - _NEW_SHARE) * shift
+            shift = own if shift is None else new_share * own + (1 - new_share) * shift
         if shift is not None:
             transform[:, 2] += shift
     return transforms
@@ -64,12 +65,36 @@ def warp(rgb: Picture, matrix: Matrix, side: int = CROP_SIDE, border: int = cv2.
 
     Outside the picture it is black, or what another of OpenCV's borders says.
     """
-    region, matrix = _region(rgb, matrix, side)
+    return warp_to(rgb, matrix, (side, side), border)
+
+
+def warp_to(
+    picture: Picture, matrix: Matrix, size: tuple[int, int], border: int = cv2.BORDER_CONSTANT, smooth: bool = False
+) -> Picture:
+    """The same for any `size` (width, height) and number of channels; `smooth` enlarges with cubic curves."""
+    region, matrix = _region(picture, matrix, size)
     if region.size == 0:
-        return np.zeros((side, side, 3), np.uint8)
+        return np.zeros((size[1], size[0], picture.shape[2]), np.uint8)
     region, matrix = _preshrunk(region, matrix)
-    crop = cv2.warpAffine(region, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border)
-    return crop.astype(np.uint8, copy=False)
+    enlarges = hypot(matrix[0, 0], matrix[1, 0]) > 1
+    method = cv2.INTER_CUBIC if smooth and enlarges else cv2.INTER_LINEAR
+    return cv2.warpAffine(region, matrix, size, flags=method, borderMode=border).astype(np.uint8, copy=False)
+
+
+def moved(points: Points, matrix: Matrix) -> Points:
+    """Points (..., 2) under a transform (2, 3)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """The transform (2, 3) that takes back what `matrix` (2, 3) did."""
+    back = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([back, -back @ matrix[:, 2]])
+
+
+def shifted(matrix: Matrix, left: float, top: float) -> Matrix:
+    """The transform to a picture whose origin lies at (left, top) of the one `matrix` leads to."""
+    return matrix - np.column_stack([np.zeros((2, 2)), [left, top]])
 
 
 def resizing(width: int, height: int) -> Matrix:
@@ -99,11 +124,11 @@ def resized(picture: Picture) -> Picture:
     return cv2.resize(picture, (CROP_SIDE, CROP_SIDE), interpolation=method).astype(np.uint8, copy=False)
 
 
-def _region(rgb: Picture, matrix: Matrix, side: int) -> tuple[Picture, Matrix]:
+def _region(rgb: Picture, matrix: Matrix, size: tuple[int, int]) -> tuple[Picture, Matrix]:
     """The part of the picture that the crop shows (a 4K frame is mostly not), and the transform from there."""
-    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]])
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * size
     seen = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
-    margin = ceil(2 / hypot(matrix[0, 0], matrix[1, 0]))
+    margin = ceil(2 / min(hypot(matrix[0, 0], matrix[1, 0]), 1))
     left, top = np.maximum(np.floor(seen.min(axis=1)) - margin, 0).astype(int)
     right, bottom = np.maximum(np.ceil(seen.max(axis=1)) + margin, 0).astype(int)
     return np.ascontiguousarray(rgb[top:bottom, left:right]), _after(matrix, 1, 1, left, top)

@@ -7,15 +7,13 @@ again, so resume, re-dub and repair are this one call.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from io import BytesIO
 from itertools import starmap
 from pathlib import Path
 from typing import Protocol
@@ -25,40 +23,34 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine, Identity
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.alignment import Matrix
 from model_server.pipeline.audio import decode_speech
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.mel import MelWindows
+from model_server.pipeline.inset import Canvas, CropCanvas, FootageCanvas
+from model_server.pipeline.mel import MelWindows, is_silent
+from model_server.pipeline.notices import Notice, Source, footage_notices, pose_notices
 from model_server.pipeline.portrait import PortraitViews, portrait_views
-from model_server.pipeline.pose import PoseTrack, read_pose
+from model_server.pipeline.pose import loops_from
 from model_server.pipeline.request import (
+    MOUTH_STRENGTH,
     POSE_SIZE,
     DubRequest,
     DubSpec,
-    FaceSelection,
+    FootageSource,
     PoseCodes,
     PoseFixed,
     PoseVideo,
 )
+from model_server.pipeline.results import Results, digest
+from model_server.pipeline.stored_pose import pose_track
+from model_server.pipeline.timecode import average_rate
+from model_server.pipeline.tracking import remembered
+from model_server.pipeline.video import open_footage
 
 WINDOWS_AT_ONCE = 64
 ENCODERS = 2
-NO_FACE = "No face was found in the pose source here; the last pose is held."
-POSE_LOOPS = "The pose source is shorter than the dub; from here on it is traversed back and forth."
 SPEECH_ENDED = "The speech ends before the dub does; the mouth closes here."
-
-
-class Results(Protocol):
-    """Where frames and pose codes made before are looked up, by key."""
-
-    def result(self, key: str) -> str | None:
-        """Blob of a result, or None."""
-
-    def keep(self, key: str, content: bytes) -> str:
-        """Store a result and return its blob."""
-
-    def read(self, sha: str) -> bytes:
-        """Content of a blob."""
 
 
 class Reporter(Protocol):
@@ -83,21 +75,13 @@ class Frame:
 
 @dataclass
 class Wanted:
-    """A frame about to be made: a 80x20 speech window and a pose code."""
+    """A frame about to be made: a 80x20 speech window, its gain and a pose code."""
 
     index: int
     key: str
+    strength: float
     window: NDArray[np.float32]
     code: NDArray[np.float32]
-
-
-def digest(*parts: bytes | str) -> str:
-    """SHA-256 over parts, each with its length, so that none can pass for another."""
-    total = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        total.update(len(data).to_bytes(8, "little") + data)
-    return total.hexdigest()
 
 
 class Dub:
@@ -130,25 +114,30 @@ class Dub:
         """Every frame of the range once: known ones as they are met, others as they are made."""
         with tempfile.TemporaryDirectory(prefix="posedub-") as folder, ThreadPoolExecutor(ENCODERS) as pool:
             windows = self._speech(Path(folder) / "speech.f32")
-            identity = self._identity
-            codes = self._pose_codes()
-            self._report.progress("frames", 0, self.request.end - self.request.first)
+            wanted = self._wanted(windows, self._pose_codes())
             encoding: deque[tuple[Wanted, Future[bytes]]] = deque()
             batch: list[Wanted] = []
-            for wanted in self._wanted(windows, codes):
-                blob = self._results.result(wanted.key)
+            for frame in wanted:
+                blob = self._results.result(frame.key)
                 if blob:
-                    yield Frame(wanted.index, wanted.key, blob)
+                    yield Frame(frame.index, frame.key, blob)
                     continue
-                batch.append(wanted)
+                batch.append(frame)
                 if len(batch) == self._engine.batch_size:
-                    encoding += self._draw(identity, batch, pool)
+                    yield from self._make(batch, encoding, pool)
                     batch = []
-                while len(encoding) > self._engine.batch_size:  # the batch before is encoded while this one is drawn
-                    yield _encoded(*encoding.popleft())
-            if batch:
-                encoding += self._draw(identity, batch, pool)
+            yield from self._make(batch, encoding, pool)
             yield from starmap(_encoded, encoding)
+
+    def _make(
+        self, batch: list[Wanted], encoding: deque[tuple[Wanted, Future[bytes]]], pool: ThreadPoolExecutor
+    ) -> Iterator[Frame]:
+        """Draw a batch and have it encoded; yields the frames that are done, the last ones stay in `encoding`."""
+        canvas = self._canvas
+        for wanted, view in self._drawn(batch):
+            encoding.append((wanted, pool.submit(encode_png, canvas.picture(wanted.index, view))))
+            while len(encoding) > canvas.ahead:
+                yield _encoded(*encoding.popleft())
 
     def _speech(self, raw: Path) -> MelWindows:
         self._report.progress("speech", 0, 1)
@@ -167,7 +156,17 @@ class Dub:
     def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
         portrait = self.spec.portrait
-        return portrait_views(self._media(portrait.asset), portrait, self.spec.size, lambda: self._finder)
+        return portrait_views(
+            self._media(portrait.asset), portrait, self.spec.size, lambda: self._finder, self._portrait_crop()
+        )
+
+    def _portrait_crop(self) -> Matrix | None:
+        """How a portrait that is the footage's own face is cropped there."""
+        canvas, portrait, into = self._canvas, self.spec.portrait, self.spec.output.footage
+        if into is None or not isinstance(canvas, FootageCanvas):
+            return None
+        same = portrait.asset == into.asset and portrait.face.crop == "auto" and portrait.face.at == into.face.at
+        return canvas.crop_at(portrait.time) if same else None
 
     @cached_property
     def _identity(self) -> Identity:
@@ -184,91 +183,90 @@ class Dub:
         return np.repeat(row[None], count, axis=0)
 
     def _video_codes(self, pose: PoseVideo) -> NDArray[np.float32]:
-        times = [pose.start + pose.speed * k / self.spec.fps for k in range(self.spec.frame_count)]
         track = pose_track(
             self._media(pose.asset),
             pose.asset,
             pose.face,
-            times,
+            self._times(pose),
             self._engine,
             self._results,
             lambda: self._finder,
             lambda done, total: self._report.progress("pose", done, total),
             self._cancelled,
         )
-        self._warn_about(track)
+        into = self.spec.output.footage
+        if into is None or (into.asset, into.face) != (pose.asset, pose.face):  # else the footage says it all
+            self._tell(pose_notices(track))
         return track.codes
 
-    def _warn_about(self, track: PoseTrack) -> None:
-        for first, end in track.without_face:
-            self._report.warn(first, end, "no_face", NO_FACE)
-        if track.loops_from is not None:
-            self._report.warn(track.loops_from, self.spec.frame_count, "pose_loops", POSE_LOOPS)
+    def _times(self, source: PoseVideo | FootageSource) -> list[Fraction]:
+        return [source.start + source.speed * k / self.spec.fps for k in range(self.spec.frame_count)]
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            if notice.first < self.request.end and notice.end > self.request.first:
+                self._report.warn(notice.first, notice.end, notice.kind, notice.message)
+
+    @cached_property
+    def _canvas(self) -> Canvas:
+        output = self.spec.output
+        if output.footage is None:
+            return CropCanvas(self._engine.batch_size)
+        footage, times = open_footage(self._media(output.footage.asset)), self._times(output.footage)
+        canvas = FootageCanvas(
+            output,
+            footage,
+            times,
+            self.spec.size,
+            remembered(self._results, output.footage.asset),
+            lambda: self._finder,
+            lambda done, total: self._report.progress("footage", done, total),
+            self._cancelled,
+        )
+        source = Source("the footage", canvas.frames, average_rate(footage.times, footage.duration))
+        kept, loops = output.keep_where_absent, loops_from(times, footage)
+        self._tell(footage_notices(source, canvas.absences, canvas.shots, loops, kept))
+        return canvas
 
     def _wanted(self, windows: MelWindows, codes: NDArray[np.float32]) -> Iterator[Wanted]:
         """All frames of the range, with their keys, in order."""
-        base = self._base_key()
+        canvas = self._canvas
+        bases = {strength: self._base_key(strength) for strength in (self.spec.mouth_strength, self._calm_strength)}
+        self._report.progress("frames", 0, self.request.end - self.request.first)
         for start in range(self.request.first, self.request.end, WINDOWS_AT_ONCE):
             indices = range(start, min(start + WINDOWS_AT_ONCE, self.request.end))
             for index, window in zip(indices, windows.windows(indices), strict=True):
-                key = digest(base, window.tobytes(), codes[index].tobytes())
-                yield Wanted(index, key, window, codes[index])
+                strength = self._calm_strength if is_silent(window) else self.spec.mouth_strength
+                drawn = digest(bases[strength], window.tobytes(), codes[index].tobytes())
+                yield Wanted(index, canvas.key(index, drawn), strength, window, codes[index])
 
-    def _base_key(self) -> str:
-        """Key of all that the frames of this dub have in common."""
-        settings = f"{self.spec.size} {self.spec.mouth_strength!r} {self.spec.seed}"
+    @property
+    def _calm_strength(self) -> float:
+        """Gain where nobody speaks: more than the published one would only open the mouth for noise."""
+        return min(self.spec.mouth_strength, MOUTH_STRENGTH)
+
+    def _base_key(self, strength: float) -> str:
+        """Key of all that the frames of this dub with that gain have in common."""
+        settings = f"{self.spec.size} {strength!r} {self.spec.seed}"
         views = self._portrait
         return digest(self._engine.fingerprint(), views.seen.tobytes(), views.drawn.tobytes(), settings)
 
-    def _draw(
-        self, identity: Identity, batch: list[Wanted], pool: ThreadPoolExecutor
-    ) -> list[tuple[Wanted, Future[bytes]]]:
+    def _drawn(self, batch: list[Wanted]) -> Iterator[tuple[Wanted, NDArray[np.uint8] | None]]:
+        """The network's picture of each frame, None where it is not seen."""
         if self._cancelled():
             raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
-        pictures = self._engine.frames(
-            identity,
-            np.stack([wanted.window for wanted in batch]),
-            np.stack([wanted.code for wanted in batch]),
-            self.spec.mouth_strength,
-            self.spec.seed,
-        )
-        return [(wanted, pool.submit(encode_png, picture)) for wanted, picture in zip(batch, pictures, strict=True)]
+        seen = [wanted for wanted in batch if self._canvas.draws(wanted.index)]
+        views: dict[int, NDArray[np.uint8]] = {}
+        for strength in {wanted.strength for wanted in seen}:
+            views |= self._draw([wanted for wanted in seen if wanted.strength == strength], strength)
+        for wanted in batch:
+            yield wanted, views.get(wanted.index)
+
+    def _draw(self, batch: list[Wanted], strength: float) -> dict[int, NDArray[np.uint8]]:
+        windows, codes = (np.stack(part) for part in zip(*((one.window, one.code) for one in batch), strict=True))
+        views = self._engine.frames(self._identity, windows, codes, strength, self.spec.seed)
+        return {one.index: view for one, view in zip(batch, views, strict=True)}
 
 
 def _encoded(wanted: Wanted, png: Future[bytes]) -> Frame:
     return Frame(wanted.index, wanted.key, None, png.result())
-
-
-def pose_track(
-    path: Path,
-    asset: str,
-    face: FaceSelection,
-    times: list[Fraction],
-    engine: Engine,
-    results: Results,
-    finder: Callable[[], FaceFinder],
-    progress: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
-) -> PoseTrack:
-    """Pose codes of a movie or picture at `times`, from the store when they were read before."""
-    key = digest("pose", asset, repr(face), engine.weights.id, engine.precision, " ".join(map(str, times)))
-    blob = results.result(key)
-    if blob:
-        return _unpack(results.read(blob))
-    track = read_pose(path, face, times, engine.pose_codes, finder, progress=progress, cancelled=cancelled)
-    results.keep(key, _pack(track))
-    return track
-
-
-def _pack(track: PoseTrack) -> bytes:
-    file = BytesIO()
-    loops = -1 if track.loops_from is None else track.loops_from
-    np.savez(file, codes=track.codes, without_face=np.array(track.without_face, np.int64).reshape(-1, 2), loops=loops)
-    return file.getvalue()
-
-
-def _unpack(content: bytes) -> PoseTrack:
-    with np.load(BytesIO(content), allow_pickle=False) as data:
-        ranges = tuple((int(first), int(end)) for first, end in data["without_face"])
-        loops = int(data["loops"])
-        return PoseTrack(data["codes"], ranges, None if loops < 0 else loops)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import ceil
 from threading import Lock
@@ -26,7 +26,14 @@ Box = tuple[float, float, float, float]
 _LEFT_EYE = (33, 160, 158, 133, 153, 144)
 _RIGHT_EYE = (362, 385, 387, 263, 373, 380)
 _MOUTH = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)
+_OUTLINE = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+OUTLINE_POINTS = len(_OUTLINE)
+_OUTER_EYE_CORNERS = (33, 263)
 _CROP_FACTOR = 2.2
+_THUMBNAIL_FACTOR = 1.5
 _CROP_SIDE = 448
 _SAME_FACE_OVERLAP = 0.3
 _DETECTION_SIDE = 640
@@ -44,6 +51,8 @@ class FoundFace:
         left_eye: centre of the eye on the picture's left (of an upright head), x and y.
         right_eye: centre of the other eye.
         mouth: centre of the lips.
+        outline: the face's edge from the middle of the forehead on, clockwise, (36, 2); empty when not measured.
+        yaw: degrees the head is turned to the picture's left or right, 0 from the front; the sign tells the side.
     """
 
     box: Box
@@ -51,6 +60,8 @@ class FoundFace:
     left_eye: tuple[float, float]
     right_eye: tuple[float, float]
     mouth: tuple[float, float]
+    outline: Points = field(default_factory=lambda: np.zeros((0, 2)), compare=False)
+    yaw: float = 0.0
 
     @property
     def points(self) -> Points:
@@ -90,7 +101,7 @@ class FaceFinder:
         found: list[FoundFace] = []
         for box, score in self._detect(rgb):
             face = self._mesh_face(rgb, box, score)
-            if face and all(_overlap(face.box, other.box) < _SAME_FACE_OVERLAP for other in found):
+            if face and all(overlap(face.box, other.box) < _SAME_FACE_OVERLAP for other in found):
                 found.append(face)
         return sorted(found, key=lambda face: face.area, reverse=True)
 
@@ -102,6 +113,15 @@ class FaceFinder:
         faces = self.find(rgb)
         return nearest(faces, last.center) if faces else None
 
+    def measure(self, rgb: NDArray[np.uint8], last: FoundFace) -> FoundFace | None:
+        """The same face in a movie's next picture, only around its last place; its score is the detector's there."""
+        face = self._mesh_face(rgb, last.box, 0.0)
+        if face is None:
+            return None
+        crop, _ = _square_around(rgb, face.box)
+        detections = self._detectors[0].process(_shrunk(crop, _CROP_SIDE)).detections or []
+        return replace(face, score=max((float(found.score[0]) for found in detections), default=0.0))
+
     def _detect(self, rgb: NDArray[np.uint8]) -> list[tuple[Box, float]]:
         """Boxes in pixels with their scores, best first, each face once."""
         near, far = self._detectors
@@ -112,7 +132,7 @@ class FaceFinder:
         boxes.sort(key=lambda found: found[1], reverse=True)
         distinct: list[tuple[Box, float]] = []
         for box, score in boxes:
-            if all(_overlap(box, other) < _SAME_FACE_OVERLAP for other, _ in distinct):
+            if all(overlap(box, other) < _SAME_FACE_OVERLAP for other, _ in distinct):
                 distinct.append((box, score))
         return distinct
 
@@ -205,7 +225,7 @@ def _offsets(length: int, side: int) -> list[int]:
     return [round(k * (length - side) / (count - 1)) for k in range(count)]
 
 
-def _overlap(one: Box, other: Box) -> float:
+def overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -214,9 +234,11 @@ def _overlap(one: Box, other: Box) -> float:
     return shared / max(areas - shared, 1e-9)
 
 
-def _square_around(rgb: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Square crop of `_CROP_FACTOR` times the box around its middle, black outside, and its top left corner."""
-    side = max(round(_CROP_FACTOR * max(box[2] - box[0], box[3] - box[1])), 16)
+def _square_around(
+    rgb: NDArray[np.uint8], box: Box, factor: float = _CROP_FACTOR
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Square crop of `factor` times the box around its middle, black outside, and its top left corner."""
+    side = max(round(factor * max(box[2] - box[0], box[3] - box[1])), 16)
     left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
     crop = np.zeros((side, side, 3), np.uint8)
     inside = rgb[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
@@ -225,12 +247,26 @@ def _square_around(rgb: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.uint8],
     return crop, (left, top)
 
 
+def thumbnail(rgb: NDArray[np.uint8], face: FoundFace, side: int) -> NDArray[np.uint8]:
+    """The face with a little around it, (side, side, 3)."""
+    square, _ = _square_around(rgb, face.box, _THUMBNAIL_FACTOR)
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
 def _face_from(mesh: Any, side: int, origin: tuple[int, int], score: float) -> FoundFace:
-    points: Points = np.array([(point.x, point.y) for point in mesh.landmark]) * float(side) + np.array(origin, float)
+    places = np.array([(point.x, point.y, point.z) for point in mesh.landmark]) * float(side)
+    points: Points = places[:, :2] + np.array(origin, float)
     left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)
-    return FoundFace((float(left), float(top), float(right), float(bottom)), score, left_eye, right_eye, mouth)
+    box = (float(left), float(top), float(right), float(bottom))
+    return FoundFace(box, score, left_eye, right_eye, mouth, points[list(_OUTLINE)], _yaw(places))
+
+
+def _yaw(places: Points) -> float:
+    """Degrees between the line through the outer eye corners and the picture's plane."""
+    across = places[_OUTER_EYE_CORNERS[1]] - places[_OUTER_EYE_CORNERS[0]]
+    return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
 
 
 def _center(points: Points, part: Sequence[int]) -> tuple[float, float]:

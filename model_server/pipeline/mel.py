@@ -24,6 +24,8 @@ _HOP = SAMPLE_RATE // BINS_PER_SECOND
 _LEAD = _FFT - _HOP
 _TARGET_RMS = 0.1
 _RMS_FLOOR = 1e-4
+# A bin's range of 1 is 100 dB; loud speech reaches 0.8, room tone of corpora 0.35 to 0.45.
+_SILENCE = 0.45
 # Bins are always computed in these aligned blocks, so a bin has the same bits in whatever batch it is asked for.
 _BLOCK = 128
 
@@ -75,6 +77,11 @@ class MelWindows:
                 self._speech.path, np.float32, count=end - begin, offset=4 * begin
             )
         return samples
+
+
+def is_silent(window: NDArray[np.float32]) -> bool:
+    """Whether a window (80, 20) holds no speech: nothing within about 35 dB of loud speech, as in room tone."""
+    return float(window.max()) < _SILENCE
 
 
 def mel_rows(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
 from model_server.pipeline.alignment import (
+    Matrix,
     clip_transforms,
     network_view,
     resized,
@@ -40,7 +41,9 @@ class PortraitViews:
     drawn: NDArray[np.uint8]
 
 
-def portrait_views(path: Path, portrait: Portrait, size: int, finder: Callable[[], FaceFinder]) -> PortraitViews:
+def portrait_views(
+    path: Path, portrait: Portrait, size: int, finder: Callable[[], FaceFinder], crop: Matrix | None = None
+) -> PortraitViews:
     """Network views of a portrait.
 
     Args:
@@ -48,6 +51,7 @@ def portrait_views(path: Path, portrait: Portrait, size: int, finder: Callable[[
         portrait: which face, and whether the picture is already a crop.
         size: width and height of the frames; a picture with fewer pixels is enlarged.
         finder: makes the face finder; not called for aligned crops.
+        crop: transform from picture to crop, (2, 3), where it is known; else the face is found.
 
     Raises:
         PoseDubError: unreadable, no face, or a crop that is not square.
@@ -57,13 +61,18 @@ def portrait_views(path: Path, portrait: Portrait, size: int, finder: Callable[[
     if portrait.face.crop == "aligned":
         seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
         return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE))
-    face = choose(finder().find(picture), portrait.face.at, (width, height))
+    if crop is None:
+        crop = _crop_of(picture, path, portrait, finder())
+    return PortraitViews(network_view(warp(picture, crop)), warp(picture, view_transform(crop, size), size))
+
+
+def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> Matrix:
+    face = choose(finder.find(picture), portrait.face.at, (picture.shape[1], picture.shape[0]))
     if face is None:
         raise PoseDubError(
             f"No face was found in {path.name}; choose a picture in which the whole face is seen from the front."
         )
-    crop = clip_transforms(face.points[None])[0]
-    return PortraitViews(network_view(warp(picture, crop)), warp(picture, view_transform(crop, size), size))
+    return clip_transforms(face.points[None])[0]
 
 
 def aligned_crop(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:

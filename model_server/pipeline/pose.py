@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import clip_transforms, network_view, warp
-from model_server.pipeline.faces import FaceFinder, FoundFace, Points, choose
+from model_server.pipeline.alignment import network_view, warp
+from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.media import never
 from model_server.pipeline.portrait import aligned_crop
 from model_server.pipeline.request import FaceSelection
+from model_server.pipeline.timecode import average_rate
+from model_server.pipeline.tracking import FaceTrack, TrackFaces, track_face
 from model_server.pipeline.video import Footage, open_footage
 
 Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -31,11 +33,17 @@ class PoseTrack:
         codes: (n, 12).
         without_face: half-open ranges of positions whose picture shows no face; they hold a neighbour's code.
         loops_from: first position whose time lies outside the movie, None when there is none.
+        cuts: positions that show another shot than the one before.
+        frames: number of the frame on screen at each position, (n,).
+        fps: average frames per second of the movie, for timecodes.
     """
 
     codes: NDArray[np.float32]
     without_face: tuple[tuple[int, int], ...]
     loops_from: int | None
+    cuts: tuple[int, ...]
+    frames: NDArray[np.int64]
+    fps: Fraction
 
 
 @dataclass
@@ -79,6 +87,7 @@ def read_pose(
     batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = never,
+    track_faces: TrackFaces = track_face,
 ) -> PoseTrack:
     """Read the pose codes of a movie or picture at `times`.
 
@@ -86,13 +95,14 @@ def read_pose(
 
     Args:
         path: movie or picture.
-        face: which face; later frames follow it by place.
+        face: which face; it is followed through the other frames.
         times: presentation times in seconds, in any order, at least one.
         encode: network views, uint8 (b, 224, 224, 3), to codes, (b, 12).
         finder_factory: makes the face finder; not called for aligned crops.
         batch: network views per call of `encode`.
         progress: told (done, total) steps.
         cancelled: polled between frames.
+        track_faces: follows the face, `track_face` or one that remembers.
 
     Raises:
         PoseDubError: unreadable, no face in any frame, or cancelled.
@@ -104,16 +114,25 @@ def read_pose(
     crops: Iterator[NDArray[np.uint8]]
     if face.crop == "aligned":
         steps = _Steps(progress, len(indices))
-        shown = np.ones(len(indices), bool)
+        shown, shots = np.ones(len(indices), bool), np.zeros(len(indices), int)
         crops = (aligned_crop(picture, path) for _, picture in footage.iter_frames(indices, cancelled))
     else:
         steps = _Steps(progress, 2 * len(indices))
-        points = _find_points(footage, indices, face, finder_factory(), steps, cancelled)
-        shown = np.isfinite(points[:, 0, 0])
+        track = track_faces(footage, indices, face, finder_factory, steps.step, cancelled)
+        steps.done = len(indices)
+        shown, shots = track.shown, track.shots
         _require_face(shown, path)
-        crops = _warped(footage, indices, shown, points, cancelled)
+        crops = _warped(footage, track, cancelled)
     codes = _encoded(crops, encode, batch, steps)
-    return _track(codes, np.searchsorted(indices, frames), shown, _loops_from(times, footage))
+    positions = np.searchsorted(indices, frames)
+    return PoseTrack(
+        codes=_spread(codes, positions, shown),
+        without_face=flagged(~shown[positions]),
+        loops_from=loops_from(times, footage),
+        cuts=changes(shots[positions]),
+        frames=np.array(frames, np.int64),
+        fps=average_rate(footage.times, footage.duration),
+    )
 
 
 def _require_face(shown: NDArray[np.bool_], path: Path) -> None:
@@ -121,37 +140,10 @@ def _require_face(shown: NDArray[np.bool_], path: Path) -> None:
         raise PoseDubError(f"No face was found in {path.name}; choose a pose source that shows a face.")
 
 
-def _find_points(
-    footage: Footage,
-    indices: list[int],
-    selection: FaceSelection,
-    finder: FaceFinder,
-    steps: _Steps,
-    cancelled: Callable[[], bool],
-) -> Points:
-    """Eyes and mouth of the selected face in each frame, (n, 3, 2), NaN where no face is found."""
-    points = np.full((len(indices), 3, 2), np.nan)
-    last: FoundFace | None = None
-    for row, (_, picture) in zip(points, footage.iter_frames(indices, cancelled), strict=True):
-        height, width = picture.shape[:2]
-        face = finder.follow(picture, last) if last else choose(finder.find(picture), selection.at, (width, height))
-        if face:
-            row[:] = face.points
-            last = face
-        steps.step()
-    return points
-
-
-def _warped(
-    footage: Footage,
-    indices: list[int],
-    shown: NDArray[np.bool_],
-    points: Points,
-    cancelled: Callable[[], bool],
-) -> Iterator[NDArray[np.uint8]]:
+def _warped(footage: Footage, track: FaceTrack, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.uint8]]:
     """Crops of the frames that show the face."""
-    wanted = [index for index, is_shown in zip(indices, shown, strict=True) if is_shown]
-    transforms = clip_transforms(points)[shown]
+    wanted = track.indices[track.shown].tolist()
+    transforms = track.transforms[track.shown]
     for (_, picture), matrix in zip(footage.iter_frames(wanted, cancelled), transforms, strict=True):
         yield warp(picture, matrix)
 
@@ -171,9 +163,7 @@ def _encoded(crops: Iterator[NDArray[np.uint8]], encode: Encode, batch: int, ste
     return np.concatenate(codes)
 
 
-def _track(
-    codes: NDArray[np.float32], positions: NDArray[np.intp], shown: NDArray[np.bool_], loops_from: int | None
-) -> PoseTrack:
+def _spread(codes: NDArray[np.float32], positions: NDArray[np.intp], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Spread the codes of the frames that show a face over the asked positions.
 
     Args:
@@ -183,17 +173,23 @@ def _track(
     """
     # A frame without a face holds the code of the last one before it that has one, else of the first one.
     row_of_frame = np.maximum(np.cumsum(shown) - 1, 0)
-    return PoseTrack(codes[row_of_frame[positions]], _ranges(~shown[positions]), loops_from)
+    return codes[row_of_frame[positions]]
 
 
-def _ranges(flags: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
+def flagged(flags: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
     """Half-open ranges in which the flags are set."""
     runs = groupby(range(len(flags)), key=lambda position: bool(flags[position]))
     members = [list(run) for is_set, run in runs if is_set]
     return tuple((run[0], run[-1] + 1) for run in members)
 
 
-def _loops_from(times: Sequence[Fraction], footage: Footage) -> int | None:
+def changes(values: NDArray[np.int_]) -> tuple[int, ...]:
+    """Positions whose value differs from the one before."""
+    return tuple((np.flatnonzero(np.diff(values)) + 1).tolist())
+
+
+def loops_from(times: Sequence[Fraction], footage: Footage) -> int | None:
+    """First position whose time lies outside the footage, None when there is none, as in a still picture."""
     if footage.duration == 0:
         return None
     return next((k for k, time in enumerate(times) if not 0 <= time < footage.duration), None)

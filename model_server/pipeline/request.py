@@ -23,6 +23,8 @@ MAX_SIZE = 512
 
 CropMode = Literal["auto", "aligned"]
 Precision = Literal["auto", "fp32", "bf16"]
+OutputMode = Literal["crop", "overlay", "full_frame"]
+FEATHER = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,13 @@ class FaceSelection:
         crop: "auto" finds and aligns the face, "aligned" takes the picture as it is.
         at: point in fractions of width and height; the nearest face is taken,
             the largest when None.
+        time: seconds into a movie of the picture that `at` is a point of; the first one used that shows a face
+            when None.
     """
 
     crop: CropMode = "auto"
     at: tuple[float, float] | None = None
+    time: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,59 @@ Pose = PoseVideo | PoseFixed | PoseFrontal | PoseCodes
 
 
 @dataclass(frozen=True)
+class FootageSource:
+    """Pictures that the face is dubbed into, sampled at `start + speed * k / fps` seconds for frame k."""
+
+    asset: str
+    face: FaceSelection = FaceSelection()
+    start: Fraction = Fraction(0)
+    speed: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a frame of the dub is.
+
+    Attributes:
+        mode: "crop" is the square network view; "overlay" a picture of the footage's size that is transparent but for
+            the face; "full_frame" the footage with the face in it.
+        footage: what the face is dubbed into; None for "crop".
+        feather: width of the face's soft edge in distances between the eyes, in [0, 1].
+        mouth_only: 0 takes the whole face from the dub, 1 the mouth region only; in [0, 1], one value for all frames
+            or one for each.
+        keep_where_absent: whether a face that is turned away or cut off stays as it is; one that is not found always
+            does.
+    """
+
+    mode: OutputMode = "crop"
+    footage: FootageSource | None = None
+    feather: float = FEATHER
+    mouth_only: tuple[float, ...] = (0.0,)
+    keep_where_absent: bool = True
+
+    def mouth_only_at(self, index: int) -> float:
+        """The value for a frame of the dub."""
+        return self.mouth_only[index] if len(self.mouth_only) > 1 else self.mouth_only[0]
+
+    def problems(self, frame_count: int) -> list[tuple[bool, str]]:
+        """Each possible fault of an output of a dub with that many frames: whether it is there, and its sentence."""
+        given = self.footage is not None
+        free = self.footage is None or self.footage.face.crop == "auto"
+        inside = all(0 <= value <= 1 for value in self.mouth_only)
+        return [
+            (self.mode != "crop" and not given, f"The output {self.mode} names no footage; choose what to dub into."),
+            (self.mode == "crop" and given, "The output crop takes no footage; set it to overlay or full frame."),
+            (not free, "The footage's faces are to be found in whole pictures; set its crop to auto."),
+            (not 0 <= self.feather <= 1, f"The feather {self.feather} is outside 0 to 1."),
+            (not inside, "The mouth-only amount has values outside 0 to 1."),
+            (
+                len(self.mouth_only) not in (1, frame_count),
+                f"The mouth-only amount has {len(self.mouth_only)} values; give one, or {frame_count} for the frames.",
+            ),
+        ]
+
+
+@dataclass(frozen=True)
 class DubSpec:
     """Everything that decides the frames of a dub.
 
@@ -96,7 +154,9 @@ class DubSpec:
         mouth_strength: gain of the speech content in [0, 3], published 1.2.
         seed: seed of the generator's fixed noise.
         weights: id of the weights, "" for the default.
-        size: width and height of the frames in pixels, even, in [224, 512]; more than 224 only with lite weights.
+        size: width and height of the network's pictures in pixels, even, in [224, 512]; more than 224 only with lite
+            weights.
+        output: what a frame is; the network's picture, or footage with the face in it.
     """
 
     portrait: Portrait
@@ -110,6 +170,7 @@ class DubSpec:
     engine: str = "pcavs"
     weights: str = ""
     size: int = SIZE
+    output: Output = Output()
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""
@@ -134,12 +195,18 @@ class DubSpec:
                 isinstance(self.pose, PoseCodes) and not _finite_rows(self.pose.rows),
                 f"Each pose code must be {POSE_SIZE} finite numbers; bake the pose again.",
             ),
+            *self.output.problems(self.frame_count),
         ]
 
     def assets(self) -> tuple[str, ...]:
         """Content ids of all media the dub needs."""
-        pose = (self.pose.asset,) if isinstance(self.pose, PoseVideo) else ()
-        return (self.portrait.asset, self.speech.asset, *pose)
+        return tuple(asset for asset, _ in self.asset_roles())
+
+    def asset_roles(self) -> tuple[tuple[str, str], ...]:
+        """The media with what they are for, in the words of a sentence."""
+        pose = ((self.pose.asset, "the pose source"),) if isinstance(self.pose, PoseVideo) else ()
+        footage = ((self.output.footage.asset, "the footage"),) if self.output.footage else ()
+        return ((self.portrait.asset, "the portrait"), (self.speech.asset, "the sound"), *pose, *footage)
 
 
 @dataclass(frozen=True)
@@ -189,6 +256,7 @@ def _request_from(data: dict[str, Any]) -> DubRequest:
             "speech": Speech(spec["speech"]["asset"], Fraction(spec["speech"]["start"])),
             "pose": _pose_from(data["pose_kind"], spec["pose"]),
             "fps": Fraction(spec["fps"]),
+            "output": _output_from(spec.get("output")),
         }
     )
     return DubRequest(made, data["first"], data["end"])
@@ -202,7 +270,17 @@ def _pose_from(kind: str, data: dict[str, Any]) -> Pose:
     return PoseFixed() if kind == "PoseFixed" else PoseFrontal()
 
 
+def _output_from(data: dict[str, Any] | None) -> Output:
+    """An output; requests stored by earlier versions have none."""
+    if data is None:
+        return Output()
+    footage = data["footage"] and _with_face(FootageSource, data["footage"], "start", "speed")
+    return Output(**data | {"footage": footage, "mouth_only": tuple(data["mouth_only"])})
+
+
 def _with_face(cls: Any, data: dict[str, Any], *times: str) -> Any:
-    at = data["face"]["at"]
-    face = FaceSelection(data["face"]["crop"], None if at is None else tuple(at))
+    at, time = data["face"]["at"], data["face"].get("time")
+    face = FaceSelection(
+        data["face"]["crop"], None if at is None else tuple(at), None if time is None else Fraction(time)
+    )
     return cls(**data | {"face": face} | {name: Fraction(data[name]) for name in times})

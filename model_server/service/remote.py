@@ -71,8 +71,7 @@ class RemoteServer:
             dubbing.WatchDubRequest(job_id=job.id, from_index=from_index), metadata=self._metadata
         )
         try:
-            for message in call:
-                yield wire.event_of(message, job.request)
+            yield from wire.events_of(call, job.request)
         except grpc.RpcError as error:
             raise error_of(error) from error
         finally:

@@ -116,7 +116,7 @@ class Servicer:
     @_guarded
     async def AnalyzeFaces(self, request: dubbing.AnalyzeFacesRequest, context: Any) -> Any:
         found, size = await asyncio.to_thread(self._questions.faces, request.asset_id, wire.fraction(request.time))
-        faces = [wire.found_face_message(face, size) for face in found]
+        faces = [wire.found_face_message(face, size, thumbnail) for face, thumbnail in found]
         return dubbing.AnalyzeFacesResponse(faces=faces, width=size[0], height=size[1])
 
     @_guarded_stream
@@ -128,7 +128,10 @@ class Servicer:
         for first in range(0, len(times), POSE_ROWS_AT_ONCE):
             rows = track.codes[first : first + POSE_ROWS_AT_ONCE]
             yield dubbing.ExtractPoseResponse(
-                first=first, values=rows.ravel().tolist(), without_face=ranges if first == 0 else []
+                first=first,
+                values=rows.ravel().tolist(),
+                without_face=ranges if first == 0 else [],
+                cuts=track.cuts if first == 0 else [],
             )
 
     @_guarded
@@ -144,7 +147,8 @@ class Servicer:
             change = self._changed.next()
             events = await asyncio.to_thread(watch.poll)
             for event in events:
-                yield wire.event_message(event)
+                for message in wire.event_messages(event):
+                    yield message
             if not events:
                 await asyncio.wait([change], timeout=POLL_SECONDS)
 

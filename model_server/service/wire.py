@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from typing import Any
@@ -12,12 +13,16 @@ from model_server.errors import PoseDubError
 from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.faces import FoundFace
 from model_server.pipeline.request import (
+    FEATHER,
     POSE_SIZE,
     SIZE,
     CropMode,
     DubRequest,
     DubSpec,
     FaceSelection,
+    FootageSource,
+    Output,
+    OutputMode,
     Portrait,
     Pose,
     PoseCodes,
@@ -36,6 +41,12 @@ _PRECISION_VALUES: dict[Precision, dubbing.Precision] = {
     "bf16": dubbing.PRECISION_BF16,
 }
 _CROP_VALUES: dict[CropMode, media.CropMode] = {"auto": media.CROP_MODE_AUTO, "aligned": media.CROP_MODE_ALIGNED}
+_MODE_VALUES: dict[OutputMode, dubbing.OutputMode] = {
+    "crop": dubbing.OUTPUT_MODE_CROP,
+    "overlay": dubbing.OUTPUT_MODE_OVERLAY,
+    "full_frame": dubbing.OUTPUT_MODE_FULL_FRAME,
+}
+MAX_PART_BYTES = 2**20
 _STATES = {state: dubbing.DubState.Value(f"DUB_STATE_{state.name}") for state in JobState}
 _KINDS = {
     kind: dubbing.WeightsKind.Value(f"WEIGHTS_KIND_{kind.upper()}") for kind in ("untrained", "trained", "imported")
@@ -59,13 +70,15 @@ def fraction(message: media.Rational, default: Fraction = Fraction(0)) -> Fracti
 def face_message(face: FaceSelection) -> media.FaceSelection:
     """Which face, and how it is cropped."""
     at = media.Point(x=face.at[0], y=face.at[1]) if face.at else None
-    return media.FaceSelection(crop=_CROP_VALUES[face.crop], at=at)
+    time = None if face.time is None else rational(face.time)
+    return media.FaceSelection(crop=_CROP_VALUES[face.crop], at=at, time=time)
 
 
 def face_selection(message: media.FaceSelection) -> FaceSelection:
     """Inverse of `face_message`."""
     at = (message.at.x, message.at.y) if message.HasField("at") else None
-    return FaceSelection(_choice(_CROP_VALUES, message.crop, "crop mode"), at)
+    time = fraction(message.time) if message.HasField("time") else None
+    return FaceSelection(_choice(_CROP_VALUES, message.crop, "crop mode"), at, time)
 
 
 def _choice(values: dict[Any, Any], number: int, what: str) -> Any:
@@ -93,6 +106,42 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         seed=spec.seed,
         precision=_PRECISION_VALUES[spec.precision],
         size=spec.size,
+        output=_output_message(spec.output),
+    )
+
+
+def _output_message(output: Output) -> dubbing.Output:
+    footage = None
+    if output.footage:
+        given = output.footage
+        footage = media.Footage(
+            asset_id=given.asset,
+            face=face_message(given.face),
+            start=rational(given.start),
+            speed=rational(given.speed),
+        )
+    return dubbing.Output(
+        mode=_MODE_VALUES[output.mode],
+        footage=footage,
+        feather=output.feather,
+        mouth_only=output.mouth_only,
+        keep_where_absent=output.keep_where_absent,
+    )
+
+
+def _output_of(message: dubbing.Output) -> Output:
+    footage = None
+    if message.HasField("footage"):
+        given = message.footage
+        footage = FootageSource(
+            given.asset_id, face_selection(given.face), fraction(given.start), fraction(given.speed, Fraction(1))
+        )
+    return Output(
+        mode=_choice(_MODE_VALUES, message.mode, "output mode"),
+        footage=footage,
+        feather=_short(message.feather) if message.HasField("feather") else FEATHER,
+        mouth_only=tuple(map(_short, message.mouth_only)) or (0.0,),
+        keep_where_absent=message.keep_where_absent if message.HasField("keep_where_absent") else True,
     )
 
 
@@ -130,6 +179,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         engine="pcavs",
         weights=message.weights_id,
         size=message.size or SIZE,
+        output=_output_of(message.output),
     )
 
 
@@ -206,11 +256,24 @@ def job_message(job: Job) -> dubbing.Dub:
     )
 
 
-def event_message(event: Event) -> dubbing.WatchDubResponse:
-    """One event of a watch."""
-    answer = dubbing.WatchDubResponse
+def event_messages(event: Event) -> Iterator[dubbing.WatchDubResponse]:
+    """One event of a watch; a large frame comes in parts."""
     if isinstance(event, FrameMade):
-        return answer(frame=answer.Frame(index=event.index, png=event.png))
+        yield from _frame_parts(event)
+    else:
+        yield _event_message(event)
+
+
+def _frame_parts(event: FrameMade) -> Iterator[dubbing.WatchDubResponse]:
+    answer = dubbing.WatchDubResponse
+    for begin in range(0, len(event.png), MAX_PART_BYTES):
+        end = begin + MAX_PART_BYTES
+        part = answer.Frame(index=event.index, png=event.png[begin:end], continues=end < len(event.png))
+        yield answer(frame=part)
+
+
+def _event_message(event: Accepted | Progress | Warned | Ended) -> dubbing.WatchDubResponse:
+    answer = dubbing.WatchDubResponse
     if isinstance(event, Progress):
         shown = answer.Progress(phase=event.phase, done=event.done, total=event.total, queue_position=event.position)
         return answer(progress=shown)
@@ -222,8 +285,8 @@ def event_message(event: Event) -> dubbing.WatchDubResponse:
     return answer(done=answer.Done(dub=job_message(event.job)))
 
 
-def found_face_message(face: FoundFace, size: tuple[int, int]) -> media.Face:
-    """A found face, from pixels to fractions of the picture's (width, height)."""
+def found_face_message(face: FoundFace, size: tuple[int, int], thumbnail: bytes) -> media.Face:
+    """A found face, from pixels to fractions of the picture's (width, height), with its JPEG."""
     width, height = size
     left, top, right, bottom = face.box
 
@@ -239,6 +302,8 @@ def found_face_message(face: FoundFace, size: tuple[int, int]) -> media.Face:
         left_eye=point(face.left_eye),
         right_eye=point(face.right_eye),
         mouth=point(face.mouth),
+        thumbnail=thumbnail,
+        yaw=face.yaw,
     )
 
 
@@ -266,11 +331,21 @@ def job_of(message: dubbing.Dub, request: DubRequest) -> Job:
     )
 
 
-def event_of(message: dubbing.WatchDubResponse, request: DubRequest) -> Event:
-    """Inverse of `event_message`, for the client that knows its request."""
+def events_of(messages: Iterable[dubbing.WatchDubResponse], request: DubRequest) -> Iterator[Event]:
+    """The events behind a watch's messages, for the client that knows its request."""
+    parts: list[bytes] = []
+    for message in messages:
+        if message.WhichOneof("event") != "frame":
+            yield _event_of(message, request)
+            continue
+        parts.append(message.frame.png)
+        if not message.frame.continues:
+            yield FrameMade(message.frame.index, b"".join(parts))
+            parts = []
+
+
+def _event_of(message: dubbing.WatchDubResponse, request: DubRequest) -> Event:
     kind = message.WhichOneof("event")
-    if kind == "frame":
-        return FrameMade(message.frame.index, message.frame.png)
     if kind == "progress":
         shown = message.progress
         return Progress(shown.phase, shown.done, shown.total, shown.queue_position)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from model_server.engines.weights import default_weights
-from tests.conftest import write_wav
+from tests.conftest import speechlike, write_wav
 from tests.servers import ServerProcess
 
 
@@ -101,6 +101,16 @@ def test_mouth_strength_seed_and_pose_change_the_pictures(dub, untrained_weights
 
     pictures = [picture(), picture(mouth_strength=0), picture(seed=5), picture(pose=None, pose_mode="fixed")]
     assert len(set(pictures)) == 4
+
+
+def test_silence_is_not_opened_by_more_mouth_strength(dub, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 1e-4, 22050)
+    sound = write_wav(tmp_path / "late.wav", np.concatenate([noise, speechlike(0.6)]))
+    for strength in (1.2, 3):
+        dub(audio=sound, pose=None, pose_mode="fixed", mouth_strength=strength, range="14:36", out=str(strength))
+    same = [(tmp_path / "1.2" / f"{k:06}.png").read_bytes() == (tmp_path / "3" / f"{k:06}.png").read_bytes()
+            for k in range(14, 36)]  # fmt: skip
+    assert all(same[:8]) and not any(same[14:])
 
 
 def test_a_larger_picture_is_one_option(dub, tmp_path: Path) -> None:

@@ -61,3 +61,20 @@ def paste(
     inside = cv2.warpAffine(np.full((height, width), 255, np.uint8), matrix, size) > 128
     picture[inside] = drawn[inside]
     return matrix
+
+
+class Shelf:
+    """Results in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def result(self, key: str) -> str | None:
+        return key if key in self.kept else None
+
+    def keep(self, key: str, content: bytes) -> str:
+        self.kept[key] = content
+        return key
+
+    def read(self, sha: str) -> bytes:
+        return self.kept[sha]

@@ -1,0 +1,104 @@
+"""What an editor should look at, in sentences with the source's timecodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.pipeline.pose import PoseTrack, changes, flagged
+from model_server.pipeline.timecode import timecode
+from model_server.pipeline.tracking import Absence
+
+_ABSENCES = {
+    Absence.NO_FACE: ("no_face", "The face is gone from the footage"),
+    Absence.TURNED_AWAY: ("turned_away", "The face is turned away or covered in the footage"),
+    Absence.CUT_OFF: ("cut_off", "The face is cut off by the picture's edge in the footage"),
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something about the frames `first <= k < end` of a dub.
+
+    Attributes:
+        kind: "no_face", "turned_away", "cut_off", "scene_cut" or "pose_loops".
+        message: one sentence.
+    """
+
+    first: int
+    end: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which frame of a movie each frame of the dub shows.
+
+    Attributes:
+        name: in a sentence, "the footage".
+        frames: movie frames, (n,).
+        fps: average frames per second of the movie.
+    """
+
+    name: str
+    frames: NDArray[np.int64]
+    fps: Fraction
+
+    def at(self, position: int) -> str:
+        """Timecode of what is shown at a position."""
+        return timecode(int(self.frames[position]), self.fps)
+
+    def between(self, first: int, end: int) -> str:
+        """Timecodes from the first to behind the last picture shown at these positions."""
+        shown = self.frames[first:end]
+        return f"{timecode(int(shown.min()), self.fps)} to {timecode(int(shown.max()) + 1, self.fps)}"
+
+
+def pose_notices(track: PoseTrack) -> Iterator[Notice]:
+    """Where the pose source has no face, cuts or ends."""
+    source = Source("the pose source", track.frames, track.fps)
+    for first, end in track.without_face:
+        where = source.between(first, end)
+        yield Notice(first, end, "no_face", f"No face was found in the pose source at {where}; the last pose is held.")
+    yield from _cuts(source, track.cuts)
+    yield from _loops(source, track.loops_from)
+
+
+def footage_notices(
+    source: Source, absences: NDArray[np.int64], shots: NDArray[np.int64], loops_from: int | None, kept: bool
+) -> Iterator[Notice]:
+    """Where the footage's face cannot be used, where the footage cuts and ends.
+
+    Args:
+        absences: `Absence` of each frame of the dub, (n,).
+        shots: number of its shot, (n,).
+        kept: whether faces turned away or cut off stay as they are.
+    """
+    for absence, (kind, sentence) in _ABSENCES.items():
+        stays = kept or absence is Absence.NO_FACE
+        for first, end in flagged(absences == absence):
+            outcome = f"{_counted(end - first)} as in the footage" if stays else "it is dubbed all the same"
+            yield Notice(first, end, kind, f"{sentence} at {source.between(first, end)}; {outcome}.")
+    yield from _cuts(source, changes(shots))
+    yield from _loops(source, loops_from)
+
+
+def _counted(frames: int) -> str:
+    return "1 frame stays" if frames == 1 else f"{frames} frames stay"
+
+
+def _cuts(source: Source, cuts: tuple[int, ...]) -> Iterator[Notice]:
+    for cut in cuts:
+        sentence = f"{source.name.capitalize()} cuts to another shot at {source.at(cut)}; check that the face is right."
+        yield Notice(cut, cut + 1, "scene_cut", sentence)
+
+
+def _loops(source: Source, first: int | None) -> Iterator[Notice]:
+    if first is not None:
+        sentence = f"{source.name.capitalize()} is shorter than the dub; from here on it is traversed back and forth."
+        yield Notice(first, len(source.frames), "pose_loops", sentence)

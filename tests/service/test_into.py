@@ -1,0 +1,178 @@
+"""Dubbing into footage over gRPC: the contract, large frames, warnings and what is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from model_server.errors import PoseDubError
+from model_server.jobs.blobs import file_digest
+from model_server.jobs.model import Event, FrameMade, Warned
+from model_server.pipeline.encode import decode_png
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    FootageSource,
+    Output,
+    Portrait,
+    PoseFixed,
+    Speech,
+)
+from model_server.service import rpc, wire
+from model_server.service.remote import Address, RemoteServer
+from model_server.service.stubs import dubbing_pb2 as dubbing
+from tests.clips import CUT, FRAMES, HERO, SIZE, still_head, two_people
+from tests.pipeline.conftest import INPUTS
+from tests.servers import ServerProcess
+
+FPS = Fraction(25)
+PORTRAIT, SOUND = INPUTS / "portrait.png", INPUTS / "speech.flac"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
+        yield process
+
+
+@pytest.fixture
+def remote(server: ServerProcess) -> Iterator[RemoteServer]:
+    with RemoteServer(Address(server.address)) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_people(tmp_path_factory.mktemp("clips"))
+
+
+def into(clip: Path, frames: int = FRAMES, **settings: object) -> DubRequest:
+    """The hero's portrait into a clip, with a fixed pose."""
+    source = FootageSource(file_digest(clip), FaceSelection(at=HERO), start=1 / (2 * FPS))
+    output = Output(**{"mode": "overlay", "footage": source, **settings})
+    return DubRequest(
+        DubSpec(
+            portrait=Portrait(file_digest(PORTRAIT)),
+            speech=Speech(file_digest(SOUND)),
+            pose=PoseFixed(),
+            fps=FPS,
+            frame_count=frames,
+            output=output,
+        )
+    )
+
+
+def events(remote: RemoteServer, footage: Path, request: DubRequest) -> list[Event]:
+    for path in (PORTRAIT, SOUND, footage):
+        remote.add(file_digest(path), path)
+    return list(remote.events(remote.submit(request), request.first))
+
+
+def frames(made: list[Event]) -> dict[int, bytes]:
+    return {event.index: event.png for event in made if isinstance(event, FrameMade)}
+
+
+def test_overlays_and_warnings_come_over_the_wire(remote: RemoteServer, clip: Path) -> None:
+    made = events(remote, clip, into(clip))
+    pictures = {index: decode_png(png) for index, png in frames(made).items()}
+    assert sorted(pictures) == list(range(FRAMES))
+    assert {picture.shape for picture in pictures.values()} == {(SIZE[1], SIZE[0], 4)}
+    told = {event.kind: event for event in made if isinstance(event, Warned)}
+    assert set(told) == {"scene_cut", "cut_off", "no_face"}
+    assert (told["scene_cut"].first, told["scene_cut"].end) == (CUT, CUT + 1)
+    assert told["no_face"].end == FRAMES and "00:00:01:05" in told["no_face"].message
+    assert all(not pictures[k].any() for k in range(told["no_face"].first, FRAMES))
+
+
+def test_only_frames_whose_mouth_amount_changed_are_made_again(remote: RemoteServer, clip: Path) -> None:
+    before = frames(events(remote, clip, into(clip)))
+    keyed = tuple(0.5 if 4 <= k < 9 else 0.0 for k in range(FRAMES))
+    after = frames(events(remote, clip, into(clip, mouth_only=keyed)))
+    assert [k for k in range(FRAMES) if before[k] != after[k]] == list(range(4, 9))
+
+
+def test_a_sub_range_gives_the_same_frames_as_the_whole(remote: RemoteServer, clip: Path, tmp_path: Path) -> None:
+    whole = frames(events(remote, clip, into(clip, mode="full_frame")))
+    part = replace(into(clip, mode="full_frame"), first=10, end=15)
+    with (
+        ServerProcess(tmp_path / "fresh") as server,
+        RemoteServer(Address(server.address)) as fresh,
+    ):
+        made = frames(events(fresh, clip, part))
+    assert made == {k: whole[k] for k in range(10, 15)}
+
+
+def test_frames_larger_than_a_message_come_in_parts(remote: RemoteServer, tmp_path: Path) -> None:
+    footage = still_head(tmp_path, (2560, 1440), 2, 1.5, noise=20)
+    made = frames(events(remote, footage, into(footage, 2, mode="full_frame")))
+    assert all(len(png) > 2**22 for png in made.values())
+    assert {decode_png(png).shape for png in made.values()} == {(1440, 2560, 3)}
+
+
+def test_thumbnails_show_the_faces(server: ServerProcess, remote: RemoteServer, clip: Path) -> None:
+    remote.add(file_digest(clip), clip)
+    with grpc.insecure_channel(server.address) as channel:
+        found = rpc.Stub(channel).AnalyzeFaces(dubbing.AnalyzeFacesRequest(asset_id=file_digest(clip)))
+    brightness = []
+    for face in found.faces:
+        with Image.open(BytesIO(face.thumbnail)) as picture:
+            assert picture.format == "JPEG" and picture.size == (96, 96)
+            brightness.append((face.mouth.x, float(np.asarray(picture)[30:66, 30:66].mean())))
+        assert abs(face.yaw) < 10
+    (_, hero), (_, other) = sorted(brightness)
+    assert hero > 1.2 * other
+
+
+def test_a_request_without_an_output_means_the_crop() -> None:
+    message = wire.request_message(into(PORTRAIT))
+    message.spec.ClearField("output")
+    assert wire.request_of(message).spec.output == Output()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        Output(),
+        Output("overlay", FootageSource("a" * 64), 0.35, (0.25,), False),
+        Output(
+            "full_frame",
+            FootageSource(
+                "a" * 64, FaceSelection("auto", (0.25, 0.5), Fraction(7, 3)), Fraction(-1, 24), Fraction(1, 2)
+            ),
+            mouth_only=(0.0, 0.1, 1.0),
+        ),
+    ],
+    ids=lambda output: output.mode,
+)
+def test_outputs_survive_the_wire_and_the_store(output: Output) -> None:
+    request = into(PORTRAIT, 3)
+    request = replace(request, spec=replace(request.spec, output=output))
+    assert wire.request_of(wire.request_message(request)) == request
+    assert DubRequest.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"footage": None}, "names no footage"),
+        ({"mode": "crop"}, "takes no footage"),
+        ({"footage": FootageSource("a" * 64, FaceSelection("aligned"))}, "crop to auto"),
+        ({"feather": 1.5}, "feather"),
+        ({"mouth_only": (0.0, 1.0)}, "mouth-only amount has 2 values"),
+        ({"mouth_only": (-0.5,)}, "outside 0 to 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_outputs_get_one_sentence(remote: RemoteServer, clip: Path, change: dict, word: str) -> None:
+    with pytest.raises(PoseDubError, match=word) as caught:
+        remote.submit(into(clip, **change))
+    assert "\n" not in caught.value.message
