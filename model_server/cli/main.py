@@ -7,7 +7,7 @@ import os
 import sys
 
 from model_server import __version__
-from model_server.cli import corpus, doctor, dub, evaluate, serve, train, weights
+from model_server.cli import bench, corpus, doctor, dub, evaluate, serve, train, weights
 from model_server.errors import PoseDubError
 
 INTERRUPTED = 130
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
     top.add_argument("--version", action="version", version=f"posedub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (dub, serve, weights, doctor, corpus, train, evaluate):
+    for module in (dub, serve, weights, doctor, corpus, train, evaluate, bench):
         module.add_parser(commands)
     return top
 

@@ -1,0 +1,155 @@
+"""The fast path: the pipeline with the engine the server takes, as a whole and stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from model_server.bench.decoded import Decoded
+from model_server.bench.figures import Stopwatch
+from model_server.bench.reference import ENCODE, GENERATOR, IDENTITY, MEL, POSE, SPEECH
+from model_server.engines.base import Engine, Identity
+from model_server.networks.speech_encoder import SpeechEncoder
+from model_server.pipeline.dub import WINDOWS_AT_ONCE, Dub
+from model_server.pipeline.encode import encode_png
+from model_server.pipeline.mel import MelWindows
+from model_server.pipeline.request import DubRequest, DubSpec
+
+VIEWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class FastRun:
+    """Frames of one run as PNG files.
+
+    Attributes:
+        seconds: from the request to the last frame.
+        decoding: the part of it before the first drawing that no network had; decoding and finding faces.
+    """
+
+    frames: list[bytes]
+    seconds: float
+    decoding: float
+
+
+class _Forgetful:
+    """Results that nobody has."""
+
+    def result(self, key: str) -> str | None:
+        return None
+
+    def keep(self, key: str, content: bytes) -> str:
+        return ""
+
+    def read(self, sha: str) -> bytes:
+        raise KeyError(sha)
+
+
+class _ClockedEngine:
+    """An engine that notes how long its encoders take."""
+
+    def __init__(self, engine: Engine, watch: Stopwatch) -> None:
+        self._engine = engine
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def identity(self, *crops: Any) -> Identity:
+        with self._watch.stage("encoders"):
+            return self._engine.identity(*crops)
+
+    def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._watch.stage("encoders"):
+            return self._engine.pose_codes(crops)
+
+
+class _DecodingReport:
+    """Notes how long everything but the encoders took when drawing begins."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self._watch = watch
+        self.start = perf_counter()
+        self.decoding: float | None = None
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        if phase == "frames" and self.decoding is None:
+            self.decoding = perf_counter() - self.start - self._watch.seconds["encoders"]
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        pass
+
+
+def run_dub(request: DubRequest, engine: Engine, media: Callable[[str], Path]) -> FastRun:
+    """One whole dub through the pipeline, with nothing remembered from earlier ones."""
+    watch = Stopwatch(engine.device)
+    report = _DecodingReport(watch)
+    dub = Dub(request, cast(Engine, _ClockedEngine(engine, watch)), media, _Forgetful(), report)
+    frames = [frame.png for frame in dub.frames()]
+    return FastRun(frames, perf_counter() - report.start, report.decoding or 0.0)
+
+
+def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> Mapping[str, float]:
+    """What each stage takes for the first `count` frames when nothing else runs beside it."""
+    watch = Stopwatch(engine.device)
+    with watch.stage(MEL):
+        windows = _windows(media, spec, count)
+    with watch.stage(IDENTITY):
+        identity = engine.identity(media.portrait.seen[None], media.portrait.drawn)
+    with watch.stage(POSE):
+        needed, view_of = np.unique(media.view_of[:count], return_inverse=True)
+        parts = np.array_split(needed, -(-len(needed) // VIEWS_AT_ONCE))
+        codes = np.concatenate([engine.pose_codes(media.views[part]) for part in parts])[view_of]
+    with speech_clock(watch), watch.stage(GENERATOR):
+        pictures = _drawn(engine, identity, windows, codes, spec)
+    watch.seconds[GENERATOR] -= watch.seconds[SPEECH]
+    with watch.stage(ENCODE):
+        for picture in pictures:
+            encode_png(picture)
+    return watch.seconds
+
+
+def _windows(media: Decoded, spec: DubSpec, count: int) -> NDArray[np.float32]:
+    mel = MelWindows(media.speech, spec.fps)
+    starts = range(0, count, WINDOWS_AT_ONCE)
+    return np.concatenate([mel.windows(range(first, min(first + WINDOWS_AT_ONCE, count))) for first in starts])
+
+
+def _drawn(
+    engine: Engine, identity: Identity, windows: NDArray[np.float32], codes: NDArray[np.float32], spec: DubSpec
+) -> list[NDArray[np.uint8]]:
+    size = engine.batch_size
+    batches = [slice(first, first + size) for first in range(0, len(windows), size)]
+    drawn = (engine.frames(identity, windows[rows], codes[rows], spec.mouth_strength, spec.seed) for rows in batches)
+    return [picture for pictures in drawn for picture in pictures]
+
+
+@contextmanager
+def speech_clock(watch: Stopwatch) -> Iterator[None]:
+    """Time the speech encoder wherever it is called inside the block; where it is compiled away, it has no time."""
+    open_stages = []
+
+    def enter(module: nn.Module, *_: object) -> None:
+        if isinstance(module, SpeechEncoder):
+            open_stages.append(watch.stage(SPEECH))
+            open_stages[-1].__enter__()
+
+    def leave(module: nn.Module, *_: object) -> None:
+        if isinstance(module, SpeechEncoder):
+            open_stages.pop().__exit__(None, None, None)
+
+    hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,95 @@
+"""What is dubbed in a measurement: the demo's inputs or the user's own, with sound of any length."""
+
+from __future__ import annotations
+
+import math
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import model_server
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.blobs import file_digest
+from model_server.pipeline.audio import SAMPLE_RATE, decode_speech, speech_duration
+from model_server.pipeline.request import CropMode, DubRequest, DubSpec, FaceSelection, Portrait, PoseVideo, Speech
+
+FPS = Fraction(25)
+NOISE = 1e-3
+_BLOCK = 30 * SAMPLE_RATE
+_DEMO = Path(model_server.__file__).parents[1] / "tests" / "demo" / "inputs"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Three media files of a dub.
+
+    Attributes:
+        crop: how faces are found in portrait and pose source.
+    """
+
+    portrait: Path
+    speech: Path
+    pose: Path
+    crop: CropMode = "auto"
+
+    def files(self) -> dict[str, Path]:
+        """The files by their content ids."""
+        return {file_digest(path): path for path in (self.portrait, self.speech, self.pose)}
+
+    def request(self, seconds: float, seed: int = 0) -> DubRequest:
+        """A dub of the first `seconds` at 25 fps."""
+        face = FaceSelection(self.crop)
+        spec = DubSpec(
+            portrait=Portrait(file_digest(self.portrait), face),
+            speech=Speech(file_digest(self.speech)),
+            pose=PoseVideo(file_digest(self.pose), face, start=1 / (2 * FPS)),
+            fps=FPS,
+            frame_count=math.ceil(seconds * FPS),
+            seed=seed,
+        )
+        return DubRequest(spec)
+
+
+def demo_inputs() -> Inputs:
+    """The demo's committed inputs.
+
+    Raises:
+        PoseDubError: this is an installed package, which has none.
+    """
+    if not _DEMO.is_dir():
+        raise PoseDubError(
+            "The demo's inputs are only in a checkout of PoseDub; name --portrait, --audio and --pose.",
+            ErrorKind.NOT_FOUND,
+        )
+    return Inputs(_DEMO / "portrait.png", _DEMO / "speech.flac", _DEMO / "pose.mp4")
+
+
+def with_speech_of(inputs: Inputs, seconds: float, folder: Path) -> Inputs:
+    """The same inputs with sound of at least `seconds`: repeated in a file in `folder` if it is shorter.
+
+    Repeated sound gets faint noise, so that no window, and with it no frame, comes twice and could be remembered.
+    """
+    if speech_duration(inputs.speech) >= seconds:
+        return inputs
+    raw = decode_speech(inputs.speech, folder / "once.f32").path
+    samples = np.fromfile(raw, np.float32)
+    path = folder / f"speech-{seconds:g}s.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        for block in _repeated(samples, math.ceil(seconds * SAMPLE_RATE)):
+            file.writeframes((block.clip(-1, 1) * 32767).astype("<i2").tobytes())
+    return Inputs(inputs.portrait, path, inputs.pose, inputs.crop)
+
+
+def _repeated(samples: NDArray[np.float32], count: int) -> Iterator[NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    for start in range(0, count, _BLOCK):
+        places = np.arange(start, min(start + _BLOCK, count)) % len(samples)
+        yield samples[places] + NOISE * random.standard_normal(len(places), np.float32)

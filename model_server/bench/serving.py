@@ -1,0 +1,183 @@
+"""The server as its clients meet it: waits, frame rates through gRPC, long clips, several jobs at once, memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from model_server.bench.figures import FRAME_RATE, Row, figure
+from model_server.bench.inputs import Inputs, with_speech_of
+from model_server.bench.server import Course, MemoryWatch, Server, help_seconds, running_server
+from model_server.engines.base import WeightsInfo
+from model_server.engines.untrained import untrained_state
+from model_server.engines.weights_file import describe, write_weights
+from model_server.pipeline.request import DubRequest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured on servers.
+
+    Attributes:
+        seconds: of the clip for waits, rates and concurrent jobs.
+        lengths: clips of these many seconds, each on a fresh server.
+        jobs: how many at once.
+        repeats: of what is measured on a warm server.
+    """
+
+    inputs: Inputs
+    weights: WeightsInfo
+    device: str
+    precision: str
+    seconds: float
+    lengths: Sequence[float]
+    jobs: int
+    repeats: int
+
+
+def serve_rows(plan: Plan, say: Callable[[str], None]) -> list[Row]:
+    """All rows of one set of weights."""
+    with tempfile.TemporaryDirectory(prefix="posedub-bench-") as name:
+        bench = _Bench(_with_file(plan, Path(name)), Path(name), say)
+        return [*bench.waits(), *bench.long_clips(), *bench.concurrent_jobs()]
+
+
+class _Bench:
+    """Measurements on fresh servers; seeds set dubs apart, so that none is answered from an earlier one."""
+
+    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self._servers = 0
+        self._group = plan.weights.preset
+
+    def waits(self) -> list[Row]:
+        """Start, first frames cold and warm, previews, and the frame rate of whole clips."""
+        plan, repeats = self._plan, range(self._plan.repeats)
+        helps = [help_seconds() for _ in repeats]
+        with self._server(plan.seconds, "waits") as (server, inputs):
+            cold = server.dub(inputs.request(plan.seconds, seed=0))
+            with MemoryWatch(server) as memory:
+                warm = [server.dub(inputs.request(plan.seconds, seed=1 + n)) for n in repeats]
+            previews = [server.dub(_middle_frame(inputs.request(plan.seconds, seed=1000 + n))) for n in repeats]
+        rows = [
+            ("`posedub --help`", "s", helps),
+            ("server ready", "s", [server.ready]),
+            ("first frame, cold", "ms", [1000 * cold.frames[0]]),
+            ("first frame, warm", "ms", [1000 * course.frames[0] for course in warm]),
+            ("preview of one frame, warm", "ms", [1000 * course.end for course in previews]),
+            (f"{plan.seconds:g} s through gRPC, cold", FRAME_RATE, [_rate(cold)]),
+            (f"{plan.seconds:g} s through gRPC, warm", FRAME_RATE, [_rate(course) for course in warm]),
+            ("first to last frame, warm", FRAME_RATE, [_sustained(course) for course in warm]),
+            ("server's memory", "MiB", [memory.peak]),
+        ]
+        return [figure(self._group, name, unit, *values) for name, unit, values in rows]
+
+    def long_clips(self) -> list[Row]:
+        """Time per frame and memory by clip length, and how both grow."""
+        costs: dict[float, tuple[float, float]] = {}
+        rows: list[Row] = []
+        for seconds in self._plan.lengths:
+            costs[seconds] = cost, peak = self._long_clip(seconds)
+            rows.append(figure(self._group, f"clip of {seconds:g} s", "ms/frame", cost))
+            rows.append(figure(self._group, f"clip of {seconds:g} s, server's memory", "MiB", peak))
+        return rows + self._growth(costs)
+
+    def _long_clip(self, seconds: float) -> tuple[float, float]:
+        with self._server(seconds, f"clip of {seconds:g} s") as (server, inputs):
+            server.dub(_middle_frame(inputs.request(1.0)))
+            with MemoryWatch(server) as memory:
+                course = server.dub(inputs.request(seconds, seed=1))
+        return 1000 / _rate(course), memory.peak
+
+    def _growth(self, costs: dict[float, tuple[float, float]]) -> list[Row]:
+        if len(costs) < 2:
+            return []
+        shortest, longest = min(costs), max(costs)
+        (short_cost, short_peak), (long_cost, long_peak) = costs[shortest], costs[longest]
+        words = f"{longest:g} s against {shortest:g} s"
+        return [
+            figure(self._group, f"time per frame, {words}", "x", long_cost / short_cost),
+            figure(self._group, f"memory growth, {words}", "MiB", long_peak - short_peak),
+        ]
+
+    def concurrent_jobs(self) -> list[Row]:
+        """The same number of dubs one after the other and all at once; poses are read beforehand."""
+        plan, count = self._plan, self._plan.jobs
+        if count < 2:
+            return []
+        with self._server(plan.seconds, f"{count} jobs") as (server, inputs):
+            server.dub(_middle_frame(inputs.request(plan.seconds)))
+            requests = [inputs.request(plan.seconds, seed=1 + n) for n in range(2 * count)]
+            with MemoryWatch(server) as alone:
+                sequence = _seconds(lambda: [server.dub(request) for request in requests[:count]])
+            with MemoryWatch(server) as together:
+                courses: list[Course] = []
+                at_once = _seconds(lambda: courses.extend(_at_once(server, requests[count:])))
+        rows = [
+            (f"{count} jobs in sequence", "s", [sequence]),
+            (f"{count} jobs at once", "s", [at_once]),
+            (f"{count} jobs, at once against in sequence", "x", [at_once / sequence]),
+            (f"{count} jobs at once, each one's first frame", "s", [course.frames[0] for course in courses]),
+            (f"{count} jobs at once, each one's end", "s", [course.end for course in courses]),
+            (f"{count} jobs in sequence, server's memory", "MiB", [alone.peak]),
+            (f"{count} jobs at once, server's memory", "MiB", [together.peak]),
+        ]
+        return [figure(self._group, name, unit, *values) for name, unit, values in rows]
+
+    @contextmanager
+    def _server(self, seconds: float, purpose: str) -> Iterator[tuple[Server, Inputs]]:
+        """A fresh server that holds the media, and inputs with enough sound."""
+        plan = self._plan
+        self._say(f"{self._group}: server, {purpose}")
+        self._servers += 1
+        data = self._folder / f"server-{self._servers}"
+        inputs = with_speech_of(plan.inputs, seconds, self._folder)
+        options = ["--weights", str(plan.weights.path), "--device", plan.device, "--precision", plan.precision]
+        with running_server(data, options) as server:
+            for asset, path in inputs.files().items():
+                server.client.add(asset, path)
+            yield server, inputs
+
+
+def _with_file(plan: Plan, folder: Path) -> Plan:
+    """A server takes its weights from a file, so built-in values are written to one."""
+    info = plan.weights
+    if info.path:
+        return plan
+    path = folder / "untrained.safetensors"
+    write_weights(path, untrained_state(info.preset), info.preset, "untrained", info.name)
+    return replace(plan, weights=describe(path))
+
+
+def _middle_frame(request: DubRequest) -> DubRequest:
+    middle = request.spec.frame_count // 2
+    return replace(request, first=middle, end=middle + 1)
+
+
+def _rate(course: Course) -> float:
+    """Frames per second from asking to the end."""
+    return len(course.frames) / course.end
+
+
+def _sustained(course: Course) -> float:
+    """Frames per second between the first and the last."""
+    first, *rest = course.frames
+    return len(rest) / (rest[-1] - first) if rest else _rate(course)
+
+
+def _at_once(server: Server, requests: Sequence[DubRequest]) -> list[Course]:
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(server.dub, requests))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = perf_counter()
+    work()
+    return perf_counter() - start
