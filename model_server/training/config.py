@@ -119,7 +119,7 @@ class GeneratorStage(Schedule):
         critic_start: step from which the discriminator plays.
         angles_decay: steps in which the weight of the head angles falls to a tenth.
         image, warped, mouth, paint: L1 of the frame, of the warped portrait alone, of the mouth's part of the frame,
-            and of the painted mouth.
+            and of the painted mouth; hidden: of the paint where the portrait does not show what is to be seen.
         flow: exact correspondences; mouth_cells: how much more those of the mouth count.
         points: correspondences of eyes, nose and mouth by landmarks, which footage has too.
         identity: softmax over the corpus's people, which keeps the identity encoder telling them apart.
@@ -142,6 +142,7 @@ class GeneratorStage(Schedule):
     warped: float = 5.0
     mouth: float = 10.0
     paint: float = 3.0
+    hidden: float = 2.0
     flow: float = 20.0
     points: float = 10.0
     identity: float = 0.3
@@ -240,7 +241,7 @@ _LITE_CPU = Config(
     speech=SpeechStage(steps=450, batch=4, train_trunk=False),
     perceptual=PerceptualStage(steps=0, batch=32),
     generator=GeneratorStage(
-        steps=3300, batch=16, learning_rate=3e-3, targets=4, audio_share=1.0, drawn_size=112, loss_size=112,
+        steps=4600, batch=16, learning_rate=3e-3, targets=4, audio_share=1.0, drawn_size=112, loss_size=112,
         critic_width=16, critic_start=1000000, mouth=15.0, mouth_cells=8.0, points=30.0,
         perceptual=0.0, contrastive=0.0, lips=0.0, likeness=0.0,
     ),

@@ -229,9 +229,17 @@ def _warp_losses(drawing: Drawing, real: Tensor, pairs: Pairs, lips: Tensor, wei
     return {
         "warped": F.l1_loss(drawing.warped, real),
         "paint": known_l1(drawing.rgb, shrunk(real, small), shrunk(lips, small) + 0.1),
+        "hidden": known_l1(drawing.rgb, shrunk(real, small), _hidden(pairs.flow, small)),
         "flow": known_l1(offsets, pairs.flow, 1 + (weights.mouth_cells - 1) * mouth),
         "points": _points_loss(drawing.offsets, pairs),
     }
+
+
+def _hidden(flow: Tensor, size: int) -> Tensor:
+    """1 where the portrait, as known correspondences `flow` (n, 2, h, w) say, does not show the point; (n, 1, size, size)."""
+    missing = flow[:, :1].isnan()
+    without = missing.flatten(1).all(1)[:, None, None, None]
+    return F.interpolate((missing & ~without).float(), size)
 
 
 def _points_loss(offsets: Tensor, pairs: Pairs) -> Tensor:
