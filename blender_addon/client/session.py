@@ -14,11 +14,13 @@ from collections.abc import Iterable
 
 from ..core.errors import AddonError
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
+from ..core.faces import FacesRequest
 from ..core.plan import DubPlan, PoseRequest
 from .cancel import Cancelled, CancelToken
 from .connection import Connection, Endpoint
 from .job import DubJob
-from .pose import PoseJob
+from .question import Question
+from .questions import faces_question, pose_question
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Session:
         self.endpoint = endpoint
         self._patience = patience
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._jobs: dict[str, tuple[DubJob | PoseJob, threading.Thread]] = {}
+        self._jobs: dict[str, tuple[DubJob | Question, threading.Thread]] = {}
         self._check: threading.Thread | None = None
         self._closing = CancelToken()
 
@@ -67,9 +69,13 @@ class Session:
 
     def read_pose(self, request: PoseRequest) -> None:
         """Have the server read a pose; answers with PoseRead or PoseFailed, unless cancelled."""
-        self._run(request.uid, PoseJob(self.endpoint, request, self._events.put))
+        self._run(request.uid, pose_question(self.endpoint, request, self._events.put))
 
-    def _run(self, uid: str, job: DubJob | PoseJob) -> None:
+    def find_faces(self, request: FacesRequest) -> None:
+        """Have the server look for faces; answers with FacesFound or FacesFailed, unless cancelled."""
+        self._run(request.uid, faces_question(self.endpoint, request, self._events.put))
+
+    def _run(self, uid: str, job: DubJob | Question) -> None:
         thread = threading.Thread(target=job.run, name=f"posedub {uid}", daemon=True)
         self._jobs[uid] = (job, thread)
         thread.start()

@@ -8,10 +8,12 @@ from . import (
     handlers,
     menus,
     operators_dub,
+    operators_faces,
     operators_pose,
     operators_server,
     operators_sources,
     panels,
+    panels_output,
     panels_pose,
     pose_tools,
     preferences,
@@ -19,8 +21,8 @@ from . import (
     pump,
 )
 
-OPERATORS = (operators_sources, operators_dub, operators_pose, pose_tools, operators_server)
-MODULES = (preferences, properties, *OPERATORS, panels, panels_pose, menus, handlers, pump)
+OPERATORS = (operators_sources, operators_dub, operators_faces, operators_pose, pose_tools, operators_server)
+MODULES = (preferences, properties, *OPERATORS, panels, panels_output, panels_pose, menus, handlers, pump)
 
 
 def register() -> None:

@@ -8,7 +8,7 @@ from ..client.connection import Endpoint
 from ..client.launcher import ServerState
 from ..client.session import Session
 from ..core.errors import AddonError
-from ..core.events import Connected, Disconnected, JobEvent, PoseEvent, ServerInfo
+from ..core.events import Connected, Disconnected, FacesEvent, JobEvent, PoseEvent, ServerInfo
 from . import preferences
 from .local import ManagedServer
 
@@ -79,8 +79,8 @@ class Link:
         for session in self._sessions.values():
             session.cancel(uid)
 
-    def step(self) -> tuple[list[JobEvent | PoseEvent], bool]:
-        """What happened to jobs and to poses asked for, and whether anything about the server changed."""
+    def step(self) -> tuple[list[JobEvent | PoseEvent | FacesEvent], bool]:
+        """What happened to jobs and to what was asked beside them, and whether anything about the server changed."""
         changed, jobs = self.server.step(), []
         if changed:
             self._follow_server()

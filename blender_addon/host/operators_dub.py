@@ -9,7 +9,7 @@ import bpy
 from ..core.errors import AddonError
 from ..core.jobs import JobRecord
 from . import planning, recovery, runtime, sequencer, sources
-from .operators import FINISHED, SentenceOperator, job, outcome
+from .operators import CANCELLED, FINISHED, SentenceOperator, job, outcome
 
 WAIT = {
     "name": "Wait",
@@ -20,6 +20,13 @@ WAIT = {
 UID = {"name": "Dub", "description": "Which dub; the newest one when empty", "options": {"SKIP_SAVE", "HIDDEN"}}
 
 
+SOUNDS = (
+    ("active", "Chosen Sound", "One dub, of the chosen sound strip"),
+    ("each", "Each Sound", "A dub of its own for each selected sound strip"),
+    ("together", "All Sounds as One", "One dub, of all that the selected sound strips play together"),
+)
+
+
 class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
     """Have the portrait speak the sound strip, as a new strip above it"""
 
@@ -27,7 +34,16 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
     bl_label = "Dub"
     bl_options = {"REGISTER"}
 
+    sounds: bpy.props.EnumProperty(
+        name="Sounds", items=SOUNDS, description="What is dubbed when several sound strips are selected"
+    )
     wait: bpy.props.BoolProperty(**WAIT)
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, by what is dubbed."""
+        what = next(text for name, _label, text in SOUNDS if name == properties.sounds)
+        return f"{cls.__doc__}. {what}"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -38,9 +54,10 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         return not problem
 
     def run(self, context: bpy.types.Context) -> set[str]:
-        """Plan the dub and start it."""
-        record = runtime.current().start(planning.draft(sequencer.edit_scene(context)))
-        return outcome(record, self.wait)
+        """Plan the dubs, then start them."""
+        drafts = planning.drafts(sequencer.edit_scene(context), self.sounds)
+        records = [runtime.current().start(draft) for draft in drafts]
+        return FINISHED if all(outcome(record, self.wait) == FINISHED for record in records) else CANCELLED
 
 
 class POSEDUB_OT_cancel(SentenceOperator, bpy.types.Operator):

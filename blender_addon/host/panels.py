@@ -10,7 +10,7 @@ from ..core import timebase
 from ..core.jobs import UNFINISHED, JobRecord
 from . import preferences, runtime, sequencer, sources
 
-ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA"}
+ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
 STATES = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X", "starting": "TIME", "running": "RENDER_ANIMATION"}
 PIXELS_PER_LETTER = 7
 WARNINGS_SHOWN = 3
@@ -43,7 +43,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         draw_server_line(layout)
         row = layout.row()
         row.scale_y = 1.5
-        row.operator("posedub.dub", icon="PLAY")
+        row.operator("posedub.dub", icon="PLAY").sounds = "active"
+        draw_several(layout, len(sources.sounds(scene)))
 
 
 class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
@@ -113,6 +114,14 @@ def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -
     row.operator("posedub.assign_source", text="", icon="PINNED" if assigned else "UNPINNED").role = role
     if assigned:
         row.operator("posedub.clear_source", text="", icon="X").role = role
+
+
+def draw_several(layout: bpy.types.UILayout, sounds: int) -> None:
+    """What else can be done with several sound strips."""
+    if sounds > 1:
+        row = layout.row(align=True)
+        row.operator("posedub.dub", text=f"Dub Each of {sounds}").sounds = "each"
+        row.operator("posedub.dub", text=f"Dub {sounds} as One").sounds = "together"
 
 
 def draw_server_line(layout: bpy.types.UILayout) -> None:

@@ -189,7 +189,7 @@ def plan():
 def cut(name, target):
     """Write the sound of a strip as a dub would."""
     audio = host("audio")
-    audio.write_cut(audio.read_cut(scene(), strip(name)), Path(target))
+    audio.write_mix(audio.read_mix(scene(), [strip(name)]), Path(target))
 
 
 def jobs():
@@ -484,3 +484,55 @@ def timed(name, **arguments):
     before = time.perf_counter()
     result = globals()[name](**arguments)
     return len(result), time.perf_counter() - before
+
+
+def resolution(width, height):
+    scene().render.resolution_x, scene().render.resolution_y = width, height
+
+
+def faces():
+    """What was found, and the thumbnails' sizes as Blender reads them."""
+    search = runtime().faces
+    list(search.icons())
+    sizes = [list(preview.image_size) for preview in search._thumbnails.values()]
+    return [{"centre": face.centre, "thumbnail": size} for face, size in zip(search.faces, sizes, strict=True)]
+
+
+def place(name, transform, crop):
+    for part, values in (("transform", transform), ("crop", crop)):
+        for key, value in values.items():
+            setattr(getattr(strip(name), part), key, value)
+
+
+def placed(name):
+    """Transform and crop of a strip, with the keys of its position."""
+    one = strip(name)
+    path = one.transform.path_from_id("offset_x")
+    fcurves = host("fcurves")
+    keys = [fcurves.read(curve)["co"].tolist() for curve in fcurves.find(scene(), path).values()]
+    transform = {key: getattr(one.transform, key) for key in ("offset_y", "scale_x", "scale_y", "rotation", "filter")}
+    return [transform, list(one.transform.origin), [one.crop.min_x, one.crop.max_y], keys]
+
+
+def key_transform(name, prop, keys):
+    for frame, value in keys:
+        setattr(strip(name).transform, prop, value)
+        strip(name).transform.keyframe_insert(prop, frame=frame)
+
+
+def linear_keys():
+    """Straight lines between all keys."""
+    fcurves = host("fcurves")
+    for path in fcurves.paths(scene()):
+        for curve in fcurves.find(scene(), path).values():
+            for point in curve.keyframe_points:
+                point.interpolation = "LINEAR"
+            curve.update()
+
+
+def described(name, props):
+    return [getattr(strip(name), prop) for prop in props]
+
+
+def parent(name):
+    return getattr(strip(name).parent_meta(), "name", None)
