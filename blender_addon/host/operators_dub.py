@@ -8,7 +8,7 @@ import bpy
 
 from ..core.errors import AddonError
 from ..core.jobs import JobRecord
-from . import planning, recovery, runtime, sequencer, sources
+from . import planning, recovery, results, runtime, sequencer, sources
 from .operators import CANCELLED, FINISHED, SentenceOperator, job, outcome
 
 WAIT = {
@@ -32,7 +32,7 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
 
     bl_idname = "posedub.dub"
     bl_label = "Dub"
-    bl_options = {"REGISTER"}
+    bl_options = {"REGISTER", "PRESET"}
 
     sounds: bpy.props.EnumProperty(
         name="Sounds", items=SOUNDS, description="What is dubbed when several sound strips are selected"
@@ -127,6 +127,26 @@ class POSEDUB_OT_remove(SentenceOperator, bpy.types.Operator):
         return FINISHED
 
 
+class POSEDUB_OT_show_warning(SentenceOperator, bpy.types.Operator):
+    """Go to the first frame of this warning"""
+
+    bl_idname = "posedub.show_warning"
+    bl_label = "Go to Warning"
+
+    uid: bpy.props.StringProperty(**UID)
+    index: bpy.props.IntProperty(name="Warning", min=0, description="Which one", options={"SKIP_SAVE", "HIDDEN"})
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Move the playhead."""
+        record = job(self.uid)
+        if self.index >= len(record.warnings):
+            raise AddonError(f"{record.plan.name} has no warning {self.index}.", "Choose one in the list.")
+        placement = runtime.current().placements.get(record.plan.uid)
+        first = record.warnings[self.index].first
+        sequencer.edit_scene(context).frame_current = results.timeline_frame(record, placement, first)
+        return FINISHED
+
+
 def _ended(uid: str) -> JobRecord:
     record = job(uid)
     if runtime.current().active(record.plan.uid):
@@ -134,5 +154,12 @@ def _ended(uid: str) -> JobRecord:
     return record
 
 
-CLASSES = (POSEDUB_OT_dub, POSEDUB_OT_cancel, POSEDUB_OT_retry, POSEDUB_OT_fetch, POSEDUB_OT_remove)
+CLASSES = (
+    POSEDUB_OT_dub,
+    POSEDUB_OT_cancel,
+    POSEDUB_OT_retry,
+    POSEDUB_OT_fetch,
+    POSEDUB_OT_remove,
+    POSEDUB_OT_show_warning,
+)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -72,7 +72,7 @@ class POSEDUB_OT_bake_pose(PoseOperator, bpy.types.Operator):
 
     bl_idname = "posedub.bake_pose"
     bl_label = "Bake Pose"
-    bl_options = {"REGISTER"}
+    bl_options = {"REGISTER", "PRESET"}
 
     source: bpy.props.EnumProperty(name="From", items=SOURCES, description="Which pose is baked")
     target: bpy.props.EnumProperty(name="Into", items=POSES, description="Which keyframes are replaced")

@@ -101,6 +101,17 @@ def find(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> bpy
     return sequencer.find(scene, StripRef(record.plan.uid, strip_name(record, placement)))
 
 
+def timeline_frame(record: JobRecord, placement: Placement | None, index: int) -> int:
+    """Where dub frame `index` is shown now: by the dub's strip, else where it was to go."""
+    scene = sequencer.scene_by_uid(placement.scene) if placement else None
+    if scene is None or placement is None:
+        return index
+    strip = find(scene, record, placement)
+    if strip is None:
+        return placement.first_frame(scene) + index
+    return sequencer.first_picture(strip) + index - record.plan.first
+
+
 def grow(record: JobRecord, placement: Placement, deadline: float, create: bool) -> bool:
     """Bring the strip up to the frames saved; whether it is.
 

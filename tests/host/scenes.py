@@ -188,8 +188,19 @@ def plan():
 
 def cut(name, target):
     """Write the sound of a strip as a dub would."""
+    mix([name], target)
+
+
+def mix(names, target):
+    """Write the sound of strips as a dub of all of them would; its first frame and its frames."""
     audio = host("audio")
-    audio.write_mix(audio.read_mix(scene(), [strip(name)]), Path(target))
+    found = audio.read_mix(scene(), list(map(strip, names)))
+    audio.write_mix(found, Path(target))
+    return [found.first, found.frames]
+
+
+def mute_channel(channel, muted=True):
+    scene().sequence_editor.channels[channel].mute = muted
 
 
 def jobs():
@@ -305,8 +316,10 @@ def delete(name):
 
 
 def wrap_in_meta(name, channel):
-    meta = scene().sequence_editor.strips.new_meta("meta", channel, 1)
+    """Put a strip into a meta strip, which shows all of it."""
+    meta, one = scene().sequence_editor.strips.new_meta("meta", channel, 1), describe(strip(name))
     strip(name).move_to_meta(meta)
+    meta.frame_final_end, meta.frame_final_start = one["right"], one["left"]
 
 
 def placement_channel():
@@ -536,3 +549,52 @@ def described(name, props):
 
 def parent(name):
     return getattr(strip(name).parent_meta(), "name", None)
+
+
+def pump_until_queued(uid):
+    """Pump until the server has put a job into its queue."""
+    limit = time.monotonic() + LIMIT
+    while runtime().book.get(uid).phase != "queued":
+        assert time.monotonic() < limit, jobs()
+        host("pump").pump(0.02)
+
+
+def status_bar():
+    """What the add-on appends to Blender's status bar."""
+    return written_by(host("statusbar").draw)
+
+
+def operators():
+    return [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("POSEDUB_OT_")]
+
+
+def operator_options():
+    return {one.bl_idname.partition("_OT_")[2]: sorted(one.bl_options) for one in operators()}
+
+
+def without_tooltip():
+    """Operators, and properties that panels show, whose description is empty."""
+    owners = [("", one.bl_rna) for one in operators()] + [("posedub", type(scene().posedub).bl_rna)]
+    found = [rna.identifier for role, rna in owners if not role and not rna.description]
+    for _role, rna in owners:
+        shown = [prop for prop in rna.properties if not prop.is_hidden and prop.type not in ("POINTER",)]
+        found += [f"{rna.identifier}.{prop.identifier}" for prop in shown if not prop.description]
+    props = bpy.types.Strip.bl_rna.properties
+    return found + [name for name, prop in props.items() if name.startswith("posedub_") and not prop.description]
+
+
+def setting(name):
+    return getattr(scene().posedub, name)
+
+
+def keep_preset(preset, **options):
+    bpy.ops.posedub.preset_add(name=preset, **options)
+
+
+def presets():
+    return [str(path) for folder in bpy.utils.preset_paths("posedub") for path in Path(folder).glob("*.py")]
+
+
+def apply_preset(name):
+    (file,) = [path for path in presets() if Path(path).stem.lower() == name.replace(" ", "_").lower()]
+    bpy.ops.script.execute_preset(filepath=file, menu_idname="POSEDUB_PT_presets")

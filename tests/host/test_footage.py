@@ -177,6 +177,9 @@ def test_warnings_stand_in_the_panel_and_the_manifest(dubbing: Blender, footage:
     assert (kinds["scene_cut"]["first"], kinds["cut_off"]["first"]) == (CUT - 2, CUT_OFF - 2)
     assert "at 00:00:00:12" in kinds["scene_cut"]["message"]
     # Timeline frame 53 shows the cut.
+    index = [warning["kind"] for warning in manifest["warnings"]].index("scene_cut")
+    dubbing.op(name="show_warning", index=index)
+    assert dubbing.editing_state()["playhead"] == START + CUT
     assert "00:00:02:03: The footage cuts to another shot at 00:00:00:12" in shown
 
 
