@@ -569,15 +569,15 @@ def operators():
 
 
 def operator_options():
-    return {one.bl_idname.partition("_OT_")[2]: sorted(one.bl_options) for one in operators()}
+    return {one.__name__.partition("_OT_")[2]: sorted(getattr(one, "bl_options", ())) for one in operators()}
 
 
 def without_tooltip():
     """Operators, and properties that panels show, whose description is empty."""
-    owners = [("", one.bl_rna) for one in operators()] + [("posedub", type(scene().posedub).bl_rna)]
-    found = [rna.identifier for role, rna in owners if not role and not rna.description]
-    for _role, rna in owners:
-        shown = [prop for prop in rna.properties if not prop.is_hidden and prop.type not in ("POINTER",)]
+    owners = [getattr(bpy.ops.posedub, name).get_rna_type() for name in operator_options()]
+    found = [rna.identifier for rna in owners if not rna.description]
+    for rna in [*owners, type(scene().posedub).bl_rna]:
+        shown = [prop for prop in rna.properties if not prop.is_hidden and prop.type != "POINTER"]
         found += [f"{rna.identifier}.{prop.identifier}" for prop in shown if not prop.description]
     props = bpy.types.Strip.bl_rna.properties
     return found + [name for name, prop in props.items() if name.startswith("posedub_") and not prop.description]
