@@ -29,10 +29,12 @@ def install(zip_path: str) -> None:
 def answer(line: str) -> dict:
     """Run one call."""
     import scenes
+    import scenes_output
 
     try:
         request = json.loads(line)
-        return {"result": getattr(scenes, request["call"])(**request["args"])}
+        module = scenes_output if hasattr(scenes_output, request["call"]) else scenes
+        return {"result": getattr(module, request["call"])(**request["args"])}
     except Exception:  # noqa: BLE001 - boundary: the test shows it
         return {"error": traceback.format_exc()}
 
