@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model_server.evaluation.views import Pictures
 
 OUT = Path("evaluation")
+GALLERY = 20  # people to tell apart
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -47,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--identity-weights", type=Path, metavar="FILE", help="whose identity encoder recognises people"
     )
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="more people to tell apart, one picture each")
+    parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
         "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
     )
@@ -54,6 +56,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train the judge, or evaluate and write the tables."""
+    if options.turn:
+        return _turn(options)
     if not options.sources:
         raise SystemExit("posedub evaluate: name corpora, folders of videos or videos")
     if options.train_judge:
@@ -98,6 +102,29 @@ def _train_judge(options: argparse.Namespace) -> int:
     judge.save(options.judge)
     print(f"{options.judge}: {json.dumps(judge.facts)}")
     return 0
+
+
+def _turn(options: argparse.Namespace) -> int:
+    from model_server.evaluation.takes import portrait_of
+    from model_server.evaluation.turning import as_table, turn
+
+    engines = _engines(options)
+    tools = _instruments(options, next(iter(engines.values())))
+    stills = {path.stem: portrait_of(path) for path in _pictures(options.turn)}
+    others = [*_portraits(options), *(source.portrait() for source in _strangers(_sources(options)))]
+    others = others[: max(0, GALLERY - len(stills))]
+    parts = []
+    for name, engine in engines.items():
+        title = f"# {name}: heads turned, persons told apart among {len(stills) + len(others)}"
+        parts.append(f"{title}\n\n{as_table(turn(stills, others, engine, tools))}")
+    _write(options.out.with_suffix(".md"), "\n".join(parts))
+    print("\n".join(parts))
+    return 0
+
+
+def _strangers(sources: list[TakeSource]) -> list[TakeSource]:
+    """One take of each person."""
+    return list({source.identity: source for source in sources}.values())
 
 
 def _engines(options: argparse.Namespace) -> dict[str, Engine]:
@@ -181,11 +208,14 @@ def _spread(takes: list[TakeSource], limit: int | None) -> list[TakeSource]:
 
 def _portraits(options: argparse.Namespace) -> list[Pictures]:
     from model_server.evaluation.takes import portrait_of
+
+    return [portrait_of(path) for path in _pictures(options.portraits)] if options.portraits else []
+
+
+def _pictures(folder: Path) -> list[Path]:
     from model_server.pipeline.media import is_image
 
-    if not options.portraits:
-        return []
-    return [portrait_of(path) for path in sorted(options.portraits.iterdir()) if path.is_file() and is_image(path)]
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]
 
 
 def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, str]:
