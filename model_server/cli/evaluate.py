@@ -13,7 +13,7 @@ from tqdm import tqdm
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
-    from model_server.engines.base import Engine, WeightsInfo
+    from model_server.engines.base import Engine, Precision, WeightsInfo
     from model_server.evaluation.generate import Generator
     from model_server.evaluation.measure import Instruments
     from model_server.evaluation.sync import SyncJudge
@@ -85,7 +85,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="one row for each")
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", action="extend", default=[], metavar="FILE", help="or runs; one row for each"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
 
@@ -130,16 +132,31 @@ def _strangers(sources: list[TakeSource]) -> list[TakeSource]:
 def _engines(options: argparse.Namespace) -> dict[str, Engine]:
     from model_server.engines.weights import default_weights, describe, load_engine
 
-    offered = [describe(path) for path in options.weights] or [default_weights()]
     engines: dict[str, Engine] = {}
-    for info in offered:
-        engines[_row_name(info, engines)] = load_engine(info, options.device, options.precision)
+    arithmetic = options.device, options.precision
+    for path in options.weights:
+        engine = _of_run(path, options) if path.is_dir() else load_engine(describe(path), *arithmetic)
+        engines[_row_name(engine.weights, path, engines)] = engine
+    if not engines:
+        info = default_weights()
+        engines[info.name] = load_engine(info, *arithmetic)
     return engines
 
 
-def _row_name(info: WeightsInfo, taken: dict[str, Engine]) -> str:
+def _of_run(run: Path, options: argparse.Namespace) -> Engine:
+    """The networks of a run; its code 0 is made frontal by the corpora among the sources."""
+    from model_server.corpus.shards import INDEX
+    from model_server.engines.weights import resolve_device
+    from model_server.training.export import run_engine
+
+    precision: Precision = "bf16" if options.precision == "bf16" else "fp32"
+    corpora = [path for path in options.sources if (path / INDEX).is_file()]
+    return run_engine(run, corpora, resolve_device(options.device), precision)
+
+
+def _row_name(info: WeightsInfo, path: Path, taken: dict[str, Engine]) -> str:
     """Name of the weights, with the file's where two share one."""
-    return f"{info.name} ({info.path.stem})" if info.name in taken and info.path else info.name
+    return f"{info.name} ({path.stem})" if info.name in taken else info.name
 
 
 def _generator(engine: Engine) -> Generator:
