@@ -112,6 +112,15 @@ class PoseRequest:
 
 
 @dataclass(frozen=True)
+class KeptFrames:
+    """Frames first <= k < end of an older take, which a new one takes over but for those made anew."""
+
+    folder: Path
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
 class DubPlan:
     """Everything one dub needs, and where its frames go.
 
@@ -126,6 +135,7 @@ class DubPlan:
         seed: of the generator's noise, in [0, 2^64).
         weights_id: "" for the server's default weights.
         size: width and height of the frames in pixels, even, in [224, 512].
+        kept: what the take has besides the frames wanted; None for nothing.
     """
 
     uid: str
@@ -143,11 +153,26 @@ class DubPlan:
     precision: Precision = "auto"
     weights_id: str = ""
     size: int = SIZE
+    kept: KeptFrames | None = None
 
     @property
     def frames_wanted(self) -> int:
         """Number of frames in first <= k < end."""
         return self.end - self.first
+
+    @property
+    def take_first(self) -> int:
+        """First frame of the take."""
+        return min(self.first, self.kept.first) if self.kept else self.first
+
+    @property
+    def take_end(self) -> int:
+        """Frame after the take's last one."""
+        return max(self.end, self.kept.end) if self.kept else self.end
+
+    def kept_frames(self) -> list[int]:
+        """The frames taken over."""
+        return [k for k in range(self.take_first, self.take_end) if not self.first <= k < self.end]
 
     def sources(self) -> tuple[tuple[str, Path], ...]:
         """(role, file) of every file the dub is made from; roles "portrait", "speech", "pose"."""
@@ -212,6 +237,7 @@ class DubPlan:
             "speech": SpeechSource(Path(data["speech"]["file"])),
             "pose": _pose(data["pose"]),
             "fps": Fraction(data["fps"]),
+            "kept": _kept(data.get("kept")),
         }
         return DubPlan(**data | parts)
 
@@ -233,6 +259,10 @@ def _face(data: dict[str, Any]) -> FaceChoice:
 
 def _portrait(data: dict[str, Any]) -> PortraitSource:
     return PortraitSource(Path(data["file"]), Fraction(data["time"]), _face(data["face"]))
+
+
+def _kept(data: dict[str, Any] | None) -> KeptFrames | None:
+    return KeptFrames(**data | {"folder": Path(data["folder"])}) if data else None
 
 
 def _pose(data: dict[str, Any]) -> PoseSource:

@@ -8,7 +8,7 @@ from ..client.connection import Endpoint
 from ..client.launcher import ServerState
 from ..client.session import Session
 from ..core.errors import AddonError
-from ..core.events import Connected, Disconnected, JobEvent, PoseEvent, ServerInfo
+from ..core.events import Connected, Disconnected, GlanceEvent, JobEvent, PoseEvent, ServerInfo
 from . import preferences
 from .local import ManagedServer
 
@@ -28,6 +28,7 @@ class Link:
         self.info: ServerInfo | None = None
         self.problem = ""
         self.checking = False
+        self._asked: Endpoint | None = None
         self._sessions: dict[Endpoint, Session] = {}
 
     @property
@@ -68,6 +69,16 @@ class Link:
         self.session(self._allowed()).check()
         self.checking = True
 
+    def check_once(self) -> None:
+        """Ask the server at an address whether it answers, unless that was tried; one on this machine says so itself."""
+        try:
+            asked = preferences.settings().mode == "address" and self._allowed()
+        except AddonError:
+            return
+        if asked and asked != self._asked:
+            self._asked = asked
+            self.check()
+
     def session(self, endpoint: Endpoint) -> Session:
         """The session towards an endpoint, made on first use."""
         if endpoint not in self._sessions:
@@ -79,9 +90,10 @@ class Link:
         for session in self._sessions.values():
             session.cancel(uid)
 
-    def step(self) -> tuple[list[JobEvent | PoseEvent], bool]:
-        """What happened to jobs and to poses asked for, and whether anything about the server changed."""
-        changed, jobs = self.server.step(), []
+    def step(self) -> tuple[list[JobEvent | PoseEvent | GlanceEvent], bool]:
+        """What happened to jobs, and to poses and glances asked for, and whether anything about the server changed."""
+        changed = self.server.step()
+        jobs: list[JobEvent | PoseEvent | GlanceEvent] = []
         if changed:
             self._follow_server()
         for event in [event for session in list(self._sessions.values()) for event in session.poll()]:
@@ -104,7 +116,7 @@ class Link:
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
-        self.checking = False
+        self.checking, self._asked = False, None
 
     def close(self) -> None:
         """Detach, and stop the managed server if the add-on started it."""

@@ -95,19 +95,20 @@ def grow(record: JobRecord, placement: Placement, deadline: float, create: bool)
     strip = find(scene, record, placement) or (_create(scene, record, placement) if create else None)
     if strip is None:
         return True
-    first = record.plan.first
-    while len(strip.elements) < record.saved:
+    first = record.plan.take_first
+    while len(strip.elements) < record.shown:
         strip.elements.append(naming.frame_name(first + len(strip.elements)))
         if time.monotonic() > deadline:
             break
-    return len(strip.elements) >= record.saved
+    return len(strip.elements) >= record.shown
 
 
 def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> bpy.types.Strip:
     plan = record.plan
-    start = placement.first_frame(scene) + plan.first
-    channel = sequencer.free_channel(scene, start, start + plan.frames_wanted, placement.above)
-    file = plan.folder / naming.frame_name(plan.first)
+    start = placement.first_frame(scene) + plan.take_first
+    end = start + plan.take_end - plan.take_first
+    channel = sequencer.free_channel(scene, start, end, placement.above)
+    file = plan.folder / naming.frame_name(plan.take_first)
     strip = sequencer.new_image_strip(scene, strip_name(record, placement), file, channel, start)
     strip.color_tag, strip.select = COLOR, False
     strip[sequencer.UID], strip[VERSION] = plan.uid, plan.folder.name
