@@ -12,8 +12,8 @@ from typing import Any
 
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, ServerInfo
-from ..core.faces import FacesFound
-from ..core.plan import DubPlan, FaceChoice
+from ..core.faces import FaceChoice, FacesFound
+from ..core.plan import DubPlan
 from ..core.version import VERSION
 from . import wire
 from .cancel import Cancelled, CancelToken
@@ -152,10 +152,10 @@ class Connection:
 
         Raises AddonError "UNAVAILABLE" when the stream ends before.
         """
-        for message in self._stream("WatchDub", wire.watch_request(job_id, from_index), None):
-            event = wire.watch_event(uid, message)
-            if event is not None:
-                yield event
+        messages = self._stream("WatchDub", wire.watch_request(job_id, from_index), None)
+        events = (wire.watch_event(uid, message) for message in messages)
+        for event in wire.joined(event for event in events if event is not None):
+            yield event
             if isinstance(event, wire.Done):
                 return
         raise AddonError(f"The model server at {self.endpoint.address} went away.", "Try again.", "UNAVAILABLE")

@@ -12,8 +12,9 @@ from fractions import Fraction
 from typing import Any, Literal, cast
 
 from ..core.events import DubEstimated, JobProgress, JobWarning, ServerInfo
-from ..core.faces import Face, FacesFound
-from ..core.plan import POSE_SIZE, DubPlan, FaceChoice, PoseSource
+from ..core.faces import Face, FaceChoice, FacesFound
+from ..core.output import Output
+from ..core.plan import POSE_SIZE, DubPlan, PoseSource
 from ..core.pose_map import ANGLES, PoseMap
 from ..core.version import VERSION
 from ..core.weights import WeightsInfo, WeightsKind
@@ -49,10 +50,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame by dub index, as a PNG file's bytes."""
+    """One frame by dub index, as a PNG file's bytes; `continues` when the next event holds more of them."""
 
     index: int
     png: bytes
+    continues: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
     return stubs.DubSpec(
         weights_id=plan.weights_id,
         portrait=portrait,
-        speech=media.Speech(asset_id=assets["speech"], start=_rational(Fraction(0))),
+        speech=media.Speech(asset_id=assets["speech"], start=_rational(plan.speech.start)),
         pose=_pose(plan.pose, assets.get("pose", "")),
         frame_rate=_rational(plan.fps),
         frame_count=plan.frame_count,
@@ -186,6 +188,7 @@ def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         seed=plan.seed,
         precision=stubs.Precision.Value(f"PRECISION_{plan.precision.upper()}"),
         size=plan.size,
+        output=_output(plan.output, assets.get("footage", "")),
     )
 
 
@@ -209,7 +212,24 @@ def _rational(value: Fraction) -> Any:
 def _face(choice: FaceChoice) -> Any:
     media = _media()
     at = None if choice.at is None else media.Point(x=choice.at[0], y=choice.at[1])
-    return media.FaceSelection(crop=media.CropMode.Value(f"CROP_MODE_{choice.crop.upper()}"), at=at)
+    time = None if choice.time is None else _rational(choice.time)
+    return media.FaceSelection(crop=media.CropMode.Value(f"CROP_MODE_{choice.crop.upper()}"), at=at, time=time)
+
+
+def _output(output: Output, asset: str) -> Any:
+    stubs, footage = _stubs(), None
+    if output.footage:
+        given = output.footage
+        footage = _media().Footage(
+            asset_id=asset, face=_face(given.face), start=_rational(given.start), speed=_rational(given.speed)
+        )
+    return stubs.Output(
+        mode=stubs.OutputMode.Value(f"OUTPUT_MODE_{output.mode.upper()}"),
+        footage=footage,
+        feather=output.feather,
+        mouth_only=output.mouth_only,
+        keep_where_absent=output.keep_where_absent,
+    )
 
 
 def _pose(pose: PoseSource, asset: str) -> Any:
@@ -254,10 +274,23 @@ def watch_event(uid: str, message: Any) -> WatchEvent | None:
     if kind == "progress":
         return JobProgress(uid, event.phase, event.done, event.total, event.queue_position)
     if kind == "frame":
-        return Frame(event.index, event.png)
+        return Frame(event.index, event.png, event.continues)
     if kind == "warning":
         return JobWarning(uid, event.frames.first, event.frames.end, event.kind, event.message)
     return Done(remote_dub(event.dub)) if kind == "done" else None
+
+
+def joined(events: Iterable[WatchEvent]) -> Iterator[WatchEvent]:
+    """The events with frames that come in parts put together."""
+    parts: list[bytes] = []
+    for event in events:
+        if not isinstance(event, Frame):
+            yield event
+            continue
+        parts.append(event.png)
+        if not event.continues:
+            yield Frame(event.index, b"".join(parts))
+            parts.clear()
 
 
 def cancel_request(job_id: str) -> Any:
@@ -277,8 +310,10 @@ def faces_found(uid: str, message: Any) -> FacesFound:
 
 
 def _found(face: Any) -> Face:
-    points = [(point.x, point.y) for point in (face.left_eye, face.right_eye, face.mouth)]
-    return Face(face.left, face.top, face.right, face.bottom, face.score, *points)
+    left_eye, right_eye, mouth = ((point.x, point.y) for point in (face.left_eye, face.right_eye, face.mouth))
+    return Face(
+        face.left, face.top, face.right, face.bottom, face.score, left_eye, right_eye, mouth, face.yaw, face.thumbnail
+    )
 
 
 def pose_request(asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .faces import FacesFound
 from .pose_map import Row
 from .weights import WeightsInfo, WeightsKind
 
@@ -55,7 +56,7 @@ class JobProgress:
 
     Attributes:
         phase: this side's "connecting" or "uploading" (bytes), or the server's
-            "queued", "speech", "portrait", "pose", "frames".
+            "queued", "speech", "portrait", "pose", "footage", "frames".
         done, total: units of the phase; total 0 when unknown.
         queue_position: jobs ahead of this one.
     """
@@ -78,7 +79,7 @@ class FramesSaved:
 
 @dataclass(frozen=True)
 class JobWarning:
-    """Something about the frames first <= k < end; kind "no_face", "pose_loops" or "speech_ended"."""
+    """Something about the frames first <= k < end; `kind` as in the protocol, such as "no_face"."""
 
     uid: str
     first: int
@@ -139,6 +140,14 @@ class PoseFailed:
 
 
 @dataclass(frozen=True)
+class FacesFailed:
+    """No faces could be looked for; `message` is a sentence that says what to do."""
+
+    uid: str
+    message: str
+
+
+@dataclass(frozen=True)
 class DubEstimated:
     """What a dub would take.
 
@@ -176,5 +185,7 @@ class GlanceFailed:
 
 JobEvent = JobAccepted | JobProgress | FramesSaved | JobWarning | JobMeasured | JobFinished | JobCancelled | JobFailed
 PoseEvent = PoseRead | PoseFailed
+FacesEvent = FacesFound | FacesFailed
 GlanceEvent = DubEstimated | FramePreviewed | GlanceFailed
-Event = Connected | Disconnected | JobEvent | PoseEvent | GlanceEvent
+QuestionEvent = PoseEvent | FacesEvent | GlanceEvent
+Event = Connected | Disconnected | JobEvent | QuestionEvent

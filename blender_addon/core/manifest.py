@@ -22,7 +22,7 @@ STATES = ("running", "done", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file the dub was made from; role "portrait", "speech" or "pose"."""
+    """A file the dub was made from; role "portrait", "speech", "pose" or "footage"."""
 
     role: str
     file: str

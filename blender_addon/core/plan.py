@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import AddonError
+from .faces import FaceChoice
+from .output import Output
 from .pose_map import Row
 from .weights import WeightsInfo
 
-CropMode = Literal["auto", "aligned"]
 PoseKind = Literal["video", "fixed", "frontal", "codes"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -29,20 +30,6 @@ UNSUPPORTED = "FAILED_PRECONDITION"
 """Code of a problem that trying again does not solve."""
 MAX_CODE_ROWS = 80_000
 """Rows of pose codes that fit one 4 MiB gRPC message: 48 bytes each."""
-
-
-@dataclass(frozen=True)
-class FaceChoice:
-    """Which face of a picture is meant and how it is cropped.
-
-    Attributes:
-        crop: "auto" finds and aligns the face, "aligned" takes a 224x224 crop as it is.
-        at: point in fractions of width and height, origin top left; the nearest
-            face is taken, the largest when None.
-    """
-
-    crop: CropMode = "auto"
-    at: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +43,10 @@ class PortraitSource:
 
 @dataclass(frozen=True)
 class SpeechSource:
-    """A wav file holding exactly the audible part; its beginning is dub frame 0."""
+    """A wav file holding exactly the audible part; its second `start` is the beginning of dub frame 0."""
 
     file: Path
+    start: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
@@ -134,7 +122,8 @@ class DubPlan:
         mouth_strength: gain of the speech content in [0, 3]; published 1.2.
         seed: of the generator's noise, in [0, 2^64).
         weights_id: "" for the server's default weights.
-        size: width and height of the frames in pixels, even, in [224, 512].
+        size: width and height of the network's pictures in pixels, even, in [224, 512].
+        output: what a frame is.
         kept: what the take has besides the frames wanted; None for nothing.
     """
 
@@ -153,6 +142,7 @@ class DubPlan:
     precision: Precision = "auto"
     weights_id: str = ""
     size: int = SIZE
+    output: Output = Output()
     kept: KeptFrames | None = None
 
     @property
@@ -175,13 +165,19 @@ class DubPlan:
         return [k for k in range(self.take_first, self.take_end) if not self.first <= k < self.end]
 
     def sources(self) -> tuple[tuple[str, Path], ...]:
-        """(role, file) of every file the dub is made from; roles "portrait", "speech", "pose"."""
+        """(role, file) of every file the dub is made from; roles "portrait", "speech", "pose", "footage"."""
         pose = [("pose", self.pose.file)] if self.pose.kind == "video" and self.pose.file else []
-        return (("portrait", self.portrait.file), ("speech", self.speech.file), *pose)
+        footage = [("footage", self.output.footage.file)] if self.output.footage else []
+        return (("portrait", self.portrait.file), ("speech", self.speech.file), *pose, *footage)
 
     def problems(self) -> list[str]:
         """One sentence, with what to do, for everything that keeps the dub from starting."""
-        return [*self._range_problems(), *self._file_problems(), *self._pose_problems()]
+        return [
+            *self._range_problems(),
+            *self._file_problems(),
+            *self._pose_problems(),
+            *self.output.problems(self.frame_count),
+        ]
 
     def _range_problems(self) -> Iterator[str]:
         if not 1 <= self.fps <= 240:
@@ -234,9 +230,10 @@ class DubPlan:
         parts = {
             "folder": Path(data["folder"]),
             "portrait": _portrait(data["portrait"]),
-            "speech": SpeechSource(Path(data["speech"]["file"])),
+            "speech": SpeechSource(Path(data["speech"]["file"]), Fraction(data["speech"].get("start", 0))),
             "pose": _pose(data["pose"]),
             "fps": Fraction(data["fps"]),
+            "output": Output.from_json(data.get("output")),
             "kept": _kept(data.get("kept")),
         }
         return DubPlan(**data | parts)
@@ -252,13 +249,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _face(data: dict[str, Any]) -> FaceChoice:
-    at = data["at"]
-    return FaceChoice(data["crop"], None if at is None else (at[0], at[1]))
-
-
 def _portrait(data: dict[str, Any]) -> PortraitSource:
-    return PortraitSource(Path(data["file"]), Fraction(data["time"]), _face(data["face"]))
+    return PortraitSource(Path(data["file"]), Fraction(data["time"]), FaceChoice.from_json(data["face"]))
 
 
 def _kept(data: dict[str, Any] | None) -> KeptFrames | None:
@@ -269,7 +261,7 @@ def _pose(data: dict[str, Any]) -> PoseSource:
     return PoseSource(
         kind=data["kind"],
         file=Path(data["file"]) if data["file"] else None,
-        face=_face(data["face"]),
+        face=FaceChoice.from_json(data["face"]),
         start=Fraction(data["start"]),
         speed=Fraction(data["speed"]),
         codes=tuple(map(tuple, data["codes"])),

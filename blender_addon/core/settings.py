@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .plan import SIZE, CropMode, PoseKind, Precision
+from .faces import CropMode
+from .output import FEATHER, OutputMode
+from .plan import SIZE, PoseKind, Precision
 
 HOST = "127.0.0.1"
 PORT = 50761
@@ -39,7 +41,7 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class DubSettings:
-    """Defaults of a dub; ranges as in `core.plan.DubPlan`."""
+    """Defaults of a dub; ranges as in `core.plan.DubPlan` and `core.output.Output`."""
 
     crop: CropMode = "auto"
     pose: PoseKind = "video"
@@ -47,4 +49,7 @@ class DubSettings:
     seed: int = 0
     precision: Precision = "auto"
     size: int = SIZE
+    output: OutputMode = "crop"
+    mouth_only: float = 0.0
+    feather: float = FEATHER
     folder: str = "//dubs"

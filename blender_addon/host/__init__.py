@@ -8,19 +8,24 @@ from . import (
     handlers,
     menus,
     operators_dub,
+    operators_faces,
     operators_pose,
     operators_server,
     operators_sources,
     panels,
+    panels_output,
     panels_pose,
     pose_tools,
     preferences,
+    presets,
     properties,
     pump,
+    statusbar,
 )
 
-OPERATORS = (operators_sources, operators_dub, operators_pose, pose_tools, operators_server)
-MODULES = (preferences, properties, *OPERATORS, panels, panels_pose, menus, handlers, pump)
+OPERATORS = (operators_sources, operators_dub, operators_faces, operators_pose, pose_tools, operators_server)
+PANELS = (presets, panels, panels_output, panels_pose, menus, statusbar)
+MODULES = (preferences, properties, *OPERATORS, *PANELS, handlers, pump)
 
 
 def register() -> None:

@@ -1,6 +1,6 @@
-"""The sound of a strip, cut sample-exactly as the timeline plays it.
+"""The sound of strips, cut sample-exactly as the timeline plays it.
 
-`read_cut` looks at Blender and runs in the main thread; `write_cut` decodes,
+`read_mix` looks at Blender and runs in the main thread; `write_mix` decodes,
 which may take seconds, and touches no Blender data.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import tempfile
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import aud
 import bpy
@@ -20,9 +22,12 @@ import numpy as np
 
 from ..core import timebase
 from ..core.errors import AddonError
-from . import sequencer
+from . import fcurves, sequencer
 
 FULL_SCALE = 1 << 23
+RESAMPLING = 3
+"""Quality of changes of the sample rate: the best."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class SoundCut:
             mixed for this cut.
         start: seconds into the file at which the piece begins, may be negative.
         frames, fps: length of the piece is frames / fps seconds.
+        volumes: gain at the beginning of each frame, straight lines between them; one for a constant gain.
     """
 
     name: str
@@ -43,10 +49,46 @@ class SoundCut:
     frames: int
     fps: Fraction
     packed: bytes | None = None
+    volumes: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class SoundMix:
+    """What several sound strips play at once or one after the other.
+
+    Attributes:
+        first: timeline frame at which it begins.
+        frames, fps: its length is frames / fps seconds.
+        cuts: the pieces, each with the frame of the mix at which it begins.
+    """
+
+    first: int
+    frames: int
+    fps: Fraction
+    cuts: tuple[tuple[int, SoundCut], ...]
+
+
+def read_mix(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> SoundMix:
+    """What sound strips play from the first one's beginning to the last one's end; raises AddonError.
+
+    Muted strips are left out; the sound they leave is as long as without them.
+    """
+    spans = [sequencer.span(strip) for strip in strips]
+    first, end = min(begin for begin, _end in spans), max(end for _begin, end in spans)
+    if first >= end:
+        raise AddonError(f'The sound strip "{strips[0].name}" lies outside its meta strip.', "Extend the meta strip.")
+    heard = [
+        (begin - first, read_cut(scene, strip))
+        for strip, (begin, stop) in zip(strips, spans, strict=True)
+        if begin < stop and not sequencer.is_muted(scene, strip)
+    ]
+    if not heard:
+        raise AddonError(f'The sound strip "{strips[0].name}" is muted.', "Unmute it.")
+    return SoundMix(first, end - first, sequencer.fps(scene), tuple(heard))
 
 
 def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
-    """What a sound strip plays from its left to its right handle; raises AddonError."""
+    """What a sound strip plays; raises AddonError."""
     if sequencer.is_retimed(strip):
         return _mixed_cut(scene, strip)
     sound = strip.sound
@@ -55,18 +97,27 @@ def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     file, packed = sequencer.absolute(sound.filepath, sound), sound.packed_file
     if not packed and not file.is_file():
         raise AddonError(f'The file of strip "{strip.name}" is gone: {file}.', "Relink or replace the strip.")
+    first, end = sequencer.span(strip)
     return SoundCut(
         name=strip.name,
         file=file,
-        start=_start(scene, strip),
-        frames=sequencer.right(strip) - sequencer.left(strip),
+        start=_start(scene, strip, first),
+        frames=end - first,
         fps=sequencer.fps(scene),
         packed=bytes(packed.data) if packed else None,
+        volumes=_volumes(scene, strip, first, end),
     )
 
 
-def _start(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Fraction:
-    frames = sequencer.left(strip) - sequencer.content_start(strip) + int(strip.animation_offset_start)
+def _volumes(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:
+    curves = fcurves.find(scene, strip.path_from_id("volume"))
+    if not curves:
+        return (strip.volume,)
+    return tuple(max(0.0, curves[0].evaluate(frame)) for frame in range(first, end + 1))
+
+
+def _start(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int) -> Fraction:
+    frames = first - sequencer.content_start(strip) + int(strip.animation_offset_start)
     return timebase.frames_to_seconds(frames, sequencer.fps(scene)) - Fraction(strip.sound_offset).limit_denominator(
         10**6
     )
@@ -79,12 +130,12 @@ def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     """
     if bpy.app.version >= (5, 1):
         raise AddonError(f'The sound strip "{strip.name}" is retimed.', "Reset its retiming, or mix it down to a file.")
-    frames = sequencer.right(strip) - sequencer.left(strip)
+    first, end = sequencer.span(strip)
     with tempfile.TemporaryDirectory() as folder, _alone(scene, strip), sequencer.override(scene):
         file = Path(folder, "mix.wav")
         bpy.ops.sound.mixdown(filepath=str(file), container="WAV", codec="PCM", format="S24")
         mix = file.read_bytes()
-    return SoundCut(strip.name, file, Fraction(0), frames, sequencer.fps(scene), mix)
+    return SoundCut(strip.name, file, Fraction(0), end - first, sequencer.fps(scene), mix)
 
 
 @contextmanager
@@ -96,7 +147,8 @@ def _alone(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[None]:
         for name in muted:
             scene.sequence_editor.strips_all[name].mute = name != strip.name
         # The end first: the start cannot pass it.
-        scene.frame_end, scene.frame_start = sequencer.right(strip) - 1, sequencer.left(strip)
+        first, end = sequencer.span(strip)
+        scene.frame_end, scene.frame_start = end - 1, first
         yield
     finally:
         for name, mute in muted.items():
@@ -104,37 +156,59 @@ def _alone(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[None]:
         scene.frame_start, scene.frame_end = span
 
 
-def write_cut(cut: SoundCut, target: Path) -> None:
-    """Write the piece as mono 24-bit wav at the file's own rate; silence outside the file. Raises AddonError."""
+def write_mix(mix: SoundMix, target: Path) -> None:
+    """Write the mix as mono 24-bit wav at the highest rate of its files; silence outside them. Raises AddonError.
+
+    A sum that would clip is made as quiet as it must be.
+    """
+    rate = max(_opened(cut, lambda sound: int(sound.specs[0])) for _offset, cut in mix.cuts)
+    total = np.zeros(timebase.frames_to_samples(mix.frames, mix.fps, rate), np.float32)
+    for offset, cut in mix.cuts:
+        samples = _opened(cut, partial(_samples, cut, rate)) * _gains(cut, rate)
+        first = timebase.frames_to_samples(offset, mix.fps, rate)
+        room = total[first : first + len(samples)]
+        room += samples[: len(room)]
     try:
-        samples, rate = _read_packed(cut) if cut.packed is not None else _read(cut, cut.file)
-    except aud.error as error:
-        raise AddonError(f'The sound of strip "{cut.name}" cannot be read ({error}).', "Replace the file.") from error
-    try:
-        _write_wav(target, samples, rate)
+        _write_wav(target, total / max(1.0, np.abs(total).max(initial=0.0)), rate)
     except OSError as error:
         raise AddonError(f"{target} cannot be written: {error.strerror}.", "Free some space.") from error
 
 
-def _read_packed(cut: SoundCut) -> tuple[np.ndarray, int]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, f"packed{cut.file.suffix}")
-        file.write_bytes(cut.packed or b"")
-        return _read(cut, file)
+def _opened(cut: SoundCut, use: Callable[[aud.Sound], Result]) -> Result:
+    """What `use` makes of the cut's sound; raises AddonError."""
+    try:
+        if cut.packed is None:
+            return use(aud.Sound.file(str(cut.file)))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, f"packed{cut.file.suffix}")
+            file.write_bytes(cut.packed)
+            return use(aud.Sound.file(str(file)))
+    except aud.error as error:
+        raise AddonError(f'The sound of strip "{cut.name}" cannot be read ({error}).', "Replace the file.") from error
 
 
-def _read(cut: SoundCut, file: Path) -> tuple[np.ndarray, int]:
-    """Samples (n,) float32 in [-1, 1] and their rate."""
-    sound = aud.Sound.file(str(file))
-    rate, channels = int(sound.specs[0]), sound.specs[1]
+def _samples(cut: SoundCut, rate: int, sound: aud.Sound) -> np.ndarray:
+    """The cut's samples (n,) float32 at a rate; silence outside the file."""
+    if sound.specs[1] != 1:
+        sound = sound.rechannel(1)
+    if sound.specs[0] != rate:
+        sound = sound.resample(rate, RESAMPLING)
     first = timebase.round_half_up(cut.start * rate)
     count = timebase.frames_to_samples(cut.frames, cut.fps, rate)
     samples = np.zeros(count, np.float32)
     begin, end = max(0, first), first + count
     if begin < end:
-        heard = _between(sound if channels == 1 else sound.rechannel(1), begin, end, rate)
+        heard = _between(sound, begin, end, rate)
         samples[begin - first : begin - first + len(heard)] = heard
-    return samples, rate
+    return samples
+
+
+def _gains(cut: SoundCut, rate: int) -> np.ndarray:
+    """Gain of each sample, (n,) float32, or (1,)."""
+    if len(cut.volumes) == 1:
+        return np.array(cut.volumes, np.float32)
+    frames = np.arange(timebase.frames_to_samples(cut.frames, cut.fps, rate)) * float(cut.fps / rate)
+    return np.interp(frames, np.arange(len(cut.volumes)), cut.volumes).astype(np.float32)
 
 
 def _between(sound: aud.Sound, begin: int, end: int, rate: int) -> np.ndarray:

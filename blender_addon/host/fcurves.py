@@ -110,6 +110,12 @@ def write(curve: bpy.types.FCurve, keys: Keys) -> None:
     curve.update()
 
 
+def copy(owner: bpy.types.ID, source: str, target: str, group: str) -> None:
+    """Give a property the keys of another one."""
+    for index, curve in find(owner, source).items():
+        write(ensure(owner, target, index, group), read(curve))
+
+
 def linear(frames: Sequence[float] | NDArray, values: Sequence[float] | NDArray) -> Keys:
     """Keys joined by straight lines."""
     keys = np.zeros(len(frames), KEY)

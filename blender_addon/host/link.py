@@ -8,7 +8,7 @@ from ..client.connection import Endpoint
 from ..client.launcher import ServerState
 from ..client.session import Session
 from ..core.errors import AddonError
-from ..core.events import Connected, Disconnected, GlanceEvent, JobEvent, PoseEvent, ServerInfo
+from ..core.events import Connected, Disconnected, JobEvent, QuestionEvent, ServerInfo
 from . import preferences
 from .local import ManagedServer
 
@@ -90,10 +90,10 @@ class Link:
         for session in self._sessions.values():
             session.cancel(uid)
 
-    def step(self) -> tuple[list[JobEvent | PoseEvent | GlanceEvent], bool]:
-        """What happened to jobs, and to poses and glances asked for, and whether anything about the server changed."""
+    def step(self) -> tuple[list[JobEvent | QuestionEvent], bool]:
+        """What happened to jobs and to what was asked beside them, and whether anything about the server changed."""
         changed = self.server.step()
-        jobs: list[JobEvent | PoseEvent | GlanceEvent] = []
+        jobs: list[JobEvent | QuestionEvent] = []
         if changed:
             self._follow_server()
         for event in [event for session in list(self._sessions.values()) for event in session.poll()]:

@@ -17,8 +17,10 @@ import bpy
 
 from ..core import timebase
 from ..core.errors import AddonError
-from ..core.plan import FaceChoice, PortraitSource, PoseSource
-from . import sequencer
+from ..core.faces import CropMode
+from ..core.output import FootageSource
+from ..core.plan import PortraitSource, PoseSource
+from . import chosen_face, sequencer
 
 HALF = Fraction(1, 2)
 PICTURES = ("IMAGE", "MOVIE")
@@ -83,31 +85,45 @@ def _element(strip: bpy.types.Strip, frame: int) -> str:
     return str(strip.elements[min(max(index, 0), len(strip.elements) - 1)].filename)
 
 
-def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, face: FaceChoice) -> PortraitSource:
-    """The picture a strip shows at the playhead, or at its end nearest to it."""
+def moment(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[Path, Fraction]:
+    """File, and second of a movie, that a strip shows at the playhead, or at its end nearest to it."""
     frame = min(max(scene.frame_current, sequencer.left(strip)), sequencer.right(strip) - 1)
     file = strip_file(scene, strip, frame)
     if strip.type == "IMAGE":
-        return PortraitSource(file, face=face)
-    return PortraitSource(file, max(Fraction(0), movie_clock(scene, strip, file).seconds(frame)), face)
+        return file, Fraction(0)
+    return file, max(Fraction(0), movie_clock(scene, strip, file).seconds(frame))
 
 
-def pose(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int, face: FaceChoice) -> PoseSource:
+def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, crop: CropMode) -> PortraitSource:
+    """The picture in which the strip's face was chosen, else the one at the playhead."""
+    file, time = moment(scene, strip)
+    face = chosen_face.read(strip, crop)
+    return PortraitSource(file, time if face.time is None else face.time, face)
+
+
+def pose(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int, crop: CropMode) -> PoseSource:
     """The pose of a strip for the timeline frames first <= f < end.
 
     A strip that overlaps them is read as it lies on the timeline; one that lies
     elsewhere is read from its left handle on.
     """
     begin, stop = sequencer.left(strip), sequencer.right(strip)
+    file, start, speed = _played(scene, strip, first if begin < end and first < stop else begin)
+    return PoseSource("video", file, chosen_face.read(strip, crop), start, speed)
+
+
+def footage(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int) -> FootageSource:
+    """What a strip shows from a timeline frame on."""
+    file, start, speed = _played(scene, strip, first)
+    return FootageSource(file, chosen_face.read(strip), start, speed)
+
+
+def _played(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> tuple[Path, Fraction, Fraction]:
+    """File, its second that a strip shows at a timeline frame, and its speed."""
     if strip.type == "IMAGE":
-        return _still_pose(scene, strip, begin, face)
-    file = strip_file(scene, strip, begin)
+        if len(strip.elements) > 1:
+            raise AddonError(f'The strip "{strip.name}" is an image sequence.', "Use a movie or a single picture.")
+        return strip_file(scene, strip, frame), Fraction(0), Fraction(1)
+    file = strip_file(scene, strip, frame)
     clock = movie_clock(scene, strip, file)
-    start = clock.seconds(first if begin < end and first < stop else begin)
-    return PoseSource("video", file, face, start, clock.step * sequencer.fps(scene) / clock.rate)
-
-
-def _still_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int, face: FaceChoice) -> PoseSource:
-    if len(strip.elements) > 1:
-        raise AddonError(f'The pose strip "{strip.name}" is an image sequence.', "Use a movie or a single picture.")
-    return PoseSource("video", strip_file(scene, strip, frame), face)
+    return file, clock.seconds(frame), clock.step * sequencer.fps(scene) / clock.rate

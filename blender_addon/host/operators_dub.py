@@ -8,8 +8,8 @@ import bpy
 
 from ..core.errors import AddonError
 from ..core.jobs import JobRecord
-from . import planning, recovery, runtime, sequencer, sources
-from .operators import FINISHED, SentenceOperator, job, outcome
+from . import planning, recovery, results, runtime, sequencer, sources
+from .operators import CANCELLED, FINISHED, SentenceOperator, job, outcome
 
 WAIT = {
     "name": "Wait",
@@ -20,14 +20,30 @@ WAIT = {
 UID = {"name": "Dub", "description": "Which dub; the newest one when empty", "options": {"SKIP_SAVE", "HIDDEN"}}
 
 
+SOUNDS = (
+    ("active", "Chosen Sound", "One dub, of the chosen sound strip"),
+    ("each", "Each Sound", "A dub of its own for each selected sound strip"),
+    ("together", "All Sounds as One", "One dub, of all that the selected sound strips play together"),
+)
+
+
 class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
     """Have the portrait speak the sound strip, as a new strip above it"""
 
     bl_idname = "posedub.dub"
     bl_label = "Dub"
-    bl_options = {"REGISTER"}
+    bl_options = {"REGISTER", "PRESET"}
 
+    sounds: bpy.props.EnumProperty(
+        name="Sounds", items=SOUNDS, description="What is dubbed when several sound strips are selected"
+    )
     wait: bpy.props.BoolProperty(**WAIT)
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, by what is dubbed."""
+        what = next(text for name, _label, text in SOUNDS if name == properties.sounds)
+        return f"{cls.__doc__}. {what}"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -38,9 +54,10 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         return not problem
 
     def run(self, context: bpy.types.Context) -> set[str]:
-        """Plan the dub and start it."""
-        record = runtime.current().start(planning.draft(sequencer.edit_scene(context)))
-        return outcome(record, self.wait)
+        """Plan the dubs, then start them."""
+        drafts = planning.drafts(sequencer.edit_scene(context), self.sounds)
+        records = [runtime.current().start(draft) for draft in drafts]
+        return FINISHED if all(outcome(record, self.wait) == FINISHED for record in records) else CANCELLED
 
 
 class POSEDUB_OT_cancel(SentenceOperator, bpy.types.Operator):
@@ -110,6 +127,26 @@ class POSEDUB_OT_remove(SentenceOperator, bpy.types.Operator):
         return FINISHED
 
 
+class POSEDUB_OT_show_warning(SentenceOperator, bpy.types.Operator):
+    """Go to the first frame of this warning"""
+
+    bl_idname = "posedub.show_warning"
+    bl_label = "Go to Warning"
+
+    uid: bpy.props.StringProperty(**UID)
+    index: bpy.props.IntProperty(name="Warning", min=0, description="Which one", options={"SKIP_SAVE", "HIDDEN"})
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Move the playhead."""
+        record = job(self.uid)
+        if self.index >= len(record.warnings):
+            raise AddonError(f"{record.plan.name} has no warning {self.index}.", "Choose one in the list.")
+        placement = runtime.current().placements.get(record.plan.uid)
+        first = record.warnings[self.index].first
+        sequencer.edit_scene(context).frame_current = results.timeline_frame(record, placement, first)
+        return FINISHED
+
+
 def _ended(uid: str) -> JobRecord:
     record = job(uid)
     if runtime.current().active(record.plan.uid):
@@ -117,5 +154,12 @@ def _ended(uid: str) -> JobRecord:
     return record
 
 
-CLASSES = (POSEDUB_OT_dub, POSEDUB_OT_cancel, POSEDUB_OT_retry, POSEDUB_OT_fetch, POSEDUB_OT_remove)
+CLASSES = (
+    POSEDUB_OT_dub,
+    POSEDUB_OT_cancel,
+    POSEDUB_OT_retry,
+    POSEDUB_OT_fetch,
+    POSEDUB_OT_remove,
+    POSEDUB_OT_show_warning,
+)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -72,7 +72,7 @@ class POSEDUB_OT_bake_pose(PoseOperator, bpy.types.Operator):
 
     bl_idname = "posedub.bake_pose"
     bl_label = "Bake Pose"
-    bl_options = {"REGISTER"}
+    bl_options = {"REGISTER", "PRESET"}
 
     source: bpy.props.EnumProperty(name="From", items=SOURCES, description="Which pose is baked")
     target: bpy.props.EnumProperty(name="Into", items=POSES, description="Which keyframes are replaced")
@@ -111,7 +111,7 @@ def plan_of(scene: bpy.types.Scene, strip: bpy.types.Strip) -> DubPlan:
 def _chosen_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) -> PoseSource:
     start = sequencer.first_picture(strip) - plan.take_first
     source = sources.choose(scene, "pose").require()
-    return media.pose(scene, source, start, start + plan.frame_count, scene.posedub.pose_face())
+    return media.pose(scene, source, start, start + plan.frame_count, scene.posedub.pose_crop)
 
 
 class POSEDUB_OT_bake_cancel(SentenceOperator, bpy.types.Operator):

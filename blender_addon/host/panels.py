@@ -7,10 +7,12 @@ import textwrap
 import bpy
 
 from ..core import timebase
+from ..core.events import JobWarning
 from ..core.jobs import UNFINISHED, JobRecord
-from . import preferences, runtime, sequencer, sources
+from . import preferences, results, runtime, sequencer, sources
+from .presets import POSEDUB_PT_presets
 
-ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA"}
+ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
 STATES = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X", "starting": "TIME", "running": "RENDER_ANIMATION"}
 PIXELS_PER_LETTER = 7
 WARNINGS_SHOWN = 3
@@ -43,7 +45,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         draw_server_line(layout)
         row = layout.row()
         row.scale_y = 1.5
-        row.operator("posedub.dub", icon="PLAY")
+        row.operator("posedub.dub", icon="PLAY").sounds = "active"
+        draw_several(layout, len(sources.sounds(scene)))
 
 
 class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
@@ -52,6 +55,10 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
     bl_label = "Settings"
     bl_parent_id = "POSEDUB_PT_dub"
     bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        """The presets' button."""
+        POSEDUB_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         """All parameters."""
@@ -115,6 +122,14 @@ def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -
         row.operator("posedub.clear_source", text="", icon="X").role = role
 
 
+def draw_several(layout: bpy.types.UILayout, sounds: int) -> None:
+    """What else can be done with several sound strips."""
+    if sounds > 1:
+        row = layout.row(align=True)
+        row.operator("posedub.dub", text=f"Dub Each of {sounds}").sounds = "each"
+        row.operator("posedub.dub", text=f"Dub {sounds} as One").sounds = "together"
+
+
 def draw_server_line(layout: bpy.types.UILayout) -> None:
     """A line when the weights are not trained, or the server is about to start."""
     link = runtime.current().link
@@ -128,11 +143,15 @@ def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence:
     """A red box with a sentence, broken into the panel's width."""
     box = layout.box()
     box.alert = True
-    column = box.column(align=True)
+    draw_lines(box.column(align=True), context, sentence, "ERROR")
+
+
+def draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
+    """A sentence, broken into the panel's width, behind an icon."""
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     letters = context.region.width / PIXELS_PER_LETTER / scale
     for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
-        column.label(text=line, icon="ERROR" if number == 0 else "BLANK1")
+        layout.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
 def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:
@@ -149,7 +168,7 @@ def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRec
         draw_ended(box, row, record)
     if record.error:
         draw_error(box, context, record.error)
-    draw_warnings(box, record)
+    draw_warnings(box, context, record)
 
 
 def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobRecord) -> None:
@@ -163,13 +182,24 @@ def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobReco
     row.operator("posedub.remove", text="", icon="REMOVE").uid = uid
 
 
-def draw_warnings(box: bpy.types.UILayout, record: JobRecord) -> None:
-    """The first warnings, with timecodes counted from the beginning of the timeline."""
+def draw_warnings(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:
+    """The first warnings, each with its timecodes and a button that goes there."""
+    for index, warning in enumerate(record.warnings[:WARNINGS_SHOWN]):
+        row = box.row()
+        draw_lines(row.column(align=True), context, f"{when(record, warning)}: {warning.message}", "INFO")
+        jump = row.operator("posedub.show_warning", text="", icon="TRACKING_FORWARDS_SINGLE")
+        jump.uid, jump.index = record.plan.uid, index
+    more = len(record.warnings) - WARNINGS_SHOWN
+    if more > 0:
+        box.label(text=f"{more} more in manifest.json beside the frames")
+
+
+def when(record: JobRecord, warning: JobWarning) -> str:
+    """Timecodes of a warning's first and last frame, counted from the beginning of the timeline."""
     placement = runtime.current().placements.get(record.plan.uid)
-    start = placement.start if placement else 0
-    for warning in record.warnings[:WARNINGS_SHOWN]:
-        first, last = (timebase.timecode(start + k, record.plan.fps) for k in (warning.first, warning.end - 1))
-        box.label(text=f"{first} to {last}: {warning.message}", icon="INFO")
+    frames = (results.timeline_frame(record, placement, index) for index in (warning.first, warning.end - 1))
+    first, last = (timebase.timecode(frame, record.plan.fps) for frame in frames)
+    return first if first == last else f"{first} to {last}"
 
 
 CLASSES = (POSEDUB_PT_dub, POSEDUB_PT_settings, POSEDUB_PT_jobs, POSEDUB_PT_server)

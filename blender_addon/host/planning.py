@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
 
-from ..core import naming
+from ..core import naming, timebase
 from ..core.errors import AddonError
 from ..core.plan import DubPlan, PoseSource, SpeechSource
 from ..core.settings import DubSettings
-from . import audio, media, pose_keys, preferences, recovery, sequencer, sources
+from . import audio, footage, media, pose_keys, preferences, recovery, sequencer, sources
 from .results import Placement
 
 SPEECH_FILE = "speech.wav"
@@ -23,47 +24,77 @@ class Draft:
     """A dub about to start: its plan, the sound still to be cut if any, and where the result goes."""
 
     plan: DubPlan
-    sound: audio.SoundCut | None
+    sound: audio.SoundMix | None
     placement: Placement
 
 
-def draft(scene: bpy.types.Scene) -> Draft:
-    """Plan a dub of the scene's sources into a new version folder; raises AddonError."""
-    made = look(scene, Path())
-    strip = sources.choose(scene, "audio").require()
-    folder = _version_folder(takes_folder(strip.name))
-    plan = replace(
-        made.plan, name=f"{strip.name} {folder.name}", folder=folder, speech=SpeechSource(folder / SPEECH_FILE)
-    )
+def drafts(scene: bpy.types.Scene, how: str) -> Iterable[Draft]:
+    """Plan the dubs of several sound strips; raises AddonError.
+
+    Args:
+        how: "active" for the chosen strip only, "each" for a dub of each selected strip that is heard, "together" for
+            one dub of all that they play.
+    """
+    strips = sources.sounds(scene)
+    if how == "each":
+        return [draft(scene, [strip]) for strip in strips if not sequencer.is_muted(scene, strip)]
+    return [draft(scene, strips if how == "together" else ())]
+
+
+def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
+    """Plan a dub of sound strips, the chosen one by default, into a new version folder; raises AddonError."""
+    made = look(scene, Path(), sounds)
+    return placed(scene, made, (sounds or [sources.choose(scene, "audio").require()])[0].name)
+
+
+def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
+    """The draft in a new version folder of the dubs of a sound strip of that name; raises AddonError."""
+    folder = _version_folder(takes_folder(name))
+    speech = replace(made.plan.speech, file=folder / SPEECH_FILE)
     recovery.note(folder, scene, made.placement)
-    return replace(made, plan=plan)
+    return replace(made, plan=replace(made.plan, name=f"{name} {folder.name}", folder=folder, speech=speech))
 
 
-def look(scene: bpy.types.Scene, folder: Path) -> Draft:
+def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """The same for a folder that is not made; raises AddonError."""
-    strip = sources.choose(scene, "audio").require()
-    portrait_strip = sources.choose(scene, "portrait").require()
-    values, begin, end = scene.posedub, sequencer.left(strip), sequencer.right(strip)
-    portrait = media.portrait(scene, portrait_strip, values.portrait_face())
+    sounds = sounds or [sources.choose(scene, "audio").require()]
+    values, strip = scene.posedub, sounds[0]
+    sound = audio.read_mix(scene, sounds)
+    into = None if values.output == "crop" else sources.choose(scene, "footage").require()
+    first, end = _range(sound, into)
     posed = pose_keys.for_dub(scene, strip) if values.pose_kind == "keyframes" else None
-    pose, cut = _pose(scene, begin, end, posed), audio.read_cut(scene, strip)
+    portrait = media.portrait(scene, sources.choose(scene, "portrait").require(), values.portrait_crop)
+    pose, output = _pose(scene, first, end, posed), footage.output(scene, strip, first, end)
     plan = DubPlan(
         uid=uuid.uuid4().hex,
         name=strip.name,
         folder=folder,
         portrait=portrait,
-        speech=SpeechSource(folder / SPEECH_FILE),
+        speech=SpeechSource(folder / SPEECH_FILE, timebase.frames_to_seconds(first - sound.first, sound.fps)),
         pose=pose,
-        fps=cut.fps,
-        frame_count=end - begin,
+        fps=sound.fps,
+        frame_count=end - first,
         first=0,
-        end=end - begin,
+        end=end - first,
         mouth_strength=round(values.mouth_strength, 6),  # Blender keeps 32 bits of it
         seed=values.seed,
         precision=values.precision,
         size=int(values.size),
+        output=output,
     )
-    return Draft(plan, cut, Placement.over(scene, strip, posed))
+    placement = Placement.over(scene, sounds, first, into, posed, footage.keyed(scene, strip) if into else None)
+    return Draft(plan, sound, placement)
+
+
+def _range(sound: audio.SoundMix, into: bpy.types.Strip | None) -> tuple[int, int]:
+    """Timeline frames first <= f < end to dub: those with sound, in footage those that it shows."""
+    first, end = sound.first, sound.first + sound.frames
+    if into is None:
+        return first, end
+    begin, stop = sequencer.span(into)
+    if max(first, begin) >= min(end, stop):
+        raise AddonError(f'The footage "{into.name}" is not shown while the sound plays.', "Move one over the other.")
+    return max(first, begin), min(end, stop)
 
 
 def _pose(scene: bpy.types.Scene, begin: int, end: int, posed: bpy.types.Strip | None) -> PoseSource:
@@ -74,7 +105,7 @@ def _pose(scene: bpy.types.Scene, begin: int, end: int, posed: bpy.types.Strip |
         return pose_keys.pose_source(scene, posed, begin, end)
     if values.pose_kind != "strip":
         return PoseSource(values.pose_kind)
-    return media.pose(scene, sources.choose(scene, "pose").require(), begin, end, values.pose_face())
+    return media.pose(scene, sources.choose(scene, "pose").require(), begin, end, values.pose_crop)
 
 
 def takes_folder(name: str) -> Path:

@@ -60,7 +60,7 @@ def values(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int
 
 def _constants(strip: bpy.types.Strip, name: str) -> Row:
     value = getattr(strip, name)
-    return tuple(value) if SIZES[name] > 1 else (value,)
+    return tuple(value) if SIZES.get(name, 1) > 1 else (value,)
 
 
 def codes(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> Track:
@@ -113,16 +113,20 @@ def clear(scene: bpy.types.Scene, strip: bpy.types.Strip, names: Sequence[str]) 
     fcurves.touch(scene)
 
 
+def copy(scene: bpy.types.Scene, source: bpy.types.Strip, strip: bpy.types.Strip, names: Sequence[str]) -> None:
+    """Give a strip at the same place of the timeline some properties of another one, with their keys."""
+    for name in names:
+        setattr(strip, name, getattr(source, name))
+        fcurves.copy(scene, source.path_from_id(name), strip.path_from_id(name), GROUP)
+    fcurves.touch(scene)
+
+
 def inherit(scene: bpy.types.Scene, source: bpy.types.Strip, strip: bpy.types.Strip) -> None:
     """Give a strip at the same place of the timeline the pose of another one."""
-    for name in SIZES:
-        setattr(strip, name, getattr(source, name))
-        for index, curve in fcurves.find(scene, source.path_from_id(name)).items():
-            fcurves.write(_curve(scene, strip, name, index), fcurves.read(curve))
+    copy(scene, source, strip, tuple(SIZES))
     if SOURCE in source:
         moved = sequencer.content_start(source) - sequencer.content_start(strip)
         strip[SOURCE], strip[SOURCE_START] = source[SOURCE], source[SOURCE_START] + moved
-    fcurves.touch(scene)
 
 
 def source_track(strip: bpy.types.Strip, first: int, end: int) -> Track:
@@ -134,42 +138,53 @@ def source_track(strip: bpy.types.Strip, first: int, end: int) -> Track:
     return [track[min(max(frame - start, 0), len(track) - 1)] for frame in range(first, end)]
 
 
-def for_dub(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | None:
-    """The strip whose keyframes pose a dub of this sound: the selected one, else the topmost one over the sound."""
+def for_dub(
+    scene: bpy.types.Scene, sound: bpy.types.Strip, names: Sequence[str] = tuple(SIZES)
+) -> bpy.types.Strip | None:
+    """The strip whose keyframes serve a dub of this sound: the selected one, else the topmost one over the sound."""
     chosen = active(scene)
-    if chosen and is_keyed(scene, chosen):
+    if chosen and is_keyed(scene, chosen, names):
         return chosen
     first, end = sequencer.left(sound), sequencer.right(sound)
     over = [strip for strip in sequencer.strips(scene) if sequencer.is_dub(strip) and _distance(strip, first, end) == 0]
     over.sort(key=lambda strip: (strip.get(sequencer.SOUND) == sound.name, strip.channel), reverse=True)
-    return next((strip for strip in over if is_keyed(scene, strip)), None)
+    return next((strip for strip in over if is_keyed(scene, strip, names)), None)
 
 
 def pose_source(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> PoseSource:
-    """The keyframed pose for a dub of the timeline frames first <= f < end.
+    """The keyframed pose for a dub of the timeline frames first <= f < end, read as `parts` says."""
+    found = parts(scene, strip, first, end)
+    rows = [row for part in found for row in codes(scene, *part)]
+    turns = [row for part in found for row in angles(scene, *part)]
+    return PoseSource("codes", codes=tuple(rows), angles=tuple(turns) if any(map(any, turns)) else ())
+
+
+Part = tuple[bpy.types.Strip, int, int]
+
+
+def parts(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int, names: Sequence[str] = tuple(SIZES)
+) -> list[Part]:
+    """(piece, first, end) of the strips whose keyframes are read for the timeline frames first <= f < end.
 
     A strip that overlaps them is read as it lies on the timeline, its other pieces too where it was split; one
     that lies elsewhere is read from its left handle on.
     """
     if _distance(strip, first, end):
         begin = sequencer.left(strip)
-        parts = [(strip, begin, begin + end - first)]
-    else:
-        parts = list(_parts(_pieces(scene, strip), first, end))
-    rows = [row for part in parts for row in codes(scene, *part)]
-    turns = [row for part in parts for row in angles(scene, *part)]
-    return PoseSource("codes", codes=tuple(rows), angles=tuple(turns) if any(map(any, turns)) else ())
+        return [(strip, begin, begin + end - first)]
+    return list(_nearest(_pieces(scene, strip, names), first, end))
 
 
-def _pieces(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+def _pieces(scene: bpy.types.Scene, strip: bpy.types.Strip, names: Sequence[str]) -> list[bpy.types.Strip]:
     """The strip and what was split off it, itself first."""
     uid, name = strip.get(sequencer.UID), strip.name
     pieces = [piece for piece in sequencer.strips(scene) if uid and piece.get(sequencer.UID) == uid]
-    others = [piece for piece in pieces if piece.name != name and is_keyed(scene, piece)]
+    others = [piece for piece in pieces if piece.name != name and is_keyed(scene, piece, names)]
     return [strip, *sorted(others, key=lambda piece: -piece.channel)]
 
 
-def _parts(pieces: list[bpy.types.Strip], first: int, end: int) -> Iterator[tuple[bpy.types.Strip, int, int]]:
+def _nearest(pieces: list[bpy.types.Strip], first: int, end: int) -> Iterator[Part]:
     """(piece, first, end) of the frames that each piece shows, or comes nearest to."""
 
     def owner(frame: int) -> int:

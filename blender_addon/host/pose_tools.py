@@ -37,7 +37,7 @@ def _frames(name: str, default: int, least: int, description: str) -> object:
 class PoseTool(PoseOperator):
     """A change of the first pose's keyframes on a range; all other frames keep their pose."""
 
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
     names: tuple[str, ...] = (pose_keys.FIRST,)
     """Properties that the tool changes."""
     properties: bpy.types.OperatorProperties

@@ -8,13 +8,13 @@ from typing import Any
 
 import bpy
 
-from ..core.plan import POSE_SIZE, FaceChoice
+from ..core.plan import POSE_SIZE
 from ..core.settings import DubSettings
-from . import pose_keys
+from . import footage, pose_keys
 from .sequencer import StripRef
 
 DEFAULTS = DubSettings()
-ROLES = ("portrait", "audio", "pose")
+ROLES = ("portrait", "audio", "pose", "footage")
 
 CROPS = (
     ("auto", "Find Face", "Find the face, align it and crop it"),
@@ -26,6 +26,11 @@ POSES = (
     ("frontal", "Frontal", "The head looks straight ahead"),
     ("keyframes", "Keyframes", "The head moves as the pose keyframes of the sound's last dub strip say"),
 )
+OUTPUTS = (
+    ("crop", "Crop", "The face as a square picture"),
+    ("overlay", "Overlay", "A strip to lie on the footage: transparent but for the face"),
+    ("full_frame", "Full Frame", "The footage with the face in it; all other pixels are the footage's"),
+)
 PRECISIONS = (
     ("auto", "Automatic", "What the server's device does best"),
     ("fp32", "32 Bit", "Full precision"),
@@ -36,6 +41,10 @@ SIZES = (
     ("224", "224 x 224", "As the networks see the face; all weights draw it"),
     *((str(size), f"{size} x {size}", "From the portrait's own pixels; with lite weights") for size in (320, 448, 512)),
 )
+
+
+AMOUNT = "How much of the face stays as in the footage: 0 dubs the whole face, 1 the mouth only"
+FACTOR = {"min": 0.0, "max": 1.0, "subtype": "FACTOR"}
 
 
 class PoseDubSource(bpy.types.PropertyGroup):
@@ -60,6 +69,24 @@ class PoseDubSettings(bpy.types.PropertyGroup):
     portrait: bpy.props.PointerProperty(type=PoseDubSource)
     audio: bpy.props.PointerProperty(type=PoseDubSource)
     pose: bpy.props.PointerProperty(type=PoseDubSource)
+    footage: bpy.props.PointerProperty(type=PoseDubSource)
+    output: bpy.props.EnumProperty(
+        name="Output", items=OUTPUTS, default=DEFAULTS.output, description="What the frames of the dub are"
+    )
+    mouth_only: bpy.props.FloatProperty(
+        name="Mouth Only", default=DEFAULTS.mouth_only, description=f"{AMOUNT}; keys of a dub strip go first", **FACTOR
+    )
+    feather: bpy.props.FloatProperty(
+        name="Feather",
+        default=DEFAULTS.feather,
+        description="Width of the face's soft edge, in distances between the eyes",
+        **FACTOR,
+    )
+    keep_where_absent: bpy.props.BoolProperty(
+        name="Keep Where Absent",
+        default=True,
+        description="Leave a face that is turned away or cut off as it is in the footage",
+    )
     pose_kind: bpy.props.EnumProperty(name="Pose", items=POSES, description="Where the head movement comes from")
     portrait_crop: bpy.props.EnumProperty(
         name="Portrait Crop", items=CROPS, default=DEFAULTS.crop, description="How the portrait becomes a face crop"
@@ -88,16 +115,8 @@ class PoseDubSettings(bpy.types.PropertyGroup):
     )
 
     def source(self, role: str) -> PoseDubSource:
-        """The assigned source of a role: "portrait", "audio" or "pose"."""
+        """The assigned source of a role: "portrait", "audio", "pose" or "footage"."""
         return getattr(self, role)
-
-    def portrait_face(self) -> FaceChoice:
-        """How the portrait's face is chosen."""
-        return FaceChoice(self.portrait_crop)
-
-    def pose_face(self) -> FaceChoice:
-        """How the pose source's face is chosen."""
-        return FaceChoice(self.pose_crop)
 
 
 def _degrees(name: str, description: str) -> Any:
@@ -116,6 +135,7 @@ STRIP_PROPERTIES = {
     "posedub_yaw": _degrees("Yaw", "Turn the head to the viewer's right"),
     "posedub_pitch": _degrees("Pitch", "Raise the head"),
     "posedub_roll": _degrees("Roll", "Tilt the head clockwise, as seen"),
+    footage.MOUTH_ONLY: bpy.props.FloatProperty(name="Mouth Only", description=f"{AMOUNT}, frame by frame", **FACTOR),
 }
 CLASSES = (PoseDubSource, PoseDubSettings)
 

@@ -15,7 +15,7 @@ import bpy
 
 from ..core.errors import AddonError
 from ..core.jobs import UNFINISHED
-from . import runtime, sequencer
+from . import runtime, sequencer, statusbar
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ def pump(budget: float = BUDGET) -> bool:
 
 
 def redraw() -> None:
-    """Redraw the sequencers."""
+    """Redraw the sequencers and the status bar."""
     sequencer.redraw({"SEQUENCE_EDITOR"})
+    statusbar.redraw()
 
 
 def run_until(done: Callable[[], bool]) -> None:

@@ -18,7 +18,7 @@ from ..core.errors import AddonError
 from ..core.files import write_atomic
 from ..core.jobs import JobRecord, JobState
 from ..core.manifest import Manifest, read_manifest
-from ..core.plan import DubPlan, SpeechSource
+from ..core.plan import DubPlan
 from ..core.settings import DubSettings
 from .results import Placement
 
@@ -60,4 +60,4 @@ def _record(manifest: Manifest) -> JobRecord:
 
 def relocated(plan: DubPlan, folder: Path) -> DubPlan:
     """The plan with its folder, and the sound in it, where they lie now."""
-    return replace(plan, folder=folder, speech=SpeechSource(folder / plan.speech.file.name))
+    return replace(plan, folder=folder, speech=replace(plan.speech, file=folder / plan.speech.file.name))

@@ -7,6 +7,7 @@ of pictures is changed; the editor may move, trim or split it meanwhile.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import bpy
 
 from ..core import naming
 from ..core.jobs import JobRecord
-from . import pose_keys, sequencer
+from . import footage, pose_keys, sequencer
 from .sequencer import JOB, SOUND, VERSION, StripRef
 
 COLOR = "COLOR_05"
@@ -22,15 +23,18 @@ COLOR = "COLOR_05"
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a dub goes: over which sound strip of which scene.
+    """Where a dub goes: over which sound or footage of which scene.
 
     Attributes:
         scene: Blender's session uid of the scene.
-        sound: the sound strip, followed when it was moved meanwhile.
+        sound: the sound strip, the first of several.
         start: timeline frame of dub frame 0.
-        anchor: frame at which the sound's content began then.
-        above: channel of the sound.
+        anchor: frame at which the content of the footage, else of the sound, began then; it is followed when it was
+            moved meanwhile.
+        above: channel of the footage, else the highest of the sounds.
         pose: the strip whose keyframes pose the dub, which the result takes over.
+        footage: the strip that the dub lies on.
+        mouth_only: the strip whose keyed amount the result takes over.
     """
 
     scene: int
@@ -39,22 +43,33 @@ class Placement:
     anchor: int
     above: int
     pose: StripRef | None = None
+    footage: StripRef | None = None
+    mouth_only: StripRef | None = None
 
     @staticmethod
-    def over(scene: bpy.types.Scene, strip: bpy.types.Strip, pose: bpy.types.Strip | None = None) -> Placement:
-        """Place a dub over a sound strip."""
+    def over(
+        scene: bpy.types.Scene,
+        sounds: Sequence[bpy.types.Strip],
+        start: int,
+        into: bpy.types.Strip | None = None,
+        pose: bpy.types.Strip | None = None,
+        mouth_only: bpy.types.Strip | None = None,
+    ) -> Placement:
+        """Place a dub over sound strips, or on the footage that it was made for."""
         return Placement(
             scene.session_uid,
-            sequencer.reference(strip),
-            sequencer.left(strip),
-            sequencer.content_start(strip),
-            sequencer.outer_channel(strip),
-            sequencer.reference(pose) if pose else None,
+            sequencer.reference(sounds[0]),
+            start,
+            sequencer.content_start(into or sounds[0]),
+            into.channel if into else max(map(sequencer.outer_channel, sounds)),
+            _reference(pose),
+            _reference(into),
+            _reference(mouth_only),
         )
 
     def first_frame(self, scene: bpy.types.Scene) -> int:
-        """Timeline frame of dub frame 0 where the sound lies now."""
-        strip = sequencer.find(scene, self.sound)
+        """Timeline frame of dub frame 0 where the footage or the sound lies now."""
+        strip = sequencer.find(scene, self.footage or self.sound)
         return self.start + (sequencer.content_start(strip) - self.anchor if strip else 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,9 +81,13 @@ class Placement:
     @staticmethod
     def from_json(data: dict[str, Any], scene: bpy.types.Scene) -> Placement:
         """Inverse of `to_json`; raises KeyError or TypeError for other data."""
-        pose = data.get("pose")
-        refs = {"sound": StripRef(**data["sound"]), "pose": StripRef(**pose) if pose else None}
+        found = {name: data.get(name) for name in ("sound", "pose", "footage", "mouth_only")}
+        refs = {name: ref and StripRef(**ref) for name, ref in found.items()}
         return Placement(**data | refs | {"scene": scene.session_uid})
+
+
+def _reference(strip: bpy.types.Strip | None) -> StripRef | None:
+    return sequencer.reference(strip) if strip else None
 
 
 def strip_name(record: JobRecord, placement: Placement) -> str:
@@ -80,6 +99,17 @@ def strip_name(record: JobRecord, placement: Placement) -> str:
 def find(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> bpy.types.Strip | None:
     """The strip of a job's result."""
     return sequencer.find(scene, StripRef(record.plan.uid, strip_name(record, placement)))
+
+
+def timeline_frame(record: JobRecord, placement: Placement | None, index: int) -> int:
+    """Where dub frame `index` is shown now: by the dub's strip, else where it was to go."""
+    scene = sequencer.scene_by_uid(placement.scene) if placement else None
+    if scene is None or placement is None:
+        return index
+    strip = find(scene, record, placement)
+    if strip is None:
+        return placement.first_frame(scene) + index
+    return sequencer.first_picture(strip) + index - record.plan.take_first
 
 
 def grow(record: JobRecord, placement: Placement, deadline: float, create: bool) -> bool:
@@ -106,17 +136,32 @@ def grow(record: JobRecord, placement: Placement, deadline: float, create: bool)
 def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> bpy.types.Strip:
     plan = record.plan
     start = placement.first_frame(scene) + plan.take_first
-    end = start + plan.take_end - plan.take_first
-    channel = sequencer.free_channel(scene, start, end, placement.above)
+    into = sequencer.find(scene, placement.footage) if placement.footage else None
+    # On footage in a meta strip the dub lies there too, and is moved and scaled with it.
+    holder, above = (sequencer.holder(scene, into), into.channel) if into else (scene.sequence_editor, placement.above)
+    channel = sequencer.free_channel(holder, start, start + plan.take_end - plan.take_first, above)
     file = plan.folder / naming.frame_name(plan.take_first)
-    strip = sequencer.new_image_strip(scene, strip_name(record, placement), file, channel, start)
+    strip = sequencer.new_image_strip(holder, strip_name(record, placement), file, channel, start)
     strip.color_tag, strip.select = COLOR, False
     strip[sequencer.UID], strip[VERSION] = plan.uid, plan.folder.name
     strip[JOB], strip[SOUND] = record.job_id, placement.sound.name
     posed = sequencer.find(scene, placement.pose) if placement.pose else None
     if posed:
         pose_keys.inherit(scene, posed, strip)
+    if into:
+        _settle(scene, record, placement, strip, into)
     return strip
+
+
+def _settle(
+    scene: bpy.types.Scene, record: JobRecord, placement: Placement, strip: bpy.types.Strip, into: bpy.types.Strip
+) -> None:
+    """Fit the strip onto the footage, and note on it how much of the face was dubbed."""
+    footage.lay_over(scene, strip, into)
+    setattr(strip, footage.MOUTH_ONLY, record.plan.output.mouth_only[0])
+    keyed = sequencer.find(scene, placement.mouth_only) if placement.mouth_only else None
+    if keyed:
+        pose_keys.copy(scene, keyed, strip, (footage.MOUTH_ONLY,))
 
 
 def finish(record: JobRecord, placement: Placement) -> None:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from ..client.connection import Endpoint
 from ..core.errors import AddonError
-from ..core.events import JobEvent, JobFailed, JobProgress, PoseFailed, PoseRead
+from ..core.events import FacesFailed, JobEvent, JobFailed, JobProgress, PoseFailed, PoseRead
+from ..core.faces import FacesFound
 from ..core.jobs import UNFINISHED, JobBook, JobRecord
 from ..core.progress import ProgressMeter
 from . import audio, results
 from .baking import Baker
+from .face_search import FaceSearch
 from .link import Link
 from .planning import Draft
 from .results import Placement
@@ -30,6 +32,7 @@ PHASES = {
     "speech": "Listening to the speech",
     "portrait": "Looking at the portrait",
     "pose": "Reading the pose",
+    "footage": "Following the face",
     "frames": "Making frames",
 }
 
@@ -54,6 +57,7 @@ class Runtime:
     Attributes:
         link: to the model server.
         baker: of poses into keyframes.
+        faces: the people to choose from.
         book: all jobs.
         placements: where each job's result goes, by uid.
         error: why the last operator failed, a sentence.
@@ -62,6 +66,7 @@ class Runtime:
     def __init__(self) -> None:
         self.link = Link()
         self.baker = Baker(self.link)
+        self.faces = FaceSearch(self.link)
         self.book = JobBook()
         self.placements: dict[str, Placement] = {}
         self.error = ""
@@ -78,7 +83,7 @@ class Runtime:
         record = self.book.add(draft.plan)
         record.phase = SOUND_PHASE
         self.placements[draft.plan.uid] = draft.placement
-        speech = self._cutter.submit(audio.write_cut, draft.sound, draft.plan.speech.file)
+        speech = self._cutter.submit(audio.write_mix, draft.sound, draft.plan.speech.file)
         self._waiting[draft.plan.uid] = Waiting(endpoint, speech)
         return record
 
@@ -118,7 +123,7 @@ class Runtime:
     def busy(self) -> bool:
         """Whether `pump` has anything to do."""
         jobs = self._waiting or self._running or self._growing or self._ending
-        return self.link.changing or self.baker.busy or bool(jobs)
+        return self.link.changing or self.baker.busy or self.faces.busy or bool(jobs)
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
@@ -126,11 +131,15 @@ class Runtime:
         for event in events:
             if isinstance(event, (PoseRead, PoseFailed)):
                 self.baker.end(event)
+            elif isinstance(event, (FacesFound, FacesFailed)):
+                self.faces.end(event)
+            elif isinstance(event, JobProgress) and event.uid in self.faces:
+                self.faces.progress(event)
             elif isinstance(event, JobProgress) and event.uid in self.baker:
                 self.baker.progress(event)
             else:
                 self._apply(event)
-        launched = self._launch() | self.baker.launch()
+        launched = self._launch() | self.baker.launch() | self.faces.launch()
         return self._show(deadline) or launched or changed or bool(events)
 
     def _launch(self) -> bool:
@@ -213,6 +222,7 @@ class Runtime:
         for kept in (self._waiting, self._meters, self.placements):
             kept.clear()
         self.baker.clear()
+        self.faces.clear()
         self.book, self.error = JobBook(), ""
 
     def close(self) -> None:

@@ -8,11 +8,12 @@ does not do: splitting and pasting duplicate it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import bpy
 
@@ -22,6 +23,8 @@ from ..core.errors import AddonError
 UID = "posedub_uid"
 JOB, VERSION, SOUND = "posedub_job", "posedub_version", "posedub_sound"
 """Marks on the strip of a dub: the server's job, the version, and the name of the sound strip."""
+Holder: TypeAlias = bpy.types.SequenceEditor | bpy.types.MetaStrip
+"""What strips lie in."""
 NAME_BYTES = 61
 """Longest strip name; Blender cuts longer ones."""
 
@@ -107,10 +110,10 @@ def strips(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
 
 
 def selected(scene: bpy.types.Scene, kinds: Iterable[str]) -> list[bpy.types.Strip]:
-    """Selected strips of the kinds, the active one first, then by channel."""
-    wanted = [strip for strip in strips(scene) if strip.select and strip.type in kinds]
+    """Selected strips of the kinds, the active one first, then by channel; those in selected meta strips last."""
+    wanted = [strip for strip in strips(scene) if strip.type in kinds and any(one.select for one in around(strip))]
     active = scene.sequence_editor.active_strip if wanted else None
-    return sorted(wanted, key=lambda strip: (strip != active, strip.channel, left(strip)))
+    return sorted(wanted, key=lambda strip: (not strip.select, strip != active, strip.channel, left(strip)))
 
 
 def find(scene: bpy.types.Scene, ref: StripRef) -> bpy.types.Strip | None:
@@ -133,30 +136,43 @@ def reference(strip: bpy.types.Strip) -> StripRef:
     return StripRef(strip.get(UID, ""), strip.name)
 
 
+def around(strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+    """The strip and the meta strips around it, the outermost last."""
+    parent = strip.parent_meta()
+    return [strip, *(around(parent) if parent else ())]
+
+
+def span(strip: bpy.types.Strip) -> tuple[int, int]:
+    """Frames first <= f < end in which the strip plays: a meta strip around it may be trimmed further than it is."""
+    nested = around(strip)
+    return max(map(left, nested)), min(map(right, nested))
+
+
+def is_muted(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
+    """Whether the strip, a meta strip around it, or the channel of either is muted."""
+    return any(one.mute or holder(scene, one).channels[one.channel].mute for one in around(strip))
+
+
+def holder(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Holder:
+    """What the strip lies in: a meta strip, or the sequence itself."""
+    return strip.parent_meta() or scene.sequence_editor
+
+
 def outer_channel(strip: bpy.types.Strip) -> int:
     """Channel of the strip, or of the outermost meta strip around it."""
-    while parent := strip.parent_meta():
-        strip = parent
-    return int(strip.channel)
+    return int(around(strip)[-1].channel)
 
 
-def free_channel(scene: bpy.types.Scene, start: int, end: int, above: int) -> int:
+def free_channel(holder: Holder, start: int, end: int, above: int) -> int:
     """The lowest unlocked channel over `above` that is empty for start <= f < end; raises AddonError."""
-    return placement.free_channel(_spans(scene), start, end, above, _locked(scene))
+    spans = (placement.Span(strip.channel, left(strip), right(strip)) for strip in holder.strips)
+    locked = [index for index, channel in enumerate(holder.channels) if channel.lock]
+    return placement.free_channel(spans, start, end, above, locked)
 
 
-def _spans(scene: bpy.types.Scene) -> Iterator[placement.Span]:
-    for strip in scene.sequence_editor.strips:
-        yield placement.Span(strip.channel, left(strip), right(strip))
-
-
-def _locked(scene: bpy.types.Scene) -> list[int]:
-    return [index for index, channel in enumerate(scene.sequence_editor.channels) if channel.lock]
-
-
-def new_image_strip(scene: bpy.types.Scene, name: str, file: Path, channel: int, start: int) -> bpy.types.Strip:
+def new_image_strip(holder: Holder, name: str, file: Path, channel: int, start: int) -> bpy.types.Strip:
     """An image strip of one picture, fitted into the frame; raises AddonError when Blender moves it."""
-    images = scene.sequence_editor.strips
+    images = holder.strips
     strip = images.new_image(name, blend_path(file), channel, start, fit_method="FIT")
     if strip.channel != channel:
         images.remove(strip)

@@ -99,3 +99,44 @@ def test_settings_panel_shows_all_parameters(blender: Blender) -> None:
 
 def test_strip_menus_offer_the_dub(blender: Blender) -> None:
     assert blender.menu() == ["[posedub.dub]", "[posedub.assign_source]"]
+
+
+def test_status_bar_shows_the_running_dub_and_how_many_wait(dubbing: Blender, media: Path) -> None:
+    assert dubbing.status_bar() == []
+    set_up(dubbing, media, seed=31)
+    dubbing.op(name="dub")
+    dubbing.settings(seed=32)
+    dubbing.op(name="dub")
+
+    progress, waiting, cancel = dubbing.status_bar()
+
+    assert progress.startswith("0.00 speech v") and progress.endswith(": Reading the sound")
+    assert (waiting, cancel) == ("+ 1", "[posedub.cancel]")
+    dubbing.finish()
+    assert dubbing.status_bar() == []
+
+
+def test_everything_to_click_has_a_tooltip(blender: Blender) -> None:
+    assert blender.without_tooltip() == []
+
+
+def test_settings_are_kept_as_presets(blender: Blender) -> None:
+    blender.settings(output="overlay", feather=0.5, mouth_strength=2.0, size="320")
+    blender.keep_preset(preset="Close Up")
+    blender.new_scene()
+    assert blender.setting(name="output") == "crop"
+
+    blender.apply_preset(name="Close Up")
+
+    kept = [blender.setting(name=name) for name in ("output", "feather", "mouth_strength", "size")]
+    assert kept == ["overlay", 0.5, 2.0, "320"]
+    blender.keep_preset(preset="Close Up", remove_name=True)
+    assert not blender.presets()
+
+
+def test_changes_of_the_edit_can_be_adjusted_and_undone(blender: Blender) -> None:
+    options = blender.operator_options()
+    changing = {name for name, flags in options.items() if "UNDO" in flags}
+    assert {"choose_face", "clear_face", "assign_source", "clear_source", "key_handles", "clear_pose"} <= changing
+    assert all("REGISTER" in options[name] for name in changing)
+    assert {"dub", "bake_pose", "pose_smooth"} <= {name for name, flags in options.items() if "PRESET" in flags}

@@ -147,7 +147,7 @@ def test_portrait_of_an_image_sequence_is_the_picture_at_the_playhead(
         assert Path(blender.plan()["portrait"]["file"]) == files[index]
 
     blender.settings(pose_kind="strip")
-    assert 'The pose strip "faces" is an image sequence.' in blender.op(name="dub")["error"]
+    assert 'The strip "faces" is an image sequence.' in blender.op(name="dub")["error"]
 
 
 def test_parameters_reach_the_plan(blender: Blender, media: Path) -> None:

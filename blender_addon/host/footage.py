@@ -1,0 +1,69 @@
+"""Dubbing into the footage: which strip, how its overlay lies on it, and how much of the face is dubbed.
+
+The amount is a property of the dub strip, 0 for the whole face and 1 for the
+mouth only: Blender moves, splits and undoes its F-Curve with the strip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bpy
+
+from ..core.output import Output
+from . import fcurves, media, pose_keys, sources
+
+MOUTH_ONLY = "posedub_mouth_only"
+GROUP = "Dub Footage"
+PLACED = ("use_flip_x", "use_flip_y", "color_saturation", "color_multiply")
+"""Properties of a strip that change how its pictures look, besides its transform and crop."""
+
+
+def output(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> Output:
+    """What a dub of the timeline frames first <= f < end is; raises AddonError."""
+    values = scene.posedub
+    if values.output == "crop":
+        return Output()
+    strip = sources.choose(scene, "footage").require()
+    return Output(
+        mode=values.output,
+        footage=media.footage(scene, strip, first),
+        feather=round(values.feather, 6),
+        mouth_only=_amounts(scene, sound, first, end),
+        keep_where_absent=values.keep_where_absent,
+    )
+
+
+def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | None:
+    """The dub strip whose keyed amount serves a dub of this sound."""
+    return pose_keys.for_dub(scene, sound, (MOUTH_ONLY,))
+
+
+def _amounts(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:
+    """One value when all frames have the same."""
+    strip = keyed(scene, sound)
+    if strip is None:
+        return (round(scene.posedub.mouth_only, 6),)
+    found = pose_keys.parts(scene, strip, first, end, (MOUTH_ONLY,))
+    rows = (row for part in found for row in pose_keys.values(scene, part[0], MOUTH_ONLY, *part[1:]))
+    amounts = tuple(min(1.0, max(0.0, amount)) for (amount,) in rows)
+    return amounts if len(set(amounts)) > 1 else amounts[:1]
+
+
+def lay_over(scene: bpy.types.Scene, strip: bpy.types.Strip, footage: bpy.types.Strip) -> None:
+    """Show a strip's pictures where the footage shows its own, keys included."""
+    strip.blend_type, strip.alpha_mode = "ALPHA_OVER", "STRAIGHT"
+    strip.colorspace_settings.name = footage.colorspace_settings.name
+    _copy(scene, footage, strip, PLACED)
+    for part in ("transform", "crop"):
+        source = getattr(footage, part)
+        names = [prop.identifier for prop in source.bl_rna.properties if not prop.is_readonly]
+        _copy(scene, source, getattr(strip, part), names)
+
+
+def _copy(
+    scene: bpy.types.Scene, source: bpy.types.bpy_struct, target: bpy.types.bpy_struct, names: Sequence[str]
+) -> None:
+    for name in names:
+        setattr(target, name, getattr(source, name))
+        fcurves.copy(scene, source.path_from_id(name), target.path_from_id(name), GROUP)
