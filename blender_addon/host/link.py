@@ -28,13 +28,14 @@ class Link:
         self.info: ServerInfo | None = None
         self.problem = ""
         self.checking = False
+        self._wanted = False
         self._asked: Endpoint | None = None
         self._sessions: dict[Endpoint, Session] = {}
 
     @property
     def changing(self) -> bool:
         """Whether the managed server is about to run or fail, or an answer is awaited."""
-        return self.server.changing or self.checking
+        return self.server.changing or self.checking or self._wanted
 
     def reach(self) -> Endpoint:
         """The endpoint of the preferences; its managed server is started. Raises AddonError."""
@@ -69,8 +70,12 @@ class Link:
         self.session(self._allowed()).check()
         self.checking = True
 
-    def check_once(self) -> None:
-        """Ask the server at an address whether it answers, unless that was tried; one on this machine says so itself."""
+    def wanted(self) -> None:
+        """It would be good to know the server: ask the one at an address, once; a managed one is asked anyway."""
+        self._wanted = True
+
+    def _check_wanted(self) -> None:
+        self._wanted = False
         try:
             asked = preferences.settings().mode == "address" and self._allowed()
         except AddonError:
@@ -78,6 +83,10 @@ class Link:
         if asked and asked != self._asked:
             self._asked = asked
             self.check()
+
+    def current(self) -> Endpoint:
+        """The endpoint of the preferences, as it is; raises AddonError."""
+        return self._allowed()
 
     def session(self, endpoint: Endpoint) -> Session:
         """The session towards an endpoint, made on first use."""
@@ -94,6 +103,8 @@ class Link:
         """What happened to jobs and to what was asked beside them, and whether anything about the server changed."""
         changed = self.server.step()
         jobs: list[JobEvent | QuestionEvent] = []
+        if self._wanted:
+            self._check_wanted()
         if changed:
             self._follow_server()
         for event in [event for session in list(self._sessions.values()) for event in session.poll()]:

@@ -53,12 +53,13 @@ def values(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int
     frames = range(first, end)
     columns = [
         [curves[index].evaluate(frame) for frame in frames] if index in curves else [constant] * len(frames)
-        for index, constant in enumerate(_constants(strip, name))
+        for index, constant in enumerate(constants(strip, name))
     ]
     return list(zip(*columns, strict=True))
 
 
-def _constants(strip: bpy.types.Strip, name: str) -> Row:
+def constants(strip: bpy.types.Strip, name: str) -> Row:
+    """A property's value where it has no keys."""
     value = getattr(strip, name)
     return tuple(value) if SIZES.get(name, 1) > 1 else (value,)
 
@@ -95,9 +96,9 @@ def bake(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, start: int, 
 
 def change(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int, track: Track) -> None:
     """Key the frames from `first` on; all others keep their values."""
-    constants = _constants(strip, name)
+    unkeyed = constants(strip, name)
     for index, column in enumerate(zip(*track, strict=True)):
-        fcurves.splice(_curve(scene, strip, name, index), first, column, constants[index])
+        fcurves.splice(_curve(scene, strip, name, index), first, column, unkeyed[index])
     fcurves.touch(scene)
 
 

@@ -598,3 +598,38 @@ def presets():
 def apply_preset(name):
     (file,) = [path for path in presets() if Path(path).stem.lower() == name.replace(" ", "_").lower()]
     bpy.ops.script.execute_preset(filepath=file, menu_idname="POSEDUB_PT_presets")
+
+
+def takes():
+    """The list of takes, newest first, after the panel asked for it."""
+    panel("POSEDUB_PT_takes")
+    finish()
+    manager = bpy.context.window_manager
+    return [{key: getattr(row, key) for key in ("name", "folder", "text", "settings")} for row in manager.posedub_takes]
+
+
+def estimate():
+    """What the panel says on the next dub, when it is known."""
+    panel("POSEDUB_PT_dub")
+    finish()
+    return list(runtime().glances.text())
+
+
+def longest_pump(budget=0.02):
+    """Seconds of the longest pump until nothing is left to do."""
+    longest, more = 0.0, True
+    while more:
+        before = time.perf_counter()
+        more = host("pump").pump(budget)
+        longest = max(longest, time.perf_counter() - before)
+    return longest
+
+
+def preview():
+    """The previewed picture: name, size and file."""
+    image = bpy.data.images.get("PoseDub Preview")
+    return image and {"size": list(image.size), "file": bpy.path.abspath(image.filepath)}
+
+
+def crop(name):
+    return strip(name).crop.min_x
