@@ -187,9 +187,9 @@ def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRec
 def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobRecord) -> None:
     """What can be done with a dub that does not run here."""
     uid, count = record.plan.uid, f"{record.saved}/{record.plan.frames_wanted} frames"
-    if record.generated >= 0:
-        count += f", {record.generated} generated in {record.seconds:.1f} s"
     box.label(text=f"{count}, left to the server" if record.state in UNFINISHED else count)
+    if record.generated >= 0:
+        box.label(text=f"{record.generated} generated in {record.seconds:.1f} s")
     if record.state != "done" and (record.retryable or record.state != "failed"):
         row.operator("posedub.retry", text="", icon="FILE_REFRESH").uid = uid
     if record.job_id:

@@ -174,7 +174,8 @@ def parts(
     if _distance(strip, first, end):
         begin = sequencer.left(strip)
         return [(strip, begin, begin + end - first)]
-    return list(_nearest(_pieces(scene, strip, names), first, end))
+    pieces = _pieces(scene, strip, names)
+    return list(_nearest(pieces, first, end)) if len(pieces) > 1 else [(strip, first, end)]
 
 
 def _pieces(scene: bpy.types.Scene, strip: bpy.types.Strip, names: Sequence[str]) -> list[bpy.types.Strip]:

@@ -67,7 +67,7 @@ def test_changed_keys_are_counted_generated_and_told(dubbing: Blender, media: Pa
     assert same == [True, True, False, False, True, True]
     job = dubbing.jobs()[-1]
     assert job["generated"] == 2
-    assert f"{FRAMES}/{FRAMES} frames, 2 generated in {job['seconds']:.1f} s" in dubbing.panel(name="POSEDUB_PT_jobs")
+    assert f"2 generated in {job['seconds']:.1f} s" in dubbing.panel(name="POSEDUB_PT_jobs")
 
 
 def test_edited_keys_of_a_long_dub_generate_their_frames_only(dubbing: Blender, media: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_edited_keys_of_a_long_dub_generate_their_frames_only(dubbing: Blender, 
     assert [k for k, (one, other) in enumerate(pairs) if one != other] == changed
     job = dubbing.jobs()[-1]
     assert job["generated"] == len(changed)
-    told = f"{frames}/{frames} frames, {len(changed)} generated in {job['seconds']:.1f} s"
+    told = f"{len(changed)} generated in {job['seconds']:.1f} s"
     assert told in dubbing.panel(name="POSEDUB_PT_jobs")
 
 
