@@ -13,7 +13,7 @@ from tqdm import tqdm
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
-    from model_server.engines.base import Engine, WeightsInfo
+    from model_server.engines.base import Engine, Precision, WeightsInfo
     from model_server.evaluation.generate import Generator
     from model_server.evaluation.measure import Instruments
     from model_server.evaluation.sync import SyncJudge
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model_server.evaluation.views import Pictures
 
 OUT = Path("evaluation")
+GALLERY = 20  # people to tell apart
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -47,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--identity-weights", type=Path, metavar="FILE", help="whose identity encoder recognises people"
     )
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="more people to tell apart, one picture each")
+    parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
         "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
     )
@@ -54,6 +56,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train the judge, or evaluate and write the tables."""
+    if options.turn:
+        return _turn(options)
     if not options.sources:
         raise SystemExit("posedub evaluate: name corpora, folders of videos or videos")
     if options.train_judge:
@@ -81,7 +85,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="one row for each")
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", action="extend", default=[], metavar="FILE", help="or runs; one row for each"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
 
@@ -100,19 +106,57 @@ def _train_judge(options: argparse.Namespace) -> int:
     return 0
 
 
+def _turn(options: argparse.Namespace) -> int:
+    from model_server.evaluation.takes import portrait_of
+    from model_server.evaluation.turning import as_table, turn
+
+    engines = _engines(options)
+    tools = _instruments(options, next(iter(engines.values())))
+    stills = {path.stem: portrait_of(path) for path in _pictures(options.turn)}
+    others = [*_portraits(options), *(source.portrait() for source in _strangers(_sources(options)))]
+    others = others[: max(0, GALLERY - len(stills))]
+    parts = []
+    for name, engine in engines.items():
+        title = f"# {name}: heads turned, persons told apart among {len(stills) + len(others)}"
+        parts.append(f"{title}\n\n{as_table(turn(stills, others, engine, tools))}")
+    _write(options.out.with_suffix(".md"), "\n".join(parts))
+    print("\n".join(parts))
+    return 0
+
+
+def _strangers(sources: list[TakeSource]) -> list[TakeSource]:
+    """One take of each person."""
+    return list({source.identity: source for source in sources}.values())
+
+
 def _engines(options: argparse.Namespace) -> dict[str, Engine]:
     from model_server.engines.weights import default_weights, describe, load_engine
 
-    offered = [describe(path) for path in options.weights] or [default_weights()]
     engines: dict[str, Engine] = {}
-    for info in offered:
-        engines[_row_name(info, engines)] = load_engine(info, options.device, options.precision)
+    arithmetic = options.device, options.precision
+    for path in options.weights:
+        engine = _of_run(path, options) if path.is_dir() else load_engine(describe(path), *arithmetic)
+        engines[_row_name(engine.weights, path, engines)] = engine
+    if not engines:
+        info = default_weights()
+        engines[info.name] = load_engine(info, *arithmetic)
     return engines
 
 
-def _row_name(info: WeightsInfo, taken: dict[str, Engine]) -> str:
+def _of_run(run: Path, options: argparse.Namespace) -> Engine:
+    """The networks of a run; its code 0 is made frontal by the corpora among the sources."""
+    from model_server.corpus.shards import INDEX
+    from model_server.engines.weights import resolve_device
+    from model_server.training.export import run_engine
+
+    precision: Precision = "bf16" if options.precision == "bf16" else "fp32"
+    corpora = [path for path in options.sources if (path / INDEX).is_file()]
+    return run_engine(run, corpora, resolve_device(options.device), precision)
+
+
+def _row_name(info: WeightsInfo, path: Path, taken: dict[str, Engine]) -> str:
     """Name of the weights, with the file's where two share one."""
-    return f"{info.name} ({info.path.stem})" if info.name in taken and info.path else info.name
+    return f"{info.name} ({path.stem})" if info.name in taken else info.name
 
 
 def _generator(engine: Engine) -> Generator:
@@ -181,11 +225,14 @@ def _spread(takes: list[TakeSource], limit: int | None) -> list[TakeSource]:
 
 def _portraits(options: argparse.Namespace) -> list[Pictures]:
     from model_server.evaluation.takes import portrait_of
+
+    return [portrait_of(path) for path in _pictures(options.portraits)] if options.portraits else []
+
+
+def _pictures(folder: Path) -> list[Path]:
     from model_server.pipeline.media import is_image
 
-    if not options.portraits:
-        return []
-    return [portrait_of(path) for path in sorted(options.portraits.iterdir()) if path.is_file() and is_image(path)]
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]
 
 
 def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, str]:

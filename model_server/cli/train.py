@@ -36,6 +36,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=STAGES, default="all")
+    parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
+    parser.add_argument("--from-stage", choices=STAGES[1:-1], default="generator", help="trained anew after --from")
     parser.add_argument("--max-minutes", type=float, default=float("inf"), metavar="N", help="leave before so long")
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on from the last checkpoint")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -70,6 +72,7 @@ def _train(options: argparse.Namespace) -> int:
     from model_server.engines.weights import resolve_device
     from model_server.training import checkpoint
     from model_server.training.config import STAGES as ALL
+    from model_server.training.inheritance import Inheritance
     from model_server.training.loop import Limits, Trainer
     from model_server.training.team import join_team, leave_team
 
@@ -79,9 +82,11 @@ def _train(options: argparse.Namespace) -> int:
     team = join_team(resolve_device(options.device))
     logging.basicConfig(level=logging.INFO if team.leads else logging.WARNING, format="%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)
+    begin = Inheritance(options.begin, options.from_stage) if options.begin else None
     bar = _Bar() if team.leads and sys.stderr.isatty() else None
     try:
-        trainer = Trainer(config, options.corpus, options.out, team, options.precision, bar or (lambda progress: None))
+        report = bar or (lambda progress: None)
+        trainer = Trainer(config, options.corpus, options.out, team, options.precision, report, begin)
         finished = trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
         leave_team()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model_server.engines.base import Engine
 from model_server.evaluation.takes import Take
 from model_server.evaluation.views import Film, Pictures, batches
-from model_server.pipeline.request import MOUTH_STRENGTH, POSE_SIZE
+from model_server.pipeline.request import MOUTH_STRENGTH
 
 Codes = NDArray[np.float32]
 
@@ -49,4 +49,5 @@ class Generator:
     def frontal(self, take: Take, count: int) -> Iterator[Pictures]:
         """Frames at the pose code 0, at `count` moments spread over the take."""
         moments = np.linspace(0, take.count - 1, count).astype(int).tolist()
-        return self.film(take, np.zeros((count, POSE_SIZE), np.float32), moments)
+        zero = np.zeros_like(self.engine.pose_codes(take.views(0, 1)))
+        return self.film(take, zero.repeat(count, 0), moments)

@@ -236,7 +236,7 @@ def _warp_losses(drawing: Drawing, real: Tensor, pairs: Pairs, lips: Tensor, wei
 
 
 def _hidden(flow: Tensor, size: int) -> Tensor:
-    """1 where the portrait, as known correspondences `flow` (n, 2, h, w) say, does not show the point; (n, 1, size, size)."""
+    """1 where known correspondences `flow` (n, 2, h, w) say that the portrait hides the point; (n, 1, size, size)."""
     missing = flow[:, :1].isnan()
     without = missing.flatten(1).all(1)[:, None, None, None]
     return F.interpolate((missing & ~without).float(), size)

@@ -23,6 +23,7 @@ from model_server.training.config import STAGES, Config, StageName
 from model_server.training.data import ClipStore, Pairs
 from model_server.training.feature_bank import Reader, fill, read_pictures, read_sound
 from model_server.training.generator_tasks import GeneratorTask
+from model_server.training.inheritance import Inheritance
 from model_server.training.journal import Journal, grid, means
 from model_server.training.losses import Losses
 from model_server.training.models import Models
@@ -56,6 +57,7 @@ class Trainer:
         team: the processes that train together.
         precision: of the networks' arithmetic; weights and optimisers are always float32.
         report: called now and then.
+        inheritance: what a new run begins with.
 
     Raises:
         PoseDubError: no clips, or the run was made with another configuration.
@@ -69,6 +71,7 @@ class Trainer:
         team: Team,
         precision: Precision = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
+        inheritance: Inheritance | None = None,
     ) -> None:
         self.config, self.run_folder, self.team, self.report = config, run, team, report
         self.store = ClipStore(corpora, "train", team.device, config.cached_clips)
@@ -78,6 +81,10 @@ class Trainer:
         self.steps: dict[str, int] = {}
         self._autocast = precision == "bf16"
         self._resume_state: tuple[str, dict[str, Any]] = ("", {})
+        self._bank_folder = inheritance.run if inheritance else run
+        if inheritance and not checkpoints.latest(run):
+            inheritance.give(self.models)
+            self.steps = {name: getattr(config, name).steps for name in inheritance.stages}
         self._resume()
 
     def train(self, stages: Sequence[StageName] = STAGES, limits: Limits | None = None) -> bool:
@@ -126,7 +133,7 @@ class Trainer:
             wanted.append((networks.speech_encoder, partial(read_sound, networks)))
         self.models.eval()
         return all(
-            fill(store, self.run_folder, network, read, lambda: clock.over(self.team))
+            fill(store, self._bank_folder, network, read, lambda: clock.over(self.team))
             for store in (self.store, self.unseen)
             for network, read in wanted
         )

@@ -7,7 +7,8 @@ import pytest
 from blender_addon.client.connection import Endpoint
 from blender_addon.client.session import Session
 from blender_addon.core.events import JobCancelled, JobFailed, JobFinished
-from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseSource, SpeechSource
+from blender_addon.core.faces import FaceChoice
+from blender_addon.core.plan import DubPlan, PortraitSource, PoseSource, SpeechSource
 from tests.addon_client.stub_server import StubServer
 
 LAST = (JobFinished, JobCancelled, JobFailed)

@@ -15,7 +15,8 @@ import pytest
 from blender_addon.client.cancel import Cancelled, CancelToken
 from blender_addon.client.connection import CHUNK, Connection, Endpoint
 from blender_addon.core.errors import AddonError
-from blender_addon.core.plan import FaceChoice, PoseSource
+from blender_addon.core.faces import FaceChoice
+from blender_addon.core.plan import PoseSource
 from tests.addon_client.stub_server import StubServer, picture
 
 

@@ -3,14 +3,18 @@
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from io import BytesIO
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from blender_addon.client.connection import Connection, Endpoint
 from blender_addon.client.launcher import LocalServer, ServerState
 from blender_addon.core.events import (
     Connected,
     Disconnected,
+    FacesFailed,
     FramesSaved,
     JobAccepted,
     JobCancelled,
@@ -19,12 +23,16 @@ from blender_addon.core.events import (
     PoseFailed,
     PoseRead,
 )
+from blender_addon.core.faces import FaceChoice, FacesFound, FacesRequest
 from blender_addon.core.files import sha256_of
 from blender_addon.core.manifest import read_manifest
 from blender_addon.core.naming import frame_name
-from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseRequest, PoseSource, SpeechSource
+from blender_addon.core.output import FootageSource, Output
+from blender_addon.core.plan import DubPlan, PortraitSource, PoseRequest, PoseSource, SpeechSource
 from blender_addon.core.pose_map import PoseMap
 from model_server.engines.weights import default_weights
+from tests.clips import hero, noisy, other
+from tests.pipeline.conftest import paste, scene
 from tests.servers import ServerProcess, free_port
 
 ALIGNED = FaceChoice("aligned")
@@ -229,3 +237,44 @@ def test_managed_server_marks_untrained_weights(tmp_path, session_towards, real_
         server.stop(grace=10)
         server.wait(20)
     assert server._process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """A large noisy picture of two people: its frames exceed one message."""
+    picture = scene(1280, 960)
+    paste(picture, hero(), (360, 480), 1.0)
+    paste(picture, other(), (930, 480), 0.8)
+    file = tmp_path_factory.mktemp("crowd") / "crowd.png"
+    Image.fromarray(noisy(picture, 1)).save(file)
+    return file
+
+
+def test_large_frames_come_whole(real, session_towards, real_plan, crowd):
+    face = FaceChoice("auto", (0.28, 0.5))
+    output = Output("full_frame", FootageSource(crowd, face), mouth_only=(0.0, 0.5, 1.0))
+    session = session_towards(real.address)
+    plan = replace(real_plan, frame_count=3, end=3, output=output)
+    session.start(plan)
+    assert session.end() == JobFinished("u1", 3)
+    frames = [np.asarray(Image.open(BytesIO(picture))) for picture in pictures(plan)]
+    changed = [(frame != np.asarray(Image.open(crowd))).any(axis=2) for frame in frames]
+    assert all(picture[:640].any() for picture in changed)
+    assert not any(picture[:, 640:].any() for picture in changed)
+    areas = [int(picture.sum()) for picture in changed]
+    assert areas[0] > areas[2]
+    assert max(map(len, pictures(plan))) > 2**20
+    assert [source.role for source in read_manifest(plan.folder).sources] == ["portrait", "speech", "pose", "footage"]
+
+
+def test_faces_of_a_picture_with_thumbnails(real, session_towards, crowd, media):
+    session = session_towards(real.address)
+    session.find_faces(FacesRequest("f1", crowd))
+    found = session.until(FacesFound)
+    assert (found.uid, found.width, found.height) == ("f1", 1280, 960)
+    larger, smaller = found.faces
+    assert larger.centre[0] < 0.5 < smaller.centre[0] and not larger.turned_away
+    assert Image.open(BytesIO(larger.thumbnail)).size == (96, 96)
+    session.find_faces(FacesRequest("f2", media / "speech.wav"))
+    failed = session.until(FacesFailed)
+    assert failed.uid == "f2" and failed.message.endswith(".")

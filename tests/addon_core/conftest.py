@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from blender_addon.core.plan import DubPlan, FaceChoice, PortraitSource, PoseSource, SpeechSource
+from blender_addon.core.faces import FaceChoice
+from blender_addon.core.plan import DubPlan, PortraitSource, PoseSource, SpeechSource
 
 
 @pytest.fixture

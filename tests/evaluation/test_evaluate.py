@@ -18,6 +18,9 @@ from model_server.evaluation.mouth import frozen
 from model_server.evaluation.pose_sources import generated_source, to_and_fro
 from model_server.evaluation.takes import VideoTake
 from model_server.evaluation.views import ViewStore
+from model_server.training.checkpoint import Checkpoint, save, settings_of
+from model_server.training.config import named
+from model_server.training.models import Models
 from tests.conftest import drawn_head, write_movie
 
 FIGURES = ("ssim", "psnr", "cpbd", "lmd_mouth", "faces", "yaw_error", "identity")
@@ -55,6 +58,17 @@ def test_without_weights_the_default_ones_are_measured(footage: Path, tmp_path: 
     found, default = json.loads((tmp_path / "table.json").read_text()), default_weights()
     assert list(found["methods"])[-1] == default.name
     assert found["notes"][default.name].startswith(f"{default.kind} lite weights ")
+
+
+def test_a_run_is_a_row_also_of_an_ablation(footage: Path, tmp_path: Path) -> None:
+    config = named("lite-cpu-pose-36")
+    state = Models(config, 2).state_dict()
+    run = Checkpoint(config.digest(), "generator", {"generator": 1}, state, {}, settings_of(config))
+    save(tmp_path / "run", run)
+    arguments = ["evaluate", str(footage / "one.mp4"), "--weights", str(tmp_path / "run"), "--max-frames", "8"]
+    assert main([*arguments, "--out", str(tmp_path / "table")]) == 0
+    figures = json.loads((tmp_path / "table.json").read_text())["methods"]["lite-cpu-pose-36"]["figures"]
+    assert figures["ssim"] is not None and "frontal_yaw" in figures
 
 
 def test_truth_is_perfect_and_a_copied_portrait_is_not(report: Path) -> None:

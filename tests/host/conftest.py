@@ -28,7 +28,7 @@ RATE = 48000
 
 
 class Blender:
-    """A worker process; calling an attribute runs the function of that name in `scenes`."""
+    """A worker process; calling an attribute runs the function of that name in `scenes` or `scenes_output`."""
 
     def __init__(self, zip_path: Path, resources: Path) -> None:
         self._command = [PYTHON, str(Path(__file__).with_name("worker.py")), str(zip_path)]

@@ -153,9 +153,7 @@ def test_zero_codes_are_the_frontal_pose(remote: RemoteServer, media: Path) -> N
     assert frames_of(remote, submit(remote, media, zeros)) == frames_of(remote, submit(remote, media, frontal))
 
 
-def test_codes_read_from_the_movie_give_the_movies_frames(
-    remote: RemoteServer, stub: rpc.Stub, media: Path
-) -> None:
+def test_codes_read_from_the_movie_give_the_movies_frames(remote: RemoteServer, stub: rpc.Stub, media: Path) -> None:
     request = make_request(media)
     from_movie = frames_of(remote, submit(remote, media, request))
     pose, spec = request.spec.pose, request.spec
@@ -212,9 +210,7 @@ def test_watching_from_an_index_gives_the_rest(remote: RemoteServer, media: Path
     assert frames_of(remote, job, 20) == {index: everything[index] for index in range(20, 24)}
 
 
-def test_cancel_stops_and_keeps_frames_and_the_dub_goes_on_when_asked_again(
-    remote: RemoteServer, media: Path
-) -> None:
+def test_cancel_stops_and_keeps_frames_and_the_dub_goes_on_when_asked_again(remote: RemoteServer, media: Path) -> None:
     request = make_request(media, seconds=60, pose=PoseFixed(), seed=77)
     job = submit(remote, media, request)
     made = []
@@ -341,4 +337,3 @@ def test_a_second_server_on_the_port_says_so(server: ServerProcess, tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"Port {server.port}" in done.stderr.splitlines()[-1]
-

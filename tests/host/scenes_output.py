@@ -1,0 +1,108 @@
+"""What the tests of output, faces and panels have Blender do; beside `scenes`, in the same process."""
+
+import time
+from pathlib import Path
+
+import bpy
+from scenes import LIMIT, host, jobs, runtime, scene, strip, written_by
+
+
+def resolution(width, height):
+    scene().render.resolution_x, scene().render.resolution_y = width, height
+
+
+def faces():
+    """What was found, and the thumbnails' sizes as Blender reads them."""
+    search = runtime().faces
+    list(search.icons())
+    sizes = [list(preview.image_size) for preview in search._thumbnails.values()]
+    return [{"centre": face.centre, "thumbnail": size} for face, size in zip(search.faces, sizes, strict=True)]
+
+
+def place(name, transform, crop):
+    for part, values in (("transform", transform), ("crop", crop)):
+        for key, value in values.items():
+            setattr(getattr(strip(name), part), key, value)
+
+
+def placed(name):
+    """Transform and crop of a strip, with the keys of its position."""
+    one = strip(name)
+    path = one.transform.path_from_id("offset_x")
+    fcurves = host("fcurves")
+    keys = [fcurves.read(curve)["co"].tolist() for curve in fcurves.find(scene(), path).values()]
+    transform = {key: getattr(one.transform, key) for key in ("offset_y", "scale_x", "scale_y", "rotation", "filter")}
+    return [transform, list(one.transform.origin), [one.crop.min_x, one.crop.max_y], keys]
+
+
+def key_transform(name, prop, keys):
+    for frame, value in keys:
+        setattr(strip(name).transform, prop, value)
+        strip(name).transform.keyframe_insert(prop, frame=frame)
+
+
+def linear_keys():
+    """Straight lines between all keys."""
+    fcurves = host("fcurves")
+    for path in fcurves.paths(scene()):
+        for curve in fcurves.find(scene(), path).values():
+            for point in curve.keyframe_points:
+                point.interpolation = "LINEAR"
+            curve.update()
+
+
+def described(name, props):
+    return [getattr(strip(name), prop) for prop in props]
+
+
+def parent(name):
+    return getattr(strip(name).parent_meta(), "name", None)
+
+
+def pump_until_queued(uid):
+    """Pump until the server has put a job into its queue."""
+    limit = time.monotonic() + LIMIT
+    while runtime().book.get(uid).phase != "queued":
+        assert time.monotonic() < limit, jobs()
+        host("pump").pump(0.02)
+
+
+def status_bar():
+    """What the add-on appends to Blender's status bar."""
+    return written_by(host("statusbar").draw)
+
+
+def operators():
+    return [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("POSEDUB_OT_")]
+
+
+def operator_options():
+    return {one.__name__.partition("_OT_")[2]: sorted(getattr(one, "bl_options", ())) for one in operators()}
+
+
+def without_tooltip():
+    """Operators, and properties that panels show, whose description is empty."""
+    owners = [getattr(bpy.ops.posedub, name).get_rna_type() for name in operator_options()]
+    found = [rna.identifier for rna in owners if not rna.description]
+    for rna in [*owners, type(scene().posedub).bl_rna]:
+        shown = [prop for prop in rna.properties if not prop.is_hidden and prop.type != "POINTER"]
+        found += [f"{rna.identifier}.{prop.identifier}" for prop in shown if not prop.description]
+    props = bpy.types.Strip.bl_rna.properties
+    return found + [name for name, prop in props.items() if name.startswith("posedub_") and not prop.description]
+
+
+def setting(name):
+    return getattr(scene().posedub, name)
+
+
+def keep_preset(preset, **options):
+    bpy.ops.posedub.preset_add(name=preset, **options)
+
+
+def presets():
+    return [str(path) for folder in bpy.utils.preset_paths("posedub") for path in Path(folder).glob("*.py")]
+
+
+def apply_preset(name):
+    (file,) = [path for path in presets() if Path(path).stem.lower() == name.replace(" ", "_").lower()]
+    bpy.ops.script.execute_preset(filepath=file, menu_idname="POSEDUB_PT_presets")
