@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import AddonError
-from ..core.events import ServerInfo
+from ..core.events import DubEstimated, ServerInfo
 from ..core.faces import FaceChoice, FacesFound
 from ..core.plan import DubPlan
 from ..core.version import VERSION
@@ -178,6 +178,15 @@ class Connection:
         """Pose codes of an uploaded movie at `times`, seconds, in blocks."""
         request = wire.pose_request(asset, face, times, weights_id)
         return map(wire.pose_block, self._stream("ExtractPose", request, None))
+
+    def estimate(self, plan: DubPlan, assets: Mapping[str, str]) -> DubEstimated:
+        """Which of the plan's frames would be generated; `assets` as in `submit`, uploaded or not."""
+        return wire.estimated(plan.uid, self._unary("EstimateDub", wire.estimate_request(plan, assets), SLOW))
+
+    def preview(self, plan: DubPlan, assets: Mapping[str, str], index: int) -> tuple[bytes, bool]:
+        """Frame `index` of the dub, as a PNG file's bytes, and whether it is approximate."""
+        parts = list(self._stream("PreviewFrame", wire.preview_request(plan, assets, index), SLOW))
+        return b"".join(part.png for part in parts), any(part.approximate for part in parts)
 
     def _unary(self, method: str, request: Any, timeout: float) -> Any:
         with self._sentences():

@@ -7,6 +7,7 @@ same steps run again and go on where they stopped.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,12 @@ from ..core.events import (
     JobCancelled,
     JobFailed,
     JobFinished,
+    JobMeasured,
     JobProgress,
     JobWarning,
     ServerInfo,
 )
-from ..core.files import sha256_of, write_atomic
+from ..core.files import link_or_copy, sha256_of, write_atomic
 from ..core.manifest import FILE_NAME, Manifest, SourceFile, read_manifest
 from ..core.naming import frame_name, saved_end
 from ..core.plan import DubPlan
@@ -67,6 +69,8 @@ class DubJob:
         self._sources: tuple[SourceFile, ...] = ()
         self._hashed = False
         self._manifest: Manifest | None = None
+        self._begun = time.monotonic()
+        self._had_all = False
 
     def cancel(self) -> None:
         """Stop here and on the server."""
@@ -98,12 +102,20 @@ class DubJob:
             raise AddonError(
                 f"The folder {plan.folder} cannot be made: {error.strerror}.", "Choose another folder."
             ) from error
+        self._take_over()
         if self._next is None:
             self._next = saved_end(plan.folder, plan.first, plan.end)
         if self._next > plan.first:
             self._emit(FramesSaved(plan.uid, plan.first, self._next))
         if self._job_id and (plan.folder / FILE_NAME).exists():
             self._sources = read_manifest(plan.folder).sources
+
+    def _take_over(self) -> None:
+        """Frames that an older take has already."""
+        for name in map(frame_name, self.plan.kept_frames()):
+            self._cancel.check()
+            assert self.plan.kept is not None
+            link_or_copy(self.plan.kept.folder / name, self.plan.folder / name)
 
     def _persist(self) -> None:
         while True:
@@ -130,7 +142,10 @@ class DubJob:
         # Unknown to this server, or new: an equal request finds its frames again if they are there.
         assets = self._upload(connection)
         pose = self.plan.pose.turned(self._info.offered(self.plan.weights_id))
-        self._accepted(connection.submit(replace(self.plan, pose=pose), assets))
+        self._begun = time.monotonic()
+        dub = connection.submit(replace(self.plan, pose=pose), assets)
+        self._had_all = dub.state == "done"
+        self._accepted(dub)
         return self._watch(connection)
 
     def _upload(self, connection: Connection) -> dict[str, str]:
@@ -169,7 +184,7 @@ class DubJob:
             return
         self._job_id = dub.job_id
         server = self._info.version if self._info else ""
-        self._manifest = Manifest(self.plan, dub.job_id, self._sources, dub.weights, server)
+        self._manifest = Manifest(self.plan, dub.job_id, self._sources, dub.weights, server, created=time.time())
         self._manifest.write()
         self._emit(JobAccepted(self.plan.uid, dub.job_id, dub.weights.name, dub.weights.kind))
 
@@ -198,8 +213,15 @@ class DubJob:
         elif self._next != self.plan.end:
             raise AddonError(f"The server ended the dub at frame {self._next} of {self.plan.end}.", "Dub it again.")
         else:
+            self._measure(dub)
             self._end("done")
             self._emit(JobFinished(self.plan.uid, self._saved))
+
+    def _measure(self, dub: wire.RemoteDub) -> None:
+        generated, seconds = 0 if self._had_all else dub.generated, round(time.monotonic() - self._begun, 3)
+        if self._manifest is not None:
+            self._manifest = replace(self._manifest, generated=generated, seconds=seconds)
+        self._emit(JobMeasured(self.plan.uid, generated, seconds))
 
     @property
     def _saved(self) -> int:

@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from ..core.errors import AddonError
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
 from ..core.faces import FacesRequest
+from ..core.files import Digests
 from ..core.plan import DubPlan, PoseRequest
 from .cancel import Cancelled, CancelToken
 from .connection import Connection, Endpoint
+from .glance import GlanceJob
 from .job import DubJob
 from .question import Question
 from .questions import faces_question, pose_question
@@ -36,7 +38,8 @@ class Session:
         self.endpoint = endpoint
         self._patience = patience
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._jobs: dict[str, tuple[DubJob | Question, threading.Thread]] = {}
+        self._jobs: dict[str, tuple[DubJob | Question | GlanceJob, threading.Thread]] = {}
+        self._digests = Digests()
         self._check: threading.Thread | None = None
         self._closing = CancelToken()
 
@@ -71,11 +74,20 @@ class Session:
         """Have the server read a pose; answers with PoseRead or PoseFailed, unless cancelled."""
         self._run(request.uid, pose_question(self.endpoint, request, self._events.put))
 
+    def estimate(self, plan: DubPlan) -> None:
+        """Ask which of a plan's frames would be generated; answers with DubEstimated or GlanceFailed."""
+        self._run(plan.uid, GlanceJob(self.endpoint, plan, None, self._digests, self._events.put))
+
+    def preview(self, plan: DubPlan, index: int) -> None:
+        """Have one frame made at once, no job; answers with FramePreviewed or GlanceFailed."""
+        self._run(plan.uid, GlanceJob(self.endpoint, plan, index, self._digests, self._events.put))
+
     def find_faces(self, request: FacesRequest) -> None:
         """Have the server look for faces; answers with FacesFound or FacesFailed, unless cancelled."""
         self._run(request.uid, faces_question(self.endpoint, request, self._events.put))
 
-    def _run(self, uid: str, job: DubJob | Question) -> None:
+    def _run(self, uid: str, job: DubJob | Question | GlanceJob) -> None:
+        self._jobs = {uid: entry for uid, entry in self._jobs.items() if entry[1].is_alive()}
         thread = threading.Thread(target=job.run, name=f"posedub {uid}", daemon=True)
         self._jobs[uid] = (job, thread)
         thread.start()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, cast
 
-from ..core.events import JobProgress, JobWarning, ServerInfo
+from ..core.events import DubEstimated, JobProgress, JobWarning, ServerInfo
 from ..core.faces import Face, FaceChoice, FacesFound
 from ..core.output import Output
 from ..core.plan import POSE_SIZE, DubPlan, PoseSource
@@ -24,7 +24,10 @@ DubState = Literal["unspecified", "queued", "running", "done", "failed", "cancel
 
 @dataclass(frozen=True)
 class RemoteDub:
-    """A job as the server describes it; first <= k < end are its frames, `created` is seconds since the epoch."""
+    """A job as the server describes it; first <= k < end are its frames, `created` is seconds since the epoch.
+
+    `generated` of the `committed` frames had to be made for it.
+    """
 
     job_id: str
     state: DubState
@@ -35,6 +38,7 @@ class RemoteDub:
     created: float
     weights: WeightsInfo
     queue_position: int
+    generated: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,11 +165,19 @@ def upload_requests(asset: str, offset: int, total: int, chunks: Iterable[bytes]
 
 def submit_request(plan: DubPlan, assets: Mapping[str, str]) -> Any:
     """The plan's request; `assets` gives the SHA-256 of each role's file."""
+    return _stubs().SubmitDubRequest(spec=_spec(plan, assets), frames=_range(plan))
+
+
+def _range(plan: DubPlan) -> Any:
+    return _media().FrameRange(first=plan.first, end=plan.end)
+
+
+def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
     stubs, media = _stubs(), _media()
     portrait = media.Portrait(
         asset_id=assets["portrait"], face=_face(plan.portrait.face), time=_rational(plan.portrait.time)
     )
-    spec = stubs.DubSpec(
+    return stubs.DubSpec(
         weights_id=plan.weights_id,
         portrait=portrait,
         speech=media.Speech(asset_id=assets["speech"], start=_rational(plan.speech.start)),
@@ -178,7 +190,19 @@ def submit_request(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         size=plan.size,
         output=_output(plan.output, assets.get("footage", "")),
     )
-    return stubs.SubmitDubRequest(spec=spec, frames=media.FrameRange(first=plan.first, end=plan.end))
+
+
+def estimate_request(plan: DubPlan, assets: Mapping[str, str]) -> Any:
+    return _stubs().EstimateDubRequest(spec=_spec(plan, assets), frames=_range(plan))
+
+
+def estimated(uid: str, message: Any) -> DubEstimated:
+    generated = tuple((span.first, span.end) for span in message.generated)
+    return DubEstimated(uid, generated, tuple(message.unread))
+
+
+def preview_request(plan: DubPlan, assets: Mapping[str, str], index: int) -> Any:
+    return _stubs().PreviewFrameRequest(spec=_spec(plan, assets), index=index)
 
 
 def _rational(value: Fraction) -> Any:
@@ -233,6 +257,7 @@ def remote_dub(message: Any) -> RemoteDub:
         created=message.created,
         weights=_weights(message.weights),
         queue_position=message.queue_position,
+        generated=message.generated_frames,
     )
 
 

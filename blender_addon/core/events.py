@@ -89,6 +89,15 @@ class JobWarning:
 
 
 @dataclass(frozen=True)
+class JobMeasured:
+    """What a job took that is about to finish: frames that had to be generated, and seconds since it was submitted."""
+
+    uid: str
+    generated: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class JobFinished:
     """All wanted frames are saved; `frames` of them lie in the folder."""
 
@@ -138,7 +147,45 @@ class FacesFailed:
     message: str
 
 
-JobEvent = JobAccepted | JobProgress | FramesSaved | JobWarning | JobFinished | JobCancelled | JobFailed
+@dataclass(frozen=True)
+class DubEstimated:
+    """What a dub would take.
+
+    Attributes:
+        generated: ranges (first, end) of frames that would be generated, by dub index.
+        unread: what the server has to look at first, as "pose"; if there is any, all frames count.
+    """
+
+    uid: str
+    generated: tuple[tuple[int, int], ...]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Frames in `generated`."""
+        return sum(end - first for first, end in self.generated)
+
+
+@dataclass(frozen=True)
+class FramePreviewed:
+    """One frame of a dub as a PNG file's bytes; `approximate` when the dub's own may differ a little."""
+
+    uid: str
+    png: bytes
+    approximate: bool
+
+
+@dataclass(frozen=True)
+class GlanceFailed:
+    """An estimate or a preview was not to be had; `message` is a sentence that says what to do."""
+
+    uid: str
+    message: str
+
+
+JobEvent = JobAccepted | JobProgress | FramesSaved | JobWarning | JobMeasured | JobFinished | JobCancelled | JobFailed
 PoseEvent = PoseRead | PoseFailed
 FacesEvent = FacesFound | FacesFailed
-Event = Connected | Disconnected | JobEvent | PoseEvent | FacesEvent
+GlanceEvent = DubEstimated | FramePreviewed | GlanceFailed
+QuestionEvent = PoseEvent | FacesEvent | GlanceEvent
+Event = Connected | Disconnected | JobEvent | QuestionEvent

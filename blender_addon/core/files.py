@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,36 @@ def sha256_of(path: Path, step: Callable[[], object] = lambda: None) -> tuple[st
             f"{path} cannot be read: {error.strerror or error}.", "Relink or replace its strip."
         ) from error
     return digest.hexdigest(), size
+
+
+class Digests:
+    """SHA-256 of files, computed again only when size or time of a file changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    def sha256(self, path: Path, step: Callable[[], object] = lambda: None) -> str:
+        """As `sha256_of`, without the size. Raises AddonError."""
+        try:
+            status = path.stat()
+        except OSError:
+            return sha256_of(path, step)[0]  # which says what is wrong
+        key = (path, status.st_size, status.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = sha256_of(path, step)[0]
+        return self._known[key]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the disk knows no second names. Raises AddonError."""
+    try:
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return
+        except OSError:
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise AddonError(
+            f"{source} cannot be taken over: {error.strerror or error}.", "Dub the whole strip again."
+        ) from error

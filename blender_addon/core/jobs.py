@@ -14,6 +14,7 @@ from .events import (
     JobEvent,
     JobFailed,
     JobFinished,
+    JobMeasured,
     JobProgress,
     JobWarning,
 )
@@ -33,6 +34,7 @@ class JobRecord:
         phase, done, total: as in JobProgress.
         saved_end: frames plan.first <= k < saved_end lie in the folder.
         error: one sentence when the state is "failed".
+        generated, seconds: what a finished job took, as in JobMeasured; -1 while unknown.
     """
 
     plan: DubPlan
@@ -48,6 +50,8 @@ class JobRecord:
     warnings: list[JobWarning] = field(default_factory=list)
     error: str = ""
     retryable: bool = False
+    generated: int = -1
+    seconds: float = -1.0
 
     def __post_init__(self) -> None:
         self.saved_end = max(self.saved_end, self.plan.first)
@@ -56,6 +60,16 @@ class JobRecord:
     def saved(self) -> int:
         """Frames in the folder."""
         return self.saved_end - self.plan.first
+
+    @property
+    def shown_end(self) -> int:
+        """The take's frames up to here lie in the folder, those taken over from an older take too."""
+        return self.plan.take_end if self.saved_end == self.plan.end else self.saved_end
+
+    @property
+    def shown(self) -> int:
+        """Frames that a strip may show."""
+        return self.shown_end - self.plan.take_first if self.saved else 0
 
     def apply(self, event: JobEvent) -> None:
         """Take over what one event says."""
@@ -70,6 +84,8 @@ class JobRecord:
                 self.saved_end = max(self.saved_end, event.end)
             case JobWarning() if event not in self.warnings:
                 self.warnings.append(event)
+            case JobMeasured():
+                self.generated, self.seconds = event.generated, event.seconds
             case JobFinished():
                 self.state = "done"
             case JobCancelled():

@@ -16,6 +16,7 @@ from .weights import WeightsInfo
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
+MEASURES = ("created", "generated", "seconds")
 STATES = ("running", "done", "failed", "cancelled")
 
 
@@ -38,6 +39,8 @@ class Manifest:
         job_id: fetches the frames from the server again.
         state: "running", "done", "failed" or "cancelled".
         error: one sentence when the state is "failed".
+        created: when the server accepted it, seconds since the epoch.
+        generated, seconds: what it took, as in `events.JobMeasured`; -1 while unknown.
     """
 
     plan: DubPlan
@@ -49,6 +52,9 @@ class Manifest:
     state: str = "running"
     warnings: tuple[JobWarning, ...] = ()
     error: str = ""
+    created: float = 0.0
+    generated: int = -1
+    seconds: float = -1.0
 
     def warned(self, warning: JobWarning) -> Manifest:
         """The same with one more warning; a repeated one changes nothing."""
@@ -70,7 +76,7 @@ class Manifest:
             "weights": asdict(self.weights),
             "warnings": [asdict(warning) for warning in self.warnings],
         }
-        names = ("job_id", "server_version", "addon_version", "state", "error")
+        names = ("job_id", "server_version", "addon_version", "state", "error", *MEASURES)
         return parts | {name: getattr(self, name) for name in names}
 
 
@@ -103,4 +109,5 @@ def _manifest(data: dict[str, Any], folder: Path) -> Manifest:
         state=data["state"],
         warnings=tuple(JobWarning(**warning) for warning in data["warnings"]),
         error=data["error"],
+        **{name: data[name] for name in MEASURES if name in data},
     )

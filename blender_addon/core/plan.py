@@ -100,6 +100,15 @@ class PoseRequest:
 
 
 @dataclass(frozen=True)
+class KeptFrames:
+    """Frames first <= k < end of an older take, which a new one takes over but for those made anew."""
+
+    folder: Path
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
 class DubPlan:
     """Everything one dub needs, and where its frames go.
 
@@ -115,6 +124,7 @@ class DubPlan:
         weights_id: "" for the server's default weights.
         size: width and height of the network's pictures in pixels, even, in [224, 512].
         output: what a frame is.
+        kept: what the take has besides the frames wanted; None for nothing.
     """
 
     uid: str
@@ -133,11 +143,26 @@ class DubPlan:
     weights_id: str = ""
     size: int = SIZE
     output: Output = Output()
+    kept: KeptFrames | None = None
 
     @property
     def frames_wanted(self) -> int:
         """Number of frames in first <= k < end."""
         return self.end - self.first
+
+    @property
+    def take_first(self) -> int:
+        """First frame of the take."""
+        return min(self.first, self.kept.first) if self.kept else self.first
+
+    @property
+    def take_end(self) -> int:
+        """Frame after the take's last one."""
+        return max(self.end, self.kept.end) if self.kept else self.end
+
+    def kept_frames(self) -> list[int]:
+        """The frames taken over."""
+        return [k for k in range(self.take_first, self.take_end) if not self.first <= k < self.end]
 
     def sources(self) -> tuple[tuple[str, Path], ...]:
         """(role, file) of every file the dub is made from; roles "portrait", "speech", "pose", "footage"."""
@@ -209,6 +234,7 @@ class DubPlan:
             "pose": _pose(data["pose"]),
             "fps": Fraction(data["fps"]),
             "output": Output.from_json(data.get("output")),
+            "kept": _kept(data.get("kept")),
         }
         return DubPlan(**data | parts)
 
@@ -225,6 +251,10 @@ def _plain(value: Any) -> Any:
 
 def _portrait(data: dict[str, Any]) -> PortraitSource:
     return PortraitSource(Path(data["file"]), Fraction(data["time"]), FaceChoice.from_json(data["face"]))
+
+
+def _kept(data: dict[str, Any] | None) -> KeptFrames | None:
+    return KeptFrames(**data | {"folder": Path(data["folder"])}) if data else None
 
 
 def _pose(data: dict[str, Any]) -> PoseSource:

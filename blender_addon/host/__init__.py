@@ -12,9 +12,11 @@ from . import (
     operators_pose,
     operators_server,
     operators_sources,
+    operators_takes,
     panels,
     panels_output,
     panels_pose,
+    panels_takes,
     pose_tools,
     preferences,
     presets,
@@ -23,8 +25,9 @@ from . import (
     statusbar,
 )
 
-OPERATORS = (operators_sources, operators_dub, operators_faces, operators_pose, pose_tools, operators_server)
-PANELS = (presets, panels, panels_output, panels_pose, menus, statusbar)
+DUBS = (operators_sources, operators_dub, operators_takes, operators_faces)
+OPERATORS = (*DUBS, operators_pose, pose_tools, operators_server)
+PANELS = (presets, panels, panels_output, panels_takes, panels_pose, menus, statusbar)
 MODULES = (preferences, properties, *OPERATORS, *PANELS, handlers, pump)
 
 

@@ -146,7 +146,7 @@ def _write(bake: Bake, rows: Sequence[Row]) -> None:
     strip = sequencer.find(scene, bake.strip) if scene else None
     if scene is None or strip is None:
         raise AddonError(f'The strip "{bake.strip.name}" is gone.', "Bake the pose of another one.")
-    start = sequencer.first_picture(strip) - bake.plan.first
+    start = sequencer.first_picture(strip) - bake.plan.take_first
     pose_keys.bake(scene, strip, bake.name, start, list(rows), bake.tolerance)
     if bake.name == pose_keys.FIRST:
         scene.posedub.pose_kind = "keyframes"

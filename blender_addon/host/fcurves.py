@@ -90,10 +90,10 @@ def touch(owner: bpy.types.ID) -> None:
     sequencer.redraw(EDITORS)
 
 
-def read(curve: bpy.types.FCurve) -> Keys:
-    """All keys, by frame."""
+def read(curve: bpy.types.FCurve, names: Sequence[str] = KEY.names or ()) -> Keys:
+    """All keys, by frame; parts that are not named are zero."""
     keys = np.zeros(len(curve.keyframe_points), KEY)
-    for name in KEY.names or ():
+    for name in names:
         values = np.zeros(keys[name].size, KEY[name].base)
         curve.keyframe_points.foreach_get(name, values)
         keys[name] = values.reshape(keys[name].shape)

@@ -11,7 +11,7 @@ from bpy.app.handlers import persistent
 
 from ..core import naming
 from ..core.jobs import JobBook, JobRecord
-from . import pump, recovery, runtime
+from . import pump, recovery, runtime, takes
 from .results import Placement
 
 KEY = "posedub_jobs"
@@ -22,6 +22,8 @@ def save_pre(path: str, *_unused: object) -> None:
     """Write each scene's jobs into the scene."""
     for scene in bpy.data.scenes:
         store(scene, Path(path).parent if path else None)
+    if path:
+        recovery.claim(takes.in_use(), Path(path).name)
 
 
 @persistent

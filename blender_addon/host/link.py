@@ -8,7 +8,7 @@ from ..client.connection import Endpoint
 from ..client.launcher import ServerState
 from ..client.session import Session
 from ..core.errors import AddonError
-from ..core.events import Connected, Disconnected, FacesEvent, JobEvent, PoseEvent, ServerInfo
+from ..core.events import Connected, Disconnected, JobEvent, QuestionEvent, ServerInfo
 from . import preferences
 from .local import ManagedServer
 
@@ -28,12 +28,14 @@ class Link:
         self.info: ServerInfo | None = None
         self.problem = ""
         self.checking = False
+        self._wanted = False
+        self._asked: Endpoint | None = None
         self._sessions: dict[Endpoint, Session] = {}
 
     @property
     def changing(self) -> bool:
         """Whether the managed server is about to run or fail, or an answer is awaited."""
-        return self.server.changing or self.checking
+        return self.server.changing or self.checking or self._wanted
 
     def reach(self) -> Endpoint:
         """The endpoint of the preferences; its managed server is started. Raises AddonError."""
@@ -68,6 +70,24 @@ class Link:
         self.session(self._allowed()).check()
         self.checking = True
 
+    def wanted(self) -> None:
+        """It would be good to know the server: ask the one at an address, once; a managed one is asked anyway."""
+        self._wanted = True
+
+    def _check_wanted(self) -> None:
+        self._wanted = False
+        try:
+            asked = preferences.settings().mode == "address" and self._allowed()
+        except AddonError:
+            return
+        if asked and asked != self._asked:
+            self._asked = asked
+            self.check()
+
+    def current(self) -> Endpoint:
+        """The endpoint of the preferences, as it is; raises AddonError."""
+        return self._allowed()
+
     def session(self, endpoint: Endpoint) -> Session:
         """The session towards an endpoint, made on first use."""
         if endpoint not in self._sessions:
@@ -79,9 +99,12 @@ class Link:
         for session in self._sessions.values():
             session.cancel(uid)
 
-    def step(self) -> tuple[list[JobEvent | PoseEvent | FacesEvent], bool]:
+    def step(self) -> tuple[list[JobEvent | QuestionEvent], bool]:
         """What happened to jobs and to what was asked beside them, and whether anything about the server changed."""
-        changed, jobs = self.server.step(), []
+        changed = self.server.step()
+        jobs: list[JobEvent | QuestionEvent] = []
+        if self._wanted:
+            self._check_wanted()
         if changed:
             self._follow_server()
         for event in [event for session in list(self._sessions.values()) for event in session.poll()]:
@@ -104,7 +127,7 @@ class Link:
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
-        self.checking = False
+        self.checking, self._asked = False, None
 
     def close(self) -> None:
         """Detach, and stop the managed server if the add-on started it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import bpy
@@ -57,10 +58,17 @@ def movie_clock(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> M
 
 def _adjusts_rate(strip: bpy.types.Strip, file: Path) -> bool:
     """Blender tells no flag, but a strip that plays frame by frame is as long as its movie."""
-    clip = bpy.data.movieclips.load(str(file), check_existing=False)
-    frames = clip.frame_duration - strip.animation_offset_start - strip.animation_offset_end
-    bpy.data.movieclips.remove(clip)
-    return sequencer.content_length(strip) != frames
+    frames = _movie_frames(str(file), file.stat().st_mtime_ns)
+    return sequencer.content_length(strip) != frames - strip.animation_offset_start - strip.animation_offset_end
+
+
+@lru_cache(maxsize=64)
+def _movie_frames(file: str, _modified: int) -> int:
+    clip = bpy.data.movieclips.load(file, check_existing=False)
+    try:
+        return int(clip.frame_duration)
+    finally:
+        bpy.data.movieclips.remove(clip)
 
 
 def strip_file(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> Path:

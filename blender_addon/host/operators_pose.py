@@ -109,7 +109,7 @@ def plan_of(scene: bpy.types.Scene, strip: bpy.types.Strip) -> DubPlan:
 
 
 def _chosen_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) -> PoseSource:
-    start = sequencer.first_picture(strip) - plan.first
+    start = sequencer.first_picture(strip) - plan.take_first
     source = sources.choose(scene, "pose").require()
     return media.pose(scene, source, start, start + plan.frame_count, scene.posedub.pose_crop)
 

@@ -9,7 +9,7 @@ import bpy
 from ..core import timebase
 from ..core.events import JobWarning
 from ..core.jobs import UNFINISHED, JobRecord
-from . import preferences, results, runtime, sequencer, sources
+from . import preferences, pump, results, runtime, sequencer, sources
 from .presets import POSEDUB_PT_presets
 
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
@@ -43,6 +43,7 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         if runtime.current().error:
             draw_error(layout, context, runtime.current().error)
         draw_server_line(layout)
+        draw_estimate(layout, scene)
         row = layout.row()
         row.scale_y = 1.5
         row.operator("posedub.dub", icon="PLAY").sounds = "active"
@@ -139,6 +140,18 @@ def draw_server_line(layout: bpy.types.UILayout) -> None:
         layout.label(text="Untrained weights: no speech, no movement", icon="INFO")
 
 
+def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """How many frames a dub would generate; counted in the background."""
+    if sources.problem(scene):
+        return
+    glances = runtime.current().glances
+    glances.look(scene)
+    pump.wake()
+    for text, icon in zip(glances.text(), ("RENDERLAYERS", "INFO"), strict=True):
+        if text:
+            layout.label(text=text, icon=icon)
+
+
 def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
     """A red box with a sentence, broken into the panel's width."""
     box = layout.box()
@@ -175,6 +188,8 @@ def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobReco
     """What can be done with a dub that does not run here."""
     uid, count = record.plan.uid, f"{record.saved}/{record.plan.frames_wanted} frames"
     box.label(text=f"{count}, left to the server" if record.state in UNFINISHED else count)
+    if record.generated >= 0:
+        box.label(text=f"{record.generated} generated in {record.seconds:.1f} s")
     if record.state != "done" and (record.retryable or record.state != "failed"):
         row.operator("posedub.retry", text="", icon="FILE_REFRESH").uid = uid
     if record.job_id:

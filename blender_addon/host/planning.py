@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
@@ -21,10 +21,10 @@ SPEECH_FILE = "speech.wav"
 
 @dataclass(frozen=True)
 class Draft:
-    """A dub about to start: its plan, the sound still to be cut, and where the result goes."""
+    """A dub about to start: its plan, the sound still to be cut if any, and where the result goes."""
 
     plan: DubPlan
-    sound: audio.SoundMix
+    sound: audio.SoundMix | None
     placement: Placement
 
 
@@ -43,6 +43,20 @@ def drafts(scene: bpy.types.Scene, how: str) -> Iterable[Draft]:
 
 def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """Plan a dub of sound strips, the chosen one by default, into a new version folder; raises AddonError."""
+    made = look(scene, Path(), sounds)
+    return placed(scene, made, (sounds or [sources.choose(scene, "audio").require()])[0].name)
+
+
+def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
+    """The draft in a new version folder of the dubs of a sound strip of that name; raises AddonError."""
+    folder = _version_folder(takes_folder(name))
+    speech = replace(made.plan.speech, file=folder / SPEECH_FILE)
+    recovery.note(folder, scene, made.placement)
+    return replace(made, plan=replace(made.plan, name=f"{name} {folder.name}", folder=folder, speech=speech))
+
+
+def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
+    """The same for a folder that is not made; raises AddonError."""
     sounds = sounds or [sources.choose(scene, "audio").require()]
     values, strip = scene.posedub, sounds[0]
     sound = audio.read_mix(scene, sounds)
@@ -51,10 +65,9 @@ def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Dra
     posed = pose_keys.for_dub(scene, strip) if values.pose_kind == "keyframes" else None
     portrait = media.portrait(scene, sources.choose(scene, "portrait").require(), values.portrait_crop)
     pose, output = _pose(scene, first, end, posed), footage.output(scene, strip, first, end)
-    folder = _version_folder(strip.name)
     plan = DubPlan(
         uid=uuid.uuid4().hex,
-        name=f"{strip.name} {folder.name}",
+        name=strip.name,
         folder=folder,
         portrait=portrait,
         speech=SpeechSource(folder / SPEECH_FILE, timebase.frames_to_seconds(first - sound.first, sound.fps)),
@@ -70,7 +83,6 @@ def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Dra
         output=output,
     )
     placement = Placement.over(scene, sounds, first, into, posed, footage.keyed(scene, strip) if into else None)
-    recovery.note(folder, scene, placement)
     return Draft(plan, sound, placement)
 
 
@@ -96,10 +108,19 @@ def _pose(scene: bpy.types.Scene, begin: int, end: int, posed: bpy.types.Strip |
     return media.pose(scene, sources.choose(scene, "pose").require(), begin, end, values.pose_crop)
 
 
-def _version_folder(name: str) -> Path:
-    parent = Path(bpy.path.abspath(DubSettings.folder)) if bpy.data.filepath else preferences.user_folder("dubs")
+def takes_folder(name: str) -> Path:
+    """Where the takes of a sound strip of that name lie."""
+    return all_takes() / naming.safe_name(name)
+
+
+def all_takes() -> Path:
+    """Where the takes of the open file lie, by sound strip."""
+    return Path(bpy.path.abspath(DubSettings.folder)) if bpy.data.filepath else preferences.user_folder("dubs")
+
+
+def _version_folder(parent: Path) -> Path:
     try:
-        return naming.next_version(parent / naming.safe_name(name))
+        return naming.next_version(parent)
     except OSError as error:
         raise AddonError(
             f"{parent} takes no new folder: {error.strerror}.", "Save the .blend file elsewhere."

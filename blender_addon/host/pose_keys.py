@@ -53,12 +53,13 @@ def values(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int
     frames = range(first, end)
     columns = [
         [curves[index].evaluate(frame) for frame in frames] if index in curves else [constant] * len(frames)
-        for index, constant in enumerate(_constants(strip, name))
+        for index, constant in enumerate(constants(strip, name))
     ]
     return list(zip(*columns, strict=True))
 
 
-def _constants(strip: bpy.types.Strip, name: str) -> Row:
+def constants(strip: bpy.types.Strip, name: str) -> Row:
+    """A property's value where it has no keys."""
     value = getattr(strip, name)
     return tuple(value) if SIZES.get(name, 1) > 1 else (value,)
 
@@ -95,9 +96,9 @@ def bake(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, start: int, 
 
 def change(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int, track: Track) -> None:
     """Key the frames from `first` on; all others keep their values."""
-    constants = _constants(strip, name)
+    unkeyed = constants(strip, name)
     for index, column in enumerate(zip(*track, strict=True)):
-        fcurves.splice(_curve(scene, strip, name, index), first, column, constants[index])
+        fcurves.splice(_curve(scene, strip, name, index), first, column, unkeyed[index])
     fcurves.touch(scene)
 
 
@@ -173,7 +174,8 @@ def parts(
     if _distance(strip, first, end):
         begin = sequencer.left(strip)
         return [(strip, begin, begin + end - first)]
-    return list(_nearest(_pieces(scene, strip, names), first, end))
+    pieces = _pieces(scene, strip, names)
+    return list(_nearest(pieces, first, end)) if len(pieces) > 1 else [(strip, first, end)]
 
 
 def _pieces(scene: bpy.types.Scene, strip: bpy.types.Strip, names: Sequence[str]) -> list[bpy.types.Strip]:

@@ -40,6 +40,15 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         name="TLS Authority", subtype="FILE_PATH", description="Certificate authority that signed the server's key"
     )
 
+    cache_limit: bpy.props.IntProperty(
+        name="Limit of Takes (MB)",
+        default=0,
+        min=0,
+        soft_max=1_000_000,
+        description="When the takes of a file grow beyond this, the oldest ones that no strip of it shows are deleted; "
+        "0 for no limit",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Only what belongs to the chosen mode."""
         layout = self.layout
@@ -47,6 +56,7 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "mode", expand=True)
         for name in ("executable", "port", "data_dir") if self.mode == "local" else ("address", "token", "tls_ca"):
             layout.prop(self, name)
+        layout.prop(self, "cache_limit")
         if self.mode == "address" and not bpy.app.online_access:
             layout.label(text="Other computers need System > Network > Allow Online Access", icon="INFO")
 
@@ -66,6 +76,11 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
 def settings() -> ServerSettings:
     """The current preferences as plain data."""
     return bpy.context.preferences.addons[ADDON].preferences.settings()
+
+
+def cache_limit() -> int:
+    """Bytes that the takes of a file may have; 0 for any number."""
+    return 10**6 * bpy.context.preferences.addons[ADDON].preferences.cache_limit
 
 
 def endpoint(settings: ServerSettings) -> Endpoint:

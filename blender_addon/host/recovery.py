@@ -6,7 +6,7 @@ Beside the frames and their manifest lies a note on where the result belongs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -31,9 +31,29 @@ def note(folder: Path, scene: bpy.types.Scene, placement: Placement) -> None:
     write_atomic(folder / NOTE, json.dumps(values).encode())
 
 
+def users(folder: Path) -> set[str]:
+    """Names of the .blend files that a take belongs to; "" stands for one that was never saved."""
+    try:
+        values = json.loads((folder / NOTE).read_bytes())
+        return set(values.get("users", ())) or {values["blend"]}
+    except (OSError, KeyError, TypeError, ValueError):
+        return set()
+
+
+def claim(folders: Iterable[Path], blend: str) -> None:
+    """Note that a .blend file shows these takes, so that no other one removes them."""
+    for path in (folder / NOTE for folder in folders):
+        if path.is_file() and blend not in users(path.parent):
+            values = json.loads(path.read_bytes())
+            values["users"] = sorted({*users(path.parent), blend} - {""})
+            write_atomic(path, json.dumps(values).encode())
+
+
 def dismiss(folder: Path) -> None:
     """The dub of this folder is not to be listed again."""
-    (folder / NOTE).unlink(missing_ok=True)
+    path = folder / NOTE
+    if path.is_file():
+        write_atomic(path, json.dumps(json.loads(path.read_bytes()) | {"dismissed": True}).encode())
 
 
 def lost() -> Iterator[tuple[JobRecord, Placement]]:
@@ -43,7 +63,8 @@ def lost() -> Iterator[tuple[JobRecord, Placement]]:
         try:
             values = json.loads(path.read_bytes())
             scene = bpy.data.scenes.get(values["scene"])
-            if scene and values["blend"] == Path(bpy.data.filepath).name:
+            ours = values["blend"] == Path(bpy.data.filepath).name and not values.get("dismissed")
+            if scene and ours:
                 yield _record(read_manifest(path.parent)), Placement.from_json(values["placement"], scene)
         except (AddonError, OSError, KeyError, TypeError, ValueError):
             continue

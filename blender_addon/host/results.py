@@ -109,7 +109,7 @@ def timeline_frame(record: JobRecord, placement: Placement | None, index: int) -
     strip = find(scene, record, placement)
     if strip is None:
         return placement.first_frame(scene) + index
-    return sequencer.first_picture(strip) + index - record.plan.first
+    return sequencer.first_picture(strip) + index - record.plan.take_first
 
 
 def grow(record: JobRecord, placement: Placement, deadline: float, create: bool) -> bool:
@@ -125,22 +125,22 @@ def grow(record: JobRecord, placement: Placement, deadline: float, create: bool)
     strip = find(scene, record, placement) or (_create(scene, record, placement) if create else None)
     if strip is None:
         return True
-    first = record.plan.first
-    while len(strip.elements) < record.saved:
+    first = record.plan.take_first
+    while len(strip.elements) < record.shown:
         strip.elements.append(naming.frame_name(first + len(strip.elements)))
         if time.monotonic() > deadline:
             break
-    return len(strip.elements) >= record.saved
+    return len(strip.elements) >= record.shown
 
 
 def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> bpy.types.Strip:
     plan = record.plan
-    start = placement.first_frame(scene) + plan.first
+    start = placement.first_frame(scene) + plan.take_first
     into = sequencer.find(scene, placement.footage) if placement.footage else None
     # On footage in a meta strip the dub lies there too, and is moved and scaled with it.
     holder, above = (sequencer.holder(scene, into), into.channel) if into else (scene.sequence_editor, placement.above)
-    channel = sequencer.free_channel(holder, start, start + plan.frames_wanted, above)
-    file = plan.folder / naming.frame_name(plan.first)
+    channel = sequencer.free_channel(holder, start, start + plan.take_end - plan.take_first, above)
+    file = plan.folder / naming.frame_name(plan.take_first)
     strip = sequencer.new_image_strip(holder, strip_name(record, placement), file, channel, start)
     strip.color_tag, strip.select = COLOR, False
     strip[sequencer.UID], strip[VERSION] = plan.uid, plan.folder.name

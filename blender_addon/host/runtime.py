@@ -9,19 +9,33 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..client.connection import Endpoint
 from ..core.errors import AddonError
-from ..core.events import FacesFailed, JobEvent, JobFailed, JobProgress, PoseFailed, PoseRead
+from ..core.events import (
+    DubEstimated,
+    FacesFailed,
+    FramePreviewed,
+    GlanceFailed,
+    JobEvent,
+    JobFailed,
+    JobMeasured,
+    JobProgress,
+    PoseFailed,
+    PoseRead,
+)
 from ..core.faces import FacesFound
 from ..core.jobs import UNFINISHED, JobBook, JobRecord
 from ..core.progress import ProgressMeter
-from . import audio, results
+from . import audio, preferences, results
 from .baking import Baker
 from .face_search import FaceSearch
+from .glance import Glances
 from .link import Link
 from .planning import Draft
 from .results import Placement
+from .takes import Takes
 
 SOUND_PHASE = "sound"
 PHASES = {
@@ -57,6 +71,8 @@ class Runtime:
     Attributes:
         link: to the model server.
         baker: of poses into keyframes.
+        glances: at the next dub, before it is made.
+        takes: of the sound that is edited.
         faces: the people to choose from.
         book: all jobs.
         placements: where each job's result goes, by uid.
@@ -67,6 +83,11 @@ class Runtime:
         self.link = Link()
         self.baker = Baker(self.link)
         self.faces = FaceSearch(self.link)
+        self._cutter = ThreadPoolExecutor(1, "posedub sound")
+        self.glances = Glances(self.link, self._cutter)
+        self._reader = ThreadPoolExecutor(1, "posedub takes")
+        self.takes = Takes(self._reader)
+        self._room_due = False
         self.book = JobBook()
         self.placements: dict[str, Placement] = {}
         self.error = ""
@@ -75,7 +96,6 @@ class Runtime:
         self._running: set[str] = set()
         self._growing: set[str] = set()
         self._ending: set[str] = set()
-        self._cutter = ThreadPoolExecutor(1, "posedub sound")
 
     def start(self, draft: Draft) -> JobRecord:
         """Begin a dub; raises AddonError when no server may be reached."""
@@ -83,7 +103,7 @@ class Runtime:
         record = self.book.add(draft.plan)
         record.phase = SOUND_PHASE
         self.placements[draft.plan.uid] = draft.placement
-        speech = self._cutter.submit(audio.write_mix, draft.sound, draft.plan.speech.file)
+        speech = self._cutter.submit(audio.write_mix, draft.sound, draft.plan.speech.file) if draft.sound else None
         self._waiting[draft.plan.uid] = Waiting(endpoint, speech)
         return record
 
@@ -123,7 +143,8 @@ class Runtime:
     def busy(self) -> bool:
         """Whether `pump` has anything to do."""
         jobs = self._waiting or self._running or self._growing or self._ending
-        return self.link.changing or self.baker.busy or self.faces.busy or bool(jobs)
+        asking = self.baker.busy or self.faces.busy or self.glances.busy or self.takes.busy
+        return self.link.changing or asking or bool(jobs)
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
@@ -133,14 +154,32 @@ class Runtime:
                 self.baker.end(event)
             elif isinstance(event, (FacesFound, FacesFailed)):
                 self.faces.end(event)
+            elif isinstance(event, (DubEstimated, FramePreviewed, GlanceFailed)):
+                self.glances.end(event)
             elif isinstance(event, JobProgress) and event.uid in self.faces:
                 self.faces.progress(event)
             elif isinstance(event, JobProgress) and event.uid in self.baker:
                 self.baker.progress(event)
             else:
                 self._apply(event)
-        launched = self._launch() | self.baker.launch() | self.faces.launch()
-        return self._show(deadline) or launched or changed or bool(events)
+        launched = self._launch() | self.baker.launch() | self.faces.launch() | self.glances.step()
+        shown = self._show(deadline)
+        self._make_room()
+        return self.takes.step() or shown or launched or changed or bool(events)
+
+    def _make_room(self) -> None:
+        """When a job has ended and its strip is there: keep within the limit of the preferences."""
+        if self._room_due and not self._ending:
+            self._room_due = False
+            self.takes.outdated()
+            if limit := preferences.cache_limit():
+                self.takes.make_room(limit, self.busy_folders())
+
+    def busy_folders(self) -> set[Path]:
+        """Folders that jobs write, or take frames from."""
+        plans = [record.plan for record in self.book if record.state in UNFINISHED or self.active(record.plan.uid)]
+        folders = [folder for plan in plans for folder in (plan.folder, plan.kept and plan.kept.folder) if folder]
+        return {folder.resolve() for folder in folders}
 
     def _launch(self) -> bool:
         ready = [uid for uid, waiting in self._waiting.items() if self._is_ready(waiting)]
@@ -171,9 +210,13 @@ class Runtime:
             return
         if isinstance(event, JobProgress) and event.phase == "frames":
             self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
+        if isinstance(event, JobMeasured) and event.generated:
+            self.glances.speed = event.seconds / event.generated
         self._growing.add(event.uid)
         if record.state not in UNFINISHED:
             self._running.discard(event.uid)
+            self.glances.outdated()
+            self._room_due = True
             self._ending.add(event.uid)
 
     def _show(self, deadline: float) -> bool:
@@ -222,12 +265,16 @@ class Runtime:
         for kept in (self._waiting, self._meters, self.placements):
             kept.clear()
         self.baker.clear()
+        self.glances.clear()
+        self.takes.clear()
         self.faces.clear()
         self.book, self.error = JobBook(), ""
 
     def close(self) -> None:
         """The end of the add-on, or of Blender."""
         self.detach()
+        self.glances.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
         self._cutter.shutdown(wait=False, cancel_futures=True)
         self.link.close()
 

@@ -88,6 +88,14 @@ def content_length(strip: bpy.types.Strip) -> int:
     return int(strip.content_duration if hasattr(strip, "content_duration") else strip.frame_duration)
 
 
+def move_content(strip: bpy.types.Strip, frame: int) -> None:
+    """Have the untrimmed content begin at another frame."""
+    if hasattr(strip, "content_start"):
+        strip.content_start = frame
+    else:
+        strip.frame_start = frame
+
+
 def first_picture(strip: bpy.types.Strip) -> int:
     """Frame at which an image strip shows, or would show, its first picture."""
     return content_start(strip) - int(strip.animation_offset_start)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 import model_server.networks
 from model_server.engines.base import Identity, Precision, WeightsInfo, check_size
+from model_server.engines.gate import Gate
 from model_server.networks.assembly import Networks
 
 NAME = "pcavs"
@@ -51,7 +51,7 @@ class PcavsEngine:
         self.batch_size = batch_size or BATCH_SIZES[device]
         self._networks = networks.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._noise: tuple[int, list[Tensor]] | None = None
-        self._lock = threading.Lock()
+        self._gate = Gate()
 
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """See `Engine.identity`."""
@@ -131,7 +131,7 @@ class PcavsEngine:
     @contextmanager
     def _inference(self) -> Iterator[None]:
         with ExitStack() as stack:
-            stack.enter_context(self._lock)
+            stack.enter_context(self._gate)
             stack.enter_context(torch.inference_mode())
             if self.device == "cuda":
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))

@@ -30,6 +30,7 @@ class Job:
     Attributes:
         phase, done, total: what is being worked on and how far it is.
         committed: frames of the asked range that are readable.
+        generated: how many of these the job had to make.
         position: jobs ahead of this one in the queue.
         weights: id, name, kind and preset of the weights.
     """
@@ -45,6 +46,7 @@ class Job:
     committed: int
     position: int
     weights: tuple[str, str, str, str]
+    generated: int = 0
 
 
 @dataclass(frozen=True)

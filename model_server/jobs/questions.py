@@ -1,18 +1,21 @@
-"""What a client may ask beside a dub: the faces of a picture, the pose codes of a movie."""
+"""What a client may ask beside a dub: faces, pose codes, what a dub would take, how one of its frames looks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from model_server.errors import PoseDubError
 from model_server.jobs.engines import EnginePool
-from model_server.jobs.runner import StoredResults
+from model_server.jobs.runner import StoredResults, checked, with_roles
 from model_server.jobs.store import Store
 from model_server.pipeline.encode import encode_jpeg
 from model_server.pipeline.faces import FaceFinder, FoundFace, thumbnail
+from model_server.pipeline.glance import Estimate, Glances, Preview
+from model_server.pipeline.memory import Memory
 from model_server.pipeline.pose import PoseTrack
-from model_server.pipeline.request import MAX_FRAMES, FaceSelection
+from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection
 from model_server.pipeline.stored_pose import pose_track
 from model_server.pipeline.video import open_footage
 
@@ -25,6 +28,7 @@ class Questions:
     def __init__(self, store: Store, engines: EnginePool) -> None:
         self._store = store
         self._engines = engines
+        self._glances = Glances(store.blobs.media, StoredResults(store), Memory())
 
     def faces(self, asset: str, time: Fraction) -> tuple[list[tuple[FoundFace, bytes]], tuple[int, int]]:
         """Faces with a small JPEG of each, largest first, and the picture's (width, height)."""
@@ -45,3 +49,20 @@ class Questions:
             StoredResults(self._store),
             FaceFinder,
         )
+
+    def estimate(self, request: DubRequest, cancelled: Callable[[], bool]) -> Estimate:
+        """Which frames of a request would be generated; its assets need not be here."""
+        weights = checked(request, self._engines)
+        absent = {role for asset, role in request.spec.asset_kinds() if not self._store.blobs.has(asset)}
+        if absent:
+            return Estimate(((request.first, request.end),), tuple(sorted(absent)))
+        return self._glances.estimate(request, self._engines.engine(weights.id, request.spec.precision), cancelled)
+
+    def preview(self, request: DubRequest, index: int, cancelled: Callable[[], bool]) -> Preview:
+        """Frame `index` of a dub."""
+        one = replace(request, first=index, end=index + 1)
+        weights = checked(one, self._engines)
+        try:
+            return self._glances.preview(one, self._engines.engine(weights.id, one.spec.precision), cancelled)
+        except PoseDubError as error:
+            raise PoseDubError(with_roles(error.message, one), error.kind) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlite3 import OperationalError
 
 from model_server import __version__
-from model_server.engines.base import check_size
+from model_server.engines.base import WeightsInfo, check_size
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.model import Job, JobState, Warned
@@ -83,9 +83,7 @@ class Runner:
 
     def submit(self, request: DubRequest) -> Job:
         """Check a request and queue it; the same request again is the same job."""
-        request.validate()
-        weights = self._engines.info(request.spec.weights)
-        check_size(request.spec.size, weights)
+        weights = checked(request, self._engines)
         for asset in request.spec.assets():
             self._media(asset)
         setup = f"{__version__} {weights.id} {self._engines.device} {self._engines.precision(request.spec.precision)}"
@@ -120,21 +118,30 @@ class Runner:
 
     def _commit(self, job_id: str, frames: list[Frame]) -> None:
         put = self._store.blobs.put
-        self._store.commit(job_id, [(frame.index, frame.key, frame.blob or put(frame.png)) for frame in frames])
+        rows = [(frame.index, frame.key, frame.blob or put(frame.png)) for frame in frames]
+        self._store.commit(job_id, rows, [frame.index for frame in frames if not frame.blob])
 
     def _stopped(self, job: Job, error: PoseDubError) -> None:
         if error.kind is ErrorKind.CANCELLED and self._stopping.is_set():
             self._store.release(job.id)
             log.info("job %s: put back into the queue, the server is stopping", job.id)
         else:
-            self._fail(job, _with_roles(error.message, job.request))
+            self._fail(job, with_roles(error.message, job.request))
 
     def _fail(self, job: Job, sentence: str) -> None:
         log.warning("job %s: %s", job.id, sentence)
         self._store.finish(job.id, JobState.FAILED, sentence)
 
 
-def _with_roles(sentence: str, request: DubRequest) -> str:
+def checked(request: DubRequest, engines: EnginePool) -> WeightsInfo:
+    """The weights of a request; PoseDubError when it cannot be met."""
+    request.validate()
+    weights = engines.info(request.spec.weights)
+    check_size(request.spec.size, weights)
+    return weights
+
+
+def with_roles(sentence: str, request: DubRequest) -> str:
     """Uploads lie under their hashes; an editor knows them by what they are for."""
     for asset, role in request.spec.asset_roles():
         sentence = sentence.replace(asset, role)

@@ -19,6 +19,12 @@ CREATE TABLE IF NOT EXISTS frame (
     sha TEXT NOT NULL,
     PRIMARY KEY (job, idx)
 ) WITHOUT ROWID;
+-- The frames that a job had to generate; all other ones were made before.
+CREATE TABLE IF NOT EXISTS generated (
+    job TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    idx INTEGER NOT NULL,
+    PRIMARY KEY (job, idx)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS warning (
     job     TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     first   INTEGER NOT NULL,

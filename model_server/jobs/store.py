@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -29,6 +29,7 @@ GAVE_UP = "The server stopped three times while making this dub; see its log, th
 _COUNTS = """
 SELECT job.*,
   (SELECT COUNT(*) FROM frame WHERE frame.job = job.id) AS committed,
+  (SELECT COUNT(*) FROM generated WHERE generated.job = job.id) AS generated,
   (SELECT COUNT(*) FROM job AS other WHERE job.state = 'queued' AND (other.state = 'running'
      OR (other.state = 'queued' AND other.created < job.created))) AS position
 FROM job
@@ -138,13 +139,18 @@ class Store:
             )
         self._announce()
 
-    def commit(self, job_id: str, frames: Sequence[tuple[int, str, str]]) -> None:
-        """Make frames readable: (index, key, blob) each; raises LeaseLost."""
+    def commit(self, job_id: str, frames: Sequence[tuple[int, str, str]], generated: Iterable[int] = ()) -> None:
+        """Make frames readable: (index, key, blob) each; raises LeaseLost.
+
+        Args:
+            generated: indices of those that were not made before.
+        """
         with self._database.write() as sql:
             self._hold(sql, job_id)
             sql.execute("UPDATE job SET attempts = 0 WHERE id = ?", (job_id,))
             sql.executemany("INSERT OR REPLACE INTO frame VALUES (?, ?, ?)", [(job_id, i, sha) for i, _, sha in frames])
             sql.executemany("INSERT OR REPLACE INTO result VALUES (?, ?)", [(key, sha) for _, key, sha in frames])
+            sql.executemany("INSERT OR IGNORE INTO generated VALUES (?, ?)", [(job_id, index) for index in generated])
         self._announce()
 
     def finish(self, job_id: str, state: JobState, error: str = "") -> None:
@@ -213,6 +219,7 @@ def _job(row: Row) -> Job:
         error=row["error"],
         created=row["created"],
         committed=row["committed"],
+        generated=row["generated"],
         position=row["position"],
         weights=tuple(json.loads(row["weights"])),
     )

@@ -8,7 +8,9 @@ where the container states them.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +93,18 @@ def decode_speech(
         samples = file.tell() // 4
         _check_length(path, tally, samples, start)
     return SpeechFile(out_path, samples, tally.duration, tally.rms, start)
+
+
+def temporary_speech(path: Path, start: Fraction = Fraction(0), cancelled: Callable[[], bool] = never) -> SpeechFile:
+    """`decode_speech` into a file of its own, which goes when the returned value does."""
+    folder = tempfile.mkdtemp(prefix="posedub-")
+    try:
+        speech = decode_speech(path, Path(folder) / "speech.f32", start, cancelled)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(speech, shutil.rmtree, folder, ignore_errors=True)
+    return speech
 
 
 def speech_duration(path: Path) -> Fraction:

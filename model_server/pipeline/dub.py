@@ -7,11 +7,10 @@ again, so resume, re-dub and repair are this one call.
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import starmap
@@ -24,11 +23,12 @@ from numpy.typing import NDArray
 from model_server.engines.base import Engine, Identity
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.alignment import Matrix
-from model_server.pipeline.audio import decode_speech
+from model_server.pipeline.audio import SpeechFile, temporary_speech
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.inset import Canvas, CropCanvas, FootageCanvas
 from model_server.pipeline.mel import MelWindows, is_silent
+from model_server.pipeline.memory import Memory
 from model_server.pipeline.notices import Notice, Source, footage_notices, pose_notices
 from model_server.pipeline.portrait import PortraitViews, portrait_views
 from model_server.pipeline.pose import loops_from
@@ -38,6 +38,7 @@ from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
     FootageSource,
+    Output,
     PoseCodes,
     PoseFixed,
     PoseVideo,
@@ -50,6 +51,8 @@ from model_server.pipeline.video import open_footage
 
 WINDOWS_AT_ONCE = 64
 ENCODERS = 2
+# Part of the key under which a portrait's own pose is stored: to be changed with anything that changes it.
+_OWN_POSE = "own pose 1"
 SPEECH_ENDED = "The speech ends before the dub does; the mouth closes here."
 
 
@@ -91,6 +94,7 @@ class Dub:
         media: path of an asset by its id.
         results: earlier results.
         cancelled: polled between steps; when true the dub stops with CANCELLED.
+        memory: what other dubs of the same sources made already.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Dub:
         results: Results,
         report: Reporter,
         cancelled: Callable[[], bool] = lambda: False,
+        memory: Memory | None = None,
     ) -> None:
         self.request = request
         self.spec: DubSpec = request.spec
@@ -109,15 +114,16 @@ class Dub:
         self._results = results
         self._report = report
         self._cancelled = cancelled
+        self._memory = memory or Memory()
+        # Frames for which pose and footage are looked at; the head's crop depends on all of them.
+        self._looked = range(self.spec.frame_count)
 
     def frames(self) -> Iterator[Frame]:
         """Every frame of the range once: known ones as they are met, others as they are made."""
-        with tempfile.TemporaryDirectory(prefix="posedub-") as folder, ThreadPoolExecutor(ENCODERS) as pool:
-            windows = self._speech(Path(folder) / "speech.f32")
-            wanted = self._wanted(windows, self._pose_codes())
+        with ThreadPoolExecutor(ENCODERS) as pool:
             encoding: deque[tuple[Wanted, Future[bytes]]] = deque()
             batch: list[Wanted] = []
-            for frame in wanted:
+            for frame in self._wanted():
                 blob = self._results.result(frame.key)
                 if blob:
                     yield Frame(frame.index, frame.key, blob)
@@ -135,18 +141,30 @@ class Dub:
         """Draw a batch and have it encoded; yields the frames that are done, the last ones stay in `encoding`."""
         canvas = self._canvas
         for wanted, view in self._drawn(batch):
-            encoding.append((wanted, pool.submit(encode_png, canvas.picture(wanted.index, view))))
+            encoding.append((wanted, pool.submit(encode_png, canvas.picture(self._row(wanted.index), view))))
             while len(encoding) > canvas.ahead:
                 yield _encoded(*encoding.popleft())
 
-    def _speech(self, raw: Path) -> MelWindows:
+    def _row(self, index: int) -> int:
+        """Row of a frame among those looked at."""
+        return index - self._looked.start
+
+    def _inputs(self, what: str) -> Results:
+        """Where it is looked up how the "pose" source, or the "footage", was read before."""
+        return self._results
+
+    def _speech(self) -> MelWindows:
         self._report.progress("speech", 0, 1)
         spec = self.spec
-        speech = decode_speech(self._media(spec.speech.asset), raw, spec.speech.start, self._cancelled)
+        speech = self._memory.get(("speech", spec.speech), self._decoded)
         heard = -(-(speech.duration - spec.speech.start) * spec.fps // 1)
         if heard < self.request.end:
             self._report.warn(max(0, int(heard)), spec.frame_count, "speech_ended", SPEECH_ENDED)
         return MelWindows(speech, spec.fps)
+
+    def _decoded(self) -> SpeechFile:
+        speech = self.spec.speech
+        return temporary_speech(self._media(speech.asset), speech.start, self._cancelled)
 
     @cached_property
     def _finder(self) -> FaceFinder:
@@ -155,10 +173,12 @@ class Dub:
     @cached_property
     def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
-        portrait = self.spec.portrait
-        return portrait_views(
-            self._media(portrait.asset), portrait, self.spec.size, lambda: self._finder, self._portrait_crop()
-        )
+        portrait, size, crop = self.spec.portrait, self.spec.size, self._portrait_crop()
+
+        def make() -> PortraitViews:
+            return portrait_views(self._media(portrait.asset), portrait, size, lambda: self._finder, crop)
+
+        return self._memory.get(("portrait", portrait, size, None if crop is None else crop.tobytes()), make)
 
     def _portrait_crop(self) -> Matrix | None:
         """How a portrait that is the footage's own face is cropped there."""
@@ -170,17 +190,32 @@ class Dub:
 
     @cached_property
     def _identity(self) -> Identity:
-        return self._engine.identity(self._portrait.seen[None], self._portrait.drawn)
+        views = self._portrait
+        key = ("identity", self._fingerprint, views.seen.tobytes(), views.drawn.tobytes())
+        return self._memory.get(key, lambda: self._engine.identity(views.seen[None], views.drawn))
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self._engine.fingerprint()
+
+    def _own_pose(self) -> NDArray[np.float32]:
+        """Pose code of the portrait, (12,), from the store when it was read before."""
+        key = digest(_OWN_POSE, self._fingerprint, self._portrait.seen.tobytes())
+        blob = self._results.result(key)
+        if blob:
+            return np.frombuffer(self._results.read(blob), np.float32)
+        self._results.keep(key, self._identity.pose.tobytes())
+        return self._identity.pose
 
     def _pose_codes(self) -> NDArray[np.float32]:
-        """Codes of the whole dub, (frame_count, 12)."""
-        pose, count = self.spec.pose, self.spec.frame_count
+        """Codes of the frames looked at, (n, 12)."""
+        pose, looked = self.spec.pose, self._looked
         if isinstance(pose, PoseVideo):
             return self._video_codes(pose)
         if isinstance(pose, PoseCodes):
-            return np.asarray(pose.rows, np.float32)
-        row = self._identity.pose if isinstance(pose, PoseFixed) else np.zeros(POSE_SIZE, np.float32)
-        return np.repeat(row[None], count, axis=0)
+            return np.asarray(pose.rows[looked.start : looked.stop], np.float32)
+        row = self._own_pose() if isinstance(pose, PoseFixed) else np.zeros(POSE_SIZE, np.float32)
+        return np.repeat(row[None], len(looked), axis=0)
 
     def _video_codes(self, pose: PoseVideo) -> NDArray[np.float32]:
         track = pose_track(
@@ -189,7 +224,7 @@ class Dub:
             pose.face,
             self._times(pose),
             self._engine,
-            self._results,
+            self._inputs("pose"),
             lambda: self._finder,
             lambda done, total: self._report.progress("pose", done, total),
             self._cancelled,
@@ -200,7 +235,7 @@ class Dub:
         return track.codes
 
     def _times(self, source: PoseVideo | FootageSource) -> list[Fraction]:
-        return [source.start + source.speed * k / self.spec.fps for k in range(self.spec.frame_count)]
+        return [source.start + source.speed * k / self.spec.fps for k in self._looked]
 
     def _tell(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
@@ -209,7 +244,7 @@ class Dub:
 
     @cached_property
     def _canvas(self) -> Canvas:
-        output = self.spec.output
+        output = self._output()
         if output.footage is None:
             return CropCanvas(self._engine.batch_size)
         footage, times = open_footage(self._media(output.footage.asset)), self._times(output.footage)
@@ -218,7 +253,7 @@ class Dub:
             footage,
             times,
             self.spec.size,
-            remembered(self._results, output.footage.asset),
+            remembered(self._inputs("footage"), output.footage.asset),
             lambda: self._finder,
             lambda done, total: self._report.progress("footage", done, total),
             self._cancelled,
@@ -228,17 +263,24 @@ class Dub:
         self._tell(footage_notices(source, canvas.absences, canvas.shots, loops, kept))
         return canvas
 
-    def _wanted(self, windows: MelWindows, codes: NDArray[np.float32]) -> Iterator[Wanted]:
+    def _output(self) -> Output:
+        """What becomes of the frames looked at."""
+        output, looked = self.spec.output, self._looked
+        amounts = output.mouth_only
+        return replace(output, mouth_only=amounts[looked.start : looked.stop] if len(amounts) > 1 else amounts)
+
+    def _wanted(self) -> Iterator[Wanted]:
         """All frames of the range, with their keys, in order."""
-        canvas = self._canvas
+        windows, codes, canvas = self._speech(), self._pose_codes(), self._canvas
         bases = {strength: self._base_key(strength) for strength in (self.spec.mouth_strength, self._calm_strength)}
         self._report.progress("frames", 0, self.request.end - self.request.first)
         for start in range(self.request.first, self.request.end, WINDOWS_AT_ONCE):
             indices = range(start, min(start + WINDOWS_AT_ONCE, self.request.end))
             for index, window in zip(indices, windows.windows(indices), strict=True):
                 strength = self._calm_strength if is_silent(window) else self.spec.mouth_strength
-                drawn = digest(bases[strength], window.tobytes(), codes[index].tobytes())
-                yield Wanted(index, canvas.key(index, drawn), strength, window, codes[index])
+                row, code = self._row(index), codes[self._row(index)]
+                drawn = digest(bases[strength], window.tobytes(), code.tobytes())
+                yield Wanted(index, canvas.key(row, drawn), strength, window, code)
 
     @property
     def _calm_strength(self) -> float:
@@ -249,13 +291,13 @@ class Dub:
         """Key of all that the frames of this dub with that gain have in common."""
         settings = f"{self.spec.size} {strength!r} {self.spec.seed}"
         views = self._portrait
-        return digest(self._engine.fingerprint(), views.seen.tobytes(), views.drawn.tobytes(), settings)
+        return digest(self._fingerprint, views.seen.tobytes(), views.drawn.tobytes(), settings)
 
     def _drawn(self, batch: list[Wanted]) -> Iterator[tuple[Wanted, NDArray[np.uint8] | None]]:
         """The network's picture of each frame, None where it is not seen."""
         if self._cancelled():
             raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
-        seen = [wanted for wanted in batch if self._canvas.draws(wanted.index)]
+        seen = [wanted for wanted in batch if self._canvas.draws(self._row(wanted.index))]
         views: dict[int, NDArray[np.uint8]] = {}
         for strength in {wanted.strength for wanted in seen}:
             views |= self._draw([wanted for wanted in seen if wanted.strength == strength], strength)

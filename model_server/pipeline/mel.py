@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from math import floor
 
 import numpy as np
@@ -44,10 +44,10 @@ class MelWindows:
     """
 
     def __init__(self, speech: SpeechFile, fps: Fraction) -> None:
-        self._speech = speech
         self._fps = fps
-        self._gain = np.float32(_TARGET_RMS / max(speech.rms, _RMS_FLOOR))
-        self._block = lru_cache(maxsize=8)(self._compute_block)
+        gain = np.float32(_TARGET_RMS / max(speech.rms, _RMS_FLOOR))
+        # Of the parts and not of `self`: in a circle the speech would outlive its last user.
+        self._block = lru_cache(maxsize=8)(partial(_block, speech, gain))
 
     def windows(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Windows of the frames `indices`, (n, 80 mel bands, 20 bins) in [0, 1], band 0 the lowest."""
@@ -64,19 +64,19 @@ class MelWindows:
             rows[here] = self._block(int(number))[wanted[here] % _BLOCK]
         return rows
 
-    def _compute_block(self, number: int) -> NDArray[np.float32]:
-        first = number * _BLOCK * _HOP - _LEAD
-        return mel_rows(self._samples(first, (_BLOCK - 1) * _HOP + _FFT) * self._gain)
 
-    def _samples(self, first: int, count: int) -> NDArray[np.float32]:
-        """`count` samples from index `first` on, zeros outside the speech."""
-        samples = np.zeros(count, np.float32)
-        begin, end = max(first, 0), min(first + count, self._speech.samples)
-        if begin < end:
-            samples[begin - first : end - first] = np.fromfile(
-                self._speech.path, np.float32, count=end - begin, offset=4 * begin
-            )
-        return samples
+def _block(speech: SpeechFile, gain: np.float32, number: int) -> NDArray[np.float32]:
+    first = number * _BLOCK * _HOP - _LEAD
+    return mel_rows(_samples(speech, first, (_BLOCK - 1) * _HOP + _FFT) * gain)
+
+
+def _samples(speech: SpeechFile, first: int, count: int) -> NDArray[np.float32]:
+    """`count` samples from index `first` on, zeros outside the speech."""
+    samples = np.zeros(count, np.float32)
+    begin, end = max(first, 0), min(first + count, speech.samples)
+    if begin < end:
+        samples[begin - first : end - first] = np.fromfile(speech.path, np.float32, count=end - begin, offset=4 * begin)
+    return samples
 
 
 def is_silent(window: NDArray[np.float32]) -> bool:

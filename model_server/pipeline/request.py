@@ -25,6 +25,7 @@ CropMode = Literal["auto", "aligned"]
 Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
 FEATHER = 0.2
+ROLES = {"portrait": "the portrait", "speech": "the sound", "pose": "the pose source", "footage": "the footage"}
 
 
 @dataclass(frozen=True)
@@ -200,13 +201,17 @@ class DubSpec:
 
     def assets(self) -> tuple[str, ...]:
         """Content ids of all media the dub needs."""
-        return tuple(asset for asset, _ in self.asset_roles())
+        return tuple(asset for asset, _ in self.asset_kinds())
+
+    def asset_kinds(self) -> tuple[tuple[str, str], ...]:
+        """The media with what they are: "portrait", "speech", "pose" or "footage"."""
+        pose = ((self.pose.asset, "pose"),) if isinstance(self.pose, PoseVideo) else ()
+        footage = ((self.output.footage.asset, "footage"),) if self.output.footage else ()
+        return ((self.portrait.asset, "portrait"), (self.speech.asset, "speech"), *pose, *footage)
 
     def asset_roles(self) -> tuple[tuple[str, str], ...]:
         """The media with what they are for, in the words of a sentence."""
-        pose = ((self.pose.asset, "the pose source"),) if isinstance(self.pose, PoseVideo) else ()
-        footage = ((self.output.footage.asset, "the footage"),) if self.output.footage else ()
-        return ((self.portrait.asset, "the portrait"), (self.speech.asset, "the sound"), *pose, *footage)
+        return tuple((asset, ROLES[kind]) for asset, kind in self.asset_kinds())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,27 @@ class Results(Protocol):
         """Content of a blob."""
 
 
+class NotStored(Exception):
+    """Something that was not made before was asked for where nothing may be made; says what."""
+
+
+class OnlyStored:
+    """Earlier results, where a missing one raises NotStored."""
+
+    def __init__(self, results: Results, what: str) -> None:
+        self._results = results
+        self._what = what
+        self.read = results.read
+        self.keep = results.keep
+
+    def result(self, key: str) -> str:
+        """Blob of a result."""
+        blob = self._results.result(key)
+        if blob is None:
+            raise NotStored(self._what)
+        return blob
+
+
 def digest(*parts: bytes | str) -> str:
     """SHA-256 over parts, each with its length, so that none can pass for another."""
     total = hashlib.sha256()

@@ -12,7 +12,7 @@ import grpc
 from model_server import __version__
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.model import Event, Job
-from model_server.pipeline.request import DubRequest
+from model_server.pipeline.request import DubRequest, DubSpec
 from model_server.service import wire
 from model_server.service.auth import HEADER, is_loopback
 from model_server.service.errors import error_of
@@ -80,6 +80,20 @@ class RemoteServer:
     def cancel(self, job: Job) -> None:
         """Stop a job; its frames stay on the server."""
         self._call("CancelDub", dubbing.CancelDubRequest(job_id=job.id))
+
+    def estimate(self, request: DubRequest) -> Any:
+        """Which frames a dub would generate."""
+        shaped = wire.request_message(request)
+        return self._call("EstimateDub", dubbing.EstimateDubRequest(spec=shaped.spec, frames=shaped.frames))
+
+    def preview(self, spec: DubSpec, index: int) -> tuple[bytes, bool]:
+        """Frame `index` of a dub as PNG, and whether it is approximate."""
+        asked = dubbing.PreviewFrameRequest(spec=wire.spec_message(spec), index=index)
+        try:
+            parts = list(self._stub.PreviewFrame(asked, metadata=self._metadata, timeout=SECONDS))
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        return b"".join(part.png for part in parts), parts[0].approximate
 
     def info(self) -> Any:
         """Version, engines, weights, device and limits of the server."""

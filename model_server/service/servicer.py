@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -18,7 +19,7 @@ from model_server.jobs.questions import Questions
 from model_server.jobs.runner import Runner
 from model_server.jobs.store import Store
 from model_server.jobs.watch import POLL_SECONDS, Watch
-from model_server.pipeline.request import MAX_FRAMES
+from model_server.pipeline.request import MAX_FRAMES, DubRequest
 from model_server.service import wire
 from model_server.service.errors import status_of
 from model_server.service.messages import dubbing, media
@@ -28,6 +29,7 @@ MAX_CHUNK_BYTES = 2**20
 UPLOAD_IDLE_SECONDS = 60.0
 POSE_ROWS_AT_ONCE = 4096
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def _guarded(method: Callable) -> Callable:
@@ -161,6 +163,27 @@ class Servicer:
     async def ListDubs(self, request: dubbing.ListDubsRequest, context: Any) -> Any:
         jobs = await asyncio.to_thread(self._store.jobs, request.limit or 100)
         return dubbing.ListDubsResponse(dubs=[wire.job_message(job) for job in jobs])
+
+    @_guarded
+    async def EstimateDub(self, request: dubbing.EstimateDubRequest, context: Any) -> Any:
+        asked = wire.request_of(request)
+        return wire.estimate_message(await _asked(lambda gone: self._questions.estimate(asked, gone)))
+
+    @_guarded_stream
+    async def PreviewFrame(self, request: dubbing.PreviewFrameRequest, context: Any) -> AsyncIterator[Any]:
+        asked = DubRequest(wire.spec_of(request.spec))
+        preview = await _asked(lambda gone: self._questions.preview(asked, request.index, gone))
+        for message in wire.preview_messages(preview):
+            yield message
+
+
+async def _asked(work: Callable[[Callable[[], bool]], T]) -> T:
+    """Run in a thread what stops when the client no longer waits for it."""
+    gone = threading.Event()
+    try:
+        return await asyncio.to_thread(work, gone.is_set)
+    finally:
+        gone.set()
 
 
 async def _next(messages: AsyncIterator[Any]) -> Any:

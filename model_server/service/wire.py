@@ -12,6 +12,7 @@ from model_server.engines.pose_map import PoseMap
 from model_server.errors import PoseDubError
 from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.faces import FoundFace
+from model_server.pipeline.glance import Estimate, Preview
 from model_server.pipeline.request import (
     FEATHER,
     POSE_SIZE,
@@ -214,12 +215,25 @@ def request_message(request: DubRequest) -> dubbing.SubmitDubRequest:
     )
 
 
-def request_of(message: dubbing.SubmitDubRequest) -> DubRequest:
+def request_of(message: dubbing.SubmitDubRequest | dubbing.EstimateDubRequest) -> DubRequest:
     """Inverse of `request_message`; all frames when no range is given."""
     spec = spec_of(message.spec)
     if message.HasField("frames"):
         return DubRequest(spec, message.frames.first, message.frames.end)
     return DubRequest(spec)
+
+
+def estimate_message(estimate: Estimate) -> dubbing.EstimateDubResponse:
+    """What a dub would take."""
+    ranges = [media.FrameRange(first=first, end=end) for first, end in estimate.generated]
+    return dubbing.EstimateDubResponse(generated=ranges, generated_frames=estimate.count, unread=estimate.unread)
+
+
+def preview_messages(preview: Preview) -> Iterator[dubbing.PreviewFrameResponse]:
+    """One frame, in parts."""
+    for begin in range(0, len(preview.png), MAX_PART_BYTES):
+        part = preview.png[begin : begin + MAX_PART_BYTES]
+        yield dubbing.PreviewFrameResponse(png=part, approximate=preview.approximate)
 
 
 def weights_message(info: WeightsInfo) -> dubbing.Weights:
@@ -249,6 +263,7 @@ def job_message(job: Job) -> dubbing.Dub:
         state=_STATES[job.state],
         frames=media.FrameRange(first=job.request.first, end=job.request.end),
         committed_frames=job.committed,
+        generated_frames=job.generated,
         error=job.error,
         created=job.created,
         weights=dubbing.Weights(weights_id=weights_id, name=name, kind=_KINDS[kind], preset=preset),
@@ -326,6 +341,7 @@ def job_of(message: dubbing.Dub, request: DubRequest) -> Job:
         error=message.error,
         created=message.created,
         committed=message.committed_frames,
+        generated=message.generated_frames,
         position=message.queue_position,
         weights=weights_of(message.weights),
     )

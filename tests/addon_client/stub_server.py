@@ -157,6 +157,18 @@ class StubServer:
         dubs = [self._dub(job_id, pb.DUB_STATE_DONE) for job_id in self.jobs]
         return pb.ListDubsResponse(dubs=dubs[: request.limit or 100])
 
+    def EstimateDub(self, request, _context):
+        known = all(asset in self.assets for asset in (request.spec.portrait.asset_id, request.spec.speech.asset_id))
+        count = request.frames.end - request.frames.first
+        return pb.EstimateDubResponse(
+            generated=[request.frames], generated_frames=count, unread=[] if known else ["portrait"]
+        )
+
+    def PreviewFrame(self, request, _context):
+        png = picture(request.index)
+        for part in (png[:3], png[3:]):
+            yield pb.PreviewFrameResponse(png=part, approximate=True)
+
 
 def _handlers(server):
     service = pb.DESCRIPTOR.services_by_name["DubbingService"]

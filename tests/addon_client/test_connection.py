@@ -17,7 +17,7 @@ from blender_addon.client.connection import CHUNK, Connection, Endpoint
 from blender_addon.core.errors import AddonError
 from blender_addon.core.faces import FaceChoice
 from blender_addon.core.plan import PoseSource
-from tests.addon_client.stub_server import StubServer
+from tests.addon_client.stub_server import StubServer, picture
 
 
 @pytest.fixture
@@ -263,6 +263,11 @@ def test_pose_blocks(connection):
     blocks = list(connection.pose("a" * 64, FaceChoice(), [Fraction(k, 2) for k in range(3)]))
     assert [(block.first, len(block.rows), block.held) for block in blocks] == [(0, 2, ((0, 1),)), (2, 1, ((2, 3),))]
     assert blocks[1].rows[0] == (1.0,) * 12
+
+
+def test_a_preview_comes_in_parts(connection, plan):
+    assets = {"portrait": "a" * 64, "speech": "b" * 64, "pose": "c" * 64}
+    assert connection.preview(plan, assets, 7) == (picture(7), True)
 
 
 def test_a_stalled_stream_is_woken_by_cancelling(server, plan):

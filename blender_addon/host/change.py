@@ -1,0 +1,56 @@
+"""Whether anything has changed that the next dub of a scene depends on, found out without planning it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+import bpy
+
+from . import fcurves, pose_keys, sequencer, sources
+
+SHAPE = ("co", "handle_left", "handle_right", "interpolation")
+"""The parts of a key that an editor changes; reading all takes three times as long."""
+STRIP_VALUES = ("animation_offset_start", "sound_offset", "volume", "mute", "filepath", "directory")
+
+
+def signature(scene: bpy.types.Scene) -> Hashable:
+    """A value that is another one when settings, sources, their place or their keys are."""
+    used = _used(scene)
+    return (
+        tuple(_settings(scene)),
+        sequencer.fps(scene),
+        tuple(map(_strip, used)),
+        scene.frame_current if any(strip.type == "MOVIE" for strip in used) else 0,
+        hash(tuple(_keys(scene))),
+    )
+
+
+def _settings(scene: bpy.types.Scene) -> Iterator[tuple[str, Hashable]]:
+    values = scene.posedub
+    for prop in values.bl_rna.properties:
+        if prop.type not in ("POINTER", "COLLECTION"):
+            value = getattr(values, prop.identifier)
+            yield prop.identifier, value if isinstance(value, (str, int, float)) else tuple(value)
+
+
+def _used(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
+    """The strips that a dub would be made from."""
+    chosen = [sources.choose(scene, role).strip for role in sources.KINDS]
+    sounds = sources.sounds(scene)
+    posed = pose_keys.for_dub(scene, sounds[0]) if sounds else None
+    return [strip for strip in (*chosen, *sounds, posed) if strip is not None]
+
+
+def _strip(strip: bpy.types.Strip) -> Hashable:
+    own = {name: str(value) for name, value in strip.items() if name != pose_keys.SOURCE}
+    values = [str(getattr(strip, name, "")) for name in STRIP_VALUES]
+    pose = [value for name in pose_keys.SIZES for value in pose_keys.constants(strip, name)]
+    place = sequencer.left(strip), sequencer.right(strip), sequencer.content_start(strip)
+    return strip.name, place, tuple(values), tuple(pose), tuple(sorted(own.items()))
+
+
+def _keys(scene: bpy.types.Scene) -> Iterator[Hashable]:
+    for path in sorted(fcurves.paths(scene)):
+        if "posedub_" in path or path.endswith(".volume"):
+            for index, curve in fcurves.find(scene, path).items():
+                yield path, index, fcurves.read(curve, SHAPE).tobytes()

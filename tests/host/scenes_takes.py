@@ -1,0 +1,29 @@
+"""What the tests of takes, estimates and previews have Blender do; beside `scenes`, in the same process."""
+
+import bpy
+from scenes import finish, panel, runtime, strip
+
+
+def takes():
+    """The list of takes, newest first, after the panel asked for it."""
+    panel("POSEDUB_PT_takes")
+    finish()
+    manager = bpy.context.window_manager
+    return [{key: getattr(row, key) for key in ("name", "folder", "text", "settings")} for row in manager.posedub_takes]
+
+
+def estimate():
+    """What the panel says on the next dub, when it is known."""
+    panel("POSEDUB_PT_dub")
+    finish()
+    return list(runtime().glances.text())
+
+
+def preview():
+    """The previewed picture: name, size and file."""
+    image = bpy.data.images.get("PoseDub Preview")
+    return image and {"size": list(image.size), "file": bpy.path.abspath(image.filepath)}
+
+
+def crop(name):
+    return strip(name).crop.min_x
