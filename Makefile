@@ -1,6 +1,7 @@
 # make demo: a portrait speaks on Blender's timeline; results in demo/
 # make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
 # make test: the whole test suite
+# make train ICT=ict.npz MINUTES=20: synthetic people, a slice of training (again to go on), weights; results in runs/
 # make lint: ruff, mypy, buf
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo showcase test lint environment
+.PHONY: demo showcase test lint train environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo \
@@ -25,6 +26,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd protos && npx --yes @bufbuild/buf@1.75.0 lint
+
+MINUTES ?= 20
+PEOPLE ?= 240
+PRESET ?= lite
+RUN ?= runs/$(PRESET)
+PRECISION ?= $(shell command -v nvidia-smi > /dev/null && echo bf16 || echo fp32)
+
+# Exit code 3 of `posedub train` says that there is more to train.
+train: $(READY)
+	$(BIN)/posedub corpus synthetic --ict "$(ICT)" --out runs/people --identities $(PEOPLE) --seed 1
+	$(BIN)/posedub train --preset $(PRESET) --precision $(PRECISION) --max-minutes $(MINUTES) \
+	  --corpus runs/people --out $(RUN) || [ $$? -eq 3 ]
+	$(BIN)/posedub checkpoint export $(RUN) --corpus runs/people --out $(RUN).safetensors
 
 environment: $(READY)
 
