@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageGrab
 
-SCREEN = (1600, 1100)
+SCREEN = (1600, 1000)
 SOCKETS = Path("/tmp/.X11-unix")
 # In a mount namespace of its own, so that nothing stays mounted, whatever happens.
 ENTER = f"""

@@ -111,6 +111,7 @@ def _follow(blender: Blender, job: dict[str, str], display: Display, out: Path) 
                     _save(display.grab(), Path(job["pictures"]) / f"{said['picture']}.png", out, number)
                 elif "error" in said:
                     _save(display.grab(), Path(job["pictures"]) / "failed.png", out, number + 1)
+                    (out / "report.json").write_text(json.dumps(said["during"], indent=2))
                     process.kill()
                     raise GuiError(f"{said['error']} The last screenshot and blender.log in {out} show more.")
                 else:

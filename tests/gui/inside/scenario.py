@@ -15,7 +15,6 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import hands as hand  # noqa: E402
 from hands import Hands, Stuck, area, point, region, until  # noqa: E402
 from heartbeat import Heartbeat  # noqa: E402
 from sidebar import Sidebar  # noqa: E402
@@ -97,14 +96,26 @@ class Run:
         self.heart.time_pump(host("pump"))
         self.arrange()
         yield from self.sidebar.open()
+        yield from self.view_all(area("SEQUENCE_EDITOR"))
 
     def arrange(self):
-        """Give the sequencer the lower two thirds of the screen, and show all of it."""
+        """Give the sequencer the lower three fifths of the screen, and open a Graph Editor beside the preview."""
         one = area("SEQUENCE_EDITOR")
-        top = one.y + one.height
-        bpy.ops.screen.area_move(x=one.x + one.width // 2, y=top, delta=bpy.context.window_manager.windows[0].height * 2 // 3 - top)
-        with bpy.context.temp_override(area=one, region=region(one)):
-            bpy.ops.sequencer.view_all()
+        top, window = one.y + one.height, self.hands.window
+        bpy.ops.screen.area_move(x=one.x + one.width // 2, y=top, delta=window.height * 3 // 5 - top)
+        graph = area("FILE_BROWSER")
+        edge = graph.x + graph.width
+        bpy.ops.screen.area_move(x=edge, y=graph.y + graph.height // 2, delta=window.width * 2 // 5 - edge)
+        graph.ui_type = "FCURVES"
+        graph.spaces.active.show_region_ui = False
+
+    def view_all(self, one):
+        """Press Home over an editor."""
+        window = region(one)
+        yield from self.hands.move(window.x + window.width / 2, window.y + window.height / 2)
+        yield from self.hands.key("HOME")
+        for _ in range(20):
+            yield
 
     def click_strip(self, name, **modifiers):
         """Click a strip in the timeline, a third into it."""
@@ -153,9 +164,10 @@ class Run:
     def dub_and_cancel(self):
         """Dub, watch the progress, cancel."""
         record = yield from self.start()
-        yield from until(lambda: record.saved >= 10 or not record.state == "running" and record.error, "No frames came")
+        below = self.hands.at[1]
+        yield from until(lambda: record.saved >= 5 or not record.state == "running" and record.error, "No frames came")
         yield from self.picture("progress")
-        yield from self.sidebar.press("posedub.cancel(")
+        yield from self.sidebar.press_icon("posedub.cancel(", below)
         yield from self.ended(record)
         self.require(record, "cancelled")
         self.result["cancelled_at"] = record.saved
@@ -222,15 +234,8 @@ class Run:
 
     def edit_key(self):
         """Move the middle key in the Graph Editor."""
-        area("FILE_BROWSER" if any(a.type == "FILE_BROWSER" for a in self.hands.window.screen.areas) else "PROPERTIES").ui_type = "FCURVES"
-        for _ in range(10):
-            yield
         graph = area("GRAPH_EDITOR")
-        window = region(graph)
-        yield from self.hands.move(window.x + window.width / 2, window.y + window.height / 2)
-        yield from self.hands.key("HOME")
-        for _ in range(20):
-            yield
+        yield from self.view_all(graph)
         frame, degrees = KEYS[1]
         yield from self.hands.click(*point(graph, frame, float(degrees)))
         for key in ("G", "Y"):

@@ -10,8 +10,10 @@ from hands import Stuck, area, region
 STEP = 9
 MARGIN = 60
 PANELS = "POSEDUB_PT_"
-COLUMNS = (0.5, -19, -41)
-"""Where buttons are looked for: the middle, and the last icons of a row, pixels from the right."""
+MIDDLE, ICONS = (0.5,), (-55, -77)
+"""Where buttons are looked for: share of the width, or pixels from the right, where rows end with icons."""
+SETTLE = 4
+"""Ticks after which Blender has surely taken note of the mouse."""
 
 
 class Sidebar:
@@ -60,21 +62,31 @@ class Sidebar:
                 return manager.clipboard
         return field[1] if field else ""
 
-    def _rows(self):
-        return range(self.region.height - STEP, STEP, -STEP)
-
-    def _sweep(self, wanted):
-        """The first place, from the top, at which `wanted` is part of what lies there; None when it is nowhere."""
-        for y in self._rows():
-            for column in COLUMNS:
+    def _places(self, columns, below):
+        for y in range(self.region.height - STEP - below, STEP, -STEP):
+            for column in columns:
                 x = self.region.width * column if 0 < column < 1 else self.region.width + column
-                yield from self.hands.move(self.region.x + x, self.region.y + y)
-                if wanted in self.under_mouse():
-                    yield from self.hands.move(self.hands.at[0], self.hands.at[1] - STEP // 2)
-                    if wanted not in self.under_mouse():
-                        yield from self.hands.move(self.hands.at[0], self.hands.at[1] + STEP // 2)
-                    return self.hands.at
+                yield self.region.x + x, self.region.y + y
+
+    def _sweep(self, wanted, columns=MIDDLE, below=0):
+        """The first place, from the top, at which `wanted` is part of what lies there; None when it is nowhere."""
+        before = None
+        for place in self._places(columns, below):
+            yield from self.hands.move(*place)
+            if wanted in self.under_mouse():
+                # Blender may be a move behind.
+                for x, y in filter(None, (before, place)):
+                    if (yield from self._lies_at(wanted, x, y)):
+                        down = yield from self._lies_at(wanted, x, y - STEP // 2)
+                        return x, y - STEP // 2 if down else y
+            before = place
         return None
+
+    def _lies_at(self, wanted, x, y):
+        yield from self.hands.move(x, y)
+        for _ in range(SETTLE):
+            yield
+        return wanted in self.under_mouse()
 
     def scroll(self, wheel, turns):
         """Turn the wheel over the sidebar."""
@@ -97,20 +109,27 @@ class Sidebar:
         """Click a button."""
         yield from self.hands.click(*(yield from self.find(wanted)))
 
+    def press_icon(self, wanted, below):
+        """Click an icon at the end of a row, soon: it is looked for there only, and below a window position."""
+        top = self.region.y + self.region.height
+        found = yield from self._sweep(wanted, ICONS, int(top - below))
+        if found is None:
+            raise Stuck(f"The sidebar has no icon {wanted}.")
+        yield from self.hands.click(*found)
+
     def unfold(self, name):
         """Open a folded panel: headers are not told either, so click rows until it is drawn."""
         for turns in (0, 8, 8):
             yield from self.scroll("WHEELDOWNMOUSE", turns)
-            for y in self._rows():
+            for y in range(STEP, self.region.height, STEP):
                 if (yield from self._toggles(name, y)):
                     return
         raise Stuck(f"The panel {name} does not unfold.")
 
     def _toggles(self, name, y):
         x = self.region.x + MARGIN
-        yield from self.hands.move(x, self.region.y + y)
-        if self.under_mouse():
-            return False
+        if (yield from self._lies_at(".", x, self.region.y + y)):
+            return False  # a button or a field
         before = yield from self._shown()
         if name in before:
             return True
@@ -123,6 +142,6 @@ class Sidebar:
     def _shown(self):
         self.drawn.clear()
         self.region.tag_redraw()
-        while not self.drawn:
+        for _ in range(SETTLE):
             yield
         return set(self.drawn)
