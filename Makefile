@@ -1,6 +1,7 @@
 # make demo: a portrait speaks on Blender's timeline; results in demo/
 # make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
 # make test: the whole test suite
+# make gui: a real Blender on a virtual display, worked with mouse and keyboard; BLENDER=/path or CHROOT=folder
 # make lint: ruff, mypy, buf
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo showcase test lint environment
+.PHONY: demo showcase test gui lint environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo \
@@ -20,6 +21,10 @@ showcase: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+gui: $(READY)
+	@$(BIN)/python -m tests.gui.run --out gui \
+	  $(if $(BLENDER),--blender "$(BLENDER)") $(if $(CHROOT),--chroot "$(CHROOT)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 lint: $(READY)
 	$(BIN)/ruff check .

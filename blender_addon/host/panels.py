@@ -7,7 +7,7 @@ import textwrap
 import bpy
 
 from ..core import timebase
-from ..core.jobs import UNFINISHED, JobRecord
+from ..core.jobs import JobRecord
 from . import preferences, runtime, sequencer, sources
 
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA"}
@@ -106,10 +106,11 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
 def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -> None:
     """A row: the role's strip or what is missing, and the buttons that set and clear it."""
     choice, assigned = sources.choose(scene, role), scene.posedub.source(role).ref is not None
+    missing = choice.problem if assigned else f"Select {sources.WANTED[role]}"
     row = layout.row(align=True)
     label = row.row()
     label.alert = choice.strip is None
-    label.label(text=choice.strip.name if choice.strip else choice.problem, icon=ICONS[role])
+    label.label(text=choice.strip.name if choice.strip else missing, icon=ICONS[role])
     row.operator("posedub.assign_source", text="", icon="PINNED" if assigned else "UNPINNED").role = role
     if assigned:
         row.operator("posedub.clear_source", text="", icon="X").role = role
@@ -155,7 +156,8 @@ def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRec
 def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobRecord) -> None:
     """What can be done with a dub that does not run here."""
     uid, count = record.plan.uid, f"{record.saved}/{record.plan.frames_wanted} frames"
-    box.label(text=f"{count}, left to the server" if record.state in UNFINISHED else count)
+    words = {"cancelled": f"Cancelled at {count}", "failed": f"Failed at {count}", "done": count}
+    box.label(text=words.get(record.state, f"{count}, left to the server"))
     if record.state != "done" and (record.retryable or record.state != "failed"):
         row.operator("posedub.retry", text="", icon="FILE_REFRESH").uid = uid
     if record.job_id:

@@ -102,5 +102,6 @@ class Blender:
         result = subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
         said = (result.stdout + result.stderr).strip()
         if result.returncode != 0:
-            raise GuiError(f"Blender's `{' '.join(arguments[:3])}` failed: {(said.splitlines() or ['nothing said'])[-1]}")
+            last = (said.splitlines() or ["it said nothing"])[-1]
+            raise GuiError(f"Blender's `{' '.join(arguments[:3])}` failed: {last}")
         return said

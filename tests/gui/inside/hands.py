@@ -13,6 +13,10 @@ LIMIT = 600
 """Seconds after which something that does not happen fails the run."""
 
 
+DIGITS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
+KEYS = {"-": "MINUS", ".": "PERIOD"} | {str(digit): name for digit, name in enumerate(DIGITS)}
+
+
 class Stuck(Exception):
     """One sentence: what did not happen."""
 
@@ -62,13 +66,11 @@ class Hands:
 
     def write(self, text):
         """Type letters and digits."""
-        names = {"-": "MINUS", ".": "PERIOD"} | dict(
-            zip("0123456789", "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split(), strict=True)
-        )
         for letter in text:
-            self._event(names.get(letter, letter.upper()), "PRESS", unicode=letter)
+            kind = KEYS.get(letter, letter.upper())
+            self._event(kind, "PRESS", unicode=letter)
             yield
-            self._event(names.get(letter, letter.upper()), "RELEASE")
+            self._event(kind, "RELEASE")
             yield
 
 

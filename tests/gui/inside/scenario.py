@@ -6,6 +6,7 @@ on screen. Done by mouse and keyboard: all the rest.
 
 import importlib
 import json
+import os
 import sys
 import time
 import traceback
@@ -34,7 +35,8 @@ def host(name):
 
 
 def scene():
-    return bpy.context.workspace.sequencer_scene if hasattr(bpy.context.workspace, "sequencer_scene") else bpy.context.scene
+    """The scene in the sequencer."""
+    return getattr(bpy.context.workspace, "sequencer_scene", None) or bpy.context.scene
 
 
 class Run:
@@ -44,10 +46,10 @@ class Run:
         self.job, self.result = job, {"steps": [], "versions": {}}
         self.hands, self.heart = Hands(), Heartbeat()
         self.sidebar = None
-        self.progress = Path(job["progress"]).open("a", encoding="utf-8")
 
     def say(self, **values):
-        print(json.dumps(values), file=self.progress, flush=True)
+        with Path(self.job["progress"]).open("a", encoding="utf-8") as progress:
+            print(json.dumps(values), file=progress)
 
     def picture(self, name):
         """Have the screen photographed from outside, when it is drawn."""
@@ -64,12 +66,12 @@ class Run:
         """All steps in order."""
         steps = (
             self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.dub, self.bake, self.key_yaw,
-            self.edit_key, self.dub_keyframes, self.render,
+            self.edit_key, self.look_around, self.dub_keyframes, self.render,
         )  # fmt: skip
         for step in steps:
             began = time.monotonic()
-            self.say(step=step.__doc__.rstrip("."))
             self.heart.enter("work")
+            self.say(step=step.__doc__.rstrip("."))
             yield from step()
             self.result["steps"].append({"step": step.__name__, "seconds": round(time.monotonic() - began, 2)})
 
@@ -165,7 +167,7 @@ class Run:
         """Dub, watch the progress, cancel."""
         record = yield from self.start()
         below = self.hands.at[1]
-        yield from until(lambda: record.saved >= 5 or not record.state == "running" and record.error, "No frames came")
+        yield from until(lambda: record.saved >= 5 or record.error, "No frames came")
         yield from self.picture("progress")
         yield from self.sidebar.press_icon("posedub.cancel(", below)
         yield from self.ended(record)
@@ -182,6 +184,7 @@ class Run:
         record = list(host("runtime").current().book)[-1]
         yield from self.ended(record)
         self.heart.enter("work")
+        self.result["load"] = os.getloadavg()[0]
         self.require(record, "done")
         self.note("dub", record, time.monotonic() - began)
         yield from self.picture("done")
@@ -247,16 +250,24 @@ class Run:
         self.result["yaw"] = self.yaw()
         yield from self.picture("graph-editor")
 
+    def look_around(self):
+        """Unfold the other panels, and open the preferences."""
+        for name in ("pose_tools", "pose_codes", "server", "settings"):
+            yield from self.sidebar.unfold(f"POSEDUB_PT_{name}")
+            yield from self.picture(f"panel-{name}")
+        yield from self.sidebar.press("preferences.addon_show(")
+        yield from until(lambda: len(bpy.context.window_manager.windows) > 1, "The preferences did not open", 20)
+        for _ in range(20):
+            yield
+        yield from self.picture("preferences")
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+            bpy.ops.wm.window_close()
+
     def dub_keyframes(self):
-        """Choose the keyframes as pose and dub again."""
+        """Dub again with the keyframes."""
         yield from self.click_strip(SOUND)
         yield from self.click_strip(PORTRAIT, shift=True)
-        yield from self.sidebar.press("posedub.pose_kind")
-        for _ in range(8):
-            yield
-        yield from self.picture("pose-menu")
-        yield from self.hands.key("K")
-        yield from until(lambda: scene().posedub.pose_kind == "keyframes", "The menu did not choose the keyframes", 10)
+        yield from until(lambda: scene().posedub.pose_kind == "keyframes", "The bake did not choose the keyframes", 10)
         record = yield from self.start()
         began = time.monotonic()
         yield from self.ended(record)
@@ -267,6 +278,7 @@ class Run:
     def render(self):
         """Render the edit."""
         use_movie(scene(), self.job["movie"])
+        self.heart.enter("render")
         rendered = []
         bpy.app.handlers.render_complete.append(lambda *_: rendered.append(True))
         one = region(area("SEQUENCE_EDITOR"))
