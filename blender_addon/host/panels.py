@@ -56,6 +56,7 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """All parameters."""
         self.layout.use_property_split = True
+        self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
         values = sequencer.edit_scene(context).posedub
         for name in ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision"):
             self.layout.prop(values, name)
@@ -126,14 +127,19 @@ def draw_server_line(layout: bpy.types.UILayout) -> None:
 
 
 def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
-    """A red box with a sentence, broken into the panel's width."""
+    """A red box with a sentence."""
     box = layout.box()
     box.alert = True
-    column = box.column(align=True)
+    draw_sentence(box, context, sentence, "ERROR")
+
+
+def draw_sentence(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
+    """A sentence, broken into the panel's width."""
+    column = layout.column(align=True)
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     letters = context.region.width / PIXELS_PER_LETTER / scale
     for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
-        column.label(text=line, icon="ERROR" if number == 0 else "BLANK1")
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
 def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:

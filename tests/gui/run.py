@@ -34,6 +34,8 @@ def main() -> int:
     options = _options()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("[0-9][0-9]-*.png"):
+        old.unlink()
     try:
         with tempfile.TemporaryDirectory(prefix="posedub-gui-") as folder, Display() as display:
             result = _run(options, Path(folder), out, display)
@@ -76,7 +78,9 @@ def _run(options: argparse.Namespace, work: Path, out: Path, display: Display) -
     token = work / "token"
     token.write_text(secrets.token_hex(16), encoding="utf-8")
     served = ["--token-file", str(token)] + (["--weights", str(options.weights.resolve())] if options.weights else [])
-    with ServerProcess(out / "server", served) as server:
+    server = ServerProcess(work / "server", served)
+    server.log = out / "server.log"
+    with server:
         job = _job(work, server.address, token.read_text(encoding="utf-8"))
         result = _follow(blender, job, display, out)
     return result | _checked(result, Path(job["movie"]), out)

@@ -251,10 +251,26 @@ class Run:
         yield from self.picture("graph-editor")
 
     def look_around(self):
-        """Unfold the other panels, and open the preferences."""
-        for name in ("pose_tools", "pose_codes", "server", "settings"):
-            yield from self.sidebar.unfold(f"POSEDUB_PT_{name}")
+        """Look into the other panels, and open the preferences."""
+        yield from self.maximise()
+        for name in ("pose_codes", "pose_tools", "settings", "server"):
+            header = yield from self.sidebar.unfold(f"POSEDUB_PT_{name}")
             yield from self.picture(f"panel-{name}")
+            if name == "server":
+                yield from self.show_preferences()
+            yield from self.hands.click(*header)
+        yield from self.maximise()
+
+    def maximise(self):
+        """Press Ctrl Space over the sequencer: it fills the window, or goes back."""
+        one = region(area("SEQUENCE_EDITOR"))
+        yield from self.hands.move(one.x + one.width / 2, one.y + one.height / 2)
+        yield from self.hands.key("SPACE", ctrl=True)
+        for _ in range(20):
+            yield
+
+    def show_preferences(self):
+        """Press Preferences in the panel."""
         yield from self.sidebar.press("preferences.addon_show(")
         yield from until(lambda: len(bpy.context.window_manager.windows) > 1, "The preferences did not open", 20)
         for _ in range(20):

@@ -118,12 +118,12 @@ class Sidebar:
         yield from self.hands.click(*found)
 
     def unfold(self, name):
-        """Open a folded panel: headers are not told either, so click rows until it is drawn."""
+        """Open a folded panel: headers are not told either, so click rows until it is drawn; where its header is."""
         for turns in (0, 8, 8):
             yield from self.scroll("WHEELDOWNMOUSE", turns)
             for y in range(STEP, self.region.height, STEP):
                 if (yield from self._toggles(name, y)):
-                    return
+                    return self.hands.at
         raise Stuck(f"The panel {name} does not unfold.")
 
     def _toggles(self, name, y):
