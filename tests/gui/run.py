@@ -165,7 +165,8 @@ def _checked(result: dict, movie: Path, out: Path) -> dict:
         if version["saved"] != version["frames"]:
             raise GuiError(f"{version['folder']} holds {version['saved']} of {version['frames']} frames.")
     changed = [k for k, same in enumerate(_same(Path(first["folder"]), Path(again["folder"]))) if not same]
-    keyed = sorted(map(int, result["yaw"]))
+    (keys,) = result["keys"].values()
+    keyed = sorted(map(int, keys))
     wanted = list(range(keyed[0], keyed[-1] - 1))  # strictly between the outer keys; frame 1 is dub index 0
     if changed != wanted:
         raise GuiError(f"The keys change the dub's frames {wanted[0]} to {wanted[-1]}, but {changed} changed.")

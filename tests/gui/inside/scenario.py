@@ -23,10 +23,10 @@ from sidebar import Sidebar  # noqa: E402
 ADDON = "bl_ext.user_default.posedub"
 TICK = 0.02
 SOUND, PORTRAIT, POSE = "Speech", "Portrait", "Pose"
-KEYS = ((48, "0"), (60, "20"), (72, "0"))
-"""Frames and degrees of the yaw keys."""
-LIFT = "-6"
-"""Degrees by which the middle key is moved in the Graph Editor."""
+FRAMES = (48, 60, 72)
+"""Frames that are keyed: 0, the peak, 0."""
+PEAKS = {"posedub_yaw": ("20", "-6"), "posedub_blend": ("1", "-0.4")}
+"""The keyed field's peak, and by how much its key is moved in the Graph Editor."""
 
 
 def host(name):
@@ -45,7 +45,7 @@ class Run:
     def __init__(self, job):
         self.job, self.result = job, {"steps": [], "versions": {}}
         self.hands, self.heart = Hands(), Heartbeat()
-        self.sidebar = None
+        self.sidebar, self.field = None, "posedub_yaw"
 
     def say(self, **values):
         with Path(self.job["progress"]).open("a", encoding="utf-8") as progress:
@@ -65,7 +65,7 @@ class Run:
     def steps(self):
         """All steps in order."""
         steps = (
-            self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.dub, self.bake, self.key_yaw,
+            self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.dub, self.bake, self.key_field,
             self.edit_key, self.look_around, self.dub_keyframes, self.render,
         )  # fmt: skip
         for step in steps:
@@ -98,7 +98,7 @@ class Run:
         self.heart.time_pump(host("pump"))
         self.arrange()
         yield from self.sidebar.open()
-        yield from self.view_all(area("SEQUENCE_EDITOR"))
+        yield from self.view(area("SEQUENCE_EDITOR"))
 
     def arrange(self):
         """Give the sequencer the lower three fifths of the screen, and open a Graph Editor beside the preview."""
@@ -111,8 +111,8 @@ class Run:
         graph.ui_type = "FCURVES"
         graph.spaces.active.show_region_ui = False
 
-    def view_all(self, one):
-        """Press Home over an editor."""
+    def view(self, one):
+        """Press Home over an editor: it shows all."""
         window = region(one)
         yield from self.hands.move(window.x + window.width / 2, window.y + window.height / 2)
         yield from self.hands.key("HOME")
@@ -214,46 +214,54 @@ class Run:
         yield from until(lambda: keyed(scene(), self.dub_strip()), "The pose was not baked", 120)
         yield from self.picture("baked")
 
-    def key_yaw(self):
-        """Type the yaw into its field on three frames, and key it with I."""
-        for frame, degrees in KEYS:
+    def key_field(self):
+        """Type the yaw, or the blend where weights tell no angles, on three frames, and key it with I."""
+        if host("pose_tools").map_problem():
+            self.field = "posedub_blend"
+            yield from self.sidebar.unfold("POSEDUB_PT_pose_codes")
+        for frame, value in zip(FRAMES, ("0", PEAKS[self.field][0], "0"), strict=True):
             scene().frame_set(frame)
-            place = yield from self.sidebar.find("posedub_yaw")
+            place = yield from self.sidebar.find(self.field)
             yield from self.hands.move(*place)
             yield from self.hands.key("RET")
             yield from self.hands.key("A", ctrl=True)
-            yield from self.hands.write(degrees)
+            yield from self.hands.write(value)
             yield from self.hands.key("RET")
             yield from self.hands.move(place[0] + 1, place[1])
             yield from self.hands.key("I")
-            yield from until(lambda frame=frame: frame in self.yaw(), f"I keyed no yaw at frame {frame}", 10)
+            yield from until(lambda frame=frame: frame in self.keys(), f"I keyed nothing at frame {frame}", 10)
         yield from self.picture("keyed")
 
-    def yaw(self):
-        """Keys of the yaw: frame to degrees."""
-        path = self.dub_strip().path_from_id("posedub_yaw")
+    def keys(self):
+        """Keys of the field: frame to value."""
+        path = self.dub_strip().path_from_id(self.field)
         curves = host("fcurves").find(scene(), path)
         return {round(key.co[0]): round(key.co[1], 3) for curve in curves.values() for key in curve.keyframe_points}
 
     def edit_key(self):
         """Move the middle key in the Graph Editor."""
         graph = area("GRAPH_EDITOR")
-        yield from self.view_all(graph)
-        frame, degrees = KEYS[1]
-        yield from self.hands.click(*point(graph, frame, float(degrees)))
+        graph.spaces.active.dopesheet.filter_text = self.field.removeprefix("posedub_")
+        yield from self.view(graph)
+        frame, (peak, lift) = FRAMES[1], PEAKS[self.field]
+        yield from self.hands.click(*point(graph, frame, float(peak)))
         for key in ("G", "Y"):
             yield from self.hands.key(key)
-        yield from self.hands.write(LIFT)
+        yield from self.hands.write(lift)
         yield from self.hands.key("RET")
-        wanted = float(degrees) + float(LIFT)
-        yield from until(lambda: abs(self.yaw()[frame] - wanted) < 0.1, f"The key was not moved: {self.yaw()}", 10)
-        self.result["yaw"] = self.yaw()
+        wanted = float(peak) + float(lift)
+        yield from until(lambda: abs(self.keys()[frame] - wanted) < 0.01, f"The key was not moved: {self.keys()}", 10)
+        self.result["keys"] = {self.field: self.keys()}
+        graph.spaces.active.dopesheet.filter_text = ""
+        yield from self.view(graph)
         yield from self.picture("graph-editor")
 
     def look_around(self):
         """Look into the other panels, and open the preferences."""
         yield from self.maximise()
         for name in ("pose_codes", "pose_tools", "settings", "server"):
+            if f"POSEDUB_PT_{name}" in (yield from self.sidebar.shown()):
+                continue
             header = yield from self.sidebar.unfold(f"POSEDUB_PT_{name}")
             yield from self.picture(f"panel-{name}")
             if name == "server":
@@ -323,7 +331,7 @@ def use_movie(one, file):
 
 
 def main():
-    """Drive the steps from a timer; Blender quits at their end."""
+    """Drive the steps from a timer; Blender quits when all were done."""
     run = Run(json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8")))
     run.result |= {"blender": bpy.app.version_string, "python": sys.version.split()[0]}
     steps = run.steps()
@@ -334,10 +342,11 @@ def main():
             return TICK
         except StopIteration:
             run.say(done=run.result | {"stalls": run.heart.figures()})
+            bpy.ops.wm.quit_blender()
         except Exception as problem:  # noqa: BLE001 - boundary: Blender would go on without an end
             traceback.print_exc()
+            # The screen stays for a last picture.
             run.say(error=str(problem), during=run.result | {"stalls": run.heart.figures()})
-        bpy.ops.wm.quit_blender()
         return None
 
     bpy.app.timers.register(tick, first_interval=1.0, persistent=True)

@@ -130,16 +130,17 @@ class Sidebar:
         x = self.region.x + MARGIN
         if (yield from self._lies_at(".", x, self.region.y + y)):
             return False  # a button or a field
-        before = yield from self._shown()
+        before = yield from self.shown()
         if name in before:
             return True
         yield from self.hands.click(x, self.region.y + y)
-        after = yield from self._shown()
+        after = yield from self.shown()
         if name not in after and after != before:
             yield from self.hands.click(x, self.region.y + y)  # another panel: as it was
         return name in after
 
-    def _shown(self):
+    def shown(self):
+        """Names of the panels that are unfolded, and in view."""
         self.drawn.clear()
         self.region.tag_redraw()
         for _ in range(SETTLE):
