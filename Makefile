@@ -2,6 +2,7 @@
 # make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
 # make test: the whole test suite
 # make train ICT=ict.npz MINUTES=20: synthetic people, a slice of training (again to go on), weights; results in runs/
+# make gui: a real Blender on a virtual display, worked with mouse and keyboard; BLENDER=/path or CHROOT=folder
 # make lint: ruff, mypy, buf
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo showcase test lint train environment
+.PHONY: demo showcase test gui lint train environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo \
@@ -21,6 +22,10 @@ showcase: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+gui: $(READY)
+	@$(BIN)/python -m tests.gui.run --out gui \
+	  $(if $(BLENDER),--blender "$(BLENDER)") $(if $(CHROOT),--chroot "$(CHROOT)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -43,6 +43,8 @@ class Link:
         endpoint = self._allowed()
         if settings.mode == "local":
             self.server.start(settings)
+        elif self.info is None and not self.checking:
+            self.check()  # a managed server is asked when it runs
         return endpoint
 
     def _allowed(self) -> Endpoint:

@@ -8,7 +8,7 @@ import bpy
 
 from ..core import timebase
 from ..core.events import JobWarning
-from ..core.jobs import UNFINISHED, JobRecord
+from ..core.jobs import JobRecord
 from . import preferences, pump, results, runtime, sequencer, sources
 from .presets import POSEDUB_PT_presets
 
@@ -64,6 +64,7 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """All parameters."""
         self.layout.use_property_split = True
+        self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
         values = sequencer.edit_scene(context).posedub
         for name in ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision"):
             self.layout.prop(values, name)
@@ -114,10 +115,11 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
 def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -> None:
     """A row: the role's strip or what is missing, and the buttons that set and clear it."""
     choice, assigned = sources.choose(scene, role), scene.posedub.source(role).ref is not None
+    missing = choice.problem if assigned else f"Select {sources.WANTED[role]}"
     row = layout.row(align=True)
     label = row.row()
     label.alert = choice.strip is None
-    label.label(text=choice.strip.name if choice.strip else choice.problem, icon=ICONS[role])
+    label.label(text=choice.strip.name if choice.strip else missing, icon=ICONS[role])
     row.operator("posedub.assign_source", text="", icon="PINNED" if assigned else "UNPINNED").role = role
     if assigned:
         row.operator("posedub.clear_source", text="", icon="X").role = role
@@ -153,18 +155,19 @@ def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
 
 
 def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
-    """A red box with a sentence, broken into the panel's width."""
+    """A red box with a sentence."""
     box = layout.box()
     box.alert = True
-    draw_lines(box.column(align=True), context, sentence, "ERROR")
+    draw_sentence(box, context, sentence, "ERROR")
 
 
-def draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
-    """A sentence, broken into the panel's width, behind an icon."""
+def draw_sentence(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
+    """A sentence, broken into the panel's width."""
+    column = layout.column(align=True)
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
     letters = context.region.width / PIXELS_PER_LETTER / scale
     for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
-        layout.label(text=line, icon=icon if number == 0 else "BLANK1")
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
 def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:
@@ -187,7 +190,8 @@ def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRec
 def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobRecord) -> None:
     """What can be done with a dub that does not run here."""
     uid, count = record.plan.uid, f"{record.saved}/{record.plan.frames_wanted} frames"
-    box.label(text=f"{count}, left to the server" if record.state in UNFINISHED else count)
+    words = {"cancelled": f"Cancelled at {count}", "failed": f"Failed at {count}", "done": count}
+    box.label(text=words.get(record.state, f"{count}, left to the server"))
     if record.generated >= 0:
         box.label(text=f"{record.generated} generated in {record.seconds:.1f} s")
     if record.state != "done" and (record.retryable or record.state != "failed"):
@@ -201,7 +205,7 @@ def draw_warnings(box: bpy.types.UILayout, context: bpy.types.Context, record: J
     """The first warnings, each with its timecodes and a button that goes there."""
     for index, warning in enumerate(record.warnings[:WARNINGS_SHOWN]):
         row = box.row()
-        draw_lines(row.column(align=True), context, f"{when(record, warning)}: {warning.message}", "INFO")
+        draw_sentence(row.column(align=True), context, f"{when(record, warning)}: {warning.message}", "INFO")
         jump = row.operator("posedub.show_warning", text="", icon="TRACKING_FORWARDS_SINGLE")
         jump.uid, jump.index = record.plan.uid, index
     more = len(record.warnings) - WARNINGS_SHOWN

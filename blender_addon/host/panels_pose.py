@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from . import pose_keys, pose_tools, runtime, sequencer
-from .panels import DubPanel, draw_error
+from .panels import DubPanel, draw_error, draw_sentence
 
 UNKNOWN = "The error of the angles was not measured"
 
@@ -31,9 +31,9 @@ class POSEDUB_PT_pose(DubPanel, bpy.types.Panel):
         if baker.problem:
             draw_error(layout, context, baker.problem)
         if baker.note:
-            layout.label(text=baker.note, icon="INFO")
+            draw_sentence(layout, context, baker.note, "INFO")
         if strip:
-            draw_handles(layout, strip)
+            draw_handles(layout, context, strip)
 
 
 class POSEDUB_PT_pose_tools(DubPanel, bpy.types.Panel):
@@ -74,14 +74,14 @@ class POSEDUB_PT_pose_codes(DubPanel, bpy.types.Panel):
         self.layout.prop(strip, pose_keys.SECOND)
 
 
-def draw_handles(layout: bpy.types.UILayout, strip: bpy.types.Strip) -> None:
+def draw_handles(layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip) -> None:
     """Yaw, pitch and roll, how exact they are, and their keys."""
     column = layout.column()
     column.use_property_split = True
     for name in pose_keys.HANDLES:
         column.prop(strip, name)
     problem = pose_tools.map_problem()
-    column.label(text=problem or accuracy(), icon="INFO")
+    draw_sentence(layout, context, problem or accuracy(), "INFO")
     row = layout.row(align=True)
     row.operator("posedub.key_handles", icon="KEY_HLT")
     row.operator_menu_enum("posedub.clear_pose", "what", text="Clear")

@@ -226,7 +226,7 @@ def test_the_mirror_uses_the_servers_map(posing: Blender, turning: Path, pose_ma
     assert np.allclose(pose_map.angles(after), pose_map.angles(before) * [-1, 1, -1], atol=1e-4)
     assert posing.pose_rows(name=strip, first=106, end=112, prop="posedub_yaw") == [[-7.0]] * FRAMES
     assert len(posing.animated_paths()) == 2
-    assert "Error of the angles: 1.5 / 1.5 / 1.5 degrees" in posing.panel(name="POSEDUB_PT_pose")
+    assert "Error of the angles: 1.5 / 1.5 / 1.5 degrees" in " ".join(posing.panel(name="POSEDUB_PT_pose"))
 
 
 def test_handles_without_a_map_are_refused_with_a_sentence(

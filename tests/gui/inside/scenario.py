@@ -1,0 +1,355 @@
+"""The main job, as an editor does it. Blender runs this file: `--python scenario.py -- JOB.json`.
+
+Set up by script: the file, its three strips, the server's address, the editors
+on screen. Done by mouse and keyboard: all the rest.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from hands import Hands, Stuck, area, point, region, until  # noqa: E402
+from heartbeat import Heartbeat  # noqa: E402
+from sidebar import Sidebar  # noqa: E402
+
+ADDON = "bl_ext.user_default.posedub"
+TICK = 0.02
+SOUND, PORTRAIT, POSE = "Speech", "Portrait", "Pose"
+FRAMES = (48, 60, 72)
+"""Frames that are keyed: 0, the peak, 0."""
+PEAKS = {"posedub_yaw": ("20", "-6"), "posedub_blend": ("1", "-0.4")}
+"""The keyed field's peak, and by how much its key is moved in the Graph Editor."""
+
+
+def host(name):
+    """A module of the installed add-on."""
+    return importlib.import_module(f"{ADDON}.host.{name}")
+
+
+def scene():
+    """The scene in the sequencer."""
+    return getattr(bpy.context.workspace, "sequencer_scene", None) or bpy.context.scene
+
+
+class Run:
+    """The steps, and what they find out."""
+
+    def __init__(self, job):
+        self.job, self.result = job, {"steps": [], "versions": {}}
+        self.hands, self.heart = Hands(), Heartbeat()
+        self.sidebar, self.field = None, "posedub_yaw"
+
+    def say(self, **values):
+        with Path(self.job["progress"]).open("a", encoding="utf-8") as progress:
+            print(json.dumps(values), file=progress)
+
+    def picture(self, name):
+        """Have the screen photographed from outside, when it is drawn."""
+        for _ in range(8):
+            yield
+        phase = self.heart.phase
+        self.heart.enter("picture")
+        file = Path(self.job["pictures"]) / f"{name}.png"
+        self.say(picture=name)
+        yield from until(file.is_file, f"No picture {name} was taken")
+        self.heart.enter(phase)
+
+    def steps(self):
+        """All steps in order."""
+        steps = (
+            self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.dub, self.bake, self.key_field,
+            self.edit_key, self.look_around, self.dub_keyframes, self.render,
+        )  # fmt: skip
+        for step in steps:
+            began = time.monotonic()
+            self.heart.enter("work")
+            self.say(step=step.__doc__.rstrip("."))
+            yield from step()
+            self.result["steps"].append({"step": step.__name__, "seconds": round(time.monotonic() - began, 2)})
+
+    def lay_out(self):
+        """Open a video project with a portrait, a pose clip and a sentence."""
+        yield from until(lambda: bpy.context.window_manager.windows, "No window opened")
+        bpy.ops.wm.read_homefile(app_template="Video_Editing")
+        for _ in range(20):
+            yield
+        preferences = bpy.context.preferences.addons[ADDON].preferences
+        preferences.mode, preferences.address = "address", self.job["server"]
+        preferences.token = self.job["token"]
+        editor = scene().sequence_editor_create()
+        sound = editor.strips.new_sound(SOUND, self.job["audio"], 1, 1)
+        end = host("sequencer").right(sound)
+        for name, add, channel in ((POSE, editor.strips.new_movie, 2), (PORTRAIT, editor.strips.new_image, 3)):
+            strip = add(name, self.job[name.lower()], channel, 1, fit_method="FIT")
+            set_right(strip, end)
+        for strip in editor.strips_all:
+            strip.select = False
+        scene().frame_end = end - 1
+        bpy.ops.wm.save_as_mainfile(filepath=self.job["blend"])
+        self.sidebar = Sidebar(self.hands)
+        self.heart.time_pump(host("pump"))
+        self.arrange()
+        yield from self.sidebar.open()
+        yield from self.view(area("SEQUENCE_EDITOR"))
+
+    def arrange(self):
+        """Give the sequencer the lower three fifths of the screen, and open a Graph Editor beside the preview."""
+        one = area("SEQUENCE_EDITOR")
+        top, window = one.y + one.height, self.hands.window
+        bpy.ops.screen.area_move(x=one.x + one.width // 2, y=top, delta=window.height * 3 // 5 - top)
+        graph = area("FILE_BROWSER")
+        edge = graph.x + graph.width
+        bpy.ops.screen.area_move(x=edge, y=graph.y + graph.height // 2, delta=window.width * 2 // 5 - edge)
+        graph.ui_type = "FCURVES"
+        graph.spaces.active.show_region_ui = False
+
+    def view(self, one):
+        """Press Home over an editor: it shows all."""
+        window = region(one)
+        yield from self.hands.move(window.x + window.width / 2, window.y + window.height / 2)
+        yield from self.hands.key("HOME")
+        for _ in range(20):
+            yield
+
+    def click_strip(self, name, **modifiers):
+        """Click a strip in the timeline, a third into it."""
+        strip = scene().sequence_editor.strips_all[name]
+        first, end = host("sequencer").left(strip), host("sequencer").right(strip)
+        place = point(area("SEQUENCE_EDITOR"), first + (end - first) / 3, strip.channel + 0.5)
+        yield from self.hands.click(*place, **modifiers)
+        yield from until(lambda: scene().sequence_editor.strips_all[name].select, f"A click did not select {name}", 10)
+
+    def select_sources(self):
+        """Select the three strips."""
+        yield from self.picture("nothing-selected")
+        yield from self.click_strip(SOUND)
+        yield from self.click_strip(PORTRAIT, shift=True)
+        yield from self.click_strip(POSE, shift=True)
+        yield from self.picture("sources")
+
+    def idle(self):
+        """Measure the user interface with no job."""
+        yield from self.sidebar.find("posedub.dub")
+        self.heart.enter("idle")
+        began = time.monotonic()
+        while time.monotonic() - began < 5:
+            area("SEQUENCE_EDITOR").tag_redraw()
+            yield
+
+    def start(self):
+        """Press Dub; the new job's record."""
+        book = host("runtime").current().book
+        before = len(list(book))
+        yield from self.sidebar.press("posedub.dub()")
+        yield from until(lambda: len(list(book)) > before, "The button Dub started nothing", 10)
+        return list(book)[-1]
+
+    def ended(self, record):
+        """Wait for a job's end."""
+        state = host("runtime").current()
+        yield from until(lambda: not state.active(record.plan.uid), f"{record.plan.name} did not end")
+        for _ in range(10):
+            yield
+
+    def require(self, record, state):
+        if record.state != state:
+            raise Stuck(f"{record.plan.name} is {record.state} instead of {state}: {record.error or 'no error'}")
+
+    def dub_and_cancel(self):
+        """Dub, watch the progress, cancel."""
+        record = yield from self.start()
+        below = self.hands.at[1]
+        yield from until(lambda: record.saved >= 5 or record.error, "No frames came")
+        yield from self.picture("progress")
+        yield from self.sidebar.press_icon("posedub.cancel(", below)
+        yield from self.ended(record)
+        self.require(record, "cancelled")
+        self.result["cancelled_at"] = record.saved
+        yield from self.picture("cancelled")
+
+    def dub(self):
+        """Dub again, to the end."""
+        yield from self.sidebar.find("posedub.dub()")
+        self.heart.enter("job")
+        began = time.monotonic()
+        yield from self.hands.click(*self.hands.at)
+        record = list(host("runtime").current().book)[-1]
+        yield from self.ended(record)
+        self.heart.enter("work")
+        self.result["load"] = os.getloadavg()[0]
+        self.require(record, "done")
+        self.note("dub", record, time.monotonic() - began)
+        yield from self.picture("done")
+
+    def note(self, name, record, seconds):
+        """Keep what the checks outside need."""
+        self.result["versions"][name] = {
+            "folder": str(record.plan.folder),
+            "frames": record.plan.frames_wanted,
+            "saved": record.saved,
+            "seconds": round(seconds, 2),
+            "weights": f"{record.weights_name} ({record.weights_kind})",
+            "warnings": [warning.message for warning in record.warnings],
+        }
+
+    def dub_strip(self):
+        """The newest dub's strip."""
+        return max(filter(host("sequencer").is_dub, scene().sequence_editor.strips_all), key=lambda s: s.name)
+
+    def bake(self):
+        """Bake the dub's pose into keyframes."""
+        yield from self.click_strip(self.dub_strip().name)
+        yield from self.sidebar.unfold("POSEDUB_PT_pose")
+        self.heart.enter("bake")
+        yield from self.sidebar.press("posedub.bake_pose(")
+        keyed = host("pose_keys").is_keyed
+        yield from until(lambda: keyed(scene(), self.dub_strip()), "The pose was not baked", 120)
+        yield from self.picture("baked")
+
+    def key_field(self):
+        """Type the yaw, or the blend where weights tell no angles, on three frames, and key it with I."""
+        if host("pose_tools").map_problem():
+            self.field = "posedub_blend"
+            yield from self.sidebar.unfold("POSEDUB_PT_pose_codes")
+        for frame, value in zip(FRAMES, ("0", PEAKS[self.field][0], "0"), strict=True):
+            scene().frame_set(frame)
+            place = yield from self.sidebar.find(self.field)
+            yield from self.hands.move(*place)
+            yield from self.hands.key("RET")
+            yield from self.hands.key("A", ctrl=True)
+            yield from self.hands.write(value)
+            yield from self.hands.key("RET")
+            yield from self.hands.move(place[0] + 1, place[1])
+            yield from self.hands.key("I")
+            yield from until(lambda frame=frame: frame in self.keys(), f"I keyed nothing at frame {frame}", 10)
+        yield from self.picture("keyed")
+
+    def keys(self):
+        """Keys of the field: frame to value."""
+        path = self.dub_strip().path_from_id(self.field)
+        curves = host("fcurves").find(scene(), path)
+        return {round(key.co[0]): round(key.co[1], 3) for curve in curves.values() for key in curve.keyframe_points}
+
+    def edit_key(self):
+        """Move the middle key in the Graph Editor."""
+        graph = area("GRAPH_EDITOR")
+        graph.spaces.active.dopesheet.filter_text = self.field.removeprefix("posedub_")
+        yield from self.view(graph)
+        frame, (peak, lift) = FRAMES[1], PEAKS[self.field]
+        yield from self.hands.click(*point(graph, frame, float(peak)))
+        for key in ("G", "Y"):
+            yield from self.hands.key(key)
+        yield from self.hands.write(lift)
+        yield from self.hands.key("RET")
+        wanted = float(peak) + float(lift)
+        yield from until(lambda: abs(self.keys()[frame] - wanted) < 0.01, f"The key was not moved: {self.keys()}", 10)
+        self.result["keys"] = {self.field: self.keys()}
+        graph.spaces.active.dopesheet.filter_text = ""
+        yield from self.view(graph)
+        yield from self.picture("graph-editor")
+
+    def look_around(self):
+        """Look into the other panels, and open the preferences."""
+        yield from self.maximise()
+        for name in ("pose_codes", "pose_tools", "settings", "server"):
+            if f"POSEDUB_PT_{name}" in (yield from self.sidebar.shown()):
+                continue
+            header = yield from self.sidebar.unfold(f"POSEDUB_PT_{name}")
+            yield from self.picture(f"panel-{name}")
+            if name == "server":
+                yield from self.show_preferences()
+            yield from self.hands.click(*header)
+        yield from self.maximise()
+
+    def maximise(self):
+        """Press Ctrl Space over the sequencer: it fills the window, or goes back."""
+        one = region(area("SEQUENCE_EDITOR"))
+        yield from self.hands.move(one.x + one.width / 2, one.y + one.height / 2)
+        yield from self.hands.key("SPACE", ctrl=True)
+        for _ in range(20):
+            yield
+
+    def show_preferences(self):
+        """Press Preferences in the panel."""
+        yield from self.sidebar.press("preferences.addon_show(")
+        yield from until(lambda: len(bpy.context.window_manager.windows) > 1, "The preferences did not open", 20)
+        for _ in range(20):
+            yield
+        yield from self.picture("preferences")
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+            bpy.ops.wm.window_close()
+
+    def dub_keyframes(self):
+        """Dub again with the keyframes."""
+        yield from self.click_strip(SOUND)
+        yield from self.click_strip(PORTRAIT, shift=True)
+        yield from until(lambda: scene().posedub.pose_kind == "keyframes", "The bake did not choose the keyframes", 10)
+        record = yield from self.start()
+        began = time.monotonic()
+        yield from self.ended(record)
+        self.require(record, "done")
+        self.note("keyframes", record, time.monotonic() - began)
+        yield from self.picture("dubbed-again")
+
+    def render(self):
+        """Render the edit."""
+        use_movie(scene(), self.job["movie"])
+        self.heart.enter("render")
+        rendered = []
+        bpy.app.handlers.render_complete.append(lambda *_: rendered.append(True))
+        one = region(area("SEQUENCE_EDITOR"))
+        yield from self.hands.move(one.x + one.width / 2, one.y + one.height / 2)
+        yield from self.hands.key("F12", ctrl=True)
+        yield from until(lambda: rendered, "The animation was not rendered")
+        yield from self.picture("rendered")
+        self.result["rendered_frames"] = scene().frame_end - scene().frame_start + 1
+
+
+def set_right(strip, frame):
+    """Set the frame after the strip's last one."""
+    name = "right_handle" if hasattr(strip, "right_handle") else "frame_final_end"
+    setattr(strip, name, frame)
+
+
+def use_movie(one, file):
+    """Render to H.264 and AAC."""
+    settings = one.render
+    if hasattr(settings.image_settings, "media_type"):
+        settings.image_settings.media_type = "VIDEO"
+    settings.image_settings.file_format = "FFMPEG"
+    settings.ffmpeg.format, settings.ffmpeg.codec, settings.ffmpeg.audio_codec = "MPEG4", "H264", "AAC"
+    settings.ffmpeg.audio_mixrate = 48000
+    settings.filepath, settings.use_file_extension = file, False
+
+
+def main():
+    """Drive the steps from a timer; Blender quits when all were done."""
+    run = Run(json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8")))
+    run.result |= {"blender": bpy.app.version_string, "python": sys.version.split()[0]}
+    steps = run.steps()
+
+    def tick():
+        try:
+            next(steps)
+            return TICK
+        except StopIteration:
+            run.say(done=run.result | {"stalls": run.heart.figures()})
+            bpy.ops.wm.quit_blender()
+        except Exception as problem:  # noqa: BLE001 - boundary: Blender would go on without an end
+            traceback.print_exc()
+            # The screen stays for a last picture.
+            run.say(error=str(problem), during=run.result | {"stalls": run.heart.figures()})
+        return None
+
+    bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
+
+
+main()

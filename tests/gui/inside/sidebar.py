@@ -1,0 +1,148 @@
+"""The tab *Dub* of the sequencer's sidebar, found with the mouse.
+
+Blender tells nobody where its buttons are. It does tell what lies under the
+mouse, so the mouse goes over the panel until it meets what it looks for.
+"""
+
+import bpy
+from hands import Stuck, area, region
+
+STEP = 9
+MARGIN = 60
+PANELS = "POSEDUB_PT_"
+MIDDLE, ICONS = (0.5,), (-55, -77)
+"""Where buttons are looked for: share of the width, or pixels from the right, where rows end with icons."""
+SETTLE = 4
+"""Ticks after which Blender has surely taken note of the mouse."""
+
+
+class Sidebar:
+    """The sidebar; a button is named by its operator as Python writes it, a field by its data path."""
+
+    def __init__(self, hands):
+        self.hands = hands
+        self.drawn = set()
+        for name in filter(lambda name: name.startswith(PANELS), dir(bpy.types)):
+            self._observe(name, getattr(bpy.types, name))
+
+    def _observe(self, name, panel):
+        """Take note of each drawing: a folded panel is not drawn."""
+        draw = panel.draw
+
+        def noting(drawing, context):
+            self.drawn.add(name)
+            draw(drawing, context)
+
+        panel.draw = noting
+
+    @property
+    def region(self):
+        return region(area("SEQUENCE_EDITOR"), "UI")
+
+    def open(self):
+        """Show the sidebar (key N) and its tab."""
+        one = area("SEQUENCE_EDITOR")
+        yield from self.hands.move(one.x + one.width / 2, one.y + one.height / 2)
+        if not one.spaces.active.show_region_ui:
+            yield from self.hands.key("N")
+        for _ in range(5):
+            yield
+        self.region.active_panel_category = "Dub"  # tabs do not tell where they are
+        for _ in range(5):
+            yield
+
+    def under_mouse(self):
+        """What the button under the mouse does or sets; "" where there is none."""
+        one = area("SEQUENCE_EDITOR")
+        manager = bpy.context.window_manager
+        with bpy.context.temp_override(window=manager.windows[0], area=one, region=self.region):
+            field = bpy.context.property
+            if bpy.ops.ui.copy_python_command_button.poll():
+                bpy.ops.ui.copy_python_command_button()
+                return manager.clipboard
+        return field[1] if field else ""
+
+    def _places(self, columns, below):
+        for y in range(self.region.height - STEP - below, STEP, -STEP):
+            for column in columns:
+                x = self.region.width * column if 0 < column < 1 else self.region.width + column
+                yield self.region.x + x, self.region.y + y
+
+    def _sweep(self, wanted, columns=MIDDLE, below=0):
+        """The first place, from the top, at which `wanted` is part of what lies there; None when it is nowhere."""
+        before = None
+        for place in self._places(columns, below):
+            yield from self.hands.move(*place)
+            if wanted in self.under_mouse():
+                # Blender may be a move behind.
+                for x, y in filter(None, (before, place)):
+                    if (yield from self._lies_at(wanted, x, y)):
+                        down = yield from self._lies_at(wanted, x, y - STEP // 2)
+                        return x, y - STEP // 2 if down else y
+            before = place
+        return None
+
+    def _lies_at(self, wanted, x, y):
+        yield from self.hands.move(x, y)
+        for _ in range(SETTLE):
+            yield
+        return wanted in self.under_mouse()
+
+    def scroll(self, wheel, turns):
+        """Turn the wheel over the sidebar."""
+        yield from self.hands.move(self.region.x + MARGIN, self.region.y + self.region.height / 2)
+        for _ in range(turns):
+            yield from self.hands.key(wheel)
+
+    def find(self, wanted):
+        """Window position of a button, scrolled to if need be; raises Stuck."""
+        for turns in (0, 6, 6, 6):
+            yield from self.scroll("WHEELDOWNMOUSE", turns)
+            if found := (yield from self._sweep(wanted)):
+                return found
+        yield from self.scroll("WHEELUPMOUSE", 30)
+        if found := (yield from self._sweep(wanted)):
+            return found
+        raise Stuck(f"The sidebar has no button or field {wanted}.")
+
+    def press(self, wanted):
+        """Click a button."""
+        yield from self.hands.click(*(yield from self.find(wanted)))
+
+    def press_icon(self, wanted, below):
+        """Click an icon at the end of a row, soon: it is looked for there only, and below a window position."""
+        top = self.region.y + self.region.height
+        found = yield from self._sweep(wanted, ICONS, int(top - below))
+        if found is None:
+            raise Stuck(f"The sidebar has no icon {wanted}.")
+        yield from self.hands.click(*found)
+
+    def unfold(self, name):
+        """Open a folded panel: headers are not told either, so click rows until it is drawn; where its header is."""
+        for turns in (0, 8, 8):
+            yield from self.scroll("WHEELDOWNMOUSE", turns)
+            for y in range(STEP, self.region.height, STEP):
+                if (yield from self._toggles(name, y)):
+                    return self.hands.at
+        raise Stuck(f"The panel {name} does not unfold.")
+
+    def _toggles(self, name, y):
+        x = self.region.x + MARGIN
+        if (yield from self._lies_at(".", x, self.region.y + y)):
+            return False  # a button or a field
+        before = yield from self.shown()
+        if name in before:
+            return True
+        yield from self.hands.click(x, self.region.y + y)
+        after = yield from self.shown()
+        if name not in after and after != before:
+            yield from self.hands.click(x, self.region.y + y)  # another panel: as it was
+        return name in after
+
+    def shown(self):
+        """Names of the panels that are unfolded, and in view."""
+        self.drawn.clear()
+        self.region.tag_redraw()
+        for _ in range(SETTLE):
+            yield
+        return set(self.drawn)

@@ -1,0 +1,186 @@
+"""`make gui`: a real Blender on a virtual display, the zip installed, the main job clicked through."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+import build_addon
+from model_server.errors import PoseDubError
+from model_server.pipeline.media import probe
+from tests.gui.place import SCREEN, Blender, Display, GuiError
+from tests.servers import ServerProcess
+
+HERE = Path(__file__).parent
+INPUTS = HERE.parent / "demo" / "inputs"
+STALL_LIMIT_MS = 150
+PAUSE = 0.05
+MINUTES = 20
+
+
+def main() -> int:
+    """Run it; 0, or 1 with one sentence."""
+    options = _options()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("[0-9][0-9]-*.png"):
+        old.unlink()
+    try:
+        with tempfile.TemporaryDirectory(prefix="posedub-gui-") as folder, Display() as display:
+            result = _run(options, Path(folder), out, display)
+    except (GuiError, PoseDubError, build_addon.BuildError) as problem:
+        print(f"gui: {problem}", file=sys.stderr)
+        return 1
+    (out / "report.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"Blender {result['blender']}: the main job passed; screenshots and report.json are in {options.out}.")
+    print(_stalls(result["stalls"], result["load"]))
+    return 0
+
+
+def _stalls(figures: dict, load: float) -> str:
+    """What the report says about the user interface."""
+    job, pump, idle = (figures[name] for name in ("job", "pump in job", "idle"))
+    verdict = "under" if job["longest_ms"] < STALL_LIMIT_MS else "OVER"
+    return (
+        f"Longest stall of the user interface during a job: {job['longest_ms']} ms ({job['longest_processor_ms']} ms of"
+        f" the processor), {verdict} {STALL_LIMIT_MS} ms; the add-on's longest share: {pump['longest_ms']} ms"
+        f" ({pump['longest_processor_ms']} ms). Without a job, redrawing: {idle['longest_ms']} ms"
+        f" ({idle['longest_processor_ms']} ms). {load:.1f} processes wanted the {os.cpu_count()} processors."
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.gui.run", description=__doc__)
+    parser.add_argument("--blender", default="blender", help="Blender's binary (default: blender)")
+    parser.add_argument("--chroot", type=Path, help="root folder of the system that --blender is installed in")
+    parser.add_argument("--out", type=Path, default=Path("gui"), help="receives screenshots, report and movie")
+    parser.add_argument("--zip", type=Path, help="the add-on's zip (default: it is built)")
+    parser.add_argument("--weights", type=Path, help="safetensors weights of the server (default: the built-in ones)")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace, work: Path, out: Path, display: Display) -> dict:
+    blender = Blender.found(options.blender, work, options.chroot)
+    archive = shutil.copy(_zip(options.zip, work), work / "posedub.zip")
+    print("Installing the add-on", flush=True)
+    blender.call("--command", "extension", "install-file", "-r", "user_default", "--enable", str(archive))
+    token = work / "token"
+    token.write_text(secrets.token_hex(16), encoding="utf-8")
+    served = ["--token-file", str(token)] + (["--weights", str(options.weights.resolve())] if options.weights else [])
+    server = ServerProcess(work / "server", served)
+    server.log = out / "server.log"
+    with server:
+        job = _job(work, server.address, token.read_text(encoding="utf-8"))
+        result = _follow(blender, job, display, out)
+    return result | _checked(result, Path(job["movie"]), out)
+
+
+def _zip(given: Path | None, work: Path) -> Path:
+    if given is None:
+        print("Building the add-on", flush=True)
+        build_addon.write_stubs()
+        return build_addon.build(build_addon.PLATFORMS["linux-x64"], work)
+    if not given.is_file():
+        raise GuiError(f"The zip {given} is missing; `python build_addon.py` builds it.")
+    return given
+
+
+def _job(work: Path, server: str, token: str) -> dict[str, str]:
+    """What the scenario needs, with all files in `work`."""
+    shutil.copytree(HERE / "inside", work / "inside")
+    (work / "pictures").mkdir()
+    inputs = {"audio": "speech.flac", "portrait": "portrait.png", "pose": "pose.mp4"}
+    files = {role: shutil.copy(INPUTS / name, work / name) for role, name in inputs.items()}
+    made = {"blend": "edit.blend", "movie": "edit.mp4", "pictures": "pictures", "progress": "progress.jsonl"}
+    job = {name: str(path) for name, path in files.items()} | {name: str(work / file) for name, file in made.items()}
+    job |= {"server": server, "token": token}
+    (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    return job
+
+
+def _follow(blender: Blender, job: dict[str, str], display: Display, out: Path) -> dict:
+    """Run the scenario, take the pictures it asks for; its result."""
+    width, height = map(str, SCREEN)
+    window = ["--gpu-backend", "opengl", "--window-geometry", "0", "0", width, height, "--enable-event-simulate"]
+    script = ["--python", str(blender.work / "inside" / "scenario.py"), "--", str(blender.work / "job.json")]
+    number = 0
+    with (out / "blender.log").open("wb") as log:
+        command = blender.command(*window, *script, display=display.name)
+        with subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL) as process:
+            for said in _messages(process, Path(job["progress"])):
+                if "step" in said:
+                    print(said["step"], flush=True)
+                elif "picture" in said:
+                    number += 1
+                    _save(display.grab(), Path(job["pictures"]) / f"{said['picture']}.png", out, number)
+                elif "error" in said:
+                    _save(display.grab(), Path(job["pictures"]) / "failed.png", out, number + 1)
+                    (out / "report.json").write_text(json.dumps(said["during"], indent=2))
+                    process.kill()
+                    raise GuiError(f"{said['error']} The last screenshot and blender.log in {out} show more.")
+                else:
+                    return said["done"]
+    raise GuiError(f"Blender ended early; its log is {out / 'blender.log'}.")
+
+
+def _messages(process: subprocess.Popen, progress: Path) -> Iterator[dict]:
+    """The lines of JSON that the scenario writes, until Blender has ended."""
+    progress.touch()
+    deadline = time.monotonic() + MINUTES * 60
+    with progress.open(encoding="utf-8") as lines:
+        while True:
+            running = process.poll() is None
+            for line in lines:
+                yield json.loads(line)
+            if not running:
+                return
+            if time.monotonic() > deadline:
+                process.kill()
+                raise GuiError(f"Blender did not come to an end within {MINUTES} minutes.")
+            time.sleep(PAUSE)
+
+
+def _save(picture: Image.Image, file: Path, out: Path, number: int) -> None:
+    """A palette is enough for a user interface; the scenario waits for `file`."""
+    small = picture.quantize(256, dither=Image.Dither.NONE)
+    small.save(out / f"{number:02}-{file.name}", optimize=True)
+    file.touch()
+
+
+def _checked(result: dict, movie: Path, out: Path) -> dict:
+    """Compare what was made with what was asked for; raises GuiError."""
+    first, again = (result["versions"][name] for name in ("dub", "keyframes"))
+    for version in (first, again):
+        if version["saved"] != version["frames"]:
+            raise GuiError(f"{version['folder']} holds {version['saved']} of {version['frames']} frames.")
+    changed = [k for k, same in enumerate(_same(Path(first["folder"]), Path(again["folder"]))) if not same]
+    (keys,) = result["keys"].values()
+    keyed = sorted(map(int, keys))
+    wanted = list(range(keyed[0], keyed[-1] - 1))  # strictly between the outer keys; frame 1 is dub index 0
+    if changed != wanted:
+        raise GuiError(f"The keys change the dub's frames {wanted[0]} to {wanted[-1]}, but {changed} changed.")
+    info = probe(movie)
+    if not movie.is_file() or info.kind != "video":
+        raise GuiError("The rendered movie is no video.")
+    shutil.copy(movie, out / movie.name)
+    return {"changed_frames": [changed[0], changed[-1]], "movie": {"seconds": float(info.duration or 0)}}
+
+
+def _same(one: Path, other: Path) -> Iterator[bool]:
+    for file in sorted(one.glob("*.png")):
+        yield file.read_bytes() == (other / file.name).read_bytes()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
