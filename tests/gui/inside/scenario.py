@@ -148,7 +148,7 @@ class Run:
         """Press Dub; the new job's record."""
         book = host("runtime").current().book
         before = len(list(book))
-        yield from self.sidebar.press("posedub.dub()")
+        yield from self.sidebar.press("posedub.dub(")
         yield from until(lambda: len(list(book)) > before, "The button Dub started nothing", 10)
         return list(book)[-1]
 
@@ -177,7 +177,7 @@ class Run:
 
     def dub(self):
         """Dub again, to the end."""
-        yield from self.sidebar.find("posedub.dub()")
+        yield from self.sidebar.find("posedub.dub(")
         self.heart.enter("job")
         began = time.monotonic()
         yield from self.hands.click(*self.hands.at)
