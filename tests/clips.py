@@ -63,3 +63,13 @@ def still_head(
     paste(picture, hero(), (0.5 * size[0], 0.5 * size[1]), scale)
     pictures = (noisy(picture, k, noise) for k in range(frames))
     return write_movie(folder / "still_head.mp4", pictures, options={"crf": "16"}, rate=Fraction(25))
+
+
+def moving_head(folder: Path, size: tuple[int, int], frames: int) -> Path:
+    """A head that moves to the right and down, turns a little to its side and comes nearer, under camera noise."""
+    background, pictures = scene(*size), []
+    for k in range(frames):
+        picture = background.copy()
+        paste(picture, hero(), (0.4 * size[0] + 9.3 * k, 0.5 * size[1] + 2.7 * k), 1 + 0.01 * k, roll=0.8 * k)
+        pictures.append(noisy(picture, k))
+    return write_movie(folder / "moving_head.mp4", pictures, options={"crf": "16"})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clips import CUT, FRAMES, HERO, SIZE, two_people
+from tests.clips import CUT, FRAMES, HERO, SIZE, moving_head, two_people
 from tests.conftest import speechlike, write_wav
 
 from .conftest import Blender
@@ -90,6 +90,24 @@ def test_an_overlay_lies_on_its_footage_to_the_pixel(dubbing: Blender, footage: 
     assert np.abs(composed[alpha == 255].astype(int) - plain[alpha == 255]).mean() > 1
     colours = pictures(strip)[2][alpha == 255][:, :3]
     assert np.abs(composed[alpha == 255].astype(int) - colours).max() <= 1
+
+
+def test_at_1080p_all_outside_the_mask_is_the_footages_bit_for_bit(dubbing: Blender, tmp_path: Path) -> None:
+    size, frames = (1920, 1080), 8
+    film = moving_head(tmp_path, size, frames)
+    write_wav(film.with_name("speech.wav"), speechlike(frames / 25))
+    set_up(dubbing, film, size)
+    strip = dub(dubbing)
+
+    composed = [shown(dubbing, START + 2 + k, tmp_path) for k in range(frames - 2)]
+    dubbing.set_strip(name=strip["name"], mute=True)
+    plain = [shown(dubbing, START + 2 + k, tmp_path) for k in range(frames - 2)]
+
+    for over, footage, dubbed in zip(composed, plain, pictures(strip), strict=True):
+        mask = dubbed[..., 3] > 0
+        assert over.shape == footage.shape == (*size[::-1], 3) and 0.02 < mask.mean() < 0.1
+        assert np.array_equal(over[~mask], footage[~mask])
+        assert np.abs(over[mask].astype(int) - footage[mask]).mean() > 1
 
 
 PLACED = {"offset_x": 33.0, "offset_y": -12.0, "scale_x": 0.7, "scale_y": 0.9, "rotation": 0.2}
