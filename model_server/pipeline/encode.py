@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
 
-PNG_LEVEL = 1  # a tenth larger than level 6, four times as fast
+# FFmpeg's encoder takes a bit more than half the time of OpenCV's at the same level and, other than that one, works in
+# several threads at once. Level 6 makes files a tenth smaller in four times the time.
+PNG_OPTIONS = {"compression_level": "1", "pred": "up"}
 JPEG_QUALITY = 85
 AUDIO_RATE = 48000
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """Lossless PNG of a picture, RGB (height, width, 3) or RGBA (height, width, 4) with straight alpha."""
-    to_file = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    return _encoded(".png", cv2.cvtColor(picture, to_file), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    frame = av.VideoFrame.from_ndarray(picture, format="rgba" if picture.shape[2] == 4 else "rgb24")
+    encoder = av.VideoCodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, frame.format.name
+    encoder.time_base = encoder.sample_aspect_ratio = Fraction(1)
+    encoder.thread_count, encoder.options = 1, PNG_OPTIONS
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
 
 
 def decode_png(png: bytes) -> NDArray[np.uint8]:
