@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model_server.bench.ceiling import reached
 from model_server.bench.figures import Row
+from model_server.bench.footage import IntoPlan, Size, into_rows
 from model_server.bench.inputs import Inputs, with_speech_of
 from model_server.bench.machine import machine_facts
 from model_server.bench.paths import compare
@@ -34,6 +35,7 @@ class Settings:
         serve: whether servers are measured, too.
         lengths: of long clips on servers, seconds.
         jobs: at once on a server.
+        into: sizes of footage, width and height, into which dubs on servers are measured.
     """
 
     inputs: Inputs
@@ -46,6 +48,7 @@ class Settings:
     serve: bool = False
     lengths: Sequence[float] = (10, 60, 600)
     jobs: int = 4
+    into: Sequence[Size] = ()
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""
@@ -83,6 +86,8 @@ def _measure(settings: Settings, info: WeightsInfo, rows: list[Row], say: Callab
         rows += reached(engine, settings.repeats, say, settings.batches)
         if settings.serve:
             rows += serve_rows(_plan(settings, info), say)
+        if settings.into:
+            rows += into_rows(_into(settings, info), say)
     said = f"{info.kind} weights {info.name}, {engine.precision}, batches of {engine.batch_size}"
     clip = f"{request.end} frames at {request.spec.fps} fps, {settings.repeats} repeats"
     return {**machine_facts(engine.device), "clip": clip, info.preset: said}
@@ -99,3 +104,7 @@ def _plan(settings: Settings, info: WeightsInfo) -> Plan:
         settings.jobs,
         settings.repeats,
     )
+
+
+def _into(settings: Settings, info: WeightsInfo) -> IntoPlan:
+    return IntoPlan(settings.inputs, info, settings.device, settings.precision, settings.into, settings.seconds)

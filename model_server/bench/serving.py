@@ -43,7 +43,7 @@ class Plan:
 def serve_rows(plan: Plan, say: Callable[[str], None]) -> list[Row]:
     """All rows of one set of weights."""
     with tempfile.TemporaryDirectory(prefix="posedub-bench-") as name:
-        bench = _Bench(_with_file(plan, Path(name)), Path(name), say)
+        bench = _Bench(replace(plan, weights=with_file(plan.weights, Path(name))), Path(name), say)
         return [*bench.waits(), *bench.long_clips(), *bench.concurrent_jobs()]
 
 
@@ -146,14 +146,13 @@ class _Bench:
             yield server, inputs
 
 
-def _with_file(plan: Plan, folder: Path) -> Plan:
+def with_file(info: WeightsInfo, folder: Path) -> WeightsInfo:
     """A server takes its weights from a file, so built-in values are written to one."""
-    info = plan.weights
     if info.path:
-        return plan
+        return info
     path = folder / "untrained.safetensors"
     write_weights(path, untrained_state(info.preset), info.preset, "untrained", info.name)
-    return replace(plan, weights=describe(path))
+    return describe(path)
 
 
 def _middle_frame(request: DubRequest) -> DubRequest:

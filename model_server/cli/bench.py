@@ -34,6 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--serve", action="store_true", help="measure a server process through gRPC, too")
     parser.add_argument("--lengths", type=_lengths, default=LENGTHS, metavar="S,S", help="of long clips (10,60,600)")
     parser.add_argument("--jobs", type=int, default=4, metavar="N", help="at once on a server (4)")
+    parser.add_argument("--into", type=_sizes, default=(), metavar="WxH,WxH", help="dubs into footage, on servers, too")
     parser.add_argument("--portrait", type=Path, metavar="FILE", help="instead of the demo's")
     parser.add_argument("--audio", type=Path, metavar="FILE", help="instead of the demo's")
     parser.add_argument("--pose", type=Path, metavar="FILE", help="instead of the demo's")
@@ -57,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         options.serve,
         options.lengths,
         options.jobs,
+        options.into,
     )
     _check_target(options.json)
     with tqdm(bar_format="{desc} [{elapsed}]", file=sys.stderr) as bar:
@@ -110,3 +112,14 @@ def _lengths(text: str) -> tuple[float, ...]:
     if any(value <= 0 for value in values):
         raise argparse.ArgumentTypeError(f"{text!r} holds a number that is not positive")
     return values
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """ "1920x1080,3840x2160": even widths and heights."""
+    try:
+        sizes = tuple((int(width), int(height)) for width, height in (part.split("x") for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of sizes; write for example 1920x1080") from None
+    if any(side < 64 or side % 2 for size in sizes for side in size):
+        raise argparse.ArgumentTypeError(f"{text!r} holds a side that is odd or less than 64")
+    return sizes

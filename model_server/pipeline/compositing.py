@@ -157,6 +157,6 @@ def composed(footage: Picture, piece: Patch | None) -> Picture:
     result = footage.copy()
     height, width = piece.rgba.shape[:2]
     region = result[piece.top : piece.top + height, piece.left : piece.left + width]
-    alpha = piece.rgba[..., 3:].astype(np.uint32)
+    alpha = piece.rgba[..., 3:].astype(np.uint16)  # 255 * 255 + 127 fits
     region[:] = (piece.rgba[..., :3] * alpha + region * (255 - alpha) + 127) // 255
     return result

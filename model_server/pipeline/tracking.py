@@ -39,7 +39,7 @@ _PLACE, _SIZE = 0.3, 0.3
 _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 1"
+_VERSION = "faces 2"
 
 
 TrackFaces = Callable[..., "FaceTrack"]
@@ -263,12 +263,18 @@ class _Follower:
 
     def _choose(self, picture: Picture) -> FoundFace | None:
         faces = self._finder.find(picture)
-        face = choose(faces, self._at, (picture.shape[1], picture.shape[0]))
-        if face:
-            self._known, self._lost, self._last = True, False, face
-            self._own.learn(appearance(picture, face))
-            self._learn_others(picture, faces, face)
-        return face
+        found = choose(faces, self._at, (picture.shape[1], picture.shape[0]))
+        if found is None:
+            return None
+        self._own.learn(appearance(picture, found))
+        self._learn_others(picture, faces, found)
+        self._known, self._lost, self._last = True, False, self._settled(picture, found)
+        return self._last
+
+    def _settled(self, picture: Picture, found: FoundFace) -> FoundFace:
+        """A found face measured as it will be in the next pictures; else its place would jump there."""
+        face = self._finder.measure(picture, found)
+        return face if face and overlap(face.box, found.box) >= _SAME_PLACE else found
 
     def _learn_others(self, picture: Picture, faces: Sequence[FoundFace], own: FoundFace) -> None:
         for face in faces:
@@ -303,7 +309,7 @@ class _Follower:
             return None
         self._own.learn(looks[best])
         self._learn_others(picture, faces, faces[best])
-        return faces[best]
+        return self._settled(picture, faces[best])
 
     def _cost(self, face: FoundFace, seen: Appearance) -> float:
         distance = self._own.distance(seen)
