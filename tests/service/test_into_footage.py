@@ -11,12 +11,16 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from model_server.errors import PoseDubError
 from model_server.jobs.blobs import file_digest
 from model_server.jobs.model import Event, FrameMade, Warned
+from model_server.pipeline.alignment import inverse, moved, view_transform
 from model_server.pipeline.encode import decode_png
+from model_server.pipeline.faces import FaceFinder
+from model_server.pipeline.inset import bridged
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
@@ -27,6 +31,8 @@ from model_server.pipeline.request import (
     PoseFixed,
     Speech,
 )
+from model_server.pipeline.tracking import track_face
+from model_server.pipeline.video import open_footage
 from model_server.service import rpc, wire
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing
@@ -116,6 +122,34 @@ def test_frames_larger_than_a_message_come_in_parts(remote: RemoteServer, tmp_pa
     made = frames(events(remote, footage, into(footage, 2, mode="full_frame")))
     assert all(len(png) > 2**22 for png in made.values())
     assert {decode_png(png).shape for png in made.values()} == {(1440, 2560, 3)}
+
+
+def mask_places(alpha: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Of an overlay's mask: its centroid, and where it crosses one half left, right, above and below, in pixels."""
+    weights = alpha.astype(float)
+    x, y = (np.average(np.arange(len(sums)), weights=sums) for sums in (weights.sum(axis=0), weights.sum(axis=1)))
+    row, column = weights[round(y)], weights[:, round(x)]
+    edges = []
+    for line in (row, row[::-1], column, column[::-1]):
+        first = int(np.argmax(line > 127.5))
+        edges.append(first - (line[first] - 127.5) / (line[first] - line[first - 1]))
+    return np.array([x, y, *edges])
+
+
+def test_a_resting_heads_patch_rests_at_1080p(remote: RemoteServer, tmp_path: Path) -> None:
+    count = 12
+    footage = still_head(tmp_path, (1920, 1080), count, 1.2, noise=6)
+    request = into(footage, count)
+    masks = [decode_png(png)[..., 3] for _, png in sorted(frames(events(remote, footage, request)).items())]
+    places = np.array([mask_places(mask) for mask in masks])
+    assert np.abs(np.diff(places, axis=0)).max() < 0.25 and np.ptp(places, axis=0).max() < 0.75
+
+    source = request.spec.output.footage
+    assert source is not None
+    track = bridged(track_face(open_footage(footage), range(count), source.face, FaceFinder))
+    corners = np.array([[0.0, 0], [0, 224], [224, 0], [224, 224]])
+    placed = np.array([moved(corners, inverse(view_transform(matrix, 224))) for matrix in track.transforms])
+    assert np.linalg.norm(np.diff(placed, axis=0), axis=-1).max() < 0.25
 
 
 def test_thumbnails_show_the_faces(server: ServerProcess, remote: RemoteServer, clip: Path) -> None:
