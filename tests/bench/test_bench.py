@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from model_server.bench.footage import MODES, IntoPlan, into_rows
+from model_server.bench.inputs import demo_inputs
 from model_server.cli.main import main
+from model_server.engines.weights import untrained
 
 STAGES = ("mel", "identity", "pose", "speech", "generator", "encode")
 
@@ -30,6 +33,23 @@ def test_every_stage_has_both_paths(report: dict[str, dict[str, object]]) -> Non
 def test_both_paths_make_the_same_pictures(report: dict[str, dict[str, object]]) -> None:
     assert report["pictures: largest difference, of 255"]["fast"]["median"] <= 2  # type: ignore[index]
     assert report["pictures: equal within 1 of 255, %"]["fast"]["median"] >= 99.99  # type: ignore[index]
+
+
+def test_dubs_into_footage_have_their_rates_memory_and_stages(tmp_path: Path) -> None:
+    weights = untrained("lite")
+    rows = into_rows(IntoPlan(demo_inputs(), weights, "cpu", "fp32", [(640, 360)], 0.2), lambda text: None)
+    values = {row.name: row.fast.median for row in rows if row.group == "lite, into 640x360"}
+    assert len(values) == len(rows) == 2 * (2 * 2 + 1) + 2 * 4
+    assert all(value > 0 for name, value in values.items() if "growth" not in name)
+    for mode in MODES:
+        assert {f"{mode}, 0.2 s, server's memory", f"{mode}, 0.8 s, through gRPC"} < set(values)
+
+
+@pytest.mark.parametrize("sizes", ["1920", "1920x1081", "axb", "1920x"])
+def test_sizes_of_footage_are_checked(sizes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--into", sizes])
+    assert sizes in capsys.readouterr().err
 
 
 def test_wrong_use_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,7 @@ from tests.pipeline.conftest import INPUTS
 from tests.servers import ServerProcess
 
 FPS = Fraction(25)
+CUT_OFF, GONE = 23, 24
 PORTRAIT, SOUND = INPUTS / "portrait.png", INPUTS / "speech.flac"
 
 
@@ -92,11 +93,27 @@ def test_overlays_and_warnings_come_over_the_wire(remote: RemoteServer, clip: Pa
     pictures = {index: decode_png(png) for index, png in frames(made).items()}
     assert sorted(pictures) == list(range(FRAMES))
     assert {picture.shape for picture in pictures.values()} == {(SIZE[1], SIZE[0], 4)}
+    assert all(not pictures[k].any() for k in range(GONE, FRAMES))
     told = {event.kind: event for event in made if isinstance(event, Warned)}
-    assert set(told) == {"scene_cut", "cut_off", "no_face"}
-    assert (told["scene_cut"].first, told["scene_cut"].end) == (CUT, CUT + 1)
-    assert told["no_face"].end == FRAMES and "00:00:01:05" in told["no_face"].message
-    assert all(not pictures[k].any() for k in range(told["no_face"].first, FRAMES))
+    assert {kind: (event.first, event.end) for kind, event in told.items()} == {
+        "scene_cut": (CUT, CUT + 1), "cut_off": (CUT_OFF, GONE), "no_face": (GONE, FRAMES),
+    }  # fmt: skip
+    assert f"at 00:00:00:{CUT}; " in told["scene_cut"].message
+    assert f"at 00:00:00:{CUT_OFF} to 00:00:00:{GONE}; 1 frame stays" in told["cut_off"].message
+    assert f"at 00:00:00:{GONE} to 00:00:01:05; 6 frames stay" in told["no_face"].message
+
+
+def test_only_the_chosen_one_of_two_people_is_touched_past_a_cut_and_until_gone(
+    remote: RemoteServer, clip: Path
+) -> None:
+    made = frames(events(remote, clip, into(clip, mode="full_frame")))
+    footage = dict(open_footage(clip).iter_frames(range(FRAMES)))
+    touched = {k: (decode_png(png) != footage[k]).any(axis=2) for k, png in made.items()}
+    half = SIZE[0] // 2
+    left, right = ([k for k, part in touched.items() if part[:, side].any()] for side in (np.s_[:half], np.s_[half:]))
+    assert sorted(touched) == list(range(FRAMES))
+    assert left == list(range(CUT)) and right == list(range(CUT, CUT_OFF))
+    assert all(0.03 < touched[k].mean() < 0.1 for k in range(CUT_OFF - 2))
 
 
 def test_only_frames_whose_mouth_amount_changed_are_made_again(remote: RemoteServer, clip: Path) -> None:
