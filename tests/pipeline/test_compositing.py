@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from model_server.pipeline.compositing import Patch, composed, face_mask, inside_distance, overlay
 from model_server.pipeline.encode import decode_png, encode_png
@@ -187,6 +189,15 @@ def test_alpha_over_is_exact_at_both_ends() -> None:
 def test_overlays_survive_their_png(view: Picture) -> None:
     rgba = np.dstack([view, view[..., :1]])
     assert np.array_equal(decode_png(encode_png(rgba)), rgba) and np.array_equal(decode_png(encode_png(view)), view)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 4), (33, 17, 3), (361, 1027, 4)])
+def test_png_keeps_every_pixel_of_any_size(shape: tuple[int, int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    png = encode_png(picture[::-1])
+    with Image.open(BytesIO(png)) as read_elsewhere:
+        assert np.array_equal(np.asarray(read_elsewhere), picture[::-1])
+    assert np.array_equal(decode_png(png), picture[::-1])
 
 
 def test_playback_goes_on_back_and_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
