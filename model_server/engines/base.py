@@ -85,7 +85,11 @@ class Engine(Protocol):
     weights: WeightsInfo
     device: str
     precision: Precision
-    batch_size: int
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames of one call keep the device busy."""
+        ...
 
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """Identity of a portrait; several crops of one person are averaged.
@@ -102,6 +106,10 @@ class Engine(Protocol):
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pose codes (n, 12) of the heads in `crops`."""
+        ...
+
+    def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1]; `frames` makes its own."""
         ...
 
     def frames(
