@@ -117,7 +117,7 @@ class Engine(Protocol):
         identity: Identity,
         windows: NDArray[np.float32],
         codes: NDArray[np.float32],
-        mouth_strength: float,
+        mouth_strength: float | NDArray[np.float32],
         seed: int,
     ) -> NDArray[np.uint8]:
         """Draw frames.
@@ -126,7 +126,7 @@ class Engine(Protocol):
             identity: of the person to draw.
             windows: log-mel windows (n, 80, 20) in [0, 1].
             codes: pose codes (n, 12).
-            mouth_strength: gain of the speech content, 1.2 in the published recipe.
+            mouth_strength: gain of the speech content, 1.2 in the published recipe; one for all frames, or (n,).
             seed: of the generator's noise, in [0, 2^64); the same for all frames of a job.
         """
         ...

@@ -50,6 +50,7 @@ class PcavsEngine:
         self.device = device
         self.precision = precision
         self._rows = rows or ROWS[device][weights.preset]
+        self._pictures = self._rows if device == "cuda" else 1
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks = _inference(networks, device)
         self._noise: tuple[int, list[Tensor]] | None = None
@@ -97,22 +98,28 @@ class PcavsEngine:
         identity: Identity,
         windows: NDArray[np.float32],
         codes: NDArray[np.float32],
-        mouth_strength: float,
+        mouth_strength: float | NDArray[np.float32],
         seed: int,
     ) -> NDArray[np.uint8]:
         """See `Engine.frames`."""
+        strengths = np.broadcast_to(np.float32(mouth_strength), len(windows))[:, None]
 
         @torch.inference_mode()
-        def draw(rows: NDArray[np.intp]) -> Tensor:
+        def style(rows: NDArray[np.intp]) -> Tensor:
             mel = self._tensor(windows[rows])[:, None]
             vectors = identity.vector.expand(len(rows), -1)
             own = identity.own.map(lambda code: code.expand(len(rows), -1))
-            style = self._networks.style(vectors, mel, self._tensor(codes[rows]), mouth_strength, own)
-            return self._drawn(identity, style, noise, len(np.unique(rows)))
+            return self._networks.style(vectors, mel, self._tensor(codes[rows]), self._tensor(strengths[rows]), own)
+
+        @torch.inference_mode()
+        def draw(styles: Tensor) -> Tensor:
+            return self._drawn(identity, styles, noise).cpu()
 
         with self._turn():
             noise = self._noise_maps(seed)
-            return self._in_groups(len(windows), draw)
+            styles = torch.cat(self._crew.map(style, _groups(len(windows), self._rows)))
+            pictures = self._crew.map(draw, styles[: self._padded(len(windows))].split(self._pictures))
+            return torch.cat(pictures)[: len(windows)].numpy()
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -133,17 +140,16 @@ class PcavsEngine:
     def _own_codes(self, crop: NDArray[np.uint8]) -> OwnCodes:
         return self._networks.own_codes(self._networks.nonidentity_encoder(self._images(crop)))
 
-    def _drawn(self, identity: Identity, style: Tensor, noise: list[Tensor], count: int) -> Tensor:
-        """The first `count` pictures: uint8 (count, height, width, 3), not on the device."""
-        if self.device == "cuda":
-            return self._draw(identity, style, noise)[:count].cpu()
-        return torch.cat([self._draw(identity, one, noise) for one in style[:count].split(1)])
-
-    def _draw(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
+    def _drawn(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
+        """Pictures uint8 (n, height, width, 3), on the device."""
         feature_map = identity.map.expand(len(style), -1, -1, -1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             image = self._networks.draw(feature_map, style, noise, identity.portrait)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+    def _padded(self, count: int) -> int:
+        """`count`, rounded up to whole calls of the generator."""
+        return -(-count // self._pictures) * self._pictures
 
     def _images(self, crops: NDArray[np.uint8]) -> Tensor:
         return self._tensor(crops).permute(0, 3, 1, 2).float() / 127.5 - 1

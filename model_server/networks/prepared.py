@@ -123,10 +123,10 @@ class PreparedStyledConv(nn.Module):
     def _by_winograd(self, x: Tensor, scales: Tensor, gains: Tensor, term: Tensor) -> Tensor:
         if self._kernels is None:
             self._kernels = winograd.transformed(self.weight)
-        added = term[0].permute(1, 2, 0)
+        added = winograd.in_tiles(term)
 
-        def finish(rows: Tensor, which: slice) -> Tensor:
-            return F.leaky_relu_(torch.addcmul(added[which], rows, gains[0]), _SLOPE)
+        def finish(made: Tensor, rows: slice, result: Tensor) -> None:
+            F.leaky_relu_(torch.addcmul(added[rows], made, gains[0], out=result), _SLOPE)
 
         return winograd.convolve(x, scales, self._kernels, finish)
 

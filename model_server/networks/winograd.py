@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 4
@@ -30,7 +29,9 @@ _RESULT = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
 )
 
-Finish = Callable[[Tensor, slice], Tensor]
+# (what the convolution makes of some rows of tiles, those rows, where the layer's result goes) -> None;
+# all Tensors are (rows of tiles, 4, tiles across, 4, outputs).
+Finish = Callable[[Tensor, slice, Tensor], None]
 
 
 def fits(height: int, width: int) -> bool:
@@ -51,22 +52,30 @@ def convolve(x: Tensor, scales: Tensor, kernels: Tensor, finish: Finish) -> Tens
         x: one picture (1, inputs, h, w) of whole tiles.
         scales: of its channels, (1, inputs).
         kernels: see `transformed`.
-        finish: makes the layer's result of rows (rows, w, outputs) of the convolution; told which rows they are.
+        finish: makes the layer's result of some rows of tiles while they are in the cache.
 
     Returns:
         (1, outputs, h, w), channels last in memory.
     """
     _, inputs, height, width = x.shape
-    padded = F.pad(x[0].permute(1, 2, 0) * scales[0], (0, 0, 1, 1, 1, 1))
+    padded = _framed(x[0].permute(1, 2, 0), scales[0])
     across, outputs = width // TILE, kernels.shape[2]
     result = x.new_empty(height // TILE, TILE, across, TILE, outputs)
     strip = max(1, _STRIP_BYTES // (_REACH**2 * across * inputs * x.element_size()))
     for top in range(0, len(result), strip):
-        tiles = result[top : top + strip]
-        rows = slice(top * TILE, (top + len(tiles)) * TILE)
-        made = _strip(padded[rows.start :], kernels, len(tiles), across)
-        tiles.copy_(finish(made.reshape(-1, width, outputs), rows).view_as(tiles))
+        rows = slice(top, min(top + strip, len(result)))
+        made = _strip(padded[top * TILE :], kernels, rows.stop - top, across)
+        finish(made, rows, result[rows])
     return result.view(1, height, width, outputs).permute(0, 3, 1, 2)
+
+
+def _framed(x: Tensor, scales: Tensor) -> Tensor:
+    """`x * scales`, (h, w, inputs), with a frame of zeros."""
+    height, width, inputs = x.shape
+    framed = x.new_empty(height + 2, width + 2, inputs)
+    framed[0] = framed[-1] = framed[:, 0] = framed[:, -1] = 0
+    torch.mul(x, scales, out=framed[1:-1, 1:-1])
+    return framed
 
 
 def _strip(padded: Tensor, kernels: Tensor, down: int, across: int) -> Tensor:
@@ -83,3 +92,9 @@ def _strip(padded: Tensor, kernels: Tensor, down: int, across: int) -> Tensor:
 def _both_ways(matrix: Tensor, like: Tensor) -> Tensor:
     """A transform of rows and columns at once."""
     return torch.kron(matrix, matrix).to(like)
+
+
+def in_tiles(x: Tensor) -> Tensor:
+    """A picture (1, c, h, w), channels last in memory, as (h / 4, 4, w / 4, 4, c)."""
+    _, channels, height, width = x.shape
+    return x[0].permute(1, 2, 0).view(height // TILE, TILE, width // TILE, TILE, channels)
