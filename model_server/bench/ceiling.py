@@ -9,9 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from model_server.bench.fast import speech_clock
 from model_server.bench.figures import FRAME_RATE, Row, Spread, Stopwatch, figure
-from model_server.bench.reference import SPEECH
 from model_server.engines.base import Engine, Identity, Precision
 from model_server.networks.assembly import Networks
 from model_server.networks.presets import IMAGE_SIZE, MEL_BANDS, MEL_BINS, PRESETS, PresetName
@@ -77,17 +75,13 @@ def reached(engine: Engine, repeats: int, say: Callable[[str], None], batches: S
         figure(group, f"matrix ceiling, {engine.precision}", "TFLOP/s", ceiling / 1e12),
         figure(group, "generator's work", "GFLOP/frame", operations / 1e9),
     ]
-    own_size, identity = engine.batch_size, _some_identity(engine)
-    try:
-        for batch in batches or BATCHES[engine.device]:
-            say(f"{group}: generator, batch of {batch}")
-            engine.batch_size = batch
-            rates = [batch / _drawing_seconds(engine, identity, batch) for _ in range(repeats + 1)][1:]
-            share = [100 * rate * operations / ceiling for rate in rates]
-            rows.append(figure(group, f"generator, batch of {batch}", FRAME_RATE, *rates))
-            rows.append(Row(group, f"share of the ceiling, batch of {batch}", "%", Spread(tuple(share))))
-    finally:
-        engine.batch_size = own_size
+    identity = _some_identity(engine)
+    for batch in batches or BATCHES[engine.device]:
+        say(f"{group}: generator, batch of {batch}")
+        rates = [batch / _drawing_seconds(engine, identity, batch) for _ in range(repeats + 1)][1:]
+        share = [100 * rate * operations / ceiling for rate in rates]
+        rows.append(figure(group, f"generator, batch of {batch}", FRAME_RATE, *rates))
+        rows.append(Row(group, f"share of the ceiling, batch of {batch}", "%", Spread(tuple(share))))
     return rows
 
 
@@ -101,6 +95,8 @@ def _drawing_seconds(engine: Engine, identity: Identity, batch: int) -> float:
     windows = random.random((batch, MEL_BANDS, MEL_BINS), np.float32)
     codes = random.standard_normal((batch, PRESETS[engine.weights.preset].pose), np.float32)
     watch = Stopwatch(engine.device)
-    with speech_clock(watch), watch.stage("all"):
+    with watch.stage("speech"):
+        engine.speech_contents(windows)
+    with watch.stage("all"):
         engine.frames(identity, windows, codes, MOUTH_STRENGTH, 0)
-    return watch.seconds["all"] - watch.seconds[SPEECH]
+    return watch.seconds["all"] - watch.seconds["speech"]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from model_server.bench.decoded import Decoded
 from model_server.bench.figures import Stopwatch
 from model_server.bench.reference import ENCODE, GENERATOR, IDENTITY, MEL, POSE, SPEECH
 from model_server.engines.base import Engine, Identity
-from model_server.networks.speech_encoder import SpeechEncoder
 from model_server.pipeline.dub import WINDOWS_AT_ONCE, Dub
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.mel import MelWindows
@@ -109,11 +106,15 @@ def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> 
         needed, view_of = np.unique(media.view_of[:count], return_inverse=True)
         parts = np.array_split(needed, -(-len(needed) // VIEWS_AT_ONCE))
         codes = np.concatenate([engine.pose_codes(media.views[part]) for part in parts])[view_of]
-    with speech_clock(watch), watch.stage(GENERATOR):
-        pictures = _drawn(engine, identity, windows, codes, spec)
-    watch.seconds[GENERATOR] -= watch.seconds[SPEECH]
+    with watch.stage(SPEECH):
+        for rows in _batches(engine, count):
+            engine.speech_contents(windows[rows])
+    with watch.stage(GENERATOR):
+        drawn = [engine.frames(identity, windows[rows], codes[rows], spec.mouth_strength, spec.seed)
+                 for rows in _batches(engine, count)]  # fmt: skip
+    watch.seconds[GENERATOR] -= watch.seconds[SPEECH]  # which drawing includes
     with watch.stage(ENCODE):
-        for picture in pictures:
+        for picture in chain.from_iterable(drawn):
             encode_png(picture)
     return watch.seconds
 
@@ -124,32 +125,5 @@ def _windows(media: Decoded, spec: DubSpec, count: int) -> NDArray[np.float32]:
     return np.concatenate([mel.windows(range(first, min(first + WINDOWS_AT_ONCE, count))) for first in starts])
 
 
-def _drawn(
-    engine: Engine, identity: Identity, windows: NDArray[np.float32], codes: NDArray[np.float32], spec: DubSpec
-) -> list[NDArray[np.uint8]]:
-    size = engine.batch_size
-    batches = [slice(first, first + size) for first in range(0, len(windows), size)]
-    drawn = (engine.frames(identity, windows[rows], codes[rows], spec.mouth_strength, spec.seed) for rows in batches)
-    return [picture for pictures in drawn for picture in pictures]
-
-
-@contextmanager
-def speech_clock(watch: Stopwatch) -> Iterator[None]:
-    """Time the speech encoder wherever it is called inside the block; where it is compiled away, it has no time."""
-    open_stages = []
-
-    def enter(module: nn.Module, *_: object) -> None:
-        if isinstance(module, SpeechEncoder):
-            open_stages.append(watch.stage(SPEECH))
-            open_stages[-1].__enter__()
-
-    def leave(module: nn.Module, *_: object) -> None:
-        if isinstance(module, SpeechEncoder):
-            open_stages.pop().__exit__(None, None, None)
-
-    hooks = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _batches(engine: Engine, count: int) -> list[slice]:
+    return [slice(first, min(first + engine.batch_size, count)) for first in range(0, count, engine.batch_size)]

@@ -85,7 +85,11 @@ class Engine(Protocol):
     weights: WeightsInfo
     device: str
     precision: Precision
-    batch_size: int
+
+    @property
+    def batch_size(self) -> int:
+        """How many frames of one call keep the device busy."""
+        ...
 
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """Identity of a portrait; several crops of one person are averaged.
@@ -104,12 +108,16 @@ class Engine(Protocol):
         """Pose codes (n, 12) of the heads in `crops`."""
         ...
 
+    def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1]; `frames` makes its own."""
+        ...
+
     def frames(
         self,
         identity: Identity,
         windows: NDArray[np.float32],
         codes: NDArray[np.float32],
-        mouth_strength: float,
+        mouth_strength: float | NDArray[np.float32],
         seed: int,
     ) -> NDArray[np.uint8]:
         """Draw frames.
@@ -118,7 +126,7 @@ class Engine(Protocol):
             identity: of the person to draw.
             windows: log-mel windows (n, 80, 20) in [0, 1].
             codes: pose codes (n, 12).
-            mouth_strength: gain of the speech content, 1.2 in the published recipe.
+            mouth_strength: gain of the speech content, 1.2 in the published recipe; one for all frames, or (n,).
             seed: of the generator's noise, in [0, 2^64); the same for all frames of a job.
         """
         ...

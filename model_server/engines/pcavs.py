@@ -14,15 +14,15 @@ from torch import Tensor
 
 import model_server.networks
 from model_server.engines.base import Identity, Precision, WeightsInfo, check_size
+from model_server.engines.crew import Crew
 from model_server.engines.gate import Gate
-from model_server.networks.assembly import Networks
+from model_server.networks.assembly import Networks, OwnCodes
+from model_server.networks.prepared import prepare
 
 NAME = "pcavs"
 
-# One frame at a time costs a CPU some 10 % and makes a frame independent of its neighbours by construction;
-# several fill a GPU.
-# By `posedub bench`: on a processor the lite networks gain twofold from batches; the full ones are not measured yet.
-BATCH_SIZES = {"cpu": {"lite": 4, "full": 1}, "cuda": {"lite": 16, "full": 16}}
+# Rows of one encoder call. A GPU draws as many pictures at once; a processor draws one by one, several side by side.
+ROWS = {"cpu": {"lite": 4, "full": 2}, "cuda": {"lite": 16, "full": 16}}
 
 
 class PcavsEngine:
@@ -33,7 +33,7 @@ class PcavsEngine:
         weights: what the networks were filled with.
         device: "cpu" or "cuda".
         precision: of the generator; the encoders are cheap and always run in float32.
-        batch_size: rows per network call, the device's default when None. It may change a picture's last bits.
+        rows: of one encoder call, the device's default when None. It may change a picture's last bits.
     """
 
     name = NAME
@@ -44,72 +44,112 @@ class PcavsEngine:
         weights: WeightsInfo,
         device: str,
         precision: Precision,
-        batch_size: int | None = None,
+        rows: int | None = None,
     ) -> None:
         self.weights = weights
         self.device = device
         self.precision = precision
-        self.batch_size = batch_size or BATCH_SIZES[device].get(weights.preset, 1)
-        self._networks = networks.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._rows = rows or ROWS[device][weights.preset]
+        self._pictures = self._rows if device == "cuda" else 1
+        self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
+        self._networks = _inference(networks, device)
         self._noise: tuple[int, list[Tensor]] | None = None
         self._gate = Gate()
+
+    @property
+    def batch_size(self) -> int:
+        """See `Engine.batch_size`."""
+        return self._rows * self._crew.size
 
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """See `Engine.identity`."""
         picture = crops[0] if portrait is None else portrait
         check_size(picture.shape[0], self.weights)
-        with self._inference():
-            pairs = [self._networks.identity_encoder(self._images(crops[n : n + 1])) for n in range(len(crops))]
+        with self._turn():
+            pairs = self._crew.map(self._encoded, [crops[n : n + 1] for n in range(len(crops))])
             vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
             shown = self._images(picture[None])
-            own = self._networks.own_codes(self._networks.nonidentity_encoder(self._images(crops[:1])))
+            (own,) = self._crew.map(self._own_codes, [crops[:1]])
         return Identity(vector, feature_map, self.pose_codes(crops).mean(0), shown, own)
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.pose_codes`."""
         encoder = self._networks.nonidentity_encoder
-        with self._inference():
-            return self._batched(len(crops), lambda rows: encoder.pose_code(encoder(self._images(crops[rows]))))
+
+        @torch.inference_mode()
+        def encode(rows: NDArray[np.intp]) -> Tensor:
+            return encoder.pose_code(encoder(self._images(crops[rows]))).cpu()
+
+        with self._turn():
+            return self._in_groups(len(crops), encode)
+
+    def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Engine.speech_contents`."""
+
+        @torch.inference_mode()
+        def encode(rows: NDArray[np.intp]) -> Tensor:
+            return self._networks.speech_encoder(self._tensor(windows[rows])[:, None]).cpu()
+
+        with self._turn():
+            return self._in_groups(len(windows), encode)
 
     def frames(
         self,
         identity: Identity,
         windows: NDArray[np.float32],
         codes: NDArray[np.float32],
-        mouth_strength: float,
+        mouth_strength: float | NDArray[np.float32],
         seed: int,
     ) -> NDArray[np.uint8]:
         """See `Engine.frames`."""
+        strengths = np.broadcast_to(np.float32(mouth_strength), len(windows))[:, None]
 
-        def draw(rows: NDArray[np.intp]) -> Tensor:
+        @torch.inference_mode()
+        def style(rows: NDArray[np.intp]) -> Tensor:
             mel = self._tensor(windows[rows])[:, None]
             vectors = identity.vector.expand(len(rows), -1)
             own = identity.own.map(lambda code: code.expand(len(rows), -1))
-            style = self._networks.style(vectors, mel, self._tensor(codes[rows]), mouth_strength, own)
-            return self._draw(identity, style, noise)
+            return self._networks.style(vectors, mel, self._tensor(codes[rows]), self._tensor(strengths[rows]), own)
 
-        with self._inference():
+        @torch.inference_mode()
+        def draw(styles: Tensor) -> Tensor:
+            return self._drawn(identity, styles, noise).cpu()
+
+        with self._turn():
             noise = self._noise_maps(seed)
-            return self._batched(len(windows), draw)
+            styles = torch.cat(self._crew.map(style, _groups(len(windows), self._rows)))
+            pictures = self._crew.map(draw, styles[: self._padded(len(windows))].split(self._pictures))
+            return torch.cat(pictures)[: len(windows)].numpy()
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
         return (
             f"{self.name} code={_code_revision()} weights={self.weights.id} {self.precision} {self.device} "
-            f"({self._arithmetic()}) batch={self.batch_size} torch={torch.__version__}"
+            f"({self._arithmetic()}) rows={self._rows} torch={torch.__version__}"
         )
 
     def _arithmetic(self) -> str:
         """What decides the order of additions, and with it a picture's last bits."""
-        if self.device == "cuda":
-            return torch.cuda.get_device_name()
-        return f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+        return torch.cuda.get_device_name() if self.device == "cuda" else torch.backends.cpu.get_cpu_capability()
 
-    def _draw(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
+    @torch.inference_mode()
+    def _encoded(self, crop: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        return self._networks.identity_encoder(self._images(crop))
+
+    @torch.inference_mode()
+    def _own_codes(self, crop: NDArray[np.uint8]) -> OwnCodes:
+        return self._networks.own_codes(self._networks.nonidentity_encoder(self._images(crop)))
+
+    def _drawn(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
+        """Pictures uint8 (n, height, width, 3), on the device."""
         feature_map = identity.map.expand(len(style), -1, -1, -1)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             image = self._networks.draw(feature_map, style, noise, identity.portrait)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+    def _padded(self, count: int) -> int:
+        """`count`, rounded up to whole calls of the generator."""
+        return -(-count // self._pictures) * self._pictures
 
     def _images(self, crops: NDArray[np.uint8]) -> Tensor:
         return self._tensor(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -117,9 +157,9 @@ class PcavsEngine:
     def _tensor(self, array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
         return torch.tensor(array, device=self.device)
 
-    def _batched(self, count: int, compute: Callable[[NDArray[np.intp]], Tensor]) -> NDArray:
-        parts = [compute(rows).cpu().numpy() for rows in _padded_batches(count, self.batch_size)]
-        return np.concatenate(parts)[:count]
+    def _in_groups(self, count: int, compute: Callable[[NDArray[np.intp]], Tensor]) -> NDArray:
+        """Results of `count` rows; `compute` gets the indices of some of them and its extra results are dropped."""
+        return np.concatenate([part.numpy() for part in self._crew.map(compute, _groups(count, self._rows))])[:count]
 
     def _noise_maps(self, seed: int) -> list[Tensor]:
         if self._noise is None or self._noise[0] != seed:
@@ -130,7 +170,7 @@ class PcavsEngine:
         return self._noise[1]
 
     @contextmanager
-    def _inference(self) -> Iterator[None]:
+    def _turn(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(self._gate)
             stack.enter_context(torch.inference_mode())
@@ -139,8 +179,13 @@ class PcavsEngine:
             yield
 
 
-def _padded_batches(count: int, size: int) -> Iterator[NDArray[np.intp]]:
-    """Indices of `size` rows at a time; the last batch repeats the last row."""
+def _inference(networks: Networks, device: str) -> Networks:
+    with torch.inference_mode():
+        return prepare(networks.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def _groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:
+    """Indices of `size` rows at a time; the last group repeats the last row."""
     for start in range(0, count, size):
         yield np.minimum(np.arange(start, start + size), count - 1)
 

@@ -17,6 +17,7 @@ from model_server.jobs.engines import EnginePool
 from model_server.jobs.model import Job, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
 from model_server.pipeline.dub import Dub, Frame
+from model_server.pipeline.memory import Memory
 from model_server.pipeline.request import DubRequest
 
 REPORT_SECONDS = 0.2
@@ -67,6 +68,7 @@ class Runner:
     Args:
         media: path of an asset by id; the store's uploads by default.
         stopping: set when the process wants to leave; the job goes back into the queue.
+        memory: what is kept between two dubs of the same sources.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class Runner:
         engines: EnginePool,
         media: Callable[[str], Path] | None = None,
         stopping: threading.Event | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._store = store
         self._engines = engines
         self._media = media or store.blobs.media
         self._stopping = stopping or threading.Event()
+        self._memory = memory or Memory()
 
     def submit(self, request: DubRequest) -> Job:
         """Check a request and queue it; the same request again is the same job."""
@@ -107,7 +111,7 @@ class Runner:
     def _make(self, job: Job) -> None:
         request, report = job.request, JobReport(self._store, job.id)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
-        dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set)
+        dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self._memory)
         made, total = 0, request.end - request.first
         for frames in grouped(dub.frames()):
             self._commit(job.id, frames)

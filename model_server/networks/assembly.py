@@ -51,7 +51,12 @@ class Networks(nn.Module):
         )
 
     def style(
-        self, identity: Tensor, windows: Tensor, pose: Tensor, mouth_strength: float, own: OwnCodes | None = None
+        self,
+        identity: Tensor,
+        windows: Tensor,
+        pose: Tensor,
+        mouth_strength: float | Tensor,
+        own: OwnCodes | None = None,
     ) -> Tensor:
         """Style vectors (n, style size).
 
@@ -59,7 +64,7 @@ class Networks(nn.Module):
             identity: identity vectors (n, identity size).
             windows: log-mel windows (n, 1, 80, 20) in [0, 1].
             pose: pose codes (n, 12).
-            mouth_strength: gain of the speech content, 1.2 in the published recipe.
+            mouth_strength: gain of the speech content, 1.2 in the published recipe, or gains (n, 1).
             own: the portrait's own codes, from which a warp starts; needed where the preset warps.
         """
         mouth = self.nonidentity_encoder.mouth_code(self.speech_encoder(windows) * mouth_strength)

@@ -7,13 +7,11 @@ again, so resume, re-dub and repair are this one call.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import starmap
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine, Identity
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import Matrix
 from model_server.pipeline.audio import SpeechFile, temporary_speech
 from model_server.pipeline.encode import encode_png
@@ -51,6 +50,9 @@ from model_server.pipeline.video import open_footage
 
 WINDOWS_AT_ONCE = 64
 ENCODERS = 2
+# Frames that may wait to be taken: small ones many, those of any size few, to bound memory.
+CROPS_AHEAD = 64
+PICTURES_AHEAD = 2
 # Part of the key under which a portrait's own pose is stored: to be changed with anything that changes it.
 _OWN_POSE = "own pose 1"
 SPEECH_ENDED = "The speech ends before the dub does; the mouth closes here."
@@ -119,31 +121,35 @@ class Dub:
         self._looked = range(self.spec.frame_count)
 
     def frames(self) -> Iterator[Frame]:
-        """Every frame of the range once: known ones as they are met, others as they are made."""
-        with ThreadPoolExecutor(ENCODERS) as pool:
-            encoding: deque[tuple[Wanted, Future[bytes]]] = deque()
-            batch: list[Wanted] = []
-            for frame in self._wanted():
-                blob = self._results.result(frame.key)
-                if blob:
-                    yield Frame(frame.index, frame.key, blob)
-                    continue
-                batch.append(frame)
-                if len(batch) == self._engine.batch_size:
-                    yield from self._make(batch, encoding, pool)
-                    batch = []
-            yield from self._make(batch, encoding, pool)
-            yield from starmap(_encoded, encoding)
+        """Every frame of the range once: known ones as they are met, others as they are made.
 
-    def _make(
-        self, batch: list[Wanted], encoding: deque[tuple[Wanted, Future[bytes]]], pool: ThreadPoolExecutor
-    ) -> Iterator[Frame]:
-        """Draw a batch and have it encoded; yields the frames that are done, the last ones stay in `encoding`."""
-        canvas = self._canvas
+        Networks, encoders and the caller work at the same time.
+        """
+        waiting = CROPS_AHEAD if self.spec.output.footage is None else PICTURES_AHEAD
+        with ThreadPoolExecutor(ENCODERS) as pool:
+            for frame, png in ahead(self._made(pool), waiting):
+                yield replace(frame, png=png.result()) if png else frame
+
+    def _made(self, pool: ThreadPoolExecutor) -> Generator[tuple[Frame, Future[bytes] | None]]:
+        """Frames known, and frames drawn with their PNGs to come."""
+        batch: list[Wanted] = []
+        size = 1  # the first one alone: somebody waits for it
+        for frame in self._wanted():
+            blob = self._results.result(frame.key)
+            if blob:
+                yield Frame(frame.index, frame.key, blob), None
+                continue
+            batch.append(frame)
+            if len(batch) == size:
+                yield from self._encoding(batch, pool)
+                batch, size = [], self._engine.batch_size
+        yield from self._encoding(batch, pool)
+
+    def _encoding(self, batch: list[Wanted], pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[bytes]]]:
+        """Draw a batch and have it encoded."""
         for wanted, view in self._drawn(batch):
-            encoding.append((wanted, pool.submit(encode_png, canvas.picture(self._row(wanted.index), view))))
-            while len(encoding) > canvas.ahead:
-                yield _encoded(*encoding.popleft())
+            picture = self._canvas.picture(self._row(wanted.index), view)
+            yield Frame(wanted.index, wanted.key, None), pool.submit(encode_png, picture)
 
     def _row(self, index: int) -> int:
         """Row of a frame among those looked at."""
@@ -246,7 +252,7 @@ class Dub:
     def _canvas(self) -> Canvas:
         output = self._output()
         if output.footage is None:
-            return CropCanvas(self._engine.batch_size)
+            return CropCanvas()
         footage, times = open_footage(self._media(output.footage.asset)), self._times(output.footage)
         canvas = FootageCanvas(
             output,
@@ -298,17 +304,13 @@ class Dub:
         if self._cancelled():
             raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
         seen = [wanted for wanted in batch if self._canvas.draws(self._row(wanted.index))]
-        views: dict[int, NDArray[np.uint8]] = {}
-        for strength in {wanted.strength for wanted in seen}:
-            views |= self._draw([wanted for wanted in seen if wanted.strength == strength], strength)
+        views = dict(zip([wanted.index for wanted in seen], self._draw(seen), strict=True))
         for wanted in batch:
             yield wanted, views.get(wanted.index)
 
-    def _draw(self, batch: list[Wanted], strength: float) -> dict[int, NDArray[np.uint8]]:
+    def _draw(self, batch: list[Wanted]) -> Iterable[NDArray[np.uint8]]:
+        if not batch:
+            return ()
         windows, codes = (np.stack(part) for part in zip(*((one.window, one.code) for one in batch), strict=True))
-        views = self._engine.frames(self._identity, windows, codes, strength, self.spec.seed)
-        return {one.index: view for one, view in zip(batch, views, strict=True)}
-
-
-def _encoded(wanted: Wanted, png: Future[bytes]) -> Frame:
-    return Frame(wanted.index, wanted.key, None, png.result())
+        strengths = np.array([one.strength for one in batch], np.float32)
+        return self._engine.frames(self._identity, windows, codes, strengths, self.spec.seed)

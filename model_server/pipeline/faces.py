@@ -7,6 +7,7 @@ mouth centres: the detectors see small faces in large pictures, which the mesh a
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -94,7 +95,7 @@ def nearest(faces: Sequence[FoundFace], point: tuple[float, float]) -> FoundFace
 
 
 class FaceFinder:
-    """Finds faces in pictures of any size; the models load on first use. Not for several threads at once."""
+    """Finds faces in pictures of any size, also for several threads at once; the models load on first use."""
 
     def find(self, rgb: NDArray[np.uint8]) -> list[FoundFace]:
         """Faces of a uint8 RGB picture (height, width, 3), largest first; heads may roll by about 45 degrees."""
@@ -119,16 +120,17 @@ class FaceFinder:
         if face is None:
             return None
         crop, _ = _square_around(rgb, face.box)
-        detections = self._detectors[0].process(_shrunk(crop, _CROP_SIDE)).detections or []
+        with _models() as models:
+            detections = models.near.process(_shrunk(crop, _CROP_SIDE)).detections or []
         return replace(face, score=max((float(found.score[0]) for found in detections), default=0.0))
 
     def _detect(self, rgb: NDArray[np.uint8]) -> list[tuple[Box, float]]:
         """Boxes in pixels with their scores, best first, each face once."""
-        near, far = self._detectors
         height, width = rgb.shape[:2]
-        boxes = [*_boxes(near, rgb, 0, 0, width, height), *_boxes(far, rgb, 0, 0, width, height)]
-        for left, top, side in _tiles(width, height):
-            boxes += _boxes(far, rgb, left, top, side, side)
+        with _models() as models:
+            boxes = [box for model in (models.near, models.far) for box in _boxes(model, rgb, 0, 0, width, height)]
+            for left, top, side in _tiles(width, height):
+                boxes += _boxes(models.far, rgb, left, top, side, side)
         boxes.sort(key=lambda found: found[1], reverse=True)
         distinct: list[tuple[Box, float]] = []
         for box, score in boxes:
@@ -139,20 +141,46 @@ class FaceFinder:
     def _mesh_face(self, rgb: NDArray[np.uint8], box: Box, score: float) -> FoundFace | None:
         """The face nearest the middle of `box`, measured on a crop around it."""
         crop, origin = _square_around(rgb, box)
-        meshes = self._mesh.process(_shrunk(crop, _CROP_SIDE)).multi_face_landmarks or []
+        with _models() as models:
+            meshes = models.mesh.process(_shrunk(crop, _CROP_SIDE)).multi_face_landmarks or []
         faces = [_face_from(mesh, crop.shape[0], origin, score) for mesh in meshes]
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         return nearest(faces, middle) if faces else None
 
-    @cached_property
-    def _detectors(self) -> list[Any]:
-        detection = _mediapipe().solutions.face_detection.FaceDetection
-        return [_started(partial(detection, 0.5, near_or_far)) for near_or_far in (0, 1)]
+
+class _Models:
+    """Models of one user at a time; they remember nothing from one picture to the next."""
 
     @cached_property
-    def _mesh(self) -> Any:
+    def near(self) -> Any:
+        return _detector(0)
+
+    @cached_property
+    def far(self) -> Any:
+        return _detector(1)
+
+    @cached_property
+    def mesh(self) -> Any:
         mesh = _mediapipe().solutions.face_mesh.FaceMesh
         return _started(partial(mesh, static_image_mode=True, max_num_faces=3, min_detection_confidence=0.4))
+
+
+# Loading takes half a second, so models that are done with wait for their next user.
+_IDLE: deque[_Models] = deque(maxlen=2)
+
+
+@contextmanager
+def _models() -> Iterator[_Models]:
+    try:
+        models = _IDLE.pop()
+    except IndexError:
+        models = _Models()
+    yield models
+    _IDLE.append(models)
+
+
+def _detector(near_or_far: int) -> Any:
+    return _started(partial(_mediapipe().solutions.face_detection.FaceDetection, 0.5, near_or_far))
 
 
 def _mediapipe() -> Any:

@@ -33,13 +33,7 @@ _VERSION = "inset 1"
 
 
 class Canvas(Protocol):
-    """Makes the pictures of a dub's frames.
-
-    Attributes:
-        ahead: how many pictures may wait for their encoding; bounds memory.
-    """
-
-    ahead: int
+    """Makes the pictures of a dub's frames."""
 
     def key(self, index: int, drawn: str) -> str:
         """Key of frame `index`, given that of the network's picture."""
@@ -53,9 +47,6 @@ class Canvas(Protocol):
 
 class CropCanvas:
     """Frames that are the network's pictures."""
-
-    def __init__(self, ahead: int) -> None:
-        self.ahead = ahead
 
     def key(self, index: int, drawn: str) -> str:
         """The network picture's own key."""
@@ -83,8 +74,6 @@ class FootageCanvas:
         finder: makes the face finder.
         progress: told (done, total) frames looked through.
     """
-
-    ahead = 2
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,17 +18,28 @@ class Memory:
         kept: how many; the one used longest ago goes first.
     """
 
-    def __init__(self, kept: int = 8) -> None:
+    def __init__(self, kept: int = 12) -> None:
         self._kept = kept
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.RLock()
+        self._places: OrderedDict[Hashable, _Place] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made now if it is not there; who asks meanwhile waits for it."""
+        """The value of a key, made now if it is not there; who asks for the same meanwhile waits for it."""
         with self._lock:
-            if key not in self._values:
-                self._values[key] = make()
-            self._values.move_to_end(key)
-            while len(self._values) > self._kept:
-                self._values.popitem(last=False)
-            return self._values[key]
+            place = self._places.setdefault(key, _Place())
+            self._places.move_to_end(key)
+            while len(self._places) > self._kept:
+                self._places.popitem(last=False)
+        with place.lock:
+            if not place.filled:
+                place.value, place.filled = make(), True
+            return place.value
+
+
+@dataclass
+class _Place:
+    """Where a value is, or will be once somebody has made it."""
+
+    value: Any = None
+    filled: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[assignment]

@@ -32,7 +32,7 @@ def rows(count: int, seed: int = 0) -> Rows:
 
 @pytest.fixture(scope="module")
 def batched() -> Engine:
-    return PcavsEngine(build("lite", untrained_state("lite")), untrained(), "cpu", "fp32", batch_size=4)
+    return PcavsEngine(build("lite", untrained_state("lite")), untrained(), "cpu", "fp32", rows=8)
 
 
 @pytest.mark.parametrize("engine_name", ["lite", "batched"])

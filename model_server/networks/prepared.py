@@ -1,0 +1,158 @@
+"""Networks as inference runs them: the same sums, with everything that no frame changes worked out beforehand.
+
+Modulation, demodulation, gain, noise and bias of a styled layer become one scale before and one scale and sum after a
+plain convolution, whose weights are scaled and whose demodulation table is summed once per weights file. On a
+processor large convolutions go through Winograd's algorithm, and where a layer has fewer weights than pixels, the
+weights are scaled instead of the pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model_server.networks import winograd
+from model_server.networks.assembly import Networks
+from model_server.networks.blocks import ConvNorm
+from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur
+from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk
+
+# Measured: with fewer channels, or smaller pictures, the transforms cost more than they save.
+_WINOGRAD_CHANNELS = 128
+_WINOGRAD_SIZE = 28
+_SLOPE = 0.2
+_NORMS = ("stem", "bridge", "landmarks")
+
+
+def prepare(networks: Networks) -> Networks:
+    """Replace layers by what inference needs of them; pictures stay the same but for rounding.
+
+    Args:
+        networks: in evaluation mode, on their device; they cannot be trained afterwards.
+    """
+    for module in list(networks.modules()):
+        _fold_norms(module)
+        for name, child in list(module.named_children()):
+            if isinstance(child, StyledConv):
+                setattr(module, name, PreparedStyledConv(child))
+            elif isinstance(child, ToRGB):
+                setattr(module, name, PreparedToRGB(child))
+    return networks
+
+
+def _fold_norms(module: nn.Module) -> None:
+    """Multiply batch normalisations that follow a convolution at once into its weights."""
+    if type(module) is ConvNorm:
+        module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()  # type: ignore[assignment]
+    if isinstance(module, FaceAlignmentTrunk):
+        for name in _NORMS:
+            fused = fuse_conv_bn_eval(getattr(module, name), getattr(module, f"{name}_norm"))
+            setattr(module, name, fused)
+            setattr(module, f"{name}_norm", nn.Identity())
+
+
+class PreparedModulation(nn.Module):
+    """Scales of a layer's input channels, the layer's own weight scale included."""
+
+    def __init__(self, conv: ModulatedConv) -> None:
+        super().__init__()
+        linear = conv.modulation
+        self.weight = _constant(linear.weight * (linear.scale * conv.scale))
+        self.bias = _constant(linear.bias * conv.scale)
+
+    def forward(self, style: Tensor) -> Tensor:
+        """Map styles (n, style) to scales (n, inputs)."""
+        return F.linear(style, self.weight, self.bias)
+
+
+class PreparedStyledConv(nn.Module):
+    """`StyledConv`, its demodulation table summed and its gain multiplied in."""
+
+    def __init__(self, layer: StyledConv) -> None:
+        super().__init__()
+        conv = layer.conv
+        self.modulation = PreparedModulation(conv)
+        self.upsample = conv.upsample
+        # A transposed convolution takes inputs first.
+        self.weight = _constant(conv.weight.transpose(0, 1) if conv.upsample else conv.weight)
+        self.energy = _constant(conv.weight.square().sum((2, 3)) / GAIN**2)
+        self.noise_strength = _constant(layer.noise_strength * GAIN)
+        self.bias = _constant(layer.bias * GAIN)
+        self._kernels: Tensor | None = None
+        self._term: tuple[Tensor | None, Tensor] = None, self.bias
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        """As `StyledConv.forward`."""
+        scales = self.modulation(style)
+        gains = torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
+        term = self._noise_and_bias(noise)
+        if self._suits_winograd(x):
+            return self._by_winograd(x, scales, gains, term)
+        if len(x) == 1 and self.weight.numel() < x.numel():
+            y = self._convolved(x, self._weight_of(scales[0], gains[0])).add_(term)
+        else:
+            y = torch.addcmul(term, self._convolved(x * scales[..., None, None], self.weight), gains[..., None, None])
+        return F.leaky_relu_(y, _SLOPE)
+
+    def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
+        if self.upsample:
+            return blur(F.conv_transpose2d(x, weight, stride=2))
+        return F.conv2d(x, weight, padding=1)
+
+    def _weight_of(self, scales: Tensor, gains: Tensor) -> Tensor:
+        """The weights of one picture."""
+        first, second = (scales, gains) if self.upsample else (gains, scales)
+        return self.weight * first[:, None, None, None] * second[:, None, None]
+
+    def _noise_and_bias(self, noise: Tensor) -> Tensor:
+        """What is added to every frame, (1 or n, outputs, h, w); remembered for the last noise."""
+        known, term = self._term
+        if known is not noise:
+            term = noise * self.noise_strength + self.bias[:, None, None]
+            self._term = noise, term = noise, term.contiguous(memory_format=torch.channels_last)
+        return term
+
+    def _suits_winograd(self, x: Tensor) -> bool:
+        inputs, height, width = x.shape[1:]
+        large = min(height, width) >= _WINOGRAD_SIZE and inputs >= _WINOGRAD_CHANNELS
+        plain = x.device.type == "cpu" and len(x) == 1 and not self.upsample
+        return large and plain and not torch.is_autocast_enabled("cpu") and winograd.fits(height, width)
+
+    def _by_winograd(self, x: Tensor, scales: Tensor, gains: Tensor, term: Tensor) -> Tensor:
+        if self._kernels is None:
+            self._kernels = winograd.transformed(self.weight)
+        added = winograd.in_tiles(term)
+
+        def finish(made: Tensor, rows: slice, result: Tensor) -> None:
+            F.leaky_relu_(torch.addcmul(added[rows], made, gains[0], out=result), _SLOPE)
+
+        return winograd.convolve(x, scales, self._kernels, finish)
+
+
+class PreparedToRGB(nn.Module):
+    """`ToRGB` as one product of each picture's pixels with weights of its own."""
+
+    def __init__(self, layer: ToRGB) -> None:
+        super().__init__()
+        self.modulation = PreparedModulation(layer.conv)
+        self.weight = _constant(layer.conv.weight[:, :, 0, 0])
+        self.bias = _constant(layer.bias)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """As `ToRGB.forward`."""
+        weights = self.modulation(style)[:, :, None] * self.weight.T
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+        return torch.baddbmm(self.bias.to(pixels.dtype), pixels, weights).view(*self._shape(x)).permute(0, 3, 1, 2)
+
+    def _shape(self, x: Tensor) -> tuple[int, int, int, int]:
+        return len(x), *x.shape[2:], len(self.bias)  # type: ignore[return-value]
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    """Values that belong to the module but are not trained."""
+    kept = values.detach()
+    if kept.ndim == 4:
+        kept = kept.contiguous(memory_format=torch.channels_last)
+    return nn.Parameter(kept, requires_grad=False)
