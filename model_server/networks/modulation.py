@@ -7,7 +7,6 @@ channels after one shared convolution. That form is used here: it runs a whole b
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -89,21 +88,24 @@ class ToRGB(nn.Module):
         return self.conv(x, style) + _per_channel(self.bias)
 
 
-def blur(x: Tensor) -> Tensor:
-    """Smooth (n, c, h, w) by the [1, 3, 3, 1] filter, gain four, into (n, c, h - 1, w - 1)."""
-    return F.conv2d(x, _fir_kernel(x.shape[1], x.device, x.dtype), padding=1, groups=x.shape[1])
+def blur(x: Tensor, kernel: Tensor | None = None) -> Tensor:
+    """Smooth (n, c, h, w) by the [1, 3, 3, 1] filter, gain four, into (n, c, h - 1, w - 1).
+
+    Args:
+        kernel: `smoothing(x)`, where it is at hand.
+    """
+    return F.conv2d(x, smoothing(x) if kernel is None else kernel, padding=1, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:
     """Double height and width of (n, c, h, w) by zero insertion and the [1, 3, 3, 1] filter."""
-    return F.conv_transpose2d(x, _fir_kernel(x.shape[1], x.device, x.dtype), stride=2, padding=1, groups=x.shape[1])
+    return F.conv_transpose2d(x, smoothing(x), stride=2, padding=1, groups=x.shape[1])
 
 
-@cache
-def _fir_kernel(channels: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):  # training may be next to use it
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device, dtype=dtype) / 4
-        return torch.outer(taps, taps).expand(channels, 1, 4, 4)
+def smoothing(x: Tensor) -> Tensor:
+    """The filter [1, 3, 3, 1] both ways with gain four, for each channel of (n, c, h, w): (c, 1, 4, 4)."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype) / 4
+    return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
 
 
 def _per_channel(values: Tensor) -> Tensor:

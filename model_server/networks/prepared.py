@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model_server.networks import winograd
 from model_server.networks.assembly import Networks
 from model_server.networks.blocks import ConvNorm, NormConv
-from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur
+from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur, smoothing
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk
 
 _SLOPE = 0.2
@@ -98,6 +98,7 @@ class PreparedStyledConv(nn.Module):
         # A transposed convolution takes inputs first.
         self.weight = _constant(conv.weight.transpose(0, 1) if conv.upsample else conv.weight)
         self.energy = _constant(conv.weight.square().sum((2, 3)) / GAIN**2)
+        self.smoothing = _constant(smoothing(layer.bias[None, :, None, None]))
         self.noise_strength = _constant(layer.noise_strength * GAIN)
         self.bias = _constant(layer.bias * GAIN)
         self._term: tuple[Tensor | None, Tensor] = None, self.bias
@@ -125,12 +126,12 @@ class PreparedStyledConv(nn.Module):
 
     def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.upsample:
-            return blur(F.conv_transpose2d(x, weight, stride=2))
+            return blur(F.conv_transpose2d(x, weight, stride=2), self.smoothing)
         return F.conv2d(x, weight, padding=1)
 
     def _by_winograd(self, x: Tensor, scales: Tensor, gains: Tensor, term: Tensor) -> Tensor:
         if self.upsample:
-            y = blur(self._twice_the_size(x, scales))
+            y = blur(self._twice_the_size(x, scales), self.smoothing)
             return F.leaky_relu_(torch.addcmul(term, y, gains[:, None, None]), _SLOPE)
         added = winograd.in_tiles(term)
 
@@ -174,7 +175,5 @@ class PreparedToRGB(nn.Module):
 
 def _constant(values: Tensor) -> nn.Parameter:
     """Values that belong to the module but are not trained."""
-    kept = values.detach()
-    if kept.ndim == 4:
-        kept = kept.contiguous(memory_format=torch.channels_last)
-    return nn.Parameter(kept, requires_grad=False)
+    layout = torch.channels_last if values.ndim == 4 else torch.contiguous_format
+    return nn.Parameter(values.detach().contiguous(memory_format=layout), requires_grad=False)
