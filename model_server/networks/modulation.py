@@ -88,17 +88,22 @@ class ToRGB(nn.Module):
         return self.conv(x, style) + _per_channel(self.bias)
 
 
-def blur(x: Tensor) -> Tensor:
-    """Smooth (n, c, h, w) by the [1, 3, 3, 1] filter, gain four, into (n, c, h - 1, w - 1)."""
-    return F.conv2d(x, _fir_kernel(x), padding=1, groups=x.shape[1])
+def blur(x: Tensor, kernel: Tensor | None = None) -> Tensor:
+    """Smooth (n, c, h, w) by the [1, 3, 3, 1] filter, gain four, into (n, c, h - 1, w - 1).
+
+    Args:
+        kernel: `smoothing(x)`, where it is at hand.
+    """
+    return F.conv2d(x, smoothing(x) if kernel is None else kernel, padding=1, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:
     """Double height and width of (n, c, h, w) by zero insertion and the [1, 3, 3, 1] filter."""
-    return F.conv_transpose2d(x, _fir_kernel(x), stride=2, padding=1, groups=x.shape[1])
+    return F.conv_transpose2d(x, smoothing(x), stride=2, padding=1, groups=x.shape[1])
 
 
-def _fir_kernel(x: Tensor) -> Tensor:
+def smoothing(x: Tensor) -> Tensor:
+    """The filter [1, 3, 3, 1] both ways with gain four, for each channel of (n, c, h, w): (c, 1, 4, 4)."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device, dtype=x.dtype) / 4
     return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
 

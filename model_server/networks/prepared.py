@@ -8,6 +8,8 @@ weights are scaled instead of the pixels.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,13 +17,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model_server.networks import winograd
 from model_server.networks.assembly import Networks
-from model_server.networks.blocks import ConvNorm
-from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur
+from model_server.networks.blocks import ConvNorm, NormConv
+from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur, smoothing
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk
 
-# Measured: with fewer channels, or smaller pictures, the transforms cost more than they save.
-_WINOGRAD_CHANNELS = 128
-_WINOGRAD_SIZE = 28
 _SLOPE = 0.2
 _NORMS = ("stem", "bridge", "landmarks")
 
@@ -39,6 +38,8 @@ def prepare(networks: Networks) -> Networks:
                 setattr(module, name, PreparedStyledConv(child))
             elif isinstance(child, ToRGB):
                 setattr(module, name, PreparedToRGB(child))
+            elif isinstance(child, NormConv) and child.conv.kernel_size == (3, 3):
+                child.conv = PreparedConv(child.conv)  # type: ignore[assignment]
     return networks
 
 
@@ -51,6 +52,25 @@ def _fold_norms(module: nn.Module) -> None:
             fused = fuse_conv_bn_eval(getattr(module, name), getattr(module, f"{name}_norm"))
             setattr(module, name, fused)
             setattr(module, f"{name}_norm", nn.Identity())
+
+
+class PreparedConv(nn.Module):
+    """3x3 convolution without bias, size kept, through Winograd's algorithm where that pays."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = _constant(conv.weight)
+        self.no_scales = _constant(conv.weight.new_ones(conv.in_channels))
+
+    @cached_property
+    def _by_winograd(self) -> winograd.Convolution:
+        return winograd.Convolution(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
+        if not winograd.pays(x):
+            return F.conv2d(x, self.weight, padding=1)
+        return torch.cat([self._by_winograd(one, self.no_scales) for one in x.split(1)])
 
 
 class PreparedModulation(nn.Module):
@@ -78,18 +98,26 @@ class PreparedStyledConv(nn.Module):
         # A transposed convolution takes inputs first.
         self.weight = _constant(conv.weight.transpose(0, 1) if conv.upsample else conv.weight)
         self.energy = _constant(conv.weight.square().sum((2, 3)) / GAIN**2)
+        self.smoothing = _constant(smoothing(layer.bias[None, :, None, None]))
         self.noise_strength = _constant(layer.noise_strength * GAIN)
         self.bias = _constant(layer.bias * GAIN)
-        self._kernels: Tensor | None = None
         self._term: tuple[Tensor | None, Tensor] = None, self.bias
+
+    @cached_property
+    def _same_size(self) -> winograd.Convolution:
+        return winograd.Convolution(self.weight)
+
+    @cached_property
+    def _twice_the_size(self) -> winograd.TransposedConvolution:
+        return winograd.TransposedConvolution(self.weight)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """As `StyledConv.forward`."""
         scales = self.modulation(style)
         gains = torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
         term = self._noise_and_bias(noise)
-        if self._suits_winograd(x):
-            return self._by_winograd(x, scales, gains, term)
+        if len(x) == 1 and winograd.pays(x):
+            return self._by_winograd(x, scales[0], gains[0], term)
         if len(x) == 1 and self.weight.numel() < x.numel():
             y = self._convolved(x, self._weight_of(scales[0], gains[0])).add_(term)
         else:
@@ -98,8 +126,19 @@ class PreparedStyledConv(nn.Module):
 
     def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.upsample:
-            return blur(F.conv_transpose2d(x, weight, stride=2))
+            return blur(F.conv_transpose2d(x, weight, stride=2), self.smoothing)
         return F.conv2d(x, weight, padding=1)
+
+    def _by_winograd(self, x: Tensor, scales: Tensor, gains: Tensor, term: Tensor) -> Tensor:
+        if self.upsample:
+            y = blur(self._twice_the_size(x, scales), self.smoothing)
+            return F.leaky_relu_(torch.addcmul(term, y, gains[:, None, None]), _SLOPE)
+        added = winograd.in_tiles(term)
+
+        def finish(made: Tensor, rows: slice, result: Tensor) -> None:
+            F.leaky_relu_(torch.addcmul(added[rows], made, gains, out=result), _SLOPE)
+
+        return self._same_size(x, scales, finish)
 
     def _weight_of(self, scales: Tensor, gains: Tensor) -> Tensor:
         """The weights of one picture."""
@@ -113,22 +152,6 @@ class PreparedStyledConv(nn.Module):
             term = noise * self.noise_strength + self.bias[:, None, None]
             self._term = noise, term = noise, term.contiguous(memory_format=torch.channels_last)
         return term
-
-    def _suits_winograd(self, x: Tensor) -> bool:
-        inputs, height, width = x.shape[1:]
-        large = min(height, width) >= _WINOGRAD_SIZE and inputs >= _WINOGRAD_CHANNELS
-        plain = x.device.type == "cpu" and len(x) == 1 and not self.upsample
-        return large and plain and not torch.is_autocast_enabled("cpu") and winograd.fits(height, width)
-
-    def _by_winograd(self, x: Tensor, scales: Tensor, gains: Tensor, term: Tensor) -> Tensor:
-        if self._kernels is None:
-            self._kernels = winograd.transformed(self.weight)
-        added = winograd.in_tiles(term)
-
-        def finish(made: Tensor, rows: slice, result: Tensor) -> None:
-            F.leaky_relu_(torch.addcmul(added[rows], made, gains[0], out=result), _SLOPE)
-
-        return winograd.convolve(x, scales, self._kernels, finish)
 
 
 class PreparedToRGB(nn.Module):
@@ -152,7 +175,5 @@ class PreparedToRGB(nn.Module):
 
 def _constant(values: Tensor) -> nn.Parameter:
     """Values that belong to the module but are not trained."""
-    kept = values.detach()
-    if kept.ndim == 4:
-        kept = kept.contiguous(memory_format=torch.channels_last)
-    return nn.Parameter(kept, requires_grad=False)
+    layout = torch.channels_last if values.ndim == 4 else torch.contiguous_format
+    return nn.Parameter(values.detach().contiguous(memory_format=layout), requires_grad=False)
