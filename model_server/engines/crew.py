@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -27,8 +28,10 @@ class Crew:
         self.size = size
         processors = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(size, "draw", _on_one_processor) if size > 1 else None
-        if self._pool:  # what a thread sets, threads to come take over; these have begun, others shall not
-            list(self._pool.map(lambda _: None, range(size)))
+        if self._pool:
+            everybody = Barrier(size)
+            list(self._pool.map(lambda _: everybody.wait(), range(size)))
+            # What a thread sets, threads to come take over. All of the crew have begun; others shall not.
             torch.set_num_threads(processors)
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

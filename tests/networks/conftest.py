@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_server.networks.assembly import Networks, build, parameter_shapes
 from model_server.networks.checkpoint_keys import published_key
+from model_server.networks.prepared import prepare
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pcavs"
 sys.path.insert(0, str(FIXTURES))
@@ -25,12 +26,14 @@ def golden() -> Mapping[str, NDArray]:
     return np.load(FIXTURES / "golden_networks.npz")
 
 
-@pytest.fixture(scope="session")
-def networks() -> Networks:
+@pytest.fixture(scope="session", params=["as trained", "prepared"])
+def networks(request: pytest.FixtureRequest) -> Networks:
+    """The networks in both of their forms."""
     shapes = manifest()
 
     def value(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         network, key = published_key(name)
         return torch.from_numpy(tensor(network, key, tuple(shapes[network][key]))).reshape(shape)
 
-    return build("full", {name: value(name, shape) for name, shape in parameter_shapes("full").items()})
+    made = build("full", {name: value(name, shape) for name, shape in parameter_shapes("full").items()})
+    return prepare(made) if request.param == "prepared" else made

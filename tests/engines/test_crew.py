@@ -1,0 +1,44 @@
+"""Threads that work side by side, each on one processor."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from model_server.engines.crew import Crew
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    crew = Crew(3)
+    assert crew.map(lambda n: n * n, range(50)) == [n * n for n in range(50)]
+
+
+def test_members_work_at_the_same_time_and_have_one_processor_each() -> None:
+    together = threading.Barrier(2, timeout=30)
+
+    def meet(_: int) -> int:
+        together.wait()
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    assert Crew(2).map(meet, range(2)) == [1, 1]
+    assert torch.get_num_threads() == before
+    with_own = []
+    thread = threading.Thread(target=lambda: with_own.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert with_own == [before]
+
+
+def test_a_crew_of_one_is_the_caller() -> None:
+    assert Crew(1).map(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
+
+
+def test_a_members_problem_is_the_callers() -> None:
+    def fail(n: int) -> None:
+        raise KeyError(n)
+
+    with pytest.raises(KeyError, match="0"):
+        Crew(2).map(fail, range(2))
