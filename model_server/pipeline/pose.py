@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
+from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import network_view, warp
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.media import never
@@ -111,7 +112,7 @@ def read_pose(
     footage = open_footage(path)
     frames = source_frames(times, footage.times, footage.duration)
     indices = sorted(set(frames))
-    crops: Iterator[NDArray[np.uint8]]
+    crops: Generator[NDArray[np.uint8]]
     if face.crop == "aligned":
         steps = _Steps(progress, len(indices))
         shown, shots = np.ones(len(indices), bool), np.zeros(len(indices), int)
@@ -140,7 +141,7 @@ def _require_face(shown: NDArray[np.bool_], path: Path) -> None:
         raise PoseDubError(f"No face was found in {path.name}; choose a pose source that shows a face.")
 
 
-def _warped(footage: Footage, track: FaceTrack, cancelled: Callable[[], bool]) -> Iterator[NDArray[np.uint8]]:
+def _warped(footage: Footage, track: FaceTrack, cancelled: Callable[[], bool]) -> Generator[NDArray[np.uint8]]:
     """Crops of the frames that show the face."""
     wanted = track.indices[track.shown].tolist()
     transforms = track.transforms[track.shown]
@@ -148,11 +149,11 @@ def _warped(footage: Footage, track: FaceTrack, cancelled: Callable[[], bool]) -
         yield warp(picture, matrix)
 
 
-def _encoded(crops: Iterator[NDArray[np.uint8]], encode: Encode, batch: int, steps: _Steps) -> NDArray[np.float32]:
+def _encoded(crops: Generator[NDArray[np.uint8]], encode: Encode, batch: int, steps: _Steps) -> NDArray[np.float32]:
     """Codes of all crops, (n, 12)."""
     codes: list[NDArray[np.float32]] = []
     views: list[NDArray[np.uint8]] = []
-    for crop in crops:
+    for crop in ahead(crops, batch):
         views.append(network_view(crop))
         steps.step()
         if len(views) == batch:

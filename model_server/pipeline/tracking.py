@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
+from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import clip_transforms
 from model_server.pipeline.faces import OUTLINE_POINTS, FaceFinder, FoundFace, Points, choose, overlap
 from model_server.pipeline.likeness import SAME_PERSON, Appearance, Gallery, appearance
@@ -38,6 +39,7 @@ _SAME_PLACE = 0.3
 _PLACE, _SIZE = 0.3, 0.3
 _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
+DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
 _VERSION = "faces 2"
 
@@ -159,7 +161,8 @@ def track_face(
         follower.pick(footage.frame_at(selection.time), selection.time)
     shots = ShotDetector()
     rows = _Rows(len(indices))
-    for row, (_, picture) in enumerate(footage.iter_frames(indices, cancelled)):
+    pictures = ahead(footage.iter_frames(indices, cancelled), DECODED_AHEAD)
+    for row, (_, picture) in enumerate(pictures):
         rows.height, rows.width = picture.shape[:2]
         face = follower.next(picture, shots.feed(picture))
         if face:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,7 +45,7 @@ class Footage(Protocol):
 
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
-    ) -> Iterator[tuple[int, Picture]]: ...
+    ) -> Generator[tuple[int, Picture]]: ...
 
     def frame_at(self, time: Fraction) -> Picture: ...
 
@@ -71,7 +71,7 @@ class Still:
 
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
-    ) -> Iterator[tuple[int, Picture]]:
+    ) -> Generator[tuple[int, Picture]]:
         """The picture, for each of `indices`."""
         for index in indices:
             yield index, self._picture
@@ -110,7 +110,7 @@ class Video:
 
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
-    ) -> Iterator[tuple[int, Picture]]:
+    ) -> Generator[tuple[int, Picture]]:
         """Yield (index, uint8 RGB (height, width, 3)) for ascending `indices`, upright as players show it.
 
         A damaged or missing frame is the picture before it. Decoding begins at a key frame before the first

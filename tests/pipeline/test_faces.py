@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,10 @@ def test_every_frame_of_real_clips(finder: FaceFinder, real_media: Path) -> None
     for path in sorted(real_media.glob("*.mp4")):
         for _, picture in open_footage(path).iter_frames(range(0, 100, 10)):
             assert len(finder.find(picture)) == 1
+
+
+def test_several_threads_may_look_at_once(finder: FaceFinder, head: Head) -> None:
+    alone = finder.find(head)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(finder.find, [head] * 6))
+    assert len(alone) == 1 and all(faces == alone for faces in found)
