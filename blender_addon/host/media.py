@@ -85,18 +85,18 @@ def _element(strip: bpy.types.Strip, frame: int) -> str:
     return str(strip.elements[min(max(index, 0), len(strip.elements) - 1)].filename)
 
 
-def moment(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[Path, Fraction]:
-    """File, and second of a movie, that a strip shows at the playhead, or at its end nearest to it."""
-    frame = min(max(scene.frame_current, sequencer.left(strip)), sequencer.right(strip) - 1)
+def moment(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> tuple[Path, Fraction]:
+    """File, and second of a movie, that a strip shows at a timeline frame, or at its end nearest to it."""
+    frame = min(max(frame, sequencer.left(strip)), sequencer.right(strip) - 1)
     file = strip_file(scene, strip, frame)
     if strip.type == "IMAGE":
         return file, Fraction(0)
     return file, max(Fraction(0), movie_clock(scene, strip, file).seconds(frame))
 
 
-def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, crop: CropMode) -> PortraitSource:
-    """The picture in which the strip's face was chosen, else the one at the playhead."""
-    file, time = moment(scene, strip)
+def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, crop: CropMode, frame: int) -> PortraitSource:
+    """The picture in which the strip's face was chosen, else the one at a timeline frame."""
+    file, time = moment(scene, strip, frame)
     face = chosen_face.read(strip, crop)
     return PortraitSource(file, time if face.time is None else face.time, face)
 

@@ -16,6 +16,7 @@ import bpy
 from ..core import naming
 from ..core.jobs import JobRecord
 from . import footage, pose_keys, sequencer
+from .origin import SOURCES
 from .sequencer import JOB, SOUND, VERSION, StripRef
 
 COLOR = "COLOR_05"
@@ -35,6 +36,7 @@ class Placement:
         pose: the strip whose keyframes pose the dub, which the result takes over.
         footage: the strip that the dub lies on.
         mouth_only: the strip whose keyed amount the result takes over.
+        sources: note on the strips that the dub is made from, as `origin` writes it.
     """
 
     scene: int
@@ -45,6 +47,7 @@ class Placement:
     pose: StripRef | None = None
     footage: StripRef | None = None
     mouth_only: StripRef | None = None
+    sources: str = ""
 
     @staticmethod
     def over(
@@ -144,7 +147,7 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     strip = sequencer.new_image_strip(holder, strip_name(record, placement), file, channel, start)
     strip.color_tag, strip.select = COLOR, False
     strip[sequencer.UID], strip[VERSION] = plan.uid, plan.folder.name
-    strip[JOB], strip[SOUND] = record.job_id, placement.sound.name
+    strip[JOB], strip[SOUND], strip[SOURCES] = record.job_id, placement.sound.name, placement.sources
     posed = sequencer.find(scene, placement.pose) if placement.pose else None
     if posed:
         pose_keys.inherit(scene, posed, strip)

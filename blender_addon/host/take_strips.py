@@ -11,7 +11,7 @@ from ..core.errors import AddonError
 from ..core.manifest import Manifest, read_manifest
 from ..core.naming import frame_name
 from ..core.plan import DubPlan
-from . import footage, pose_keys, redub, sequencer
+from . import footage, origin, pose_keys, recovery, redub, sequencer
 from .sequencer import JOB, SOUND, UID, VERSION
 
 COMPARES = "posedub_compares"
@@ -35,6 +35,7 @@ def switch(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> None
     if plan.take_first != old.take_first:
         sequencer.move_content(strip, start + plan.take_first + int(strip.animation_offset_start))
     strip[UID], strip[VERSION], strip[JOB] = plan.uid, folder.name, manifest.job_id
+    strip[origin.SOURCES] = recovery.sources(folder) or strip.get(origin.SOURCES, "")
     strip.name = sequencer.shortened(strip.get(SOUND, folder.parent.name), "Dub", folder.name + _marks(manifest))
     sequencer.refresh(scene)
 
