@@ -108,5 +108,6 @@ def _placement(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, start:
         pose=itself,
         footage=itself,  # the new take lies where the old one does, and as it does
         mouth_only=itself,
+        replaces=itself,
         sources=strip.get(origin.SOURCES, ""),
     )

@@ -11,11 +11,11 @@ from ..core.errors import AddonError
 from ..core.manifest import Manifest, read_manifest
 from ..core.naming import frame_name
 from ..core.plan import DubPlan
-from . import footage, origin, pose_keys, recovery, redub, sequencer
-from .sequencer import JOB, SOUND, UID, VERSION
+from ..core.takes import identity
+from . import footage, pose_keys, recovery, redub, sequencer, succession
+from .sequencer import SOUND, UID
+from .succession import COMPARES
 
-COMPARES = "posedub_compares"
-"""Mark of a strip that lies half over another one: that one's uid."""
 POSES = {"video": "strip", "codes": "keyframes"}
 PNG_WIDTH = slice(16, 20)
 
@@ -34,8 +34,8 @@ def switch(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> None
         strip.elements.append(name)
     if plan.take_first != old.take_first:
         sequencer.move_content(strip, start + plan.take_first + int(strip.animation_offset_start))
-    strip[UID], strip[VERSION], strip[JOB] = plan.uid, folder.name, manifest.job_id
-    strip[origin.SOURCES] = recovery.sources(folder) or strip.get(origin.SOURCES, "")
+    succession.relabel(scene, strip, plan.uid, folder.name, manifest.job_id, recovery.sources(folder))
+    strip[succession.IDENTITY] = identity(plan)
     strip.name = sequencer.shortened(strip.get(SOUND, folder.parent.name), "Dub", folder.name + _marks(manifest))
     sequencer.refresh(scene)
 
@@ -63,7 +63,7 @@ def compare(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> Non
     """Lay a take over the right half of a strip's picture, or take it away again; raises AddonError."""
     there = compared(scene, strip)
     if there is not None:
-        sequencer.holder(scene, there).strips.remove(there)
+        sequencer.remove(scene, there)
         return
     plan, old = read_manifest(folder).plan, redub.take_of(scene, strip)
     names, start = _frames(plan), sequencer.first_picture(strip) - old.take_first + plan.take_first
