@@ -27,6 +27,7 @@ class DubPanel:
     bl_space_type = "SEQUENCE_EDITOR"
     bl_region_type = "UI"
     bl_category = "Dub"
+    bl_order = 0
 
 
 class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
@@ -80,6 +81,7 @@ class POSEDUB_PT_jobs(DubPanel, bpy.types.Panel):
 
     bl_label = "Dubs"
     bl_parent_id = "POSEDUB_PT_dub"
+    bl_order = 1  # the list grows: below all panels with settings
 
     def draw(self, context: bpy.types.Context) -> None:
         """One box for each dub, newest first."""
@@ -95,6 +97,7 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
 
     bl_label = "Server"
     bl_parent_id = "POSEDUB_PT_dub"
+    bl_order = 2
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

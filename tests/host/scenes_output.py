@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import bpy
-from scenes import LIMIT, host, jobs, runtime, scene, strip, written_by
+from scenes import ADDON, LIMIT, host, jobs, runtime, scene, strip, written_by
 
 
 def resolution(width, height):
@@ -55,6 +55,28 @@ def described(name, props):
     return [getattr(strip(name), prop) for prop in props]
 
 
+def preferences_panel():
+    """What the add-on's preferences show."""
+    chosen = bpy.context.preferences.addons[ADDON].preferences
+    return written_by(lambda drawn, context: type(chosen).draw(_with(chosen, drawn.layout), context))
+
+
+def _with(chosen, layout):
+    """The preferences, drawn into this layout."""
+    members = {"layout": layout, "mode": chosen.mode, "settings": chosen.settings, "bl_rna": chosen.bl_rna}
+    return type("Drawn", (), members)()
+
+
+def panel_orders(names):
+    return [getattr(bpy.types, name).bl_order for name in names]
+
+
+def forget_handlers():
+    """As Blender does when another application template is loaded."""
+    for name in host("handlers").HANDLERS:
+        getattr(bpy.app.handlers, name).clear()
+
+
 def parent(name):
     return getattr(strip(name).parent_meta(), "name", None)
 
@@ -89,6 +111,12 @@ def without_tooltip():
         found += [f"{rna.identifier}.{prop.identifier}" for prop in shown if not prop.description]
     props = bpy.types.Strip.bl_rna.properties
     return found + [name for name, prop in props.items() if name.startswith("posedub_") and not prop.description]
+
+
+def tooltip(name, **arguments):
+    """What Blender shows over the button of posedub.<name>."""
+    cls = getattr(bpy.types, f"POSEDUB_OT_{name}")
+    return cls.description(bpy.context, type("Properties", (), arguments)())
 
 
 def setting(name):

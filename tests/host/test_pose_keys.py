@@ -293,7 +293,7 @@ def test_buttons_say_why_they_are_grey(blender: Blender, media: Path) -> None:
 def test_pose_panels_show_the_strip_its_handles_and_the_range(posed: Blender) -> None:
     shown = posed.panel(name="POSEDUB_PT_pose")
     assert shown[:2] == [STRIP, "[posedub.bake_pose]"]
-    assert {"Yaw", "Pitch", "Roll", "[posedub.key_handles]", "[posedub.clear_pose]"} <= set(shown)
+    assert {"Yaw (°)", "Pitch (°)", "Roll (°)", "[posedub.key_handles]", "[posedub.clear_pose]"} <= set(shown)
     posed.preview_range(first=START + 3, last=START + 5)
     tools = posed.panel(name="POSEDUB_PT_pose_tools")
     assert tools[0] == f"Frames {START + 3} to {START + 5} (preview range)"

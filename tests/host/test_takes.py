@@ -232,6 +232,23 @@ def test_a_take_lies_half_over_another_one(dubbing: Blender, two_takes: tuple) -
     assert dubbing.strips() == before
 
 
+def test_a_comparison_is_one_undo_step(dubbing: Blender, two_takes: tuple) -> None:
+    dubbing.undo_push(message="the editor's last step")
+    before = dubbing.strips()
+
+    assert dubbing.op_with_undo(name="take_compare", folder=dubbing.takes()[1]["folder"]) == ["FINISHED"]
+
+    compared = dubbing.strips()
+    assert len(compared) == len(before) + 1
+    dubbing.undo()
+    assert dubbing.strips() == before
+    dubbing.redo()
+    assert dubbing.strips() == compared
+    assert dubbing.op_with_undo(name="take_compare") == ["FINISHED"]
+    dubbing.undo()
+    assert dubbing.strips() == compared
+
+
 def test_the_settings_of_a_take_come_back(dubbing: Blender, two_takes: tuple) -> None:
     dubbing.settings(pose_kind="fixed", size="320")
     dubbing.undo_push(message="the editor's last step")
@@ -263,6 +280,19 @@ def test_a_take_is_deleted_but_never_one_in_use(dubbing: Blender, two_takes: tup
     assert not folder.exists()
     assert [take["name"] for take in dubbing.takes()] == ["v002"]
     assert "No take is chosen" not in dubbing.panel(name="POSEDUB_PT_takes")
+
+
+def test_undo_after_a_deletion_is_of_the_step_before_it(dubbing: Blender, two_takes: tuple, tmp_path: Path) -> None:
+    dubbing.undo_push(message="the editor's last step")
+    moved = dubbing.set_strip(name="face", frame_start=55)
+    assert dubbing.op_with_undo(name="take_delete", folder=str(tmp_path / "dubs/speech/v001")) == ["FINISHED"]
+
+    dubbing.undo()
+
+    assert moved not in dubbing.strips()
+    assert [take["name"] for take in dubbing.takes()] == ["v002"]
+    dubbing.redo()
+    assert moved in dubbing.strips()
 
 
 def test_the_limit_removes_the_oldest_take_that_no_strip_shows(
