@@ -106,7 +106,7 @@ def test_the_growing_list_of_dubs_lies_below_all_settings(blender: Blender) -> N
 def test_roles_are_named_and_the_origin_of_sources_is_told(dubbing: Blender, media: Path) -> None:
     set_up(dubbing, media)
     shown = dubbing.panel(name="POSEDUB_PT_dub")
-    assert ["Portrait", "face", "[posedub.assign_source]", "Sound", "speech"] == shown[:5]
+    assert shown[:5] == ["Portrait", "face", "[posedub.assign_source]", "Sound", "speech"]
     assert "Now it is a selected strip" in dubbing.tooltip(name="assign_source", role="pose")
     name = dub(dubbing)["name"]
     dubbing.select(names=[name])
