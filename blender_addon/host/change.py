@@ -18,7 +18,7 @@ def signature(scene: bpy.types.Scene) -> Hashable:
         tuple(_settings(scene)),
         sequencer.fps(scene),
         tuple(map(_strip, used)),
-        scene.frame_current if any(strip.type == "MOVIE" for strip in used) else 0,
+        scene.frame_current if any(map(sequencer.is_moving, used)) else 0,
         hash(tuple(_keys(scene))),
     )
 

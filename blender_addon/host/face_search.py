@@ -72,7 +72,7 @@ class FaceSearch:
         file, time = media.moment(scene, strip, scene.frame_current)
         endpoint = self._link.reach()
         self.last = Search(uuid.uuid4().hex, scene.session_uid, sequencer.tagged(strip), time)
-        self._waiting = endpoint, FacesRequest(self.last.uid, file, time)
+        self._waiting = endpoint, FacesRequest(self.last.uid, file, time if strip.type == "MOVIE" else Fraction(0))
         self.phase = "Starting"
 
     def cancel(self) -> None:

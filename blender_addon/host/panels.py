@@ -81,7 +81,7 @@ class POSEDUB_PT_jobs(DubPanel, bpy.types.Panel):
 
     bl_label = "Dubs"
     bl_parent_id = "POSEDUB_PT_dub"
-    bl_order = 1  # the list grows: below all panels with settings
+    bl_order = 1  # the list grows: below the panels with settings
 
     def draw(self, context: bpy.types.Context) -> None:
         """One box for each dub, newest first."""
@@ -97,7 +97,7 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
 
     bl_label = "Server"
     bl_parent_id = "POSEDUB_PT_dub"
-    bl_order = 2
+    bl_order = 3
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

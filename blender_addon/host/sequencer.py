@@ -108,6 +108,11 @@ def is_dub(strip: bpy.types.Strip) -> bool:
     return JOB in strip
 
 
+def is_moving(strip: bpy.types.Strip) -> bool:
+    """Whether the strip shows more than one picture: a movie, or an image sequence."""
+    return strip.type == "MOVIE" or (strip.type == "IMAGE" and len(strip.elements) > 1)
+
+
 def is_retimed(strip: bpy.types.Strip) -> bool:
     """Whether retiming keys bend the strip's time; their mapping cannot be read."""
     return len(strip.retiming_keys) > 0

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import bpy
 
+from ..core import sequences
 from ..core.errors import AddonError
 from ..core.manifest import Manifest, read_manifest
 from ..core.naming import frame_name
 from ..core.plan import DubPlan
 from ..core.takes import identity
-from . import footage, pose_keys, recovery, redub, sequencer, succession
+from . import footage, media, pose_keys, recovery, redub, sequencer, succession
 from .sequencer import SOUND, UID
 from .succession import COMPARES
 
@@ -122,5 +123,9 @@ def _assign_sources(scene: bpy.types.Scene, plan: DubPlan) -> Iterator[str]:
 def _shows(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> bool:
     if strip.type not in ("IMAGE", "MOVIE") or sequencer.is_dub(strip):
         return False
-    path = strip.filepath if strip.type == "MOVIE" else strip.directory + strip.elements[0].filename
-    return sequencer.absolute(path, scene) == file
+    if strip.type == "MOVIE":
+        return sequencer.absolute(strip.filepath, scene) == file
+    if file.suffix == sequences.MOVIE and sequencer.is_moving(strip):
+        return media.sequence(scene, strip) == file
+    folder = sequencer.absolute(strip.directory, scene)
+    return file.parent == folder and any(element.filename == file.name for element in strip.elements)
