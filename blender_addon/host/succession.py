@@ -52,11 +52,8 @@ def succeed(
         replaces: the strip whose take was made anew; None for any that shows a take of the same dub at the same place.
         keyed: strips whose keys the take was made with; it succeeds no other one.
     """
-    if strip.get(TRACE) != _trace(scene, strip) or _is_input(scene, strip):
-        return
-    old = sequencer.find(scene, replaces) if replaces else next(_older(scene, strip), None)
-    owners = {owner.name for ref in keyed if ref and (owner := sequencer.find(scene, ref))}
-    if old is None or old == strip or _files(old) != _files(strip) or owners - {old.name}:
+    old = _predecessor(scene, strip, replaces, keyed)
+    if old is None:
         return
     old.directory, name = strip.directory, strip.name
     relabel(scene, old, strip[UID], strip[VERSION], strip[JOB], strip.get(SOURCES, ""))
@@ -67,11 +64,23 @@ def succeed(
     old.name = name
 
 
+def _predecessor(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, replaces: StripRef | None, keyed: tuple[StripRef | None, ...]
+) -> bpy.types.Strip | None:
+    if strip.get(TRACE) != _trace(scene, strip) or _is_input(scene, strip):
+        return None
+    old = sequencer.find(scene, replaces) if replaces else next(_older(scene, strip), None)
+    if old is None or old == strip or _is_locked(scene, old) or _files(old) != _files(strip):
+        return None
+    owners = {owner.name for ref in keyed if ref and (owner := sequencer.find(scene, ref))}
+    return None if owners - {old.name} else old
+
+
 def _older(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[bpy.types.Strip]:
     """Strips that show a take of the same dub at the same place, the topmost first."""
     same = (other for other in sequencer.holder(scene, strip).strips if other != strip and sequencer.is_dub(other))
     for other in sorted(same, key=lambda one: -one.channel):
-        if _place(other) == _place(strip) and _is_free(scene, other):
+        if _place(other) == _place(strip) and not (_is_locked(scene, other) or sequencer.is_muted(scene, other)):
             yield other
 
 
@@ -80,9 +89,8 @@ def _place(strip: bpy.types.Strip) -> tuple[object, ...]:
     return strip.get(SOUND), strip.get(IDENTITY), *at
 
 
-def _is_free(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
-    locked = strip.lock or sequencer.holder(scene, strip).channels[strip.channel].lock
-    return not locked and not sequencer.is_muted(scene, strip)
+def _is_locked(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
+    return bool(strip.lock or sequencer.holder(scene, strip).channels[strip.channel].lock)
 
 
 def _files(strip: bpy.types.Strip) -> list[str]:

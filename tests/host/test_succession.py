@@ -132,6 +132,16 @@ def test_a_comparison_stays_with_its_strip(dubbing: Blender, shown: dict[str, An
     assert not [strip for strip in dubbing.strips() if strip["name"].startswith("Compare")]
 
 
+def test_a_range_of_a_locked_strip_is_laid_over_it(dubbing: Blender, shown: dict[str, Any]) -> None:
+    locked = dubbing.set_strip(name=shown["name"], lock=True)
+    dubbing.select(names=[shown["name"]])
+    dubbing.preview_range(first=109, last=109)
+
+    assert dubbing.op(name="redub_range", wait=True) == {"result": ["FINISHED"]}
+
+    assert locked | {"select": True} in dubbing.strips() and len(results(dubbing)) == 2
+
+
 def test_a_range_of_a_trimmed_strip_is_shown_within_its_trim(dubbing: Blender, shown: dict[str, Any]) -> None:
     trimmed = dubbing.set_strip(name=shown["name"], frame_final_start=108)
     dubbing.select(names=[shown["name"]])

@@ -175,7 +175,7 @@ class Run:
         """Dub the long speech, watch the progress, cancel."""
         record = yield from self.start()
         below = self.hands.at[1]
-        yield from until(lambda: record.saved >= 5 or record.error, "No frames came")
+        yield from until(lambda: record.saved >= 100 or record.error, "No frames came")
         yield from self.picture("progress")
         yield from self.sidebar.press_icon("posedub.cancel(", below)
         yield from self.ended(record)
