@@ -327,7 +327,7 @@ class Run:
         """Set the preview range with P, change the seed, make that range anew."""
         one = area("SEQUENCE_EDITOR")
         yield from self.click_strip(self.dub_strip().name)
-        start, end = (point(one, frame, 6.5) for frame in RANGE)
+        start, end = (point(one, frame, channel) for frame, channel in zip(RANGE, (6.8, 6.2), strict=True))
         yield from self.hands.move(*start)
         yield from self.hands.key("P")
         yield from self.hands.drag(start, end)
