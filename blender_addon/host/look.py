@@ -7,6 +7,7 @@ at all; half faded, the footage's own face shines through by at most a quarter. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import bpy
 
@@ -14,14 +15,17 @@ from . import fcurves, sequencer
 
 GROUP = "Dub Footage"
 PLAIN = ("use_flip_x", "use_flip_y", "color_saturation", "color_multiply", "use_linear_modifiers", "blend_alpha")
-"""Properties of a strip that change how its pictures look, besides its transform, crop and modifiers."""
+"""Properties of a strip that change how its pictures look, besides its transform, crop and modifiers.
+
+Blender 5.2 has no `use_linear_modifiers` any more.
+"""
 UNFIT = ("rna_type", "name", "is_active", "show_expanded", "open_mask_input_panel")
 
 
 def give(scene: bpy.types.Scene, source: bpy.types.Strip, strip: bpy.types.Strip) -> None:
     """Show a strip's pictures where and as the other one shows its own, keys included."""
     strip.colorspace_settings.name = source.colorspace_settings.name
-    _copy(scene, source, strip, PLAIN, source.path_from_id(), strip.path_from_id())
+    _copy(scene, source, strip, filter(partial(hasattr, source), PLAIN), source.path_from_id(), strip.path_from_id())
     for part in ("transform", "crop"):
         old, new = getattr(source, part), getattr(strip, part)
         _copy(scene, old, new, _settable(old), old.path_from_id(), new.path_from_id())

@@ -165,6 +165,10 @@ def _save(picture: Image.Image, file: Path, out: Path, number: int) -> None:
 
 def _checked(result: dict, movie: Path, out: Path) -> dict:
     """Compare what was made with what was asked for; raises GuiError."""
+    if "Traceback" in (out / "blender.log").read_text(encoding="utf-8", errors="replace"):
+        raise GuiError(f"The add-on met an error that it did not expect; {out / 'blender.log'} shows it.")
+    if result["dub_strips"] != 1:
+        raise GuiError(f"{result['dub_strips']} strips show the takes of one dub.")
     first, again, part = (result["versions"][name] for name in ("dub", "keyframes", "range"))
     for version in (first, again, part):
         if version["saved"] != version["frames"]:

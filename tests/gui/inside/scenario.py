@@ -343,6 +343,7 @@ class Run:
         yield from self.ended(record)
         self.require(record, "done")
         self.note("range", record, time.monotonic() - began)
+        self.result["dub_strips"] = sum(map(host("sequencer").is_dub, scene().sequence_editor.strips_all))
         self.result["range"] = [scene().frame_preview_start, scene().frame_preview_end]
         yield from self.picture("range")
         yield from self.hands.move(*start)
