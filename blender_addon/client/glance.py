@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..core import sequences
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, Event, FramePreviewed, GlanceFailed
 from ..core.files import Digests
@@ -61,7 +62,8 @@ class GlanceJob:
             self._emit(answer)
 
     def _ask(self) -> DubEstimated | FramePreviewed:
-        assets = {role: self._digests.sha256(file, self._cancel.check) for role, file in self._plan.sources()}
+        check, sources = self._cancel.check, self._plan.sources()
+        assets = {role: self._digests.sha256(sequences.ensure(file, check), check) for role, file in sources}
         with Connection(self._endpoint, self._cancel) as connection:
             offered = connection.info().offered(self._plan.weights_id)
             plan = replace(self._plan, pose=self._plan.pose.turned(offered))

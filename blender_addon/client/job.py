@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ..core import sequences
 from ..core.errors import AddonError
 from ..core.events import (
     Event,
@@ -158,7 +159,7 @@ class DubJob:
 
     def _source(self, source: tuple[str, Path]) -> SourceFile:
         role, file = source
-        return SourceFile(role, str(file), *sha256_of(file, self._cancel.check))
+        return SourceFile(role, str(file), *sha256_of(sequences.ensure(file, self._cancel.check), self._cancel.check))
 
     def _uploaded(self, done: int, total: int) -> None:
         self._patience.progressed()

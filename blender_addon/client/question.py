@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from ..core import sequences
 from ..core.errors import AddonError
 from ..core.events import Event, JobProgress
 from ..core.files import sha256_of
@@ -63,7 +64,7 @@ class Question:
 
     def _ask(self) -> Event:
         self._progress("connecting", 0, 0)
-        asset, _size = sha256_of(self._file, self._cancel.check)
+        asset, _size = sha256_of(sequences.ensure(self._file, self._cancel.check), self._cancel.check)
         with Connection(self._endpoint, self._cancel) as connection:
             connection.info()
             connection.upload(self._file, asset, lambda done, total: self._progress("uploading", done, total))

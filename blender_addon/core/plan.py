@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from . import sequences
 from .errors import AddonError
 from .faces import FaceChoice
 from .output import Output
@@ -195,7 +196,7 @@ class DubPlan:
 
     def _file_problems(self) -> Iterator[str]:
         for role, file in self.sources():
-            if not file.is_file():
+            if not (file.is_file() or sequences.is_described(file)):
                 yield f"The {role} file {file} is missing; relink or replace its strip."
 
     def _pose_problems(self) -> Iterator[str]:

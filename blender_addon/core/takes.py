@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,14 @@ def _settings(plan: DubPlan, manifest: Manifest) -> Iterator[str]:
     if plan.kept:
         yield f"frames {plan.first} to {plan.end - 1} over {plan.kept.folder.name}"
     yield manifest.weights.name
+
+
+def identity(plan: DubPlan) -> str:
+    """Which dub a take is one of: another portrait, person, footage, kind or size of picture makes another dub."""
+    portrait, output = plan.portrait, plan.output
+    seen = (output.footage.file, output.footage.face) if output.footage else ()
+    parts = (portrait.file, portrait.face, plan.size, output.mode, *seen)
+    return hashlib.sha256(repr(tuple(map(str, parts))).encode()).hexdigest()
 
 
 def surplus(takes: Iterable[Take], limit: int, used: Collection[Path]) -> list[Take]:

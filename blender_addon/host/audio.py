@@ -113,7 +113,7 @@ def _volumes(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: in
     curves = fcurves.find(scene, strip.path_from_id("volume"))
     if not curves:
         return (strip.volume,)
-    return tuple(max(0.0, curves[0].evaluate(frame)) for frame in range(first, end + 1))
+    return tuple(max(0.0, value) for value in fcurves.evaluate(curves[0], range(first, end + 1)))
 
 
 def _start(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int) -> Fraction:

@@ -8,8 +8,6 @@ import bpy
 
 from . import fcurves, pose_keys, sequencer, sources
 
-SHAPE = ("co", "handle_left", "handle_right", "interpolation")
-"""The parts of a key that an editor changes; reading all takes three times as long."""
 STRIP_VALUES = ("animation_offset_start", "sound_offset", "volume", "mute", "filepath", "directory")
 
 
@@ -20,7 +18,7 @@ def signature(scene: bpy.types.Scene) -> Hashable:
         tuple(_settings(scene)),
         sequencer.fps(scene),
         tuple(map(_strip, used)),
-        scene.frame_current if any(strip.type == "MOVIE" for strip in used) else 0,
+        scene.frame_current if any(map(sequencer.is_moving, used)) else 0,
         hash(tuple(_keys(scene))),
     )
 
@@ -53,4 +51,4 @@ def _keys(scene: bpy.types.Scene) -> Iterator[Hashable]:
     for path in sorted(fcurves.paths(scene)):
         if "posedub_" in path or path.endswith(".volume"):
             for index, curve in fcurves.find(scene, path).items():
-                yield path, index, fcurves.read(curve, SHAPE).tobytes()
+                yield path, index, fcurves.read(curve, fcurves.SHAPE).tobytes()

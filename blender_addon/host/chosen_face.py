@@ -11,6 +11,7 @@ from fractions import Fraction
 import bpy
 
 from ..core.faces import CropMode, FaceChoice, Point
+from . import sequencer
 
 AT, TIME = "posedub_face", "posedub_face_time"
 
@@ -25,8 +26,8 @@ def read(strip: bpy.types.Strip, crop: CropMode = "auto") -> FaceChoice:
 
 
 def at_point(strip: bpy.types.Strip, point: Point, time: Fraction) -> FaceChoice:
-    """The face at a point of the picture; `time` counts for movies."""
-    return FaceChoice("auto", point, time if strip.type == "MOVIE" else None)
+    """The face at a point of the picture; `time` counts for movies and image sequences."""
+    return FaceChoice("auto", point, time if sequencer.is_moving(strip) else None)
 
 
 def write(strip: bpy.types.Strip, choice: FaceChoice) -> None:

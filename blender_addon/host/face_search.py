@@ -69,10 +69,10 @@ class FaceSearch:
     def start(self, scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
         """Look for faces in what the strip shows at the playhead; raises AddonError."""
         self.cancel()
-        file, time = media.moment(scene, strip)
+        file, time = media.moment(scene, strip, scene.frame_current)
         endpoint = self._link.reach()
         self.last = Search(uuid.uuid4().hex, scene.session_uid, sequencer.tagged(strip), time)
-        self._waiting = endpoint, FacesRequest(self.last.uid, file, time)
+        self._waiting = endpoint, FacesRequest(self.last.uid, file, time if strip.type == "MOVIE" else Fraction(0))
         self.phase = "Starting"
 
     def cancel(self) -> None:

@@ -6,17 +6,12 @@ mouth only: Blender moves, splits and undoes its F-Curve with the strip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import bpy
 
 from ..core.output import Output
-from . import fcurves, media, pose_keys, sources
+from . import look, media, pose_keys, sources
 
 MOUTH_ONLY = "posedub_mouth_only"
-GROUP = "Dub Footage"
-PLACED = ("use_flip_x", "use_flip_y", "color_saturation", "color_multiply")
-"""Properties of a strip that change how its pictures look, besides its transform and crop."""
 
 
 def output(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> Output:
@@ -51,19 +46,6 @@ def _amounts(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: in
 
 
 def lay_over(scene: bpy.types.Scene, strip: bpy.types.Strip, footage: bpy.types.Strip) -> None:
-    """Show a strip's pictures where the footage shows its own, keys included."""
+    """Show a strip's pictures where and as the footage shows its own, keys included."""
     strip.blend_type, strip.alpha_mode = "ALPHA_OVER", "STRAIGHT"
-    strip.colorspace_settings.name = footage.colorspace_settings.name
-    _copy(scene, footage, strip, PLACED)
-    for part in ("transform", "crop"):
-        source = getattr(footage, part)
-        names = [prop.identifier for prop in source.bl_rna.properties if not prop.is_readonly]
-        _copy(scene, source, getattr(strip, part), names)
-
-
-def _copy(
-    scene: bpy.types.Scene, source: bpy.types.bpy_struct, target: bpy.types.bpy_struct, names: Sequence[str]
-) -> None:
-    for name in names:
-        setattr(target, name, getattr(source, name))
-        fcurves.copy(scene, source.path_from_id(name), target.path_from_id(name), GROUP)
+    look.give(scene, footage, strip)

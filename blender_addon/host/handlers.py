@@ -97,6 +97,8 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Unhook."""
+    """Unhook; when another application template is loaded, Blender has done so already."""
     for name, handler in HANDLERS.items():
-        getattr(bpy.app.handlers, name).remove(handler)
+        hooked = getattr(bpy.app.handlers, name)
+        if handler in hooked:
+            hooked.remove(handler)

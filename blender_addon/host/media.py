@@ -3,25 +3,29 @@
 Sources (times in frames of the timeline, measured against Blender's renders):
 a movie strip shows its frame `offset + floor((frame - content_start) * k + 1/2)`,
 where k is movie rate over scene rate when the strip adjusts its playback rate,
-else 1.
+else 1. An image sequence is a movie of the scene's rate, put together in the
+background.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from math import floor
 from pathlib import Path
 
 import bpy
 
-from ..core import timebase
+from ..core import sequences, timebase
 from ..core.errors import AddonError
 from ..core.faces import CropMode
 from ..core.output import FootageSource
 from ..core.plan import PortraitSource, PoseSource
-from . import chosen_face, sequencer
+from . import chosen_face, preferences, sequencer
 
+SEQUENCES = "sequences"
+"""Folder of the movies made of image sequences."""
 HALF = Fraction(1, 2)
 PICTURES = ("IMAGE", "MOVIE")
 
@@ -46,11 +50,14 @@ class MovieClock:
 
 
 def movie_clock(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> MovieClock:
-    """Read the clock of a movie strip; raises AddonError for a strip whose mapping Blender hides."""
+    """Read the clock of a movie or image sequence; raises AddonError for a strip whose mapping Blender hides."""
     if sequencer.is_retimed(strip):
-        raise AddonError(f'The movie strip "{strip.name}" is retimed.', "Reset its retiming, or render it to a file.")
+        raise AddonError(f'The strip "{strip.name}" is retimed.', "Reset its retiming, or render it to a file.")
     if strip.use_reverse_frames:
-        raise AddonError(f'The movie strip "{strip.name}" plays backwards.', "Turn that off, or render it to a file.")
+        raise AddonError(f'The strip "{strip.name}" plays backwards.', "Turn that off, or render it to a file.")
+    if strip.type == "IMAGE":
+        rate, offset = sequencer.fps(scene), int(strip.animation_offset_start)
+        return MovieClock(rate, Fraction(1), Fraction(offset - sequencer.content_start(strip)))
     rate = timebase.media_fps(strip.fps)
     step = rate / sequencer.fps(scene) if _adjusts_rate(strip, file) else Fraction(1)
     return MovieClock(rate, step, strip.animation_offset_start - sequencer.content_start(strip) * step)
@@ -85,19 +92,30 @@ def _element(strip: bpy.types.Strip, frame: int) -> str:
     return str(strip.elements[min(max(index, 0), len(strip.elements) - 1)].filename)
 
 
-def moment(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[Path, Fraction]:
-    """File, and second of a movie, that a strip shows at the playhead, or at its end nearest to it."""
-    frame = min(max(scene.frame_current, sequencer.left(strip)), sequencer.right(strip) - 1)
+def sequence(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Path:
+    """The movie that an image sequence becomes before it is read; raises AddonError when a picture is gone."""
+    folder = sequencer.absolute(strip.directory, scene)
+    files = [folder / element.filename for element in strip.elements]
+    return sequences.describe(files, sequencer.fps(scene), preferences.user_folder(SEQUENCES))
+
+
+def moment(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> tuple[Path, Fraction]:
+    """File, and second of a movie or sequence, that a strip shows at a timeline frame, or at its end nearest to it."""
+    frame = min(max(frame, sequencer.left(strip)), sequencer.right(strip) - 1)
     file = strip_file(scene, strip, frame)
-    if strip.type == "IMAGE":
+    if not sequencer.is_moving(strip):
         return file, Fraction(0)
     return file, max(Fraction(0), movie_clock(scene, strip, file).seconds(frame))
 
 
-def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, crop: CropMode) -> PortraitSource:
-    """The picture in which the strip's face was chosen, else the one at the playhead."""
-    file, time = moment(scene, strip)
+def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, crop: CropMode, frame: int) -> PortraitSource:
+    """The picture in which the strip's face was chosen, else the one at a timeline frame."""
     face = chosen_face.read(strip, crop)
+    if strip.type == "IMAGE":
+        if face.time is not None:
+            frame = sequencer.first_picture(strip) + floor(face.time * sequencer.fps(scene))
+        return PortraitSource(strip_file(scene, strip, frame), Fraction(0), replace(face, time=None))
+    file, time = moment(scene, strip, frame)
     return PortraitSource(file, time if face.time is None else face.time, face)
 
 
@@ -120,10 +138,8 @@ def footage(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int) -> Foota
 
 def _played(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> tuple[Path, Fraction, Fraction]:
     """File, its second that a strip shows at a timeline frame, and its speed."""
-    if strip.type == "IMAGE":
-        if len(strip.elements) > 1:
-            raise AddonError(f'The strip "{strip.name}" is an image sequence.', "Use a movie or a single picture.")
+    if not sequencer.is_moving(strip):
         return strip_file(scene, strip, frame), Fraction(0), Fraction(1)
-    file = strip_file(scene, strip, frame)
+    file = sequence(scene, strip) if strip.type == "IMAGE" else strip_file(scene, strip, frame)
     clock = movie_clock(scene, strip, file)
     return file, clock.seconds(frame), clock.step * sequencer.fps(scene) / clock.rate

@@ -28,7 +28,7 @@ SOUNDS = (
 
 
 class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
-    """Have the portrait speak the sound strip, as a new strip above it"""
+    """Have the portrait speak the sound strip: as a new strip above it, or as a new take in the dub strip there is"""
 
     bl_idname = "posedub.dub"
     bl_label = "Dub"

@@ -18,6 +18,16 @@ ROLE = {
 }
 
 
+def origin(scene: bpy.types.Scene, role: str) -> str:
+    """A sentence on where the strip of a role comes from."""
+    choice = sources.choose(scene, role)
+    if scene.posedub.source(role).ref:
+        return "It is set now"
+    if choice.strip is None:
+        return "It is missing now"
+    return "Now it is the one that the selected dub was made from" if choice.of_dub else "Now it is a selected strip"
+
+
 class POSEDUB_OT_assign_source(SentenceOperator, bpy.types.Operator):
     """Use the selected strip as this source, whatever is selected later"""
 
@@ -26,6 +36,11 @@ class POSEDUB_OT_assign_source(SentenceOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     role: bpy.props.EnumProperty(**ROLE)
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with where the source comes from now."""
+        return f"{cls.__doc__}. {origin(sequencer.edit_scene(context), properties.role)}"
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Remember the active strip of a fitting kind, else any selected one."""

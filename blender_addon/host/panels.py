@@ -9,10 +9,13 @@ import bpy
 from ..core import timebase
 from ..core.events import JobWarning
 from ..core.jobs import JobRecord
-from . import preferences, pump, results, runtime, sequencer, sources
+from . import pose_keys, preferences, pump, results, runtime, sequencer, sources
 from .presets import POSEDUB_PT_presets
 
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
+ROLES = {"portrait": "Portrait", "audio": "Sound", "pose": "Pose", "footage": "Footage"}
+ROLE_WIDTH = 0.25
+"""Of a row of the sidebar."""
 STATES = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X", "starting": "TIME", "running": "RENDER_ANIMATION"}
 PIXELS_PER_LETTER = 7
 WARNINGS_SHOWN = 3
@@ -24,6 +27,7 @@ class DubPanel:
     bl_space_type = "SEQUENCE_EDITOR"
     bl_region_type = "UI"
     bl_category = "Dub"
+    bl_order = 0
 
 
 class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
@@ -40,6 +44,7 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         column.prop(scene.posedub, "pose_kind")
         if scene.posedub.pose_kind == "strip":
             draw_source(column, scene, "pose")
+        draw_origin(layout, scene)
         if runtime.current().error:
             draw_error(layout, context, runtime.current().error)
         draw_server_line(layout)
@@ -47,7 +52,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.5
         row.operator("posedub.dub", icon="PLAY").sounds = "active"
-        draw_several(layout, len(sources.sounds(scene)))
+        if not sources.choose(scene, "audio").of_dub:
+            draw_several(layout, len(sources.sounds(scene)))
 
 
 class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
@@ -75,6 +81,7 @@ class POSEDUB_PT_jobs(DubPanel, bpy.types.Panel):
 
     bl_label = "Dubs"
     bl_parent_id = "POSEDUB_PT_dub"
+    bl_order = 1  # the list grows: below the panels with settings
 
     def draw(self, context: bpy.types.Context) -> None:
         """One box for each dub, newest first."""
@@ -90,6 +97,7 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
 
     bl_label = "Server"
     bl_parent_id = "POSEDUB_PT_dub"
+    bl_order = 3
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -113,16 +121,32 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
 
 
 def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -> None:
-    """A row: the role's strip or what is missing, and the buttons that set and clear it."""
+    """A row: the role, its strip or what is missing, and the buttons that set and clear it."""
     choice, assigned = sources.choose(scene, role), scene.posedub.source(role).ref is not None
-    missing = choice.problem if assigned else f"Select {sources.WANTED[role]}"
-    row = layout.row(align=True)
+    missing = choice.problem if assigned or choice.of_dub else f"Select {sources.WANTED[role]}"
+    split = layout.split(factor=ROLE_WIDTH, align=True)
+    split.label(text=ROLES[role])
+    row = split.row(align=True)
     label = row.row()
     label.alert = choice.strip is None
     label.label(text=choice.strip.name if choice.strip else missing, icon=ICONS[role])
-    row.operator("posedub.assign_source", text="", icon="PINNED" if assigned else "UNPINNED").role = role
+    icon = "PINNED" if assigned else "LINKED" if choice.of_dub else "UNPINNED"
+    row.operator("posedub.assign_source", text="", icon=icon).role = role
     if assigned:
         row.operator("posedub.clear_source", text="", icon="X").role = role
+
+
+def draw_origin(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """A line when sources are those of the selected dub."""
+    dub = pose_keys.active(scene)
+    roles = [ROLES[role].lower() for role in ICONS if sources.choose(scene, role).of_dub and _needed(scene, role)]
+    if dub and roles:
+        layout.label(text=f"As in {dub.name}: {', '.join(roles)}", icon="LINKED")
+
+
+def _needed(scene: bpy.types.Scene, role: str) -> bool:
+    values = scene.posedub
+    return {"pose": values.pose_kind == "strip", "footage": values.output != "crop"}.get(role, True)
 
 
 def draw_several(layout: bpy.types.UILayout, sounds: int) -> None:

@@ -67,6 +67,7 @@ class POSEDUB_PT_takes(DubPanel, bpy.types.Panel):
 
     bl_label = "Takes"
     bl_parent_id = "POSEDUB_PT_dub"
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         """The range to make anew, then the list and what can be done with a take."""

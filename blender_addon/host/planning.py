@@ -13,7 +13,7 @@ from ..core import naming, timebase
 from ..core.errors import AddonError
 from ..core.plan import DubPlan, PoseSource, SpeechSource
 from ..core.settings import DubSettings
-from . import audio, footage, media, pose_keys, preferences, recovery, sequencer, sources
+from . import audio, footage, media, origin, pose_keys, preferences, recovery, sequencer, sources
 from .results import Placement
 
 SPEECH_FILE = "speech.wav"
@@ -44,7 +44,7 @@ def drafts(scene: bpy.types.Scene, how: str) -> Iterable[Draft]:
 def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """Plan a dub of sound strips, the chosen one by default, into a new version folder; raises AddonError."""
     made = look(scene, Path(), sounds)
-    return placed(scene, made, (sounds or [sources.choose(scene, "audio").require()])[0].name)
+    return placed(scene, made, (sounds or sources.spoken(scene))[0].name)
 
 
 def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
@@ -57,13 +57,14 @@ def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
 
 def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """The same for a folder that is not made; raises AddonError."""
-    sounds = sounds or [sources.choose(scene, "audio").require()]
+    sounds = sounds or sources.spoken(scene)
     values, strip = scene.posedub, sounds[0]
     sound = audio.read_mix(scene, sounds)
     into = None if values.output == "crop" else sources.choose(scene, "footage").require()
     first, end = _range(sound, into)
     posed = pose_keys.for_dub(scene, strip) if values.pose_kind == "keyframes" else None
-    portrait = media.portrait(scene, sources.choose(scene, "portrait").require(), values.portrait_crop)
+    face = sources.choose(scene, "portrait")
+    portrait = media.portrait(scene, face.require(), values.portrait_crop, face.frame)
     pose, output = _pose(scene, first, end, posed), footage.output(scene, strip, first, end)
     plan = DubPlan(
         uid=uuid.uuid4().hex,
@@ -83,7 +84,13 @@ def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip]
         output=output,
     )
     placement = Placement.over(scene, sounds, first, into, posed, footage.keyed(scene, strip) if into else None)
-    return Draft(plan, sound, placement)
+    return Draft(plan, sound, replace(placement, sources=_origin(scene, sounds, face)))
+
+
+def _origin(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip], face: sources.Choice) -> str:
+    """The note on the strips that the dub is made from, those it does not need now too."""
+    others = {role: [strip] for role in ("pose", "footage") if (strip := sources.choose(scene, role).strip)}
+    return origin.note(face.frame, {"audio": sounds, "portrait": [face.require()], **others})
 
 
 def _range(sound: audio.SoundMix, into: bpy.types.Strip | None) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def values(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, first: int
     curves = fcurves.find(scene, strip.path_from_id(name))
     frames = range(first, end)
     columns = [
-        [curves[index].evaluate(frame) for frame in frames] if index in curves else [constant] * len(frames)
+        fcurves.evaluate(curves[index], frames) if index in curves else [constant] * len(frames)
         for index, constant in enumerate(constants(strip, name))
     ]
     return list(zip(*columns, strict=True))
@@ -75,8 +75,8 @@ def codes(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) 
 
 def angles(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> Track:
     """Yaw, pitch and roll of the handles, (frames, 3)."""
-    columns = (values(scene, strip, name, first, end) for name in HANDLES)
-    return [tuple(row[0] for row in rows) for rows in zip(*columns, strict=True)]
+    columns = [[row[0] for row in values(scene, strip, name, first, end)] for name in HANDLES]
+    return list(zip(*columns, strict=True))
 
 
 def bake(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, start: int, track: Track, tolerance: float) -> None:

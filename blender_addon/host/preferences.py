@@ -57,7 +57,7 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         for name in ("executable", "port", "data_dir") if self.mode == "local" else ("address", "token", "tls_ca"):
             layout.prop(self, name)
         layout.prop(self, "cache_limit")
-        if self.mode == "address" and not bpy.app.online_access:
+        if not (endpoint(self.settings()).loopback or bpy.app.online_access):
             layout.label(text="Other computers need System > Network > Allow Online Access", icon="INFO")
 
     def settings(self) -> ServerSettings:

@@ -119,9 +119,10 @@ class PoseDubSettings(bpy.types.PropertyGroup):
         return getattr(self, role)
 
 
+# Blender's own angles are kept in radians; keys and files have degrees, so the unit stands in the name.
 def _degrees(name: str, description: str) -> Any:
     limits = {"soft_min": -45.0, "soft_max": 45.0, "step": 100, "precision": 1}
-    return bpy.props.FloatProperty(name=name, description=f"{description}, degrees", **limits)
+    return bpy.props.FloatProperty(name=f"{name} (°)", description=f"{description}, degrees", **limits)
 
 
 CODE = {"size": POSE_SIZE, "soft_min": -3.0, "soft_max": 3.0, "step": 1, "precision": 3}

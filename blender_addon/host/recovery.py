@@ -31,6 +31,14 @@ def note(folder: Path, scene: bpy.types.Scene, placement: Placement) -> None:
     write_atomic(folder / NOTE, json.dumps(values).encode())
 
 
+def sources(folder: Path) -> str:
+    """The note on the strips that a take was made from, as `origin` writes it; "" when there is none."""
+    try:
+        return str(json.loads((folder / NOTE).read_bytes())["placement"].get("sources", ""))
+    except (OSError, KeyError, TypeError, ValueError):
+        return ""
+
+
 def users(folder: Path) -> set[str]:
     """Names of the .blend files that a take belongs to; "" stands for one that was never saved."""
     try:

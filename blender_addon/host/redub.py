@@ -14,7 +14,7 @@ from ..core.manifest import read_manifest
 from ..core.naming import frame_name
 from ..core.output import Output
 from ..core.plan import DubPlan, KeptFrames, PoseSource
-from . import footage, media, planning, pose_keys, sequencer, sources
+from . import footage, media, origin, planning, pose_keys, sequencer, sources
 from .planning import SPEECH_FILE, Draft
 from .results import Placement
 from .sequencer import StripRef
@@ -54,9 +54,9 @@ def draft(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Draft:
         precision=values.precision,
         output=_output(scene, strip, old, start),
     )
-    chosen = sources.choose(scene, "portrait").strip
-    if chosen is not None and old.output.footage is None:
-        plan = replace(plan, portrait=media.portrait(scene, chosen, values.portrait_crop))
+    chosen = sources.given(scene, "portrait")
+    if chosen.strip is not None and old.output.footage is None:
+        plan = replace(plan, portrait=media.portrait(scene, chosen.strip, values.portrait_crop, chosen.frame))
     name = strip.get(sequencer.SOUND, old.folder.parent.name)
     made = planning.placed(scene, Draft(plan, None, _placement(scene, strip, name, start)), name)
     link_or_copy(old.folder / Path(old.speech.file).name, made.plan.folder / SPEECH_FILE)
@@ -77,7 +77,7 @@ def _pose(scene: bpy.types.Scene, strip: bpy.types.Strip, old: DubPlan, start: i
         return pose_keys.pose_source(scene, strip, start, end)
     if values.pose_kind != "strip":
         return PoseSource(values.pose_kind)
-    chosen = sources.choose(scene, "pose").strip
+    chosen = sources.given(scene, "pose").strip
     if chosen is not None:
         return media.pose(scene, chosen, start, end, values.pose_crop)
     return old.pose
@@ -108,4 +108,6 @@ def _placement(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, start:
         pose=itself,
         footage=itself,  # the new take lies where the old one does, and as it does
         mouth_only=itself,
+        replaces=itself,
+        sources=strip.get(origin.SOURCES, ""),
     )

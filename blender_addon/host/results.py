@@ -15,10 +15,12 @@ import bpy
 
 from ..core import naming
 from ..core.jobs import JobRecord
-from . import footage, pose_keys, sequencer
+from . import footage, pose_keys, sequencer, succession
+from .origin import SOURCES
 from .sequencer import JOB, SOUND, VERSION, StripRef
 
 COLOR = "COLOR_05"
+REFERENCES = ("pose", "footage", "mouth_only", "replaces")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Placement:
         pose: the strip whose keyframes pose the dub, which the result takes over.
         footage: the strip that the dub lies on.
         mouth_only: the strip whose keyed amount the result takes over.
+        replaces: the strip whose take the result is a newer one of; None for any at the same place.
+        sources: note on the strips that the dub is made from, as `origin` writes it.
     """
 
     scene: int
@@ -45,6 +49,8 @@ class Placement:
     pose: StripRef | None = None
     footage: StripRef | None = None
     mouth_only: StripRef | None = None
+    replaces: StripRef | None = None
+    sources: str = ""
 
     @staticmethod
     def over(
@@ -81,7 +87,7 @@ class Placement:
     @staticmethod
     def from_json(data: dict[str, Any], scene: bpy.types.Scene) -> Placement:
         """Inverse of `to_json`; raises KeyError or TypeError for other data."""
-        found = {name: data.get(name) for name in ("sound", "pose", "footage", "mouth_only")}
+        found = {name: data.get(name) for name in ("sound", *REFERENCES)}
         refs = {name: ref and StripRef(**ref) for name, ref in found.items()}
         return Placement(**data | refs | {"scene": scene.session_uid})
 
@@ -98,7 +104,8 @@ def strip_name(record: JobRecord, placement: Placement) -> str:
 
 def find(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> bpy.types.Strip | None:
     """The strip of a job's result."""
-    return sequencer.find(scene, StripRef(record.plan.uid, strip_name(record, placement)))
+    strip = sequencer.find(scene, StripRef(record.plan.uid, strip_name(record, placement)))
+    return strip if strip and strip.get(sequencer.UID) == record.plan.uid else None
 
 
 def timeline_frame(record: JobRecord, placement: Placement | None, index: int) -> int:
@@ -144,12 +151,13 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     strip = sequencer.new_image_strip(holder, strip_name(record, placement), file, channel, start)
     strip.color_tag, strip.select = COLOR, False
     strip[sequencer.UID], strip[VERSION] = plan.uid, plan.folder.name
-    strip[JOB], strip[SOUND] = record.job_id, placement.sound.name
+    strip[JOB], strip[SOUND], strip[SOURCES] = record.job_id, placement.sound.name, placement.sources
     posed = sequencer.find(scene, placement.pose) if placement.pose else None
     if posed:
         pose_keys.inherit(scene, posed, strip)
     if into:
         _settle(scene, record, placement, strip, into)
+    succession.mark(scene, strip, plan)
     return strip
 
 
@@ -165,11 +173,13 @@ def _settle(
 
 
 def finish(record: JobRecord, placement: Placement) -> None:
-    """Show the pictures anew and make the insertion one undo step."""
+    """Put a complete take in the place of an older one, show the pictures anew, and make that one undo step."""
     scene = sequencer.scene_by_uid(placement.scene)
     strip = find(scene, record, placement) if scene else None
     if scene is None or strip is None:
         return
     strip[JOB] = record.job_id
+    if record.state == "done":
+        succession.succeed(scene, strip, placement.replaces, (placement.pose, placement.mouth_only))
     sequencer.refresh(scene)
     bpy.ops.ed.undo_push(message=f"Dub {record.plan.name}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..client.connection import Endpoint
+from ..core import sequences
 from ..core.errors import AddonError
 from ..core.events import (
     DubEstimated,
@@ -28,7 +29,7 @@ from ..core.events import (
 from ..core.faces import FacesFound
 from ..core.jobs import UNFINISHED, JobBook, JobRecord
 from ..core.progress import ProgressMeter
-from . import audio, preferences, results
+from . import audio, media, preferences, results
 from .baking import Baker
 from .face_search import FaceSearch
 from .glance import Glances
@@ -38,6 +39,7 @@ from .results import Placement
 from .takes import Takes
 
 SOUND_PHASE = "sound"
+DAY = 86400.0
 PHASES = {
     SOUND_PHASE: "Reading the sound",
     "connecting": "Connecting",
@@ -87,6 +89,7 @@ class Runtime:
         self.glances = Glances(self.link, self._cutter)
         self._reader = ThreadPoolExecutor(1, "posedub takes")
         self.takes = Takes(self._reader)
+        self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
         self.book = JobBook()
         self.placements: dict[str, Placement] = {}

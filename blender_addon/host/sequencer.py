@@ -23,6 +23,8 @@ from ..core.errors import AddonError
 UID = "posedub_uid"
 JOB, VERSION, SOUND = "posedub_job", "posedub_version", "posedub_sound"
 """Marks on the strip of a dub: the server's job, the version, and the name of the sound strip."""
+EARLIER = "posedub_earlier"
+"""Mark on a strip that showed other takes before: their uids, separated by blanks, the last one last."""
 Holder: TypeAlias = bpy.types.SequenceEditor | bpy.types.MetaStrip
 """What strips lie in."""
 NAME_BYTES = 61
@@ -106,6 +108,11 @@ def is_dub(strip: bpy.types.Strip) -> bool:
     return JOB in strip
 
 
+def is_moving(strip: bpy.types.Strip) -> bool:
+    """Whether the strip shows more than one picture: a movie, or an image sequence."""
+    return strip.type == "MOVIE" or (strip.type == "IMAGE" and len(strip.elements) > 1)
+
+
 def is_retimed(strip: bpy.types.Strip) -> bool:
     """Whether retiming keys bend the strip's time; their mapping cannot be read."""
     return len(strip.retiming_keys) > 0
@@ -125,10 +132,12 @@ def selected(scene: bpy.types.Scene, kinds: Iterable[str]) -> list[bpy.types.Str
 
 
 def find(scene: bpy.types.Scene, ref: StripRef) -> bpy.types.Strip | None:
-    """The strip of this uid and name, else one of this uid, else (without a uid) one of this name."""
+    """The strip of this uid and name, else one that has or had this uid, else (without a uid) one of this name."""
+    everyone = strips(scene)
     if not ref.uid:
-        return next((strip for strip in strips(scene) if strip.name == ref.name), None)
-    owners = [strip for strip in strips(scene) if strip.get(UID) == ref.uid]
+        return next((strip for strip in everyone if strip.name == ref.name), None)
+    owners = [strip for strip in everyone if strip.get(UID) == ref.uid]
+    owners += [strip for strip in everyone if ref.uid in strip.get(EARLIER, "").split()]
     return next((strip for strip in owners if strip.name == ref.name), owners[0] if owners else None)
 
 
@@ -164,6 +173,11 @@ def is_muted(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
 def holder(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Holder:
     """What the strip lies in: a meta strip, or the sequence itself."""
     return strip.parent_meta() or scene.sequence_editor
+
+
+def remove(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Delete a strip, and its keys."""
+    holder(scene, strip).strips.remove(strip)
 
 
 def outer_channel(strip: bpy.types.Strip) -> int:

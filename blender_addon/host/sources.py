@@ -1,4 +1,4 @@
-"""Which strips are the sources of the next dub: assigned ones, else selected ones."""
+"""Which strips are the sources of the next dub: assigned ones, else selected ones, else those of the selected dub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..core.errors import AddonError
-from . import pose_keys, sequencer
+from . import origin, pose_keys, sequencer
 from .media import PICTURES
 
 KINDS = {"portrait": PICTURES, "audio": ("SOUND",), "pose": PICTURES, "footage": PICTURES}
@@ -21,10 +21,17 @@ WANTED = {
 
 @dataclass(frozen=True)
 class Choice:
-    """The strip of a role, or the sentence that says why there is none."""
+    """The strip of a role, or the sentence that says why there is none.
+
+    Attributes:
+        frame: timeline frame at which a portrait is looked at.
+        of_dub: whether it is a source of the selected dub, for want of another one.
+    """
 
     strip: bpy.types.Strip | None
     problem: str = ""
+    frame: int = 0
+    of_dub: bool = False
 
     def require(self) -> bpy.types.Strip:
         """The strip; raises AddonError with the problem."""
@@ -35,10 +42,24 @@ class Choice:
 
 def choose(scene: bpy.types.Scene, role: str) -> Choice:
     """The strip of a role: "portrait", "audio", "pose" or "footage"."""
+    chosen, dub = given(scene, role), pose_keys.active(scene)
+    refs = origin.read(dub, role) if dub and not scene.posedub.source(role).ref else []
+    if chosen.strip is not None or dub is None or not refs:
+        return chosen
+    strip = sequencer.find(scene, refs[0])
+    if strip is None:
+        gone = f'The {role} strip "{refs[0].name}" of "{dub.name}" is gone; select {WANTED[role]}, or set one.'
+        return Choice(None, gone, of_dub=True)
+    frame = origin.portrait_frame(dub, strip) if role == "portrait" else scene.frame_current
+    return Choice(strip, frame=frame, of_dub=True)
+
+
+def given(scene: bpy.types.Scene, role: str) -> Choice:
+    """The strip of a role that is assigned or selected, whatever dub is selected."""
     ref = scene.posedub.source(role).ref
     strip = sequencer.find(scene, ref) if ref else _selected(scene, role)
     if strip is not None:
-        return Choice(strip)
+        return Choice(strip, frame=scene.frame_current)
     if ref:
         return Choice(None, f'The {role} strip "{ref.name}" is gone; set another one or clear it.')
     return Choice(None, f"No {role}: select {WANTED[role]}, or set one.")
@@ -54,7 +75,7 @@ def _selected(scene: bpy.types.Scene, role: str) -> bpy.types.Strip | None:
     stills_first = sorted(found, key=lambda strip: strip.type != "IMAGE")
     if role == "portrait":
         return stills_first[0] if stills_first else None
-    others = [strip for strip in reversed(stills_first) if strip != choose(scene, "portrait").strip]
+    others = [strip for strip in reversed(stills_first) if strip != given(scene, "portrait").strip]
     return next(iter(others or found), None)
 
 
@@ -63,11 +84,20 @@ def _candidates(scene: bpy.types.Scene, role: str) -> list[bpy.types.Strip]:
 
 
 def sounds(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
-    """All sound strips to dub, in the order in which they are heard: the assigned one, else the selected ones."""
-    if scene.posedub.audio.ref:
-        strip = choose(scene, "audio").strip
-        return [strip] if strip else []
+    """All sound strips to dub, in the order in which they are heard."""
+    chosen = choose(scene, "audio")
+    if chosen.of_dub or scene.posedub.audio.ref:
+        return spoken(scene) if chosen.strip else []
     return sorted(_candidates(scene, "audio"), key=sequencer.span)
+
+
+def spoken(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
+    """The sound strips of one dub: the chosen one, or all that the selected dub was made from; raises AddonError."""
+    chosen, dub = choose(scene, "audio"), pose_keys.active(scene)
+    if not chosen.of_dub or dub is None:
+        return [chosen.require()]
+    found = [sequencer.find(scene, ref) for ref in origin.read(dub, "audio")]
+    return [chosen.require(), *(strip for strip in found[1:] if strip is not None)]
 
 
 def problem(scene: bpy.types.Scene) -> str:

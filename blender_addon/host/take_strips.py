@@ -7,15 +7,16 @@ from pathlib import Path
 
 import bpy
 
+from ..core import sequences
 from ..core.errors import AddonError
 from ..core.manifest import Manifest, read_manifest
 from ..core.naming import frame_name
 from ..core.plan import DubPlan
-from . import footage, pose_keys, redub, sequencer
-from .sequencer import JOB, SOUND, UID, VERSION
+from ..core.takes import identity
+from . import footage, media, pose_keys, recovery, redub, sequencer, succession
+from .sequencer import SOUND, UID
+from .succession import COMPARES
 
-COMPARES = "posedub_compares"
-"""Mark of a strip that lies half over another one: that one's uid."""
 POSES = {"video": "strip", "codes": "keyframes"}
 PNG_WIDTH = slice(16, 20)
 
@@ -34,7 +35,8 @@ def switch(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> None
         strip.elements.append(name)
     if plan.take_first != old.take_first:
         sequencer.move_content(strip, start + plan.take_first + int(strip.animation_offset_start))
-    strip[UID], strip[VERSION], strip[JOB] = plan.uid, folder.name, manifest.job_id
+    succession.relabel(scene, strip, plan.uid, folder.name, manifest.job_id, recovery.sources(folder))
+    strip[succession.IDENTITY] = identity(plan)
     strip.name = sequencer.shortened(strip.get(SOUND, folder.parent.name), "Dub", folder.name + _marks(manifest))
     sequencer.refresh(scene)
 
@@ -62,7 +64,7 @@ def compare(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> Non
     """Lay a take over the right half of a strip's picture, or take it away again; raises AddonError."""
     there = compared(scene, strip)
     if there is not None:
-        sequencer.holder(scene, there).strips.remove(there)
+        sequencer.remove(scene, there)
         return
     plan, old = read_manifest(folder).plan, redub.take_of(scene, strip)
     names, start = _frames(plan), sequencer.first_picture(strip) - old.take_first + plan.take_first
@@ -121,5 +123,9 @@ def _assign_sources(scene: bpy.types.Scene, plan: DubPlan) -> Iterator[str]:
 def _shows(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> bool:
     if strip.type not in ("IMAGE", "MOVIE") or sequencer.is_dub(strip):
         return False
-    path = strip.filepath if strip.type == "MOVIE" else strip.directory + strip.elements[0].filename
-    return sequencer.absolute(path, scene) == file
+    if strip.type == "MOVIE":
+        return sequencer.absolute(strip.filepath, scene) == file
+    if file.suffix == sequences.MOVIE and sequencer.is_moving(strip):
+        return media.sequence(scene, strip) == file
+    folder = sequencer.absolute(strip.directory, scene)
+    return file.parent == folder and any(element.filename == file.name for element in strip.elements)

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 import build_addon
+from model_server.bench.inputs import demo_inputs, with_speech_of
 from model_server.errors import PoseDubError
 from model_server.pipeline.media import probe
 from tests.gui.place import SCREEN, Blender, Display, GuiError
@@ -27,6 +28,8 @@ INPUTS = HERE.parent / "demo" / "inputs"
 STALL_LIMIT_MS = 150
 PAUSE = 0.05
 MINUTES = 20
+LONG_SECONDS = 60.0
+"""Of the speech whose dub is cancelled: no machine has made it before the click comes."""
 
 
 def main() -> int:
@@ -102,6 +105,8 @@ def _job(work: Path, server: str, token: str) -> dict[str, str]:
     (work / "pictures").mkdir()
     inputs = {"audio": "speech.flac", "portrait": "portrait.png", "pose": "pose.mp4"}
     files = {role: shutil.copy(INPUTS / name, work / name) for role, name in inputs.items()}
+    demo = demo_inputs()
+    files["long"] = str(with_speech_of(demo, LONG_SECONDS, work).speech)
     made = {"blend": "edit.blend", "movie": "edit.mp4", "pictures": "pictures", "progress": "progress.jsonl"}
     job = {name: str(path) for name, path in files.items()} | {name: str(work / file) for name, file in made.items()}
     job |= {"server": server, "token": token}
@@ -160,26 +165,36 @@ def _save(picture: Image.Image, file: Path, out: Path, number: int) -> None:
 
 def _checked(result: dict, movie: Path, out: Path) -> dict:
     """Compare what was made with what was asked for; raises GuiError."""
-    first, again = (result["versions"][name] for name in ("dub", "keyframes"))
-    for version in (first, again):
+    if "Traceback" in (out / "blender.log").read_text(encoding="utf-8", errors="replace"):
+        raise GuiError(f"The add-on met an error that it did not expect; {out / 'blender.log'} shows it.")
+    if result["dub_strips"] != 1:
+        raise GuiError(f"{result['dub_strips']} strips show the takes of one dub.")
+    first, again, part = (result["versions"][name] for name in ("dub", "keyframes", "range"))
+    for version in (first, again, part):
         if version["saved"] != version["frames"]:
             raise GuiError(f"{version['folder']} holds {version['saved']} of {version['frames']} frames.")
-    changed = [k for k, same in enumerate(_same(Path(first["folder"]), Path(again["folder"]))) if not same]
+    changed = _changed(first, again)
     (keys,) = result["keys"].values()
     keyed = sorted(map(int, keys))
     wanted = list(range(keyed[0], keyed[-1] - 1))  # strictly between the outer keys; frame 1 is dub index 0
     if changed != wanted:
         raise GuiError(f"The keys change the dub's frames {wanted[0]} to {wanted[-1]}, but {changed} changed.")
+    start, end = result["range"]
+    anew = _changed(again, part)
+    if anew != list(range(start - 1, end)) or part["frames"] != len(anew):
+        raise GuiError(f"The range {start} to {end} was to be made anew, but the dub's frames {anew} are new.")
     info = probe(movie)
     if not movie.is_file() or info.kind != "video":
         raise GuiError("The rendered movie is no video.")
     shutil.copy(movie, out / movie.name)
-    return {"changed_frames": [changed[0], changed[-1]], "movie": {"seconds": float(info.duration or 0)}}
+    new = {"changed_frames": [changed[0], changed[-1]], "range_frames": [anew[0], anew[-1]]}
+    return new | {"movie": {"seconds": float(info.duration or 0)}}
 
 
-def _same(one: Path, other: Path) -> Iterator[bool]:
-    for file in sorted(one.glob("*.png")):
-        yield file.read_bytes() == (other / file.name).read_bytes()
+def _changed(one: dict, other: dict) -> list[int]:
+    """Dub indices of the frames in which two versions differ."""
+    files = sorted(Path(one["folder"]).glob("*.png"))
+    return [int(file.stem) for file in files if file.read_bytes() != (Path(other["folder"]) / file.name).read_bytes()]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import bpy
-from scenes import LIMIT, host, jobs, runtime, scene, strip, written_by
+from scenes import ADDON, LIMIT, host, jobs, runtime, scene, strip, written_by
 
 
 def resolution(width, height):
@@ -55,6 +55,28 @@ def described(name, props):
     return [getattr(strip(name), prop) for prop in props]
 
 
+def preferences_panel():
+    """What the add-on's preferences show."""
+    chosen = bpy.context.preferences.addons[ADDON].preferences
+    return written_by(lambda drawn, context: type(chosen).draw(_with(chosen, drawn.layout), context))
+
+
+def _with(chosen, layout):
+    """The preferences, drawn into this layout."""
+    members = {"layout": layout, "mode": chosen.mode, "settings": chosen.settings, "bl_rna": chosen.bl_rna}
+    return type("Drawn", (), members)()
+
+
+def panel_orders(names):
+    return [getattr(bpy.types, name).bl_order for name in names]
+
+
+def forget_handlers():
+    """As Blender does when another application template is loaded."""
+    for name in host("handlers").HANDLERS:
+        getattr(bpy.app.handlers, name).clear()
+
+
 def parent(name):
     return getattr(strip(name).parent_meta(), "name", None)
 
@@ -91,6 +113,12 @@ def without_tooltip():
     return found + [name for name, prop in props.items() if name.startswith("posedub_") and not prop.description]
 
 
+def tooltip(name, **arguments):
+    """What Blender shows over the button of posedub.<name>."""
+    cls = getattr(bpy.types, f"POSEDUB_OT_{name}")
+    return cls.description(bpy.context, type("Properties", (), arguments)())
+
+
 def setting(name):
     return getattr(scene().posedub, name)
 
@@ -106,3 +134,43 @@ def presets():
 def apply_preset(name):
     (file,) = [path for path in presets() if Path(path).stem.lower() == name.replace(" ", "_").lower()]
     bpy.ops.script.execute_preset(filepath=file, menu_idname="POSEDUB_PT_presets")
+
+
+def grade(name):
+    """Give a strip modifiers of three kinds, one of them keyed, with a curve that is bent."""
+    modifiers, made = strip(name).modifiers, []
+    for kind in ("BRIGHT_CONTRAST", "CURVES", "COLOR_BALANCE"):
+        with host("sequencer").override(scene()):
+            made.append(modifiers.new(kind.title(), kind))
+    bright, curves, balance = made
+    bright.contrast = 12.0
+    for frame, value in ((1, 0.0), (100, 60.0)):
+        bright.bright = value
+        bright.keyframe_insert("bright", frame=frame)
+    mapping = curves.curve_mapping
+    mapping.curves[3].points.new(0.4, 0.7)
+    mapping.update()
+    balance.color_balance.gain = (0.6, 1.0, 1.3)
+
+
+def ungrade(name):
+    for modifier in strip(name).modifiers:
+        modifier.mute = True
+
+
+def add_adjustment(name, channel, start, end):
+    """A strip whose modifiers grade all that lies below it."""
+    span = {"length": end - start} if bpy.app.version >= (5, 0) else {"frame_end": end}
+    scene().sequence_editor.strips.new_effect(name, "ADJUSTMENT", channel, start, **span)
+
+
+def key_strip(name, prop, keys):
+    for frame, value in keys:
+        setattr(strip(name), prop, value)
+        strip(name).keyframe_insert(prop, frame=frame)
+
+
+def strip_keys(name, prop):
+    fcurves = host("fcurves")
+    found = fcurves.find(scene(), strip(name).path_from_id(prop)).values()
+    return [fcurves.read(curve)["co"].tolist() for curve in found]

@@ -130,12 +130,15 @@ def test_dub_leaves_the_edit_alone(dubbing: Blender, media: Path) -> None:
     assert not strip["select"]
 
 
-def test_second_dub_overwrites_neither_strip_nor_folder(dubbing: Blender, media: Path, tmp_path: Path) -> None:
+def test_second_dub_overwrites_neither_a_locked_strip_nor_a_folder(
+    dubbing: Blender, media: Path, tmp_path: Path
+) -> None:
     set_up(dubbing, media)
     dubbing.save(path=str(tmp_path / "edit.blend"))
 
     first = dub(dubbing)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "dubs/speech/v001").iterdir()}
+    dubbing.set_strip(name=first["name"], lock=True)
     second = dub(dubbing)
 
     assert (first["version"], second["version"]) == ("v001", "v002")
@@ -285,10 +288,11 @@ def test_two_dubs_at_once(dubbing: Blender, media: Path) -> None:
 
     assert [job["state"] for job in dubbing.finish()] == ["done", "done"]
 
-    first, second = results(dubbing)
-    assert first["elements"] == second["elements"]
-    assert first["directory"] != second["directory"]
-    assert first["channel"] != second["channel"]
+    first, second = (Path(job["plan"]["folder"]) for job in dubbing.jobs()[-2:])
+    names = [sorted(path.name for path in folder.glob("*.png")) for folder in (first, second)]
+    assert names[0] == names[1] and len(names[0]) == 2
+    (strip,) = results(dubbing)
+    assert (strip["version"], strip["elements"]) == (second.name, names[1])
 
 
 def test_progress_names_the_phase_and_counts_frames(dubbing: Blender, media: Path) -> None:

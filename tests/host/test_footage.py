@@ -136,6 +136,41 @@ def test_a_dub_takes_over_how_its_footage_lies(dubbing: Blender, footage: Path, 
         assert 50 < face.sum() < 0.2 * face.size
 
 
+def test_an_overlay_is_graded_as_its_footage_is(dubbing: Blender, footage: Path, tmp_path: Path) -> None:
+    set_up(dubbing, footage, SIZE)
+    choose(dubbing)
+    dubbing.grade(name="actor")
+    strip = dub(dubbing)
+    graded = shown(dubbing, START + 4, tmp_path)
+
+    for name in ("actor", strip["name"]):
+        dubbing.ungrade(name=name)
+    plain = shown(dubbing, START + 4, tmp_path)
+    dubbing.add_adjustment(name="all", channel=20, start=START, end=START + FRAMES)
+    dubbing.grade(name="all")
+    together = shown(dubbing, START + 4, tmp_path)
+
+    alpha = pictures(strip)[2][..., 3]
+    assert np.abs(graded[alpha == 255].astype(int) - plain[alpha == 255]).mean() > 10
+    apart = np.abs(graded.astype(int) - together)
+    assert apart[alpha == 255].max() <= 2 and np.array_equal(graded[alpha == 0], together[alpha == 0])
+
+
+def test_an_overlay_fades_with_its_footage(dubbing: Blender, footage: Path, tmp_path: Path) -> None:
+    set_up(dubbing, footage, SIZE)
+    choose(dubbing)
+    keys = [[START + 2, 1.0], [START + 12, 0.0]]
+    dubbing.key_strip(name="actor", prop="blend_alpha", keys=keys)
+
+    strip = dub(dubbing)
+
+    assert dubbing.strip_keys(name=strip["name"], prop="blend_alpha") == [keys]
+    opaque = pictures(strip)[0][..., 3] == 255
+    full = shown(dubbing, START + 2, tmp_path)
+    assert np.abs(full[opaque].astype(int) - pictures(strip)[0][opaque][:, :3]).max() <= 1
+    assert not shown(dubbing, START + 12, tmp_path).any()
+
+
 def test_sound_and_footage_meet_where_both_play(dubbing: Blender, footage: Path) -> None:
     set_up(dubbing, footage)
     dubbing.set_strip(name="speech", frame_start=START - 5)

@@ -97,6 +97,23 @@ def test_settings_panel_shows_all_parameters(blender: Blender) -> None:
     ]
 
 
+def test_the_growing_list_of_dubs_lies_below_the_settings(blender: Blender) -> None:
+    names = [f"POSEDUB_PT_{name}" for name in ("pose", "output", "faces", "preview", "jobs", "takes", "server")]
+    *settings, jobs, takes, server = blender.panel_orders(names=names)
+    assert max(settings) < jobs < takes < server
+
+
+def test_roles_are_named_and_the_origin_of_sources_is_told(dubbing: Blender, media: Path) -> None:
+    set_up(dubbing, media)
+    shown = dubbing.panel(name="POSEDUB_PT_dub")
+    assert shown[:5] == ["Portrait", "face", "[posedub.assign_source]", "Sound", "speech"]
+    assert "Now it is a selected strip" in dubbing.tooltip(name="assign_source", role="pose")
+    name = dub(dubbing)["name"]
+    dubbing.select(names=[name])
+    assert f"As in {name}: portrait, sound, pose" in dubbing.panel(name="POSEDUB_PT_dub")
+    assert "the selected dub was made from" in dubbing.tooltip(name="assign_source", role="pose")
+
+
 def test_strip_menus_offer_the_dub(blender: Blender) -> None:
     assert blender.menu() == ["[posedub.dub]", "[posedub.assign_source]"]
 

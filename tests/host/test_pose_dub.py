@@ -95,6 +95,7 @@ def test_a_take_carries_the_keyframes_it_was_made_with(dubbing: Blender, turning
     dubbing.op(name="bake_pose", wait=True)
     dubbing.key(name=first["name"], prop="posedub_pose", frame=108, value=0.5, index=3)
     sources_with(dubbing)
+    dubbing.set_strip(name=first["name"], lock=True)
     second = dub(dubbing)
 
     assert dubbing.pose_keys(name=second["name"]) == dubbing.pose_keys(name=first["name"])
@@ -195,6 +196,7 @@ def test_handles_turn_the_head_as_the_map_says(posing: Blender, turning: Path, p
         posing.key(name=still, prop="posedub_yaw", frame=frame, value=degrees)
     posing.settings(pose_kind="keyframes")
     sources_with(posing, still)
+    posing.set_strip(name=still, lock=True)
     handled = dub(posing)
     angles = np.array(posing.jobs()[-1]["plan"]["pose"]["angles"])
     assert angles[0, 0] == -25 and angles[-1, 0] == 25 and (np.diff(angles[:, 0]) > 0).all()

@@ -50,6 +50,32 @@ def test_keys_between_frames_are_read_where_they_lie(posed: Blender) -> None:
     assert [row[0] for row in read(posed, end=START + 3)] == pytest.approx([0.0, 0.75, 1.0])
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.5, 0.25, 0.00005, 0.003], ids="shift{}".format)
+@pytest.mark.parametrize("extrapolation", ["CONSTANT", "LINEAR"])
+def test_curves_are_read_to_the_last_bit_of_blenders_values(posed: Blender, extrapolation: str, shift: float) -> None:
+    chance = random.Random(f"{extrapolation} {shift}")
+    kinds = [*posed.interpolations(), *["LINEAR", "CONSTANT", "BEZIER"] * 8]
+    frames = sorted(chance.sample(range(1, 400), len(kinds)))
+    chance.shuffle(kinds)
+    handles = ["AUTO", "FREE", "VECTOR", "AUTO_CLAMPED"]
+    keys = [
+        [frame + shift, chance.gauss(0, 9), kind, chance.choice(handles)]
+        for frame, kind in zip(frames, kinds, strict=True)
+    ]
+
+    for part, modifier in ((keys, ""), (keys[:1], ""), (keys[:9], "NOISE")):
+        found, expected = posed.shaped_curve(name=STRIP, keys=part, extrapolation=extrapolation, modifier=modifier)
+        assert found == expected and (len(part) == 1 or len(set(expected)) > 9)
+
+
+def test_keys_on_the_same_frame_are_read_as_blender_does(posed: Blender) -> None:
+    keys = [[frame, value, "LINEAR", "AUTO"] for frame, value in ((5, 1.0), (9.9995, 4.0), (10.0, 7.0), (20, -3.0))]
+
+    found, expected = posed.shaped_curve(name=STRIP, keys=keys, extrapolation="CONSTANT")
+
+    assert found == expected
+
+
 def test_decimated_keys_are_few_and_within_the_tolerance(posed: Blender) -> None:
     posed.bake_rows(name=STRIP, start=START, rows=TRACK, tolerance=0.05)
 
@@ -267,7 +293,7 @@ def test_buttons_say_why_they_are_grey(blender: Blender, media: Path) -> None:
 def test_pose_panels_show_the_strip_its_handles_and_the_range(posed: Blender) -> None:
     shown = posed.panel(name="POSEDUB_PT_pose")
     assert shown[:2] == [STRIP, "[posedub.bake_pose]"]
-    assert {"Yaw", "Pitch", "Roll", "[posedub.key_handles]", "[posedub.clear_pose]"} <= set(shown)
+    assert {"Yaw (°)", "Pitch (°)", "Roll (°)", "[posedub.key_handles]", "[posedub.clear_pose]"} <= set(shown)
     posed.preview_range(first=START + 3, last=START + 5)
     tools = posed.panel(name="POSEDUB_PT_pose_tools")
     assert tools[0] == f"Frames {START + 3} to {START + 5} (preview range)"

@@ -105,6 +105,25 @@ def test_other_computers_need_online_access(blender: Blender, media: Path) -> No
     assert not blender.jobs()
 
 
+ONLINE = "Other computers need System > Network > Allow Online Access"
+
+
+@pytest.mark.parametrize(("address", "noted"), [("127.0.0.1:50761", False), ("localhost:1", False), ("a.org:1", True)])
+def test_only_other_computers_are_noted_to_need_online_access(blender: Blender, address: str, noted: bool) -> None:
+    blender.preferences(mode="address", address=address)
+    assert (ONLINE in blender.preferences_panel()) == noted
+    blender.preferences(mode="local")
+    assert ONLINE not in blender.preferences_panel()
+
+
+def test_the_add_on_is_disabled_even_when_blender_has_forgotten_its_handlers(blender: Blender) -> None:
+    blender.forget_handlers()
+    blender.toggle(enabled=False)
+    assert blender.is_registered() == {"operator": False, "panel": False}
+    blender.toggle(enabled=True)
+    assert blender.is_registered() == {"operator": True, "panel": True}
+
+
 def test_wrong_token_is_named(blender: Blender, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("right")
     with ServerProcess(tmp_path / "data", ["--token-file", str(tmp_path / "token")]) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,26 @@ def test_portrait_of_an_image_sequence_is_the_picture_at_the_playhead(
         blender.playhead(frame=playhead)
         assert Path(blender.plan()["portrait"]["file"]) == files[index]
 
+    files[2].unlink()
     blender.settings(pose_kind="strip")
-    assert 'The strip "faces" is an image sequence.' in blender.op(name="dub")["error"]
+    blender.playhead(frame=10)
+    assert f"The picture {files[2]} is gone." in blender.op(name="dub")["error"]
+
+
+def test_an_image_sequence_poses_as_a_movie_of_the_scenes_rate(blender: Blender, media: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"face_{k}.png" for k in range(9)]
+    for file in files:
+        Image.new("RGB", (8, 8)).save(file)
+    blender.add_image_sequence(files=files, name="faces", channel=1, start=10)
+    blender.set_strip(name="faces", frame_offset_start=1)
+    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=2, start=14)
+    blender.select(names=["faces", "speech"])
+
+    pose = blender.plan()["pose"]
+
+    assert (Fraction(pose["start"]), Fraction(pose["speed"])) == (Fraction(9, 2) / 24, 1)
+    blender.set_strip(name="faces", use_reverse_frames=True)
+    assert 'The strip "faces" plays backwards.' in blender.op(name="dub")["error"]
 
 
 def test_parameters_reach_the_plan(blender: Blender, media: Path) -> None:

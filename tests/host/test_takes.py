@@ -111,7 +111,7 @@ def test_a_range_is_made_anew_and_the_rest_taken_over(dubbing: Blender, media: P
     dubbing.settings(seed=99)
     dubbing.preview_range(first=108, last=109)
     assert "[posedub.redub_range]" in dubbing.panel(name="POSEDUB_PT_takes")
-    before = {strip["uid"] for strip in results(dubbing)}
+    before, keys = {strip["uid"] for strip in results(dubbing)}, dubbing.pose_keys(name=take["name"])
 
     assert dubbing.op(name="redub_range", wait=True) == {"result": ["FINISHED"]}
 
@@ -119,9 +119,10 @@ def test_a_range_is_made_anew_and_the_rest_taken_over(dubbing: Blender, media: P
     same = [one == other for one, other in zip(pictures(made), pictures(take), strict=True)]
     assert same == [True, True, False, False, True, True]
     assert (made["left"], made["right"]) == (take["left"], take["right"])
-    assert made["channel"] > take["channel"] and made["version"] > take["version"]
+    assert made["channel"] == take["channel"] and made["version"] > take["version"]
+    assert len(results(dubbing)) == len(before)
     assert dubbing.described(name=made["name"], props=["color_multiply"]) == [0.5]
-    assert dubbing.pose_keys(name=made["name"]) == dubbing.pose_keys(name=take["name"])
+    assert dubbing.pose_keys(name=made["name"]) == keys and keys
     assert dubbing.jobs()[-1]["generated"] == 2
     dubbing.undo()
     assert {strip["uid"] for strip in results(dubbing)} == before
@@ -179,6 +180,21 @@ def two_takes(dubbing: Blender, media: Path, tmp_path: Path) -> tuple[dict[str, 
     return first, second
 
 
+@pytest.fixture
+def two_strips(dubbing: Blender, media: Path, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same in two strips, locked, so that each keeps its take; nothing but the sources is selected."""
+    set_up(dubbing, media, seed=46)
+    dubbing.settings(pose_kind="frontal")
+    dubbing.save(path=str(tmp_path / "edit.blend"))
+    first = dub(dubbing)
+    dubbing.set_strip(name=first["name"], lock=True)
+    dubbing.settings(seed=47)
+    second = dub(dubbing)
+    dubbing.set_strip(name=second["name"], lock=True)
+    dubbing.select(names=["face", "speech"])
+    return first, second
+
+
 def test_takes_are_listed_with_what_made_them(dubbing: Blender, two_takes: tuple, tmp_path: Path) -> None:
     takes = dubbing.takes()
     assert [take["name"] for take in takes] == ["v002", "v001"]
@@ -216,6 +232,23 @@ def test_a_take_lies_half_over_another_one(dubbing: Blender, two_takes: tuple) -
     assert dubbing.strips() == before
 
 
+def test_a_comparison_is_one_undo_step(dubbing: Blender, two_takes: tuple) -> None:
+    dubbing.undo_push(message="the editor's last step")
+    before = dubbing.strips()
+
+    assert dubbing.op_with_undo(name="take_compare", folder=dubbing.takes()[1]["folder"]) == ["FINISHED"]
+
+    compared = dubbing.strips()
+    assert len(compared) == len(before) + 1
+    dubbing.undo()
+    assert dubbing.strips() == before
+    dubbing.redo()
+    assert dubbing.strips() == compared
+    assert dubbing.op_with_undo(name="take_compare") == ["FINISHED"]
+    dubbing.undo()
+    assert dubbing.strips() == compared
+
+
 def test_the_settings_of_a_take_come_back(dubbing: Blender, two_takes: tuple) -> None:
     dubbing.settings(pose_kind="fixed", size="320")
     dubbing.undo_push(message="the editor's last step")
@@ -239,10 +272,8 @@ def test_the_keys_of_a_take_come_back(dubbing: Blender, media: Path) -> None:
 
 
 def test_a_take_is_deleted_but_never_one_in_use(dubbing: Blender, two_takes: tuple, tmp_path: Path) -> None:
-    first, _second = two_takes
-    folder = tmp_path / "dubs/speech/v001"
-    assert "v001 is shown by a strip" in dubbing.op(name="take_delete", folder=str(folder))["error"]
-    dubbing.delete(name=first["name"])
+    shown, folder = (tmp_path / "dubs/speech" / name for name in ("v002", "v001"))
+    assert "v002 is shown by a strip" in dubbing.op(name="take_delete", folder=str(shown))["error"]
 
     assert dubbing.op(name="take_delete", folder=str(folder)) == {"result": ["FINISHED"]}
 
@@ -251,15 +282,27 @@ def test_a_take_is_deleted_but_never_one_in_use(dubbing: Blender, two_takes: tup
     assert "No take is chosen" not in dubbing.panel(name="POSEDUB_PT_takes")
 
 
+def test_undo_after_a_deletion_is_of_the_step_before_it(dubbing: Blender, two_takes: tuple, tmp_path: Path) -> None:
+    dubbing.undo_push(message="the editor's last step")
+    moved = dubbing.set_strip(name="face", frame_start=55)
+    assert dubbing.op_with_undo(name="take_delete", folder=str(tmp_path / "dubs/speech/v001")) == ["FINISHED"]
+
+    dubbing.undo()
+
+    assert moved not in dubbing.strips()
+    assert [take["name"] for take in dubbing.takes()] == ["v002"]
+    dubbing.redo()
+    assert moved in dubbing.strips()
+
+
 def test_the_limit_removes_the_oldest_take_that_no_strip_shows(
-    dubbing: Blender, two_takes: tuple, tmp_path: Path
+    dubbing: Blender, two_strips: tuple, tmp_path: Path
 ) -> None:
-    first, second = two_takes
+    first, second = two_strips
     other = tmp_path / "dubs/speech/v001"
     dubbing.preferences(cache_limit=1)
     dubbing.settings(seed=49)
     try:
-        dubbing.select(names=["face", "speech"])
         dub(dubbing)
         dubbing.finish()
         assert other.exists()
@@ -274,8 +317,8 @@ def test_the_limit_removes_the_oldest_take_that_no_strip_shows(
     assert (tmp_path / "dubs/speech" / second["version"]).exists()
 
 
-def test_a_take_of_another_file_is_left_alone(dubbing: Blender, two_takes: tuple, tmp_path: Path) -> None:
-    first, _second = two_takes
+def test_a_take_of_another_file_is_left_alone(dubbing: Blender, two_strips: tuple, tmp_path: Path) -> None:
+    first, _second = two_strips
     dubbing.save(path=str(tmp_path / "copy.blend"))
     dubbing.delete(name=first["name"])
     dubbing.preferences(cache_limit=1)

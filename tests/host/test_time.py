@@ -181,4 +181,4 @@ def test_movie_that_plays_backwards_is_refused_with_a_sentence(blender: Blender,
     blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=2, start=1)
     blender.select(names=["speech", "pose"])
 
-    assert 'The movie strip "pose" plays backwards.' in blender.op(name="dub")["error"]
+    assert 'The strip "pose" plays backwards.' in blender.op(name="dub")["error"]

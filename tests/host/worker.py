@@ -29,12 +29,15 @@ def install(zip_path: str) -> None:
 def answer(line: str) -> dict:
     """Run one call."""
     import scenes
+    import scenes_curves
     import scenes_output
     import scenes_takes
 
     try:
         request = json.loads(line)
-        module = next(one for one in (scenes_takes, scenes_output, scenes) if hasattr(one, request["call"]))
+        module = next(
+            one for one in (scenes_curves, scenes_takes, scenes_output, scenes) if hasattr(one, request["call"])
+        )
         return {"result": getattr(module, request["call"])(**request["args"])}
     except Exception:  # noqa: BLE001 - boundary: the test shows it
         return {"error": traceback.format_exc()}

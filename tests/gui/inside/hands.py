@@ -56,6 +56,16 @@ class Hands:
         yield from self.key("LEFTMOUSE", **modifiers)
         yield
 
+    def drag(self, start, end):
+        """Move with the left button held."""
+        yield from self.move(*start)
+        self._event("LEFTMOUSE", "PRESS")
+        yield
+        for share in (0.3, 0.6, 1.0):
+            yield from self.move(*(one + (other - one) * share for one, other in zip(start, end, strict=True)))
+        self._event("LEFTMOUSE", "RELEASE")
+        yield
+
     def key(self, kind, **modifiers):
         """Press and release a key, or turn the wheel."""
         self._event(kind, "PRESS", **modifiers)

@@ -22,7 +22,9 @@ from sidebar import Sidebar  # noqa: E402
 
 ADDON = "bl_ext.user_default.posedub"
 TICK = 0.02
-SOUND, PORTRAIT, POSE = "Speech", "Portrait", "Pose"
+SOUND, PORTRAIT, POSE, LONG = "Speech", "Portrait", "Pose", "Long Speech"
+RANGE = (101, 110)
+"""Frames that are made anew."""
 FRAMES = (48, 60, 72)
 """Frames that are keyed: 0, the peak, 0."""
 PEAKS = {"posedub_yaw": ("20", "-6"), "posedub_blend": ("1", "-0.4")}
@@ -65,8 +67,9 @@ class Run:
     def steps(self):
         """All steps in order."""
         steps = (
-            self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.dub, self.bake, self.key_field,
-            self.edit_key, self.look_around, self.dub_keyframes, self.render,
+            self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.undo, self.dub, self.bake,
+            self.key_field,
+            self.edit_key, self.look_around, self.dub_keyframes, self.redub_range, self.render,
         )  # fmt: skip
         for step in steps:
             began = time.monotonic()
@@ -76,7 +79,7 @@ class Run:
             self.result["steps"].append({"step": step.__name__, "seconds": round(time.monotonic() - began, 2)})
 
     def lay_out(self):
-        """Open a video project with a portrait, a pose clip and a sentence."""
+        """Open a video project with a portrait, a pose clip, a sentence and a speech."""
         yield from until(lambda: bpy.context.window_manager.windows, "No window opened")
         bpy.ops.wm.read_homefile(app_template="Video_Editing")
         for _ in range(20):
@@ -90,6 +93,7 @@ class Run:
         for name, add, channel in ((POSE, editor.strips.new_movie, 2), (PORTRAIT, editor.strips.new_image, 3)):
             strip = add(name, self.job[name.lower()], channel, 1, fit_method="FIT")
             set_right(strip, end)
+        editor.strips.new_sound(LONG, self.job["long"], 4, 1)
         for strip in editor.strips_all:
             strip.select = False
         scene().frame_end = end - 1
@@ -128,12 +132,16 @@ class Run:
         yield from until(lambda: scene().sequence_editor.strips_all[name].select, f"A click did not select {name}", 10)
 
     def select_sources(self):
-        """Select the three strips."""
+        """Select three strips."""
         yield from self.picture("nothing-selected")
-        yield from self.click_strip(SOUND)
-        yield from self.click_strip(PORTRAIT, shift=True)
-        yield from self.click_strip(POSE, shift=True)
+        yield from self.select(LONG, PORTRAIT, POSE)
         yield from self.picture("sources")
+
+    def select(self, first, *others):
+        """Click strips."""
+        yield from self.click_strip(first)
+        for name in others:
+            yield from self.click_strip(name, shift=True)
 
     def idle(self):
         """Measure the user interface with no job."""
@@ -164,10 +172,10 @@ class Run:
             raise Stuck(f"{record.plan.name} is {record.state} instead of {state}: {record.error or 'no error'}")
 
     def dub_and_cancel(self):
-        """Dub, watch the progress, cancel."""
+        """Dub the long speech, watch the progress, cancel."""
         record = yield from self.start()
         below = self.hands.at[1]
-        yield from until(lambda: record.saved >= 5 or record.error, "No frames came")
+        yield from until(lambda: record.saved >= 100 or record.error, "No frames came")
         yield from self.picture("progress")
         yield from self.sidebar.press_icon("posedub.cancel(", below)
         yield from self.ended(record)
@@ -175,8 +183,20 @@ class Run:
         self.result["cancelled_at"] = record.saved
         yield from self.picture("cancelled")
 
+    def undo(self):
+        """Undo the cancelled dub, and delete the long speech."""
+        yield from self.view(area("SEQUENCE_EDITOR"))
+        yield from self.hands.key("Z", ctrl=True)
+        strips, is_dub = scene().sequence_editor.strips_all, host("sequencer").is_dub
+        yield from until(lambda: not any(map(is_dub, strips)), "Ctrl Z did not undo the dub", 10)
+        yield from self.click_strip(LONG)
+        yield from self.hands.key("DEL")
+        yield from until(lambda: LONG not in strips, f"{LONG} was not deleted", 10)
+        yield from self.view(area("SEQUENCE_EDITOR"))
+
     def dub(self):
-        """Dub again, to the end."""
+        """Dub the sentence, to the end."""
+        yield from self.select(SOUND, PORTRAIT, POSE)
         yield from self.sidebar.find("posedub.dub(")
         self.heart.enter("job")
         began = time.monotonic()
@@ -221,16 +241,21 @@ class Run:
             yield from self.sidebar.unfold("POSEDUB_PT_pose_codes")
         for frame, value in zip(FRAMES, ("0", PEAKS[self.field][0], "0"), strict=True):
             scene().frame_set(frame)
-            place = yield from self.sidebar.find(self.field)
-            yield from self.hands.move(*place)
-            yield from self.hands.key("RET")
-            yield from self.hands.key("A", ctrl=True)
-            yield from self.hands.write(value)
-            yield from self.hands.key("RET")
-            yield from self.hands.move(place[0] + 1, place[1])
+            x, y = yield from self.type_into(self.field, value)
+            yield from self.hands.move(x + 1, y)
             yield from self.hands.key("I")
             yield from until(lambda frame=frame: frame in self.keys(), f"I keyed nothing at frame {frame}", 10)
         yield from self.picture("keyed")
+
+    def type_into(self, field, value):
+        """Type a number into a field of the sidebar; where that lies."""
+        place = yield from self.sidebar.find(field)
+        yield from self.hands.move(*place)
+        yield from self.hands.key("RET")
+        yield from self.hands.key("A", ctrl=True)
+        yield from self.hands.write(value)
+        yield from self.hands.key("RET")
+        return place
 
     def keys(self):
         """Keys of the field: frame to value."""
@@ -288,9 +313,8 @@ class Run:
             bpy.ops.wm.window_close()
 
     def dub_keyframes(self):
-        """Dub again with the keyframes."""
-        yield from self.click_strip(SOUND)
-        yield from self.click_strip(PORTRAIT, shift=True)
+        """Dub again with the keyframes, only the dub strip selected."""
+        yield from self.click_strip(self.dub_strip().name)
         yield from until(lambda: scene().posedub.pose_kind == "keyframes", "The bake did not choose the keyframes", 10)
         record = yield from self.start()
         began = time.monotonic()
@@ -298,6 +322,33 @@ class Run:
         self.require(record, "done")
         self.note("keyframes", record, time.monotonic() - began)
         yield from self.picture("dubbed-again")
+
+    def redub_range(self):
+        """Set the preview range with P, change the seed, make that range anew."""
+        one = area("SEQUENCE_EDITOR")
+        yield from self.click_strip(self.dub_strip().name)
+        start, end = (point(one, frame, channel) for frame, channel in zip(RANGE, (6.8, 6.2), strict=True))
+        yield from self.hands.move(*start)
+        yield from self.hands.key("P")
+        yield from self.hands.drag(start, end)
+        yield from until(lambda: scene().use_preview_range, "P set no preview range", 10)
+        yield from self.sidebar.unfold("POSEDUB_PT_settings")
+        yield from self.type_into("posedub.seed", "7")
+        yield from until(lambda: scene().posedub.seed == 7, "The seed was not typed", 10)
+        book = host("runtime").current().book
+        before, began = len(list(book)), time.monotonic()
+        yield from self.sidebar.press("posedub.redub_range(")
+        yield from until(lambda: len(list(book)) > before, "The button Re-dub Range started nothing", 10)
+        record = list(book)[-1]
+        yield from self.ended(record)
+        self.require(record, "done")
+        self.note("range", record, time.monotonic() - began)
+        self.result["dub_strips"] = sum(map(host("sequencer").is_dub, scene().sequence_editor.strips_all))
+        self.result["range"] = [scene().frame_preview_start, scene().frame_preview_end]
+        yield from self.picture("range")
+        yield from self.hands.move(*start)
+        yield from self.hands.key("P", alt=True)
+        yield from until(lambda: not scene().use_preview_range, "Alt P did not clear the preview range", 10)
 
     def render(self):
         """Render the edit."""
