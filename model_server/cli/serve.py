@@ -8,6 +8,7 @@ from pathlib import Path
 
 from model_server.cli import options as shared
 
+NICENESS = 10
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     from model_server.service.server import Config, serve
 
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    _let_others_go_first()
     security = Security.read(options.token_file, options.tls_cert, options.tls_key)
     security.check_host(options.host)
     config = Config(
@@ -42,3 +44,10 @@ def run(options: argparse.Namespace) -> int:
     )
     serve(config)
     return 0
+
+
+def _let_others_go_first() -> None:
+    """Blender and what else somebody works with on this computer stay quick while a dub takes all processors."""
+    import psutil
+
+    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICENESS)

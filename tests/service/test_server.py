@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -337,3 +338,8 @@ def test_a_second_server_on_the_port_says_so(server: ServerProcess, tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert f"Port {server.port}" in done.stderr.splitlines()[-1]
+
+
+def test_the_server_lets_other_programs_go_first(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "server") as server:
+        assert psutil.Process(server.process.pid).nice() > psutil.Process().nice()
