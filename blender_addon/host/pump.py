@@ -32,8 +32,8 @@ def pump(budget: float = BUDGET) -> bool:
 
 
 def redraw() -> None:
-    """Redraw the sequencers and the status bar."""
-    sequencer.redraw({"SEQUENCE_EDITOR"})
+    """Redraw what tells of jobs: sidebars and status bar. Blender redraws the timelines of strips that change."""
+    sequencer.redraw_sidebars()
     statusbar.redraw()
 
 

@@ -60,6 +60,16 @@ def redraw(kinds: Iterable[str]) -> None:
                 area.tag_redraw()
 
 
+def redraw_sidebars() -> None:
+    """Redraw the sidebars of the sequencers, which costs a tenth of their timelines and previews."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "SEQUENCE_EDITOR":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+
+
 def scene_by_uid(session_uid: int) -> bpy.types.Scene | None:
     """A scene by Blender's session uid, which undo keeps."""
     return next((scene for scene in bpy.data.scenes if scene.session_uid == session_uid), None)
