@@ -1,4 +1,4 @@
-"""The PC-AVS engine: the four networks, run in batches of one fixed size."""
+"""The PC-AVS engine: the four networks, on a processor a frame for each core, on a GPU in batches."""
 
 from __future__ import annotations
 
