@@ -26,6 +26,11 @@ def _shortened(name: str) -> str:
     return name[:MAX_NAME].encode()[: 3 * MAX_NAME].decode(errors="ignore")
 
 
+def is_newer(one: str, other: str) -> bool:
+    """Whether the version `one` ("v012") was begun after the `other`."""
+    return (len(one), one) > (len(other), other)
+
+
 def next_version(folder: Path) -> Path:
     """Create and return the next of `folder`/v001, v002, ...; an existing one is never given again."""
     folder.mkdir(parents=True, exist_ok=True)

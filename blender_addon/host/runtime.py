@@ -40,6 +40,8 @@ from .takes import Takes
 
 SOUND_PHASE = "sound"
 DAY = 86400.0
+GROWTH_PERIOD = 0.5
+"""Seconds: each growth of a strip makes Blender draw timeline and preview anew."""
 PHASES = {
     SOUND_PHASE: "Reading the sound",
     "connecting": "Connecting",
@@ -91,6 +93,7 @@ class Runtime:
         self.takes = Takes(self._reader)
         self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
+        self._grown_at: dict[str, float] = {}
         self.book = JobBook()
         self.placements: dict[str, Placement] = {}
         self.error = ""
@@ -137,6 +140,7 @@ class Runtime:
         self.book.remove(uid)
         self.placements.pop(uid, None)
         self._meters.pop(uid, None)
+        self._grown_at.pop(uid, None)
 
     def active(self, uid: str) -> bool:
         """Whether this Blender works on the job, or has yet to show its last frames."""
@@ -224,9 +228,12 @@ class Runtime:
 
     def _show(self, deadline: float) -> bool:
         """Grow the strips; a job has ended when its strip is complete. Whether there was anything to show."""
-        pending = self._growing | self._ending
-        for uid in pending:
+        pending = self._due(now := time.monotonic())
+        born = {uid: number for number, uid in enumerate(self.book.records)}
+        for uid in sorted(pending, key=lambda uid: born.get(uid, -1)):  # of takes that end together the last is shown
             record, placement = self.book.get(uid), self.placements.get(uid)
+            if record and record.saved:
+                self._grown_at[uid] = now
             if record and placement and not self._grown(record, placement, deadline):
                 continue
             self._growing.discard(uid)
@@ -235,6 +242,11 @@ class Runtime:
                 if record and placement:
                     results.finish(record, placement)
         return bool(pending)
+
+    def _due(self, now: float) -> set[str]:
+        """Jobs whose strips are to be brought up to date now: those at work now and then, all others at once."""
+        fresh = {uid for uid in self._running if now < self._grown_at.get(uid, 0.0) + GROWTH_PERIOD}
+        return self._growing - fresh | self._ending
 
     def _grown(self, record: JobRecord, placement: Placement, deadline: float) -> bool:
         create = record.state in UNFINISHED or record.plan.uid in self._ending
@@ -265,7 +277,7 @@ class Runtime:
                 waiting.speech.cancel()
         for jobs in (self._running, self._growing, self._ending):
             jobs.clear()
-        for kept in (self._waiting, self._meters, self.placements):
+        for kept in (self._waiting, self._meters, self._grown_at, self.placements):
             kept.clear()
         self.baker.clear()
         self.glances.clear()

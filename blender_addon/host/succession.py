@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import bpy
 
+from ..core import naming
 from ..core.plan import DubPlan
 from ..core.takes import identity
 from . import fcurves, footage, pose_keys, sequencer
@@ -48,12 +49,17 @@ def succeed(
 ) -> None:
     """Have the older strip, if there is one, show what a finished take's own strip shows, and remove that.
 
+    Where it shows a newer take by now, of a job that was quicker, it stays as it is.
+
     Args:
         replaces: the strip whose take was made anew; None for any that shows a take of the same dub at the same place.
         keyed: strips whose keys the take was made with; it succeeds no other one.
     """
     old = _predecessor(scene, strip, replaces, keyed)
     if old is None:
+        return
+    if naming.is_newer(old.get(VERSION, ""), strip[VERSION]):
+        sequencer.remove(scene, strip)
         return
     old.directory, name = strip.directory, strip.name
     relabel(scene, old, strip[UID], strip[VERSION], strip[JOB], strip.get(SOURCES, ""))

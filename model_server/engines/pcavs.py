@@ -23,6 +23,7 @@ NAME = "pcavs"
 
 # Rows of one encoder call. A GPU draws as many pictures at once; a processor draws one by one, several side by side.
 ROWS = {"cpu": {"lite": 4, "full": 2}, "cuda": {"lite": 16, "full": 16}}
+SMALL_ROWS = 4  # of presets that are not offered, as in tests and ablations
 
 
 class PcavsEngine:
@@ -49,7 +50,7 @@ class PcavsEngine:
         self.weights = weights
         self.device = device
         self.precision = precision
-        self._rows = rows or ROWS[device][weights.preset]
+        self._rows = rows or ROWS[device].get(weights.preset, SMALL_ROWS)
         self._pictures = self._rows if device == "cuda" else 1
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks = _inference(networks, device)

@@ -34,7 +34,7 @@ def prepare(networks: Networks) -> Networks:
     for module in list(networks.modules()):
         _fold_norms(module)
         for name, child in list(module.named_children()):
-            if isinstance(child, StyledConv):
+            if isinstance(child, StyledConv) and isinstance(child.conv, ModulatedConv):
                 setattr(module, name, PreparedStyledConv(child))
             elif isinstance(child, ToRGB):
                 setattr(module, name, PreparedToRGB(child))

@@ -103,3 +103,11 @@ def test_hash_can_be_stopped_and_reports_missing_files(tmp_path):
         sha256_of(tmp_path / "some", lambda: 1 / 0)
     with pytest.raises(AddonError, match="cannot be read"):
         sha256_of(tmp_path / "none")
+
+
+def test_versions_are_compared_by_their_numbers() -> None:
+    assert naming.is_newer("v010", "v009")
+    assert naming.is_newer("v1000", "v999")
+    assert not naming.is_newer("v009", "v010")
+    assert not naming.is_newer("v009", "v009")
+    assert not naming.is_newer("", "v001")

@@ -14,6 +14,8 @@ from .conftest import Blender
 from .test_time import RATES
 
 FRAMES = 6
+# So many take about a second; there is time to cancel them.
+MANY = 40
 
 
 def set_up(blender: Blender, media: Path, *, frames: int = FRAMES, seed: int = 0) -> dict[str, Any]:
@@ -166,15 +168,15 @@ def test_no_free_channel_fails_with_a_sentence(dubbing: Blender, media: Path) ->
 
 
 def test_result_grows_while_the_job_runs(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, seed=1)
+    set_up(dubbing, media, frames=MANY, seed=1)
 
     assert dubbing.op(name="dub") == {"result": ["FINISHED"]}
     assert not results(dubbing)
-    lengths = dubbing.pump_until_saved(frames=FRAMES)
+    lengths = dubbing.pump_until_saved(frames=MANY)
     dubbing.finish()
 
     assert lengths == sorted(lengths)
-    assert lengths[0] < lengths[-1] == FRAMES
+    assert 0 < lengths[0] < MANY == len(results(dubbing)[0]["elements"])
 
 
 def test_result_follows_a_sound_strip_that_moves_before_the_first_frame(dubbing: Blender, media: Path) -> None:
@@ -201,7 +203,7 @@ def test_undo_while_the_job_runs_loses_nothing(dubbing: Blender, media: Path) ->
 
 
 def test_cancelled_dub_keeps_its_frames_and_can_be_retried(dubbing: Blender, media: Path) -> None:
-    sound = set_up(dubbing, media, seed=3)
+    sound = set_up(dubbing, media, frames=MANY, seed=3)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=1)
 
@@ -210,7 +212,7 @@ def test_cancelled_dub_keeps_its_frames_and_can_be_retried(dubbing: Blender, med
     job, (strip,) = dubbing.jobs()[-1], results(dubbing)
     assert job["state"] == "cancelled"
     assert not job["active"]
-    assert 1 <= len(strip["elements"]) < FRAMES
+    assert 1 <= len(strip["elements"]) < MANY
     folder = Path(job["plan"]["folder"])
     kept = {name: (folder / name).read_bytes() for name in strip["elements"]}
 
