@@ -7,7 +7,7 @@ import pytest
 
 from blender_addon.core.errors import AddonError
 from blender_addon.core.files import sha256_of, write_atomic
-from blender_addon.core.naming import MAX_NAME, frame_name, next_version, safe_name, saved_end
+from blender_addon.core.naming import MAX_NAME, frame_name, is_newer, next_version, safe_name, saved_end
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_hash_can_be_stopped_and_reports_missing_files(tmp_path):
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
-    assert naming.is_newer("v010", "v009")
-    assert naming.is_newer("v1000", "v999")
-    assert not naming.is_newer("v009", "v010")
-    assert not naming.is_newer("v009", "v009")
-    assert not naming.is_newer("", "v001")
+    assert is_newer("v010", "v009")
+    assert is_newer("v1000", "v999")
+    assert not is_newer("v009", "v010")
+    assert not is_newer("v009", "v009")
+    assert not is_newer("", "v001")
