@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from .conftest import Blender
-from .test_dub import dub, results, set_up
+from .test_dub import MANY, dub, results, set_up
 
 
 @pytest.fixture
 def shown(dubbing: Blender, media: Path) -> dict[str, Any]:
     """A dub of which a second take with another seed can be made."""
-    set_up(dubbing, media, seed=70)
+    set_up(dubbing, media, frames=MANY, seed=70)
     strip = dub(dubbing)
     dubbing.settings(seed=71)
     return strip
