@@ -8,7 +8,7 @@ does not do: splitting and pasting duplicate it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,20 +54,22 @@ def override(scene: bpy.types.Scene) -> AbstractContextManager[None]:
 
 def redraw(kinds: Iterable[str]) -> None:
     """Redraw the editors of these kinds, and nothing else."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in kinds:
-                area.tag_redraw()
+    for area in _areas(kinds):
+        area.tag_redraw()
 
 
 def redraw_sidebars() -> None:
     """Redraw the sidebars of the sequencers, which costs a tenth of their timelines and previews."""
+    for area in _areas({"SEQUENCE_EDITOR"}):
+        for region in area.regions:
+            if region.type == "UI":
+                region.tag_redraw()
+
+
+def _areas(kinds: Iterable[str]) -> Iterator[bpy.types.Area]:
+    """The open editors of these kinds."""
     for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "SEQUENCE_EDITOR":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
+        yield from (area for area in window.screen.areas if area.type in kinds)
 
 
 def scene_by_uid(session_uid: int) -> bpy.types.Scene | None:

@@ -102,8 +102,7 @@ def _stage_rows(group: str, runs: _Runs, count: int) -> list[Row]:
     rows = [_row(group, DECODE, runs.decoding, runs.decoding, count)]
     for stage in STAGES:
         fast, slow = ([run[stage] for run in times] for times in (runs.fast_stages, runs.reference_stages))
-        if all(fast):  # a speech encoder compiled together with the generator has no time of its own
-            rows.append(_row(group, stage, fast, slow, count))
+        rows.append(_row(group, stage, fast, slow, count))
         if stage == GENERATOR:
             rows.append(_row(group, GENERATOR_ONCE, fast, [seconds / RUNS_PER_FRAME for seconds in slow], count))
     return rows

@@ -167,10 +167,8 @@ class PreparedToRGB(nn.Module):
         """As `ToRGB.forward`."""
         weights = self.modulation(style)[:, :, None] * self.weight.T
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-        return torch.baddbmm(self.bias.to(pixels.dtype), pixels, weights).view(*self._shape(x)).permute(0, 3, 1, 2)
-
-    def _shape(self, x: Tensor) -> tuple[int, int, int, int]:
-        return len(x), *x.shape[2:], len(self.bias)  # type: ignore[return-value]
+        rgb = torch.baddbmm(self.bias.to(pixels.dtype), pixels, weights)
+        return rgb.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _constant(values: Tensor) -> nn.Parameter:

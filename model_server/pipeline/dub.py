@@ -173,16 +173,12 @@ class Dub:
         return temporary_speech(self._media(speech.asset), speech.start, self._cancelled)
 
     @cached_property
-    def _finder(self) -> FaceFinder:
-        return FaceFinder()
-
-    @cached_property
     def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
         portrait, size, crop = self.spec.portrait, self.spec.size, self._portrait_crop()
 
         def make() -> PortraitViews:
-            return portrait_views(self._media(portrait.asset), portrait, size, lambda: self._finder, crop)
+            return portrait_views(self._media(portrait.asset), portrait, size, FaceFinder, crop)
 
         return self._memory.get(("portrait", portrait, size, None if crop is None else crop.tobytes()), make)
 
@@ -231,7 +227,7 @@ class Dub:
             self._times(pose),
             self._engine,
             self._inputs("pose"),
-            lambda: self._finder,
+            FaceFinder,
             lambda done, total: self._report.progress("pose", done, total),
             self._cancelled,
         )
@@ -260,7 +256,7 @@ class Dub:
             times,
             self.spec.size,
             remembered(self._inputs("footage"), output.footage.asset),
-            lambda: self._finder,
+            FaceFinder,
             lambda done, total: self._report.progress("footage", done, total),
             self._cancelled,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,11 @@ from tests.service.test_server import frames_of, make_request, submit
 FRAMES = 24
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
-        yield process
-
-
 @pytest.fixture
-def remote(server: ServerProcess, media: Path) -> Iterator[RemoteServer]:
-    with RemoteServer(Address(server.address)) as connection:
-        for name in ("portrait.png", "speech.wav", "pose.mp4"):
-            connection.add(file_digest(media / name), media / name)
-        yield connection
+def remote(remote: RemoteServer, media: Path) -> RemoteServer:
+    for name in ("portrait.png", "speech.wav", "pose.mp4"):
+        remote.add(file_digest(media / name), media / name)
+    return remote
 
 
 def generated(answer: Any) -> list[tuple[int, int]]:

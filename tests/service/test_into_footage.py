@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
@@ -43,18 +42,6 @@ from tests.servers import ServerProcess
 FPS = Fraction(25)
 CUT_OFF, GONE = 23, 24
 PORTRAIT, SOUND = INPUTS / "portrait.png", INPUTS / "speech.flac"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
-        yield process
-
-
-@pytest.fixture
-def remote(server: ServerProcess) -> Iterator[RemoteServer]:
-    with RemoteServer(Address(server.address)) as connection:
-        yield connection
 
 
 @pytest.fixture(scope="module")

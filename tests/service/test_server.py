@@ -41,18 +41,6 @@ ALIGNED = FaceSelection("aligned")
 INPUTS = Path(__file__).parents[1] / "demo" / "inputs"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
-        yield process
-
-
-@pytest.fixture
-def remote(server: ServerProcess) -> Iterator[RemoteServer]:
-    with RemoteServer(Address(server.address)) as connection:
-        yield connection
-
-
 @pytest.fixture
 def stub(server: ServerProcess) -> Iterator[rpc.Stub]:
     with grpc.insecure_channel(server.address) as channel:
