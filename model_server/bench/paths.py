@@ -1,4 +1,4 @@
-"""Both paths on the same inputs in one process, their repeats taken in turns."""
+"""Both paths on the same inputs, each in a process of its own, their repeats taken in turns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.bench.apart import ReferenceRun, reference_process, run_reference
 from model_server.bench.decoded import Decoded, decode
 from model_server.bench.fast import FastRun, run_dub, stage_seconds
 from model_server.bench.figures import FRAME_RATE, Row, Spread, figure
-from model_server.bench.reference import GENERATOR, STAGES, ReferencePath
+from model_server.bench.reference import GENERATOR, STAGES
 from model_server.engines.base import Engine
 from model_server.pipeline.encode import decode_png
 from model_server.pipeline.request import DubRequest
@@ -29,12 +30,11 @@ IDENTICAL_DB = 100.0
 
 @dataclass
 class _Runs:
-    """What the repeats took, seconds; the stages of both paths hold the same names."""
+    """What the repeats took, seconds."""
 
-    reference: list[float] = field(default_factory=list)
+    reference: list[ReferenceRun] = field(default_factory=list)
     fast: list[FastRun] = field(default_factory=list)
     decoding: list[float] = field(default_factory=list)
-    reference_stages: list[Mapping[str, float]] = field(default_factory=list)
     fast_stages: list[Mapping[str, float]] = field(default_factory=list)
 
 
@@ -49,31 +49,22 @@ def compare(
         say: told what is being measured.
     """
     group, count, runs = engine.weights.preset, request.end, _Runs()
-    with tempfile.TemporaryDirectory(prefix="posedub-bench-") as folder:
+    process = reference_process(engine.weights, engine.device)
+    with tempfile.TemporaryDirectory(prefix="posedub-bench-") as folder, process as apart:
         say(f"{group}: warming up")
-        reference = ReferencePath(engine.weights, engine.device)
         media = decode(request.spec, files, Path(folder))
-        reference.run(media, request.spec, min(WARM_UP_FRAMES, count))
+        run_reference(apart, media, request.spec, min(WARM_UP_FRAMES, count))
         run_dub(replace(request, end=min(max(WARM_UP_FRAMES, engine.batch_size), count)), engine, files.__getitem__)
-        slow: list[bytes] = []
         for repeat in range(repeats):
             say(f"{group}: repeat {repeat + 1} of {repeats}, reference path")
-            slow = _run_reference(runs, reference, media, request)
+            runs.reference.append(run_reference(apart, media, request.spec, count))
             say(f"{group}: repeat {repeat + 1} of {repeats}, fast path")
             _run_fast(runs, engine, media, request, files, Path(folder))
     return [
         *_whole_rows(group, runs, count),
         *_stage_rows(group, runs, count),
-        *agreement(group, [*map(decode_png, slow)], [*map(decode_png, runs.fast[-1].frames)]),
+        *agreement(group, [*map(decode_png, runs.reference[-1].frames)], [*map(decode_png, runs.fast[-1].frames)]),
     ]
-
-
-def _run_reference(runs: _Runs, reference: ReferencePath, media: Decoded, request: DubRequest) -> list[bytes]:
-    start = perf_counter()
-    frames, watch = reference.run(media, request.spec, request.end)
-    runs.reference.append(perf_counter() - start)
-    runs.reference_stages.append(watch.seconds)
-    return frames
 
 
 def _run_fast(
@@ -88,12 +79,12 @@ def _run_fast(
 
 def _whole_rows(group: str, runs: _Runs, count: int) -> list[Row]:
     """End to end, from decoded media and from files, to PNG."""
-    drawing = [run.seconds - run.decoding for run in runs.fast]
-    rates = (Spread(tuple(count / seconds for seconds in times)) for times in (drawing, runs.reference))
-    from_files = [seconds + decoding for seconds, decoding in zip(runs.reference, runs.decoding, strict=True)]
+    drawing, slow = [run.seconds - run.decoding for run in runs.fast], [run.seconds for run in runs.reference]
+    rates = (Spread(tuple(count / seconds for seconds in times)) for times in (drawing, slow))
+    from_files = [seconds + decoding for seconds, decoding in zip(slow, runs.decoding, strict=True)]
     return [
         Row(group, WHOLE, FRAME_RATE, *rates),
-        _row(group, WHOLE, drawing, runs.reference, count),
+        _row(group, WHOLE, drawing, slow, count),
         _row(group, "end to end from files", [run.seconds for run in runs.fast], from_files, count),
     ]
 
@@ -101,7 +92,7 @@ def _whole_rows(group: str, runs: _Runs, count: int) -> list[Row]:
 def _stage_rows(group: str, runs: _Runs, count: int) -> list[Row]:
     rows = [_row(group, DECODE, runs.decoding, runs.decoding, count)]
     for stage in STAGES:
-        fast, slow = ([run[stage] for run in times] for times in (runs.fast_stages, runs.reference_stages))
+        fast, slow = [run[stage] for run in runs.fast_stages], [run.stages[stage] for run in runs.reference]
         rows.append(_row(group, stage, fast, slow, count))
         if stage == GENERATOR:
             rows.append(_row(group, GENERATOR_ONCE, fast, [seconds / RUNS_PER_FRAME for seconds in slow], count))

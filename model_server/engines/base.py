@@ -91,6 +91,11 @@ class Engine(Protocol):
         """How many frames of one call keep the device busy."""
         ...
 
+    @property
+    def first_batch(self) -> int:
+        """How many frames take no longer than one, for whoever waits for the first."""
+        ...
+
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """Identity of a portrait; several crops of one person are averaged.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +18,15 @@ import model_server.networks
 from model_server.engines.base import Identity, Precision, WeightsInfo, check_size
 from model_server.engines.crew import Crew
 from model_server.engines.gate import Gate
-from model_server.networks.assembly import Networks, OwnCodes
+from model_server.networks import winograd
+from model_server.networks.assembly import Networks
 from model_server.networks.prepared import prepare
 
 NAME = "pcavs"
 
-# Rows of one encoder call. A GPU draws as many pictures at once; a processor draws one by one, several side by side.
+# Rows of one encoder call, and pictures of one call of the generator. A processor makes several calls side by side.
 ROWS = {"cpu": {"lite": 4, "full": 2}, "cuda": {"lite": 16, "full": 16}}
+PICTURES = {"cpu": {"lite": 2, "full": 2}, "cuda": {"lite": 16, "full": 16}}
 SMALL_ROWS = 4  # of presets that are not offered, as in tests and ablations
 
 
@@ -34,7 +38,7 @@ class PcavsEngine:
         weights: what the networks were filled with.
         device: "cpu" or "cuda".
         precision: of the generator; the encoders are cheap and always run in float32.
-        rows: of one encoder call, the device's default when None. It may change a picture's last bits.
+        rows: of one call, the device's default when None. It may change a picture's last bits.
     """
 
     name = NAME
@@ -51,7 +55,7 @@ class PcavsEngine:
         self.device = device
         self.precision = precision
         self._rows = rows or ROWS[device].get(weights.preset, SMALL_ROWS)
-        self._pictures = self._rows if device == "cuda" else 1
+        self._pictures = rows or PICTURES[device].get(weights.preset, SMALL_ROWS)
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks = _inference(networks, device)
         self._noise: tuple[int, list[Tensor]] | None = None
@@ -62,27 +66,27 @@ class PcavsEngine:
         """See `Engine.batch_size`."""
         return self._rows * self._crew.size
 
+    @property
+    def first_batch(self) -> int:
+        """See `Engine.first_batch`."""
+        return self._pictures * self._crew.size
+
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """See `Engine.identity`."""
         picture = crops[0] if portrait is None else portrait
         check_size(picture.shape[0], self.weights)
         with self._turn():
-            pairs = self._crew.map(self._encoded, [crops[n : n + 1] for n in range(len(crops))])
+            tasks: list[Callable[[], Any]] = [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
+            (feature, poses), *pairs = self._crew.map(_done, [partial(self._read, crops), *tasks])
             vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
-            shown = self._images(picture[None])
-            (own,) = self._crew.map(self._own_codes, [crops[:1]])
-        return Identity(vector, feature_map, self.pose_codes(crops).mean(0), shown, own)
+            shown, own = self._images(picture[None]), self._networks.own_codes(feature[:1])
+        return Identity(vector, feature_map, poses.mean(0), shown, own)
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.pose_codes`."""
-        encoder = self._networks.nonidentity_encoder
-
-        @torch.inference_mode()
-        def encode(rows: NDArray[np.intp]) -> Tensor:
-            return encoder.pose_code(encoder(self._images(crops[rows]))).cpu()
-
         with self._turn():
-            return self._in_groups(len(crops), encode)
+            groups = self._crew.map(self._read, np.array_split(crops, range(self._rows, len(crops), self._rows)))
+            return np.concatenate([poses for _, poses in groups])
 
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine.speech_contents`."""
@@ -119,27 +123,33 @@ class PcavsEngine:
         with self._turn():
             noise = self._noise_maps(seed)
             styles = torch.cat(self._crew.map(style, _groups(len(windows), self._rows)))
-            pictures = self._crew.map(draw, styles[: self._padded(len(windows))].split(self._pictures))
+            pictures = self._crew.map(draw, self._padded(styles[: len(windows)]).split(self._pictures))
             return torch.cat(pictures)[: len(windows)].numpy()
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
         return (
             f"{self.name} code={_code_revision()} weights={self.weights.id} {self.precision} {self.device} "
-            f"({self._arithmetic()}) rows={self._rows} torch={torch.__version__}"
+            f"({self._arithmetic()}) rows={self._rows},{self._pictures} torch={torch.__version__}"
         )
 
     def _arithmetic(self) -> str:
         """What decides the order of additions, and with it a picture's last bits."""
-        return torch.cuda.get_device_name() if self.device == "cuda" else torch.backends.cpu.get_cpu_capability()
+        if self.device == "cuda":
+            return torch.cuda.get_device_name()
+        return f"{torch.backends.cpu.get_cpu_capability()} {'winograd' if winograd.AVAILABLE else 'plain'}"
 
     @torch.inference_mode()
     def _encoded(self, crop: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         return self._networks.identity_encoder(self._images(crop))
 
     @torch.inference_mode()
-    def _own_codes(self, crop: NDArray[np.uint8]) -> OwnCodes:
-        return self._networks.own_codes(self._networks.nonidentity_encoder(self._images(crop)))
+    def _read(self, crops: NDArray[np.uint8]) -> tuple[Tensor, NDArray[np.float32]]:
+        """Non-identity features and pose codes of any number of crops."""
+        encoder = self._networks.nonidentity_encoder
+        features = [encoder(self._images(crops[rows])) for rows in _groups(len(crops), self._rows)]
+        poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
+        return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
     def _drawn(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
         """Pictures uint8 (n, height, width, 3), on the device."""
@@ -148,9 +158,10 @@ class PcavsEngine:
             image = self._networks.draw(feature_map, style, noise, identity.portrait)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
-    def _padded(self, count: int) -> int:
-        """`count`, rounded up to whole calls of the generator."""
-        return -(-count // self._pictures) * self._pictures
+    def _padded(self, styles: Tensor) -> Tensor:
+        """Styles for whole calls of the generator: a picture's last bits depend on how many are drawn at once."""
+        short = -len(styles) % self._pictures
+        return torch.cat([styles, styles[-1:].expand(short, -1)])
 
     def _images(self, crops: NDArray[np.uint8]) -> Tensor:
         return self._tensor(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -183,6 +194,10 @@ class PcavsEngine:
 def _inference(networks: Networks, device: str) -> Networks:
     with torch.inference_mode():
         return prepare(networks.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def _done(task: Callable[[], Any]) -> Any:
+    return task()
 
 
 def _groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:

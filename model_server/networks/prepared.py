@@ -2,13 +2,13 @@
 
 Modulation, demodulation, gain, noise and bias of a styled layer become one scale before and one scale and sum after a
 plain convolution, whose weights are scaled and whose demodulation table is summed once per weights file. On a
-processor large convolutions go through Winograd's algorithm, and where a layer has fewer weights than pixels, the
-weights are scaled instead of the pixels.
+processor large convolutions go through Winograd's algorithm.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,10 @@ from model_server.networks import winograd
 from model_server.networks.assembly import Networks
 from model_server.networks.blocks import ConvNorm, NormConv
 from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur, smoothing
-from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk
+from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk, MultiBranchBlock
 
 _SLOPE = 0.2
+_POINTWISE = ((1, 1), (1, 1), 1)
 _NORMS = ("stem", "bridge", "landmarks")
 
 
@@ -34,13 +35,23 @@ def prepare(networks: Networks) -> Networks:
     for module in list(networks.modules()):
         _fold_norms(module)
         for name, child in list(module.named_children()):
-            if isinstance(child, StyledConv) and isinstance(child.conv, ModulatedConv):
-                setattr(module, name, PreparedStyledConv(child))
-            elif isinstance(child, ToRGB):
-                setattr(module, name, PreparedToRGB(child))
-            elif isinstance(child, NormConv) and child.conv.kernel_size == (3, 3):
-                child.conv = PreparedConv(child.conv)  # type: ignore[assignment]
+            if made := _prepared(child, networks.preset.identity_size):
+                setattr(module, name, made)
     return networks
+
+
+def _prepared(layer: nn.Module, identity: int) -> nn.Module | None:
+    if isinstance(layer, StyledConv) and isinstance(layer.conv, ModulatedConv):
+        return PreparedStyledConv(layer, identity)
+    if isinstance(layer, ToRGB):
+        return PreparedToRGB(layer, identity)
+    if isinstance(layer, NormConv) and layer.conv.kernel_size == (3, 3):
+        return PreparedNormConv(layer)
+    if isinstance(layer, MultiBranchBlock):
+        return PreparedMultiBranchBlock(layer)
+    if isinstance(layer, nn.Conv2d) and (layer.kernel_size, layer.stride, layer.groups) == _POINTWISE:
+        return PointwiseConv(layer)
+    return None
 
 
 def _fold_norms(module: nn.Module) -> None:
@@ -54,13 +65,49 @@ def _fold_norms(module: nn.Module) -> None:
             setattr(module, f"{name}_norm", nn.Identity())
 
 
-class PreparedConv(nn.Module):
-    """3x3 convolution without bias, size kept, through Winograd's algorithm where that pays."""
+class PointwiseConv(nn.Module):
+    """1x1 convolution as a product of pixels with weights."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.weight = _constant(conv.weight)
-        self.no_scales = _constant(conv.weight.new_ones(conv.in_channels))
+        self.weight, self.bias = _constant(conv.weight[:, :, 0, 0]), conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class PreparedMultiBranchBlock(nn.Module):
+    """`MultiBranchBlock` that adds its shortcut while it joins its branches."""
+
+    def __init__(self, block: MultiBranchBlock) -> None:
+        super().__init__()
+        self.branches, self.shortcut = block.branches, block.shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
+        first = self.branches[0](x)
+        second = self.branches[1](first)
+        parts = first, second, self.branches[2](second)
+        added = self.shortcut(x)
+        joined = torch.empty_like(added, memory_format=torch.channels_last)
+        sizes = [part.shape[1] for part in parts]
+        for part, rest, place in zip(parts, added.split(sizes, 1), joined.split(sizes, 1), strict=True):
+            torch.add(part, rest, out=place)
+        return joined
+
+
+class PreparedNormConv(nn.Module):
+    """`NormConv` of 3x3, its normalisation a scale and a shift."""
+
+    def __init__(self, layer: NormConv) -> None:
+        super().__init__()
+        norm = layer.norm
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        scales = norm.weight * torch.rsqrt(variance + norm.eps)
+        self.shifts = _constant(norm.bias - mean * scales)
+        self.scales = _constant(torch.where(scales == 0, torch.finfo(scales.dtype).tiny, scales))
+        self.weight = _constant(layer.conv.weight)
 
     @cached_property
     def _by_winograd(self) -> winograd.Convolution:
@@ -68,32 +115,54 @@ class PreparedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        if not winograd.pays(x):
-            return F.conv2d(x, self.weight, padding=1)
-        return torch.cat([self._by_winograd(one, self.no_scales) for one in x.split(1)])
+        if winograd.pays(x, len(self.weight)):
+            return self._by_winograd(x, winograd.Normalised(self.scales, self.shifts))
+        taken = torch.addcmul(self.shifts[:, None, None], x, self.scales[:, None, None])
+        return F.conv2d(F.relu_(taken), self.weight, padding=1)
 
 
 class PreparedModulation(nn.Module):
-    """Scales of a layer's input channels, the layer's own weight scale included."""
+    """Scales of a layer's input channels, the layer's own weight scale included.
 
-    def __init__(self, conv: ModulatedConv) -> None:
+    What the identity gives to them, four fifths of the sum, is remembered: it is the same throughout a clip.
+
+    Args:
+        identity: size of the identity vector, with which a style begins.
+    """
+
+    def __init__(self, conv: ModulatedConv, identity: int) -> None:
         super().__init__()
         linear = conv.modulation
-        self.weight = _constant(linear.weight * (linear.scale * conv.scale))
+        weight = linear.weight * (linear.scale * conv.scale)
+        self.identity = identity
+        self.of_identity, self.of_codes = (_constant(part) for part in weight.tensor_split([identity], 1))
         self.bias = _constant(linear.bias * conv.scale)
+        self._known: tuple[Tensor, Tensor] = linear.bias.new_empty(0), self.bias
 
     def forward(self, style: Tensor) -> Tensor:
         """Map styles (n, style) to scales (n, inputs)."""
-        return F.linear(style, self.weight, self.bias)
+        identity, codes = style.tensor_split([self.identity], 1)
+        return torch.addmm(self._by(identity), codes, self.of_codes.T)
+
+    def _by(self, identities: Tensor) -> Tensor:
+        """What identities (n, identity) give, with the bias: (n, inputs), or (1, inputs) when all are the same."""
+        known, scales = self._known
+        first = identities[:1]
+        if not torch.equal(first.expand_as(identities), identities):
+            return F.linear(identities, self.of_identity, self.bias)
+        if not torch.equal(known, first):
+            scales = F.linear(first, self.of_identity, self.bias)
+            self._known = first.clone(), scales
+        return scales
 
 
 class PreparedStyledConv(nn.Module):
     """`StyledConv`, its demodulation table summed and its gain multiplied in."""
 
-    def __init__(self, layer: StyledConv) -> None:
+    def __init__(self, layer: StyledConv, identity: int) -> None:
         super().__init__()
         conv = layer.conv
-        self.modulation = PreparedModulation(conv)
+        self.modulation = PreparedModulation(conv, identity)
         self.upsample = conv.upsample
         # A transposed convolution takes inputs first.
         self.weight = _constant(conv.weight.transpose(0, 1) if conv.upsample else conv.weight)
@@ -101,65 +170,43 @@ class PreparedStyledConv(nn.Module):
         self.smoothing = _constant(smoothing(layer.bias[None, :, None, None]))
         self.noise_strength = _constant(layer.noise_strength * GAIN)
         self.bias = _constant(layer.bias * GAIN)
-        self._term: tuple[Tensor | None, Tensor] = None, self.bias
+        self._noise: tuple[Tensor | None, Tensor] = None, self.bias
 
     @cached_property
-    def _same_size(self) -> winograd.Convolution:
-        return winograd.Convolution(self.weight)
-
-    @cached_property
-    def _twice_the_size(self) -> winograd.TransposedConvolution:
-        return winograd.TransposedConvolution(self.weight)
+    def _by_winograd(self) -> winograd.Convolution | winograd.TransposedConvolution:
+        return (winograd.TransposedConvolution if self.upsample else winograd.Convolution)(self.weight)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """As `StyledConv.forward`."""
         scales = self.modulation(style)
         gains = torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
-        term = self._noise_and_bias(noise)
-        if len(x) == 1 and winograd.pays(x):
-            return self._by_winograd(x, scales[0], gains[0], term)
-        if len(x) == 1 and self.weight.numel() < x.numel():
-            y = self._convolved(x, self._weight_of(scales[0], gains[0])).add_(term)
-        else:
-            y = torch.addcmul(term, self._convolved(x * scales[..., None, None], self.weight), gains[..., None, None])
-        return F.leaky_relu_(y, _SLOPE)
+        if len(noise) == 1 and winograd.pays(x, len(self.bias), self.upsample):
+            finish = winograd.Finish(gains, self.bias, self._scaled(noise)[0, 0], _SLOPE)
+            return self._by_winograd(x, winograd.Modulated(scales), finish)
+        term = self._scaled(noise) + self.bias[:, None, None]
+        y = self._convolved(x * scales[..., None, None])
+        return F.leaky_relu_(torch.addcmul(term, y, gains[..., None, None]), _SLOPE)
 
-    def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _convolved(self, x: Tensor) -> Tensor:
         if self.upsample:
-            return blur(F.conv_transpose2d(x, weight, stride=2), self.smoothing)
-        return F.conv2d(x, weight, padding=1)
+            return blur(F.conv_transpose2d(x, self.weight, stride=2), self.smoothing)
+        return F.conv2d(x, self.weight, padding=1)
 
-    def _by_winograd(self, x: Tensor, scales: Tensor, gains: Tensor, term: Tensor) -> Tensor:
-        if self.upsample:
-            y = blur(self._twice_the_size(x, scales), self.smoothing)
-            return F.leaky_relu_(torch.addcmul(term, y, gains[:, None, None]), _SLOPE)
-        added = winograd.in_tiles(term)
-
-        def finish(made: Tensor, rows: slice, result: Tensor) -> None:
-            F.leaky_relu_(torch.addcmul(added[rows], made, gains, out=result), _SLOPE)
-
-        return self._same_size(x, scales, finish)
-
-    def _weight_of(self, scales: Tensor, gains: Tensor) -> Tensor:
-        """The weights of one picture."""
-        first, second = (scales, gains) if self.upsample else (gains, scales)
-        return self.weight * first[:, None, None, None] * second[:, None, None]
-
-    def _noise_and_bias(self, noise: Tensor) -> Tensor:
-        """What is added to every frame, (1 or n, outputs, h, w); remembered for the last noise."""
-        known, term = self._term
+    def _scaled(self, noise: Tensor) -> Tensor:
+        """Noise times strength; remembered for the last noise."""
+        known, scaled = self._noise
         if known is not noise:
-            term = noise * self.noise_strength + self.bias[:, None, None]
-            self._term = noise, term = noise, term.contiguous(memory_format=torch.channels_last)
-        return term
+            scaled = noise * self.noise_strength
+            self._noise = noise, scaled
+        return scaled
 
 
 class PreparedToRGB(nn.Module):
     """`ToRGB` as one product of each picture's pixels with weights of its own."""
 
-    def __init__(self, layer: ToRGB) -> None:
+    def __init__(self, layer: ToRGB, identity: int) -> None:
         super().__init__()
-        self.modulation = PreparedModulation(layer.conv)
+        self.modulation = PreparedModulation(layer.conv, identity)
         self.weight = _constant(layer.conv.weight[:, :, 0, 0])
         self.bias = _constant(layer.bias)
 

@@ -8,117 +8,150 @@ channels; the error is some five times that of the plain sum in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from threading import local
 
+import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.polynomial import polynomial
+from numpy.typing import NDArray
 from torch import Tensor
 
-TILE = 4
-# A strip of tiles of about this size stays in a core's cache from the first step to the last.
-_STRIP_BYTES = 4 * 2**20
-_FEWEST_CHANNELS = 64
-_SMALLEST_SIZE = 28
+from model_server.networks import kernels
+from model_server.networks.lanes import LANES
+from model_server.networks.toom_cook import SPANS, TILE, Filtering, by_zeros, filtering
 
-# (what the convolution makes of some rows of tiles, those rows, where the layer's result goes) -> None;
-# all Tensors are (rows of tiles, 4, tiles across, 4, outputs).
-Finish = Callable[[Tensor, slice, Tensor], None]
-
-
-def _as_it_is(made: Tensor, rows: slice, result: Tensor) -> None:
-    result.copy_(made)
+# Where Numba cannot compile, plain convolutions do the work.
+AVAILABLE = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+# Weights and the tiles that they meet at once pass through caches of some such size.
+_CACHE_BYTES = 8 * 2**20
+_FLOAT_BYTES = 4
+_FEWEST_CHANNELS = 32
+_SMALLEST_SIZE, _SMALLEST_DOUBLED_SIZE = 14, 28
+# Far below anything a normalisation takes: its ReLU makes zero of it.
+_NOTHING = 1e30
 
 
 @dataclass(frozen=True)
-class Filtering:
-    """Transforms of one direction for 4 results, by the points at which polynomials are multiplied.
+class Modulated:
+    """Pixels are multiplied on the way in.
 
     Attributes:
-        data: (points, points), of a tile's pixels.
-        kernel: (points, taps).
-        result: (4, points), of the products.
+        scales: (n, inputs).
     """
 
-    data: Tensor
-    kernel: Tensor
-    result: Tensor
+    scales: Tensor
 
-    @property
-    def reach(self) -> int:
-        """Pixels of a tile, and products, in one direction."""
-        return len(self.data)
-
-    def both_ways(self, matrix: Tensor, like: Tensor) -> Tensor:
-        """A transform of rows and columns at once."""
-        return torch.kron(matrix, matrix).to(like)
+    def of(self, picture: int) -> tuple[kernels.Floats, kernels.Floats | None, kernels.Floats]:
+        """Scales, shifts, and what becomes zero."""
+        scales = self.scales[picture].numpy()
+        return scales, None, np.zeros_like(scales)
 
 
-@cache
-def filtering(taps: int) -> Filtering:
-    """Toom and Cook's construction: the points 0, 1, -1, 2, ... and infinity."""
-    points = [0.0, 1.0, -1.0, 2.0, -2.0][: TILE + taps - 2]
-    every = polynomial.polyfromroots(points)
-    others = [polynomial.polyfromroots([other for other in points if other != point]) for point in points]
-    weights = [polynomial.polyval(point, other) for point, other in zip(points, others, strict=True)]
-    data = np.stack([*(np.append(other, 0) for other in others), every])
-    kernel = np.vander(points, taps, increasing=True) / np.array(weights)[:, None]
-    result = np.vander(points, TILE, increasing=True)
-    at_infinity = [np.eye(size)[-1:] for size in (taps, TILE)]
-    with torch.inference_mode(False):
-        return Filtering(
-            torch.from_numpy(data),
-            torch.from_numpy(np.concatenate([kernel, at_infinity[0]])),
-            torch.from_numpy(np.concatenate([result, at_infinity[1]]).T.copy()),
-        )
+@dataclass(frozen=True)
+class Normalised:
+    """Pixels are normalised on the way in, and go through a ReLU.
+
+    Attributes:
+        scales: (inputs,), none of them 0.
+        shifts: (inputs,).
+    """
+
+    scales: Tensor
+    shifts: Tensor
+
+    def of(self, picture: int) -> tuple[kernels.Floats, kernels.Floats | None, kernels.Floats]:
+        """Scales, shifts, and what becomes zero."""
+        scales = self.scales.numpy()
+        return scales, self.shifts.numpy(), -np.sign(scales) * np.float32(_NOTHING)
 
 
-def pays(x: Tensor) -> bool:
-    """Whether pictures (n, inputs, h, w) are made of whole tiles, and large enough for the detour, by measurement."""
+@dataclass(frozen=True)
+class Finish:
+    """What becomes of a convolution's results: times gain, plus bias, plus noise, leaky ReLU.
+
+    Attributes:
+        gains: (n, outputs).
+        bias: (outputs,).
+        noise: (height, width) of the result.
+        slope: of the leaky ReLU, in [0, 1].
+    """
+
+    gains: Tensor
+    bias: Tensor
+    noise: Tensor
+    slope: float
+
+    def in_tiles(self) -> Finish:
+        """The same, with noise for whole tiles."""
+        missing = [-size % TILE for size in self.noise.shape]
+        return replace(self, noise=F.pad(self.noise, (0, missing[1], 0, missing[0]))) if any(missing) else self
+
+    def of(self, picture: int) -> kernels.Finish:
+        """For one picture."""
+        return self.gains[picture].numpy(), self.bias.numpy(), self.noise.numpy(), self.slope
+
+
+def pays(x: Tensor, outputs: int, doubled: bool = False) -> bool:
+    """Whether pictures (n, inputs, h, w) are large enough for the detour, by measurement.
+
+    Args:
+        doubled: for a `TransposedConvolution`.
+    """
     inputs, height, width = x.shape[1:]
-    whole = height % TILE == 0 and width % TILE == 0
-    large = inputs >= _FEWEST_CHANNELS and min(height, width) >= _SMALLEST_SIZE
+    large = height * width >= (_SMALLEST_DOUBLED_SIZE if doubled else _SMALLEST_SIZE) ** 2
+    whole = not doubled or height % TILE == width % TILE == 0
+    channels = all(count >= _FEWEST_CHANNELS and count % LANES == 0 for count in (inputs, outputs))
     # Half precision would lose too much in between.
-    return whole and large and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and x.is_cpu
+    fitting = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and x.is_cpu
+    return AVAILABLE and large and whole and channels and fitting
 
 
 class Convolution:
     """A 3x3 convolution, size kept, with zeros around the picture.
+
+    A result lasts until the same object is called again in the same thread.
 
     Args:
         weight: (outputs, inputs, 3, 3).
     """
 
     def __init__(self, weight: Tensor) -> None:
-        steps = filtering(3)
-        self._data, self._result = (steps.both_ways(matrix, weight) for matrix in (steps.data, steps.result))
-        self._kernels = _products(weight, steps)
-        self._reach = steps.reach
+        self._kernels = _products(weight, filtering(3))
+        self._memory = _Memory()
 
-    def __call__(self, x: Tensor, scales: Tensor, finish: Finish = _as_it_is) -> Tensor:
-        """Convolve `x * scales`.
+    def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
+        """Convolve.
 
         Args:
-            x: one picture (1, inputs, h, w) of whole tiles.
-            scales: of its channels, (inputs,).
-            finish: makes the layer's result of some rows of tiles while they are in the cache.
+            x: pictures (n, inputs, h, w) of whole tiles.
 
         Returns:
-            (1, outputs, h, w), channels last in memory.
+            (n, outputs, h, w), channels last in memory.
         """
-        _, _, height, width = x.shape
-        result = x.new_empty(height // TILE, TILE, width // TILE, TILE, self._kernels.shape[2])
-        for rows, data in _strips(_framed(x, scales), self._data, self._reach):
-            products = torch.bmm(data, self._kernels)
-            finish(_results(self._result, products, result[rows]), rows, result[rows])
-        return result.view(1, height, width, -1).permute(0, 3, 1, 2)
+        points, inputs, outputs = self._kernels.shape
+        height, width = x.shape[2:]
+        made = self._memory.take("result", len(x), _in_tiles(height) * TILE, _in_tiles(width) * TILE, outputs)
+        pictures, finish = _pictures(x), finish and finish.in_tiles()
+        for strip in _strips(x, points * (inputs + outputs), self._kernels.numel()):
+            data = _shared.take("data", points, strip.tiles, inputs)
+            for part in strip.parts:
+                tiles = part.row, data.numpy(), part.start, part.count
+                kernels.into_products(pictures[part.picture], *taken.of(part.picture), *tiles)
+            products = torch.bmm(data, self._kernels, out=_shared.take("products", points, strip.tiles, outputs))
+            for part in strip.parts:
+                ending = None if finish is None else finish.of(part.picture)
+                result = made[part.picture].numpy()
+                kernels.out_of_products(products.numpy(), part.start, part.count, part.row, ending, result)
+        return made[:, :height, :width].permute(0, 3, 1, 2)
 
 
 class TransposedConvolution:
-    """A transposed 3x3 convolution of stride two.
+    """A transposed 3x3 convolution of stride two, smoothed by the [1, 3, 3, 1] filter.
+
+    A result lasts until the same object is called again in the same thread.
 
     Args:
         weight: (inputs, outputs, 3, 3).
@@ -126,54 +159,149 @@ class TransposedConvolution:
 
     def __init__(self, weight: Tensor) -> None:
         steps = filtering(2)
-        order = _by_zeros(steps.reach)
-        self._weight = weight
-        self._data = steps.both_ways(steps.data, weight)[order]
-        self._result = steps.both_ways(steps.result, weight)[:, order].contiguous()
-        self._kernels = [
-            _products(kernel, steps)[order][span] for kernel, span in zip(_parts(weight), _SPANS, strict=True)
-        ]
-        self._reach = steps.reach
+        order = by_zeros(len(steps.data))
+        parts = zip(_parts(weight), SPANS, strict=True)
+        self._kernels = [_products(kernel, steps)[order][span].contiguous() for kernel, span in parts]
+        # Beyond the last row of tiles lies one more row, which only the kernel's last row reaches.
+        self._last_row, self._last_column = (
+            last.transpose(1, 2).flatten(1).contiguous() for last in (weight[:, :, 2], weight[..., 2])
+        )
+        self._memory = _Memory()
 
-    def __call__(self, x: Tensor, scales: Tensor) -> Tensor:
-        """Convolve `x * scales`.
+    def __call__(self, x: Tensor, taken: Modulated, finish: Finish) -> Tensor:
+        """Convolve and smooth.
 
         Args:
-            x: one picture (1, inputs, h, w) of whole tiles.
-            scales: of its channels, (inputs,).
+            x: pictures (n, inputs, h, w) of whole tiles.
 
         Returns:
-            (1, outputs, 2h + 1, 2w + 1), channels last in memory.
+            (n, outputs, 2h, 2w), channels last in memory.
         """
-        _, _, height, width = x.shape
-        result = x.new_empty(2 * height + 1, 2 * width + 1, self._weight.shape[1])
-        self._edges(x * scales[:, None, None], result)
-        tiled = result[:-1, :-1].unflatten(1, (-1, TILE, 2)).unflatten(0, (-1, TILE, 2))
-        parts = [tiled[:, :, row, :, :, column] for row in (0, 1) for column in (0, 1)]
-        for rows, data in _strips(_framed(x, scales), self._data, self._reach):
-            for part, span, kernels in zip(parts, _SPANS, self._kernels, strict=True):
-                products = torch.bmm(data[span], kernels)
-                part[rows].copy_(_results(self._result[:, span], products, part[rows]))
-        return result[None].permute(0, 3, 1, 2)
+        points = [len(part) for part in self._kernels]
+        _, inputs, outputs = self._kernels[0].shape
+        count, _, height, width = x.shape
+        pictures, made = _pictures(x), self._memory.take("result", count, 2 * height, 2 * width, outputs)
+        for strip in _strips(x, points[0] * inputs + sum(points) * outputs, sum(points) * inputs * outputs):
+            data = _shared.take("data", points[0], strip.tiles, inputs)
+            for part in strip.parts:
+                scales, _, outside = taken.of(part.picture)
+                tiles = part.row, data.numpy(), part.start, part.count
+                kernels.into_half_products(pictures[part.picture], scales, outside, *tiles)
+            products = _shared.take("products", sum(points), strip.tiles, outputs)
+            for some, span, factors in zip(products.split(points), SPANS, self._kernels, strict=True):
+                torch.bmm(data[span], factors, out=some)
+            for part in strip.parts:
+                scaled = pictures[part.picture], taken.of(part.picture)[0]
+                self._smoothed(products, part, scaled, finish.of(part.picture), made[part.picture])
+        return made.permute(0, 3, 1, 2)
 
-    def _edges(self, x: Tensor, result: Tensor) -> None:
-        """The last row and column, which lie beyond the last tiles."""
-        row = F.conv_transpose2d(x[:, :, -1:], self._weight[:, :, 2:], stride=2)
-        column = F.conv_transpose2d(x[..., -1:], self._weight[..., 2:], stride=2)
-        result[-1] = row[0, :, 0].T
-        result[:, -1] = column[0, :, :, 0].T
+    def _smoothed(
+        self, products: Tensor, part: _Part, x: tuple[kernels.Floats, kernels.Floats], finish: kernels.Finish,
+        result: Tensor,
+    ) -> None:  # fmt: skip
+        """Rows of results of a part of a strip."""
+        height, width, outputs = result.shape
+        top, bottom = 2 * TILE * part.row, 2 * TILE * (part.row + part.rows)
+        # Three rows of the strip before, the strip, and at the end the last row and a row of zeros.
+        rows = self._memory.take("rows", 3 + bottom - top + 2, width + 3, outputs)
+        rows[:, 0] = rows[:, -1] = 0
+        rows[:3] = self._memory.take("carried", 3, width + 3, outputs) if part.row else 0
+        kernels.out_of_half_products(products.numpy(), part.start, part.count, rows[3:].numpy())
+        pixels, scales = x
+        before = max(part.row * TILE - 1, 0)  # whose pixel reaches into the first row
+        column = _edge(pixels[before : bottom // 2, -1] * scales, self._last_column)
+        rows[3 : 3 + bottom - top, -2] = column[top - 2 * before : bottom - 2 * before]
+        last = bottom == height
+        if last:
+            rows[-2, 1:-1], rows[-1] = _edge(pixels[-1] * scales, self._last_row), 0
+        else:
+            self._memory.take("carried", 3, width + 3, outputs).copy_(rows[bottom - top : bottom - top + 3])
+        first, end = max(top - 2, 0), bottom if last else bottom - 2
+        kernels.smooth(rows[first - top + 2 :].numpy(), first, end, finish, result.numpy())
 
 
-# An odd row meets one tap of the kernel, and then the products at the point 0 vanish. With the points in the order of
-# `_by_zeros`, each part of the result needs a span of them.
-_SPANS = (slice(0, 25), slice(1, 21), slice(5, 25), slice(5, 21))
+class _Memory(local):
+    """A thread's own memory, used again and again: fresh memory costs about as much as filling it."""
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Float32 of that shape, with what was there before."""
+        count = torch.Size(shape).numel()
+        known = vars(self).get(name)
+        if known is None or known.numel() < count:
+            with torch.inference_mode(False):  # of use in any mode
+                known = torch.zeros(count)
+            setattr(self, name, known)
+        return known[:count].view(shape)
 
 
-def _by_zeros(reach: int) -> list[int]:
-    """Pairs of points in the order: both 0, the row's 0, none 0, the column's 0."""
-    pairs = [(row, column) for row in range(reach) for column in range(reach)]
-    places = {(True, True): 0, (True, False): 1, (False, False): 2, (False, True): 3}
-    return sorted(range(len(pairs)), key=lambda n: places[pairs[n][0] == 0, pairs[n][1] == 0])
+_shared = _Memory()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Tiles of one picture in a strip: `rows` of them from `row` on, and in the strip from tile `start` on."""
+
+    picture: int
+    row: int
+    rows: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Tiles that meet the weights at once."""
+
+    parts: list[_Part]
+
+    @property
+    def tiles(self) -> int:
+        return sum(part.count for part in self.parts)
+
+
+def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
+    """Several pictures, or some rows of tiles of one.
+
+    The more tiles at once, the more often they go out of the cache, and the less often the weights do.
+
+    Args:
+        floats: that a tile needs.
+        weights: how many.
+    """
+    down, across = _in_tiles(x.shape[2]), _in_tiles(x.shape[3])
+    fitting = int((_CACHE_BYTES * _FLOAT_BYTES * weights) ** 0.5) // (_FLOAT_BYTES * floats * across)
+    group = max(1, fitting // down)
+    for first in range(0, len(x), group):
+        pictures = range(first, min(first + group, len(x)))
+        if len(pictures) > 1:
+            size = down * across
+            yield _Strip([_Part(n, 0, down, (n - first) * size, size) for n in pictures])
+        else:
+            for rows in np.array_split(range(down), -(-down // max(1, fitting))):
+                yield _Strip([_Part(first, int(rows[0]), len(rows), 0, len(rows) * across)])
+
+
+def _in_tiles(size: int) -> int:
+    return -(-size // TILE)
+
+
+def _pictures(x: Tensor) -> kernels.Floats:
+    """Pictures (n, c, h, w) in the order (n, h, w, c)."""
+    return x.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _edge(line: NDArray[np.float32], taps: Tensor) -> Tensor:
+    """A transposed convolution of stride two along a line of k pixels (k, inputs): (2k + 1, outputs).
+
+    Args:
+        taps: (inputs, 3 * outputs).
+    """
+    made = (torch.from_numpy(line) @ taps).unflatten(1, (3, -1))
+    edge = made.new_zeros(2 * len(line) + 1, made.shape[2])
+    edge[1::2] = made[:, 1]
+    edge[:-1:2] += made[:, 0]
+    edge[2::2] += made[:, 2]
+    return edge
 
 
 def _parts(weight: Tensor) -> list[Tensor]:
@@ -184,44 +312,6 @@ def _parts(weight: Tensor) -> list[Tensor]:
 
 def _products(weight: Tensor, steps: Filtering) -> Tensor:
     """Kernels (outputs, inputs, k, k) in the space of products, (points, inputs, outputs)."""
-    made = torch.einsum("ai,bj,ocij->abco", steps.kernel, steps.kernel, weight.double())
+    kernel = torch.from_numpy(steps.kernel)
+    made = torch.einsum("ai,bj,ocij->abco", kernel, kernel, weight.double())
     return made.flatten(0, 1).to(weight.dtype).contiguous()
-
-
-def _strips(framed: Tensor, transform: Tensor, reach: int) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of tiles by the strip, and their pixels in the space of products, (points, tiles, inputs).
-
-    Args:
-        framed: see `_framed`.
-        reach: pixels of a tile.
-    """
-    row, column, _ = framed.stride()
-    down, across, inputs = framed.shape[0] // TILE, framed.shape[1] // TILE, framed.shape[2]
-    strip = max(1, _STRIP_BYTES // (len(transform) * across * inputs * framed.element_size()))
-    for top in range(0, down, strip):
-        rows = slice(top, min(top + strip, down))
-        size = (reach, reach, rows.stop - top, across, inputs)
-        tiles = framed[top * TILE :].as_strided(size, (row, column, TILE * row, TILE * column, 1))
-        yield rows, torch.mm(transform, tiles.reshape(reach**2, -1)).view(len(transform), -1, inputs)
-
-
-def _framed(x: Tensor, scales: Tensor) -> Tensor:
-    """`x * scales` as (h + 2, w + 2, inputs), in a frame of zeros."""
-    _, inputs, height, width = x.shape
-    framed = x.new_empty(height + 2, width + 2, inputs)
-    framed[0] = framed[-1] = framed[:, 0] = framed[:, -1] = 0
-    torch.mul(x[0].permute(1, 2, 0), scales, out=framed[1:-1, 1:-1])
-    return framed
-
-
-def _results(transform: Tensor, products: Tensor, like: Tensor) -> Tensor:
-    """Products (points, tiles, outputs) as results (rows of tiles, 4, tiles across, 4, outputs)."""
-    made = torch.mm(transform, products.flatten(1))
-    down, _, across, _, outputs = like.shape
-    return made.view(TILE, TILE, down, across, outputs).permute(2, 0, 3, 1, 4)
-
-
-def in_tiles(x: Tensor) -> Tensor:
-    """A picture (1, c, h, w), channels last in memory, as (h / 4, 4, w / 4, 4, c)."""
-    _, channels, height, width = x.shape
-    return x[0].permute(1, 2, 0).view(height // TILE, TILE, width // TILE, TILE, channels)

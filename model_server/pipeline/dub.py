@@ -133,7 +133,7 @@ class Dub:
     def _made(self, pool: ThreadPoolExecutor) -> Generator[tuple[Frame, Future[bytes] | None]]:
         """Frames known, and frames drawn with their PNGs to come."""
         batch: list[Wanted] = []
-        size = 1  # the first one alone: somebody waits for it
+        size = self._engine.first_batch
         for frame in self._wanted():
             blob = self._results.result(frame.key)
             if blob:

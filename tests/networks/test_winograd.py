@@ -2,64 +2,108 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.networks import winograd
+from model_server.networks.modulation import blur
+from model_server.networks.winograd import Convolution, Finish, Modulated, Normalised, TransposedConvolution
 
-# Of results with a deviation of 1; plain float32 is off by about 1e-5.
-TOLERANCE = 2e-4
+# Of results with a deviation of about 1; plain float32 is off by about 1e-5.
+TOLERANCE = 3e-4
+INPUTS, OUTPUTS = 32, 48
 
 
-def picture(channels: int, height: int, width: int) -> Tensor:
+def pictures(height: int, width: int, count: int = 1, channels: int = INPUTS) -> Tensor:
     torch.manual_seed(height + width)
-    return torch.randn(1, channels, height, width).to(memory_format=torch.channels_last)
+    return torch.randn(count, channels, height, width).to(memory_format=torch.channels_last)
 
 
-def kernel(first: int, second: int, fan_in: int) -> Tensor:
-    return torch.randn(first, second, 3, 3) / (9 * fan_in) ** 0.5
+def kernel(first: int, second: int) -> Tensor:
+    return torch.randn(first, second, 3, 3) / (9 * INPUTS) ** 0.5
 
 
-@pytest.mark.parametrize("height, width", [(4, 4), (28, 28), (12, 40), (112, 112)])
-def test_a_convolution(height: int, width: int) -> None:
-    x, scales, weight = picture(24, height, width), torch.rand(24) + 0.5, kernel(10, 24, 24)
-    made = winograd.Convolution(weight)(x, scales)
-    expected = F.conv2d((x * scales[:, None, None]).double(), weight.double(), padding=1)
-    assert made.shape == expected.shape and made.is_contiguous(memory_format=torch.channels_last)
+def modulated(count: int = 1) -> Modulated:
+    return Modulated(torch.rand(count, INPUTS) + 0.5)
+
+
+def finish(height: int, width: int, count: int = 1) -> Finish:
+    return Finish(torch.rand(count, OUTPUTS) + 0.5, torch.randn(OUTPUTS), torch.randn(height, width), 0.2)
+
+
+def finished(y: Tensor, end: Finish) -> Tensor:
+    return F.leaky_relu(y * end.gains[..., None, None] + end.bias[:, None, None] + end.noise, end.slope)
+
+
+def check(made: Tensor, expected: Tensor) -> None:
+    assert made.shape == expected.shape and made.stride(1) == 1
     assert (made - expected).abs().max() < TOLERANCE
 
 
-@pytest.mark.parametrize("height, width", [(4, 4), (28, 28), (12, 40), (112, 112)])
-def test_a_transposed_convolution(height: int, width: int) -> None:
-    x, scales, weight = picture(24, height, width), torch.rand(24) + 0.5, kernel(24, 10, 24)
-    made = winograd.TransposedConvolution(weight)(x, scales)
-    expected = F.conv_transpose2d((x * scales[:, None, None]).double(), weight.double(), stride=2)
-    assert made.shape == expected.shape == (1, 10, 2 * height + 1, 2 * width + 1)
-    assert made.is_contiguous(memory_format=torch.channels_last)
-    assert (made - expected).abs().max() < TOLERANCE
+@pytest.mark.parametrize("count, height, width", [(1, 4, 4), (3, 28, 28), (1, 12, 40), (2, 14, 15), (1, 112, 112)])
+def test_a_convolution(count: int, height: int, width: int) -> None:
+    x, taken, weight = pictures(height, width, count), modulated(count), kernel(OUTPUTS, INPUTS)
+    end = finish(height, width, count)
+    expected = F.conv2d((x * taken.scales[..., None, None]).double(), weight.double(), padding=1)
+    check(Convolution(weight)(x, taken, end), finished(expected, end))
 
 
-def test_what_finishes_a_layer_sees_every_row_once() -> None:
-    x, weight = picture(64, 112, 16), kernel(8, 64, 64)
-    seen = []
-
-    def finish(made: Tensor, rows: slice, result: Tensor) -> None:
-        seen.extend(range(rows.start, rows.stop))
-        result.copy_(made + 1)
-
-    plain = winograd.Convolution(weight)(x, torch.ones(64))
-    raised = winograd.Convolution(weight)(x, torch.ones(64), finish)
-    assert seen == list(range(28))
-    assert torch.equal(raised, plain + 1)
+def test_a_convolution_of_what_is_normalised_first() -> None:
+    x, weight = pictures(20, 28, 2), kernel(OUTPUTS, INPUTS)
+    taken = Normalised(torch.randn(INPUTS), torch.randn(INPUTS) + 1)
+    rectified = F.relu(x * taken.scales[:, None, None] + taken.shifts[:, None, None])
+    check(Convolution(weight)(x, taken), F.conv2d(rectified.double(), weight.double(), padding=1))
 
 
-def test_it_is_used_for_whole_tiles_of_many_channels_in_float32_alone() -> None:
-    assert winograd.pays(picture(128, 28, 28))
-    assert not winograd.pays(picture(128, 30, 28))
-    assert not winograd.pays(picture(16, 28, 28))
-    assert not winograd.pays(picture(128, 8, 8))
-    assert not winograd.pays(picture(128, 28, 28).bfloat16())
+@pytest.mark.parametrize("count, height, width", [(1, 4, 4), (3, 28, 28), (1, 12, 40), (2, 112, 112)])
+def test_a_transposed_convolution(count: int, height: int, width: int) -> None:
+    x, taken, weight = pictures(height, width, count), modulated(count), kernel(INPUTS, OUTPUTS)
+    end = finish(2 * height, 2 * width, count)
+    doubled = F.conv_transpose2d((x * taken.scales[..., None, None]).double(), weight.double(), stride=2)
+    check(TransposedConvolution(weight)(x, taken, end), finished(blur(doubled), end))
+
+
+@pytest.mark.parametrize("cache", [2**14, 2**20, 2**28])
+def test_pictures_do_not_depend_on_how_tiles_are_put_together(cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, taken = pictures(40, 48, 3), modulated(3)
+    monkeypatch.setattr(winograd, "_CACHE_BYTES", cache)
+    same, doubling = Convolution(kernel(OUTPUTS, INPUTS)), TransposedConvolution(kernel(INPUTS, OUTPUTS))
+    for layer, growth in ((same, 1), (doubling, 2)):
+        end = finish(growth * 40, growth * 48, 3)
+        together = layer(x, taken, end).clone()
+        monkeypatch.setattr(winograd, "_CACHE_BYTES", 8 * 2**20)
+        torch.testing.assert_close(layer(x, taken, end), together, rtol=0, atol=TOLERANCE)
+
+
+def test_threads_do_not_share_what_they_make() -> None:
+    layer, taken, end = Convolution(kernel(OUTPUTS, INPUTS)), modulated(), finish(56, 56)
+    several = [pictures(56, 56) + n for n in range(8)]
+    alone = [layer(x, taken, end).clone() for x in several]
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda x: layer(x, taken, end).clone(), several))
+    assert all(torch.equal(one, other) for one, other in zip(made, alone, strict=True))
+
+
+def test_it_is_used_for_many_channels_and_pixels_in_float32_alone() -> None:
+    assert winograd.pays(pictures(28, 30, channels=128), 64)
+    assert not winograd.pays(pictures(28, 28, channels=128), 3)
+    assert not winograd.pays(pictures(28, 28, channels=40), 64)
+    assert not winograd.pays(pictures(8, 8, channels=128), 64)
+    assert not winograd.pays(pictures(28, 28, channels=128).bfloat16(), 64)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not winograd.pays(picture(128, 28, 28))
+        assert not winograd.pays(pictures(28, 28, channels=128), 64)
+
+
+def test_without_a_compiler_plain_convolutions_do_it() -> None:
+    script = "import torch, model_server.networks.winograd as w; print(w.pays(torch.zeros(1, 128, 56, 56), 128))"
+    for disabled, answer in (("0", "True"), ("1", "False")):
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled}
+        run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert run.stdout.strip() == answer, run.stderr

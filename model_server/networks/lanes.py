@@ -1,0 +1,247 @@
+"""Vectors of 16 channels for loops that Numba compiles, and what minimal filtering does with tiles of them.
+
+A tile is a tuple of vectors, row by row. Its functions become straight lines of vector instructions, which the
+compiler's own search for vectors would not find: it cannot know that the planes it writes do not overlap.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numpy.typing import NDArray
+
+LANES = 16
+intrinsic: Any = extending.intrinsic  # what it makes is called with other arguments than what it takes
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_INDEX = ir.VectorType(ir.IntType(32), LANES)
+_FAST = ("contract", "nsz")  # products and sums may become one instruction
+
+
+class Lanes(types.Type):
+    """Numba's type of a vector of 16 float32."""
+
+    def __init__(self) -> None:
+        super().__init__("Lanes")
+
+
+lanes = Lanes()
+"""The type itself: there is only one."""
+
+
+@extending.register_model(Lanes)
+class _Model(extending.models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Lanes) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _operator(function: Callable, instruction: str) -> None:
+    """Let `a * b` and the like work on vectors."""
+
+    @infer_global(function)
+    class _Known(ConcreteTemplate):
+        cases = [signature(lanes, lanes, lanes)]
+
+    @extending.lower_builtin(function, lanes, lanes)
+    def _(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        return getattr(builder, instruction)(*args, flags=_FAST)
+
+
+_operator(operator.add, "fadd")
+_operator(operator.mul, "fmul")
+
+
+@intrinsic
+def load(typing: Any, array: types.Array, at: types.Integer) -> Any:
+    """The vector at element `at` of a float32 array."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        return _loaded(builder, _start(context, builder, sig, args))
+
+    return lanes(array, at), generate
+
+
+@intrinsic
+def splat(typing: Any, number: types.Float) -> Any:
+    """A vector of one number."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        return _splat(builder, context.cast(builder, args[0], sig.args[0], types.float32))
+
+    return lanes(number), generate
+
+
+def reader(places: Sequence[tuple[int, int]]) -> Callable:
+    """Makes `read(array, at, row, column)`: vectors at `at + y * row + x * column` for each (y, x) of `places`."""
+
+    @intrinsic
+    def read(typing: Any, array: Any, at: Any, row: Any, column: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+            addresses = _addresses(context, builder, sig, args, places)
+            return _tuple(context, builder, sig.return_type, [_loaded(builder, address) for address in addresses])
+
+        return types.UniTuple(lanes, len(places))(array, at, row, column), generate
+
+    return read
+
+
+def writer(places: Sequence[tuple[int, int]]) -> Callable:
+    """Makes `write(array, at, row, column, tile)`, the opposite of `reader`'s."""
+
+    @intrinsic
+    def write(typing: Any, array: Any, at: Any, row: Any, column: Any, tile: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+            addresses = _addresses(context, builder, sig, args, places)
+            for address, value in zip(addresses, _values(builder, args[-1]), strict=True):
+                builder.store(value, address).align = 4
+            return context.get_dummy_value()
+
+        return types.void(array, at, row, column, tile), generate
+
+    return write
+
+
+def both_ways(down: NDArray[np.float64], across: NDArray[np.float64]) -> Callable:
+    """Makes `transform(tile)`: `down @ tile @ across.T`."""
+    shape = down.shape[1], across.shape[1]
+
+    @intrinsic
+    def transform(typing: Any, tile: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+            values = _values(builder, args[0])
+            rows = [values[n : n + shape[1]] for n in range(0, len(values), shape[1])]
+            columns = [_combined(builder, down, column) for column in zip(*rows, strict=True)]
+            made = [_combined(builder, across, row) for row in zip(*columns, strict=True)]
+            return _tuple(context, builder, sig.return_type, [value for row in made for value in row])
+
+        return types.UniTuple(lanes, len(down) * len(across))(tile), generate
+
+    return transform
+
+
+@intrinsic
+def scaled(typing: Any, tile: types.UniTuple, scale: Lanes) -> Any:
+    """Every vector of `tile` times `scale`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        values = [builder.fmul(value, args[1], flags=_FAST) for value in _values(builder, args[0])]
+        return _tuple(context, builder, sig.return_type, values)
+
+    return tile(tile, scale), generate
+
+
+@intrinsic
+def rectified(typing: Any, tile: types.UniTuple, scale: Lanes, shift: Lanes) -> Any:
+    """Every vector of `tile` times `scale` plus `shift`, or 0 where that is negative."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        tile, scale, shift = args
+        zero = ir.Constant(_VECTOR, [0.0] * LANES)
+        raised = [_raised(builder, value, scale, shift) for value in _values(builder, tile)]
+        return _tuple(context, builder, sig.return_type, [_larger(builder, value, zero) for value in raised])
+
+    return tile(tile, scale, shift), generate
+
+
+@intrinsic
+def finished(typing: Any, tile: Any, gain: Any, bias: Any, slope: Any, noise: Any, at: Any, row: Any) -> Any:
+    """A square tile times `gain` plus `bias` plus each pixel's noise, through a leaky ReLU.
+
+    `noise` is a float32 array that has the tile's first pixel at `at` and its rows `row` elements apart.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        tile, gain, bias, slope, noise, at, row = args
+        size = isqrt(len(sig.return_type))
+        places = [(y, x) for y in range(size) for x in range(size)]
+        kinds = signature(types.void, sig.args[4], sig.args[5], sig.args[6], types.intp)
+        one = ir.Constant(ir.IntType(64), 1)
+        addresses = _addresses(context, builder, kinds, [noise, at, row, one], places, ir.FloatType())
+        made = []
+        for value, address in zip(_values(builder, tile), addresses, strict=True):
+            added = builder.fadd(_splat(builder, builder.load(address)), bias, flags=_FAST)
+            raised = _raised(builder, value, gain, added)
+            made.append(_larger(builder, raised, builder.fmul(raised, slope, flags=_FAST)))
+        return _tuple(context, builder, sig.return_type, made)
+
+    return tile(tile, gain, bias, slope, noise, at, row), generate
+
+
+def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value], of: ir.Type = _VECTOR) -> ir.Value:
+    """Address of what lies at element args[1] of array args[0]."""
+    array = context.make_array(sig.args[0])(context, builder, args[0])
+    at = context.cast(builder, args[1], sig.args[1], types.intp)
+    return builder.bitcast(builder.gep(array.data, [at]), of.as_pointer())
+
+
+def _addresses(
+    context: Any,
+    builder: ir.IRBuilder,
+    sig: Any,
+    args: Sequence[ir.Value],
+    places: Sequence[tuple[int, int]],
+    of: ir.Type = _VECTOR,
+) -> list[ir.Value]:
+    """Addresses of `places`, from array, first element, and the steps of a row and of a column."""
+    start = _start(context, builder, sig, args, ir.FloatType())
+    row, column = (context.cast(builder, args[n], sig.args[n], types.intp) for n in (2, 3))
+    found = []
+    for y, x in places:
+        steps = [builder.mul(step, ir.Constant(step.type, count)) for step, count in ((row, y), (column, x))]
+        found.append(builder.bitcast(builder.gep(start, [builder.add(*steps)]), of.as_pointer()))
+    return found
+
+
+def _loaded(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    value = builder.load(address)
+    value.align = 4
+    return value
+
+
+def _splat(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
+    empty = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(empty, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_INDEX, [0] * LANES))
+
+
+def _raised(builder: ir.IRBuilder, value: ir.Value, scale: ir.Value, shift: ir.Value) -> ir.Value:
+    return builder.fadd(builder.fmul(value, scale, flags=_FAST), shift, flags=_FAST)
+
+
+def _larger(builder: ir.IRBuilder, one: ir.Value, other: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered(">", one, other), one, other)
+
+
+def _values(builder: ir.IRBuilder, tile: ir.Value) -> list[ir.Value]:
+    return [builder.extract_value(tile, n) for n in range(tile.type.count)]
+
+
+def _tuple(context: Any, builder: ir.IRBuilder, kind: types.UniTuple, values: Sequence[ir.Value]) -> ir.Value:
+    return context.make_tuple(builder, kind, values)
+
+
+def _combined(builder: ir.IRBuilder, matrix: NDArray[np.float64], values: Sequence[ir.Value]) -> list[ir.Value]:
+    """`matrix @ values`, without the products with 0 and 1."""
+    return [_sum(builder, row, values) for row in matrix]
+
+
+def _sum(builder: ir.IRBuilder, factors: NDArray[np.float64], values: Sequence[ir.Value]) -> ir.Value:
+    terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
+    terms.sort(key=lambda term: term[0] != 1)
+    total: ir.Value | None = None
+    for factor, value in terms:
+        total = _plus(builder, total, float(factor), value)
+    return total
+
+
+def _plus(builder: ir.IRBuilder, total: ir.Value | None, factor: float, value: ir.Value) -> ir.Value:
+    if total is not None and factor == -1:
+        return builder.fsub(total, value, flags=_FAST)
+    product = value if factor == 1 else builder.fmul(value, ir.Constant(_VECTOR, [factor] * LANES), flags=_FAST)
+    return product if total is None else builder.fadd(total, product, flags=_FAST)

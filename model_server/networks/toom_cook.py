@@ -1,0 +1,57 @@
+"""Toom and Cook's construction of minimal filtering (Lavin and Gray 2016, section 4).
+
+A tile of the signal and the filter are each brought into a space in which filtering is a product, number by number:
+one product for each point at which the polynomials are multiplied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import NDArray
+
+TILE = 4
+
+
+@dataclass(frozen=True)
+class Filtering:
+    """Transforms of one direction for `TILE` results, by the points at which polynomials are multiplied.
+
+    Attributes:
+        data: (points, points), of a tile's pixels.
+        kernel: (points, taps).
+        result: (TILE, points), of the products.
+    """
+
+    data: NDArray[np.float64]
+    kernel: NDArray[np.float64]
+    result: NDArray[np.float64]
+
+
+@cache
+def filtering(taps: int) -> Filtering:
+    """The points are 0, 1, -1, 2, ... and infinity, `TILE + taps - 1` in all."""
+    points = [0.0, 1.0, -1.0, 2.0, -2.0][: TILE + taps - 2]
+    every = polynomial.polyfromroots(points)
+    others = [polynomial.polyfromroots([other for other in points if other != point]) for point in points]
+    weights = [polynomial.polyval(point, other) for point, other in zip(points, others, strict=True)]
+    data = np.stack([*(np.append(other, 0) for other in others), every])
+    kernel = np.vander(points, taps, increasing=True) / np.array(weights)[:, None]
+    result = np.vander(points, TILE, increasing=True)
+    at_infinity = [np.eye(size)[-1:] for size in (taps, TILE)]
+    return Filtering(data, np.concatenate([kernel, at_infinity[0]]), np.concatenate([result, at_infinity[1]]).T.copy())
+
+
+def by_zeros(reach: int) -> list[int]:
+    """Pairs of points, as numbers `row * reach + column`, in the order: both 0, the row's 0, none 0, the column's 0."""
+    pairs = [(row, column) for row in range(reach) for column in range(reach)]
+    places = {(True, True): 0, (True, False): 1, (False, False): 2, (False, True): 3}
+    return sorted(range(len(pairs)), key=lambda n: places[pairs[n][0] == 0, pairs[n][1] == 0])
+
+
+# An odd row meets one tap of the kernel, and then the products at the point 0 vanish. With the pairs in the order of
+# `by_zeros`, results of even and odd rows and columns need these spans of them.
+SPANS = (slice(0, 25), slice(1, 21), slice(5, 25), slice(5, 21))
