@@ -76,8 +76,9 @@ class PcavsEngine:
         picture = crops[0] if portrait is None else portrait
         check_size(picture.shape[0], self.weights)
         with self._turn():
-            tasks: list[Callable[[], Any]] = [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
-            (feature, poses), *pairs = self._crew.map(_done, [partial(self._read, crops), *tasks])
+            tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
+            tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
+            (feature, poses), *pairs = self._crew.map(_done, tasks)
             vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
             shown, own = self._images(picture[None]), self._networks.own_codes(feature[:1])
         return Identity(vector, feature_map, poses.mean(0), shown, own)

@@ -1,24 +1,30 @@
-"""The thread that works through the queue; it never waits for a client."""
+"""What works through the queue; it never waits for a client."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+from model_server.jobs.model import Job
 from model_server.jobs.runner import Runner
 from model_server.jobs.store import Store
 
+# Jobs that run at once. They take turns at the engine, batch by batch, so that a short one is not kept by a long one.
+SIDE_BY_SIDE = 4
 IDLE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One background thread that runs queued jobs, oldest first."""
+    """Background threads that run queued jobs, oldest first, a few at once."""
 
     def __init__(self, store: Store, runner: Runner, stopping: threading.Event) -> None:
         self._store = store
         self._runner = runner
         self._stopping = stopping
+        self._free = threading.Semaphore(SIDE_BY_SIDE)
+        self._jobs = ThreadPoolExecutor(SIDE_BY_SIDE, "job")
         self._thread = threading.Thread(target=self._loop, name="worker", daemon=True)
 
     def start(self) -> None:
@@ -26,25 +32,39 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the batch at hand, put its job back into the queue and end the thread."""
+        """Finish the batches at hand, put their jobs back into the queue and end the threads."""
         self._stopping.set()
         with self._store.changed:
             self._store.changed.notify_all()
         self._thread.join()
+        self._jobs.shutdown()
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
-            try:
-                self._step()
-            except Exception:  # thread boundary: the queue must go on
-                log.exception("the worker met a problem; it goes on with the next job")
-                self._stopping.wait(IDLE_SECONDS)
+            if self._free.acquire(timeout=IDLE_SECONDS):
+                self._begin()
 
-    def _step(self) -> None:
-        job = self._store.claim()
-        if job:
-            self._runner.run(job)
+    def _begin(self) -> None:
+        """Hand the oldest waiting job to a thread, or wait for one."""
+        try:
+            job = None if self._stopping.is_set() else self._store.claim()
+        except Exception:  # thread boundary: the queue must go on
+            log.exception("the worker met a problem; it tries again")
+            self._free.release()
+            self._stopping.wait(IDLE_SECONDS)
             return
+        if job:
+            self._jobs.submit(self._run, job)
+            return
+        self._free.release()
         with self._store.changed:
             if not self._stopping.is_set():
                 self._store.changed.wait(IDLE_SECONDS)
+
+    def _run(self, job: Job) -> None:
+        try:
+            self._runner.run(job)
+        except Exception:  # thread boundary: the next job must go on
+            log.exception("job %s: the store failed; it will be taken up again", job.id)
+        finally:
+            self._free.release()

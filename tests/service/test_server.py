@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from model_server.jobs.blobs import file_digest
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.local import LocalServer
 from model_server.jobs.model import Accepted, Ended, FrameMade, Job, JobState, Progress
+from model_server.jobs.worker import SIDE_BY_SIDE
 from model_server.pipeline.encode import decode_png
 from model_server.pipeline.request import (
     DubRequest,
@@ -280,6 +282,23 @@ def test_a_slow_reader_holds_nobody_up(remote: RemoteServer, media: Path) -> Non
     quick = frames_of(remote, submit(remote, media, make_request(media, seed=901)))
     assert len(quick) == 24
     assert len([event for event in slow if isinstance(event, FrameMade)]) == 24
+
+
+def test_a_short_dub_does_not_wait_for_a_long_one(remote: RemoteServer, stub: rpc.Stub, media: Path) -> None:
+    long = submit(remote, media, make_request(media, seconds=30, fps=Fraction(50), pose=PoseFixed(), seed=70))
+    with closing(remote.events(long)) as events:
+        assert next(event.index for event in events if isinstance(event, FrameMade)) == 0
+    short = submit(remote, media, make_request(media, frame_count=5, pose=PoseFixed(), seed=71))
+    assert sorted(frames_of(remote, short)) == list(range(5))
+    states = {dub.job_id: dub.state for dub in stub.ListDubs(dubbing.ListDubsRequest(limit=3)).dubs}
+    remote.cancel(long)
+    assert states[long.id] == dubbing.DUB_STATE_RUNNING
+
+
+def test_more_dubs_than_run_at_once_all_end(remote: RemoteServer, media: Path) -> None:
+    requests = [make_request(media, frame_count=6, pose=PoseFixed(), seed=80 + n) for n in range(SIDE_BY_SIDE + 2)]
+    jobs = [submit(remote, media, request) for request in requests]
+    assert all(sorted(frames_of(remote, job)) == list(range(6)) for job in jobs)
 
 
 def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(media: Path, tmp_path: Path) -> None:
