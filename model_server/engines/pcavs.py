@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,16 +19,18 @@ import model_server.networks
 from model_server.engines.base import Identity, Precision, WeightsInfo, check_size
 from model_server.engines.crew import Crew
 from model_server.engines.gate import Gate
+from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks import winograd
 from model_server.networks.assembly import Networks
 from model_server.networks.prepared import prepare
 
 NAME = "pcavs"
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 # Rows of one encoder call, and pictures of one call of the generator. A processor makes several calls side by side.
-ROWS = {"cpu": {"lite": 4, "full": 2}, "cuda": {"lite": 16, "full": 16}}
-PICTURES = {"cpu": {"lite": 2, "full": 2}, "cuda": {"lite": 16, "full": 16}}
-SMALL_ROWS = 4  # of presets that are not offered, as in tests and ablations
+ROWS = {"cpu": 4, "cuda": 16}
+PICTURES = {"cpu": 2, "cuda": 16}
 
 
 class PcavsEngine:
@@ -54,8 +57,8 @@ class PcavsEngine:
         self.weights = weights
         self.device = device
         self.precision = precision
-        self._rows = rows or ROWS[device].get(weights.preset, SMALL_ROWS)
-        self._pictures = rows or PICTURES[device].get(weights.preset, SMALL_ROWS)
+        self._rows = rows or ROWS[device]
+        self._pictures = rows or PICTURES[device]
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks = _inference(networks, device)
         self._noise: tuple[int, list[Tensor]] | None = None
@@ -75,19 +78,16 @@ class PcavsEngine:
         """See `Engine.identity`."""
         picture = crops[0] if portrait is None else portrait
         check_size(picture.shape[0], self.weights)
-        with self._turn():
-            tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
-            tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
-            (feature, poses), *pairs = self._crew.map(_done, tasks)
-            vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
-            shown, own = self._images(picture[None]), self._networks.own_codes(feature[:1])
-        return Identity(vector, feature_map, poses.mean(0), shown, own)
+        return self._in_turn(lambda: self._identity(crops, picture))
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.pose_codes`."""
-        with self._turn():
+
+        def encode() -> NDArray[np.float32]:
             groups = self._crew.map(self._read, np.array_split(crops, range(self._rows, len(crops), self._rows)))
             return np.concatenate([poses for _, poses in groups])
+
+        return self._in_turn(encode)
 
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine.speech_contents`."""
@@ -96,8 +96,7 @@ class PcavsEngine:
         def encode(rows: NDArray[np.intp]) -> Tensor:
             return self._networks.speech_encoder(self._tensor(windows[rows])[:, None]).cpu()
 
-        with self._turn():
-            return self._in_groups(len(windows), encode)
+        return self._in_turn(lambda: self._in_groups(len(windows), encode))
 
     def frames(
         self,
@@ -108,7 +107,8 @@ class PcavsEngine:
         seed: int,
     ) -> NDArray[np.uint8]:
         """See `Engine.frames`."""
-        strengths = np.broadcast_to(np.float32(mouth_strength), len(windows))[:, None]
+        count = len(windows)
+        strengths = np.broadcast_to(np.float32(mouth_strength), count)[:, None]
 
         @torch.inference_mode()
         def style(rows: NDArray[np.intp]) -> Tensor:
@@ -119,13 +119,14 @@ class PcavsEngine:
 
         @torch.inference_mode()
         def draw(styles: Tensor) -> Tensor:
-            return self._drawn(identity, styles, noise).cpu()
+            return self._drawn(identity, styles, self._noise_maps(seed)).cpu()
 
-        with self._turn():
-            noise = self._noise_maps(seed)
-            styles = torch.cat(self._crew.map(style, _groups(len(windows), self._rows)))
-            pictures = self._crew.map(draw, self._padded(styles[: len(windows)]).split(self._pictures))
-            return torch.cat(pictures)[: len(windows)].numpy()
+        def make() -> NDArray[np.uint8]:
+            self._noise_maps(seed)  # before several threads ask for them
+            styles = torch.cat(self._crew.map(style, _groups(count, self._rows)))[:count]
+            return torch.cat(self._crew.map(draw, self._padded(styles).split(self._pictures)))[:count].numpy()
+
+        return self._in_turn(make)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -181,6 +182,34 @@ class PcavsEngine:
             maps = [normal.standard_normal((1, 1, size, size), dtype=np.float32) for size in sizes]
             self._noise = seed, [self._tensor(noise) for noise in maps]
         return self._noise[1]
+
+    def _identity(self, crops: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Identity:
+        tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
+        tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
+        (feature, poses), *pairs = self._crew.map(_done, tasks)
+        vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
+        return Identity(
+            vector, feature_map, poses.mean(0), self._images(picture[None]), self._networks.own_codes(feature[:1])
+        )
+
+    def _in_turn(self, work: Callable[[], Result]) -> Result:
+        """`work` when its turn has come, and again with half as many rows at once where memory does not suffice."""
+        with self._turn():
+            while True:
+                with suppress(torch.OutOfMemoryError):
+                    return work()
+                self._halve()
+
+    def _halve(self) -> None:
+        if self._rows == 1:
+            raise PoseDubError(
+                "The GPU has no memory left for even one frame; close other programs that use it, or start the server "
+                "with --device cpu.",
+                ErrorKind.UNAVAILABLE,
+            )
+        self._rows, self._pictures = (max(1, size // 2) for size in (self._rows, self._pictures))
+        torch.cuda.empty_cache()
+        log.warning("the GPU's memory is short; from now on %d frames are made at once", self._rows)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ processor large convolutions go through Winograd's algorithm.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import cast
 
@@ -18,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model_server.networks import winograd
 from model_server.networks.assembly import Networks
 from model_server.networks.blocks import ConvNorm, NormConv
+from model_server.networks.memory import Memory
 from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur, smoothing
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk, MultiBranchBlock
 
@@ -78,11 +80,15 @@ class PointwiseConv(nn.Module):
 
 
 class PreparedMultiBranchBlock(nn.Module):
-    """`MultiBranchBlock` that adds its shortcut while it joins its branches."""
+    """`MultiBranchBlock` that adds its shortcut while it joins its branches.
+
+    A result lasts until the same block is called again in the same thread.
+    """
 
     def __init__(self, block: MultiBranchBlock) -> None:
         super().__init__()
         self.branches, self.shortcut = block.branches, block.shortcut
+        self._memory = Memory()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
@@ -90,11 +96,17 @@ class PreparedMultiBranchBlock(nn.Module):
         second = self.branches[1](first)
         parts = first, second, self.branches[2](second)
         added = self.shortcut(x)
-        joined = torch.empty_like(added, memory_format=torch.channels_last)
+        joined = self._like(added)
         sizes = [part.shape[1] for part in parts]
         for part, rest, place in zip(parts, added.split(sizes, 1), joined.split(sizes, 1), strict=True):
             torch.add(part, rest, out=place)
         return joined
+
+    def _like(self, x: Tensor) -> Tensor:
+        if not x.is_cpu:
+            return torch.empty_like(x, memory_format=torch.channels_last)
+        count, channels, height, width = x.shape
+        return self._memory.take("joined", count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class PreparedNormConv(nn.Module):
@@ -142,7 +154,9 @@ class PreparedModulation(nn.Module):
     def forward(self, style: Tensor) -> Tensor:
         """Map styles (n, style) to scales (n, inputs)."""
         identity, codes = style.tensor_split([self.identity], 1)
-        return torch.addmm(self._by(identity), codes, self.of_codes.T)
+        # To compare would make a GPU wait, which sums as fast as it remembers.
+        known = self._by(identity) if style.is_cpu else F.linear(identity, self.of_identity, self.bias)
+        return torch.addmm(known, codes, self.of_codes.T)
 
     def _by(self, identities: Tensor) -> Tensor:
         """What identities (n, identity) give, with the bias: (n, inputs), or (1, inputs) when all are the same."""
@@ -181,9 +195,10 @@ class PreparedStyledConv(nn.Module):
         scales = self.modulation(style)
         gains = torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
         if len(noise) == 1 and winograd.pays(x, len(self.bias), self.upsample):
-            finish = winograd.Finish(gains, self.bias, self._scaled(noise)[0, 0], _SLOPE)
+            strong = self._remembered(noise, lambda: (noise * self.noise_strength)[0, 0])
+            finish = winograd.Finish(gains, self.bias, strong, _SLOPE)
             return self._by_winograd(x, winograd.Modulated(scales), finish)
-        term = self._scaled(noise) + self.bias[:, None, None]
+        term = self._remembered(noise, lambda: noise * self.noise_strength + self.bias[:, None, None])
         y = self._convolved(x * scales[..., None, None])
         return F.leaky_relu_(torch.addcmul(term, y, gains[..., None, None]), _SLOPE)
 
@@ -192,13 +207,14 @@ class PreparedStyledConv(nn.Module):
             return blur(F.conv_transpose2d(x, self.weight, stride=2), self.smoothing)
         return F.conv2d(x, self.weight, padding=1)
 
-    def _scaled(self, noise: Tensor) -> Tensor:
-        """Noise times strength; remembered for the last noise."""
-        known, scaled = self._noise
+    def _remembered(self, noise: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """What the last noise gave; a layer always makes the same of it."""
+        known, made = self._noise
         if known is not noise:
-            scaled = noise * self.noise_strength
-            self._noise = noise, scaled
-        return scaled
+            made = make()
+            made = made.contiguous(memory_format=torch.channels_last) if made.ndim == 4 else made.contiguous()
+            self._noise = noise, made
+        return made
 
 
 class PreparedToRGB(nn.Module):

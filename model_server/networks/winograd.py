@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from threading import local
 
 import numba
 import numpy as np
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from model_server.networks import kernels
 from model_server.networks.lanes import LANES
+from model_server.networks.memory import Memory
 from model_server.networks.toom_cook import SPANS, TILE, Filtering, by_zeros, filtering
 
 # Where Numba cannot compile, plain convolutions do the work.
@@ -120,7 +120,7 @@ class Convolution:
 
     def __init__(self, weight: Tensor) -> None:
         self._kernels = _products(weight, filtering(3))
-        self._memory = _Memory()
+        self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
         """Convolve.
@@ -166,7 +166,7 @@ class TransposedConvolution:
         self._last_row, self._last_column = (
             last.transpose(1, 2).flatten(1).contiguous() for last in (weight[:, :, 2], weight[..., 2])
         )
-        self._memory = _Memory()
+        self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated, finish: Finish) -> Tensor:
         """Convolve and smooth.
@@ -220,21 +220,7 @@ class TransposedConvolution:
         kernels.smooth(rows[first - top + 2 :].numpy(), first, end, finish, result.numpy())
 
 
-class _Memory(local):
-    """A thread's own memory, used again and again: fresh memory costs about as much as filling it."""
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Float32 of that shape, with what was there before."""
-        count = torch.Size(shape).numel()
-        known = vars(self).get(name)
-        if known is None or known.numel() < count:
-            with torch.inference_mode(False):  # of use in any mode
-                known = torch.zeros(count)
-            setattr(self, name, known)
-        return known[:count].view(shape)
-
-
-_shared = _Memory()
+_shared = Memory()
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from model_server.engines.base import Engine, check_size
 from model_server.engines.pcavs import PcavsEngine
 from model_server.engines.untrained import untrained_state
 from model_server.engines.weights import load_engine, untrained
-from model_server.errors import PoseDubError
+from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import build
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -154,3 +156,30 @@ def test_the_fingerprint_names_the_weights(lite: Engine) -> None:
     again = load_engine(untrained(), "cpu")
     assert again.fingerprint() == lite.fingerprint()
     assert untrained().id in lite.fingerprint() and "fp32 cpu" in lite.fingerprint()
+
+
+def engine_with_memory_for(pictures: int, rows: int) -> PcavsEngine:
+    """As on a GPU that holds only so many pictures at once."""
+    networks = build("lite", untrained_state("lite"))
+
+    def refuse(_: object, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[1]) > pictures:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    networks.generator.register_forward_pre_hook(refuse)
+    return PcavsEngine(networks, untrained(), "cpu", "fp32", rows=rows)
+
+
+def test_with_little_memory_fewer_frames_are_drawn_at_once() -> None:
+    short, fitting = engine_with_memory_for(2, rows=8), engine_with_memory_for(2, rows=2)
+    windows, codes = rows(5)
+    drawn = [engine.frames(engine.identity(noise_crops(1)), windows, codes, 1.2, 0) for engine in (short, fitting)]
+    assert np.array_equal(*drawn)
+    assert short.batch_size == fitting.batch_size and short.fingerprint() == fitting.fingerprint()
+
+
+def test_without_memory_for_one_frame_a_sentence_says_so() -> None:
+    engine = engine_with_memory_for(0, rows=4)
+    with pytest.raises(PoseDubError, match="no memory left for even one frame") as raised:
+        engine.frames(engine.identity(noise_crops(1)), *rows(2), 1.2, 0)
+    assert raised.value.kind is ErrorKind.UNAVAILABLE
