@@ -21,7 +21,7 @@ from model_server.pipeline.memory import Memory
 from model_server.pipeline.request import DubRequest
 
 REPORT_SECONDS = 0.2
-COMMIT_SECONDS = 0.1
+COMMIT_SECONDS = 0.25
 COMMIT_FRAMES = 64
 log = logging.getLogger(__name__)
 
