@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import model_server.networks
-from model_server.engines.base import Identity, Precision, WeightsInfo, check_size
+from model_server.engines.base import Identity, WeightsInfo, check_size
 from model_server.engines.crew import Crew
 from model_server.engines.gate import Gate
+from model_server.engines.precision import PrecisionChoice, drawing, prepared, reading
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks import winograd
 from model_server.networks.assembly import Networks
-from model_server.networks.prepared import prepare
 
 NAME = "pcavs"
 Result = TypeVar("Result")
@@ -40,7 +40,8 @@ class PcavsEngine:
         networks: in evaluation mode; the engine takes them over.
         weights: what the networks were filled with.
         device: "cpu" or "cuda".
-        precision: of the generator; the encoders are cheap and always run in float32.
+        precision: of the generator and, on a processor, of the pose encoder, "auto" for what pays by measurement; the
+            other encoders are cheap and always run in float32.
         rows: of one call, the device's default when None. It may change a picture's last bits.
     """
 
@@ -51,16 +52,15 @@ class PcavsEngine:
         networks: Networks,
         weights: WeightsInfo,
         device: str,
-        precision: Precision,
+        precision: PrecisionChoice,
         rows: int | None = None,
     ) -> None:
         self.weights = weights
         self.device = device
-        self.precision = precision
         self._rows = rows or ROWS[device]
         self._pictures = rows or PICTURES[device]
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
-        self._networks = _inference(networks, device)
+        self._networks, self.precision = prepared(networks, device, precision)
         self._noise: tuple[int, list[Tensor]] | None = None
         self._gate = Gate()
 
@@ -139,7 +139,9 @@ class PcavsEngine:
         """What decides the order of additions, and with it a picture's last bits."""
         if self.device == "cuda":
             return torch.cuda.get_device_name()
-        return f"{torch.backends.cpu.get_cpu_capability()} {'winograd' if winograd.AVAILABLE else 'plain'}"
+        matrices = "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "vectors"
+        loops = "compiled" if winograd.AVAILABLE else "plain"
+        return f"{torch.backends.cpu.get_cpu_capability()} {matrices} {loops}"
 
     @torch.inference_mode()
     def _encoded(self, crop: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -149,14 +151,15 @@ class PcavsEngine:
     def _read(self, crops: NDArray[np.uint8]) -> tuple[Tensor, NDArray[np.float32]]:
         """Non-identity features and pose codes of any number of crops."""
         encoder = self._networks.nonidentity_encoder
-        features = [encoder(self._images(crops[rows])) for rows in _groups(len(crops), self._rows)]
+        with reading(self.device, self.precision, self._networks.preset.nonidentity):
+            features = [encoder(self._images(crops[rows])).float() for rows in _groups(len(crops), self._rows)]
         poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
         return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
     def _drawn(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
         """Pictures uint8 (n, height, width, 3), on the device."""
         feature_map = identity.map.expand(len(style), -1, -1, -1)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+        with drawing(self.device, self.precision):
             image = self._networks.draw(feature_map, style, noise, identity.portrait)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
@@ -219,11 +222,6 @@ class PcavsEngine:
             if self.device == "cuda":
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
             yield
-
-
-def _inference(networks: Networks, device: str) -> Networks:
-    with torch.inference_mode():
-        return prepare(networks.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def _done(task: Callable[[], Any]) -> Any:

@@ -28,7 +28,7 @@ _REACH, _UP_REACH = len(_SAME.data), len(_HALF.data)
 _BLUR = np.array([[1, 3, 3, 1, 0], [0, 1, 3, 3, 1]]) / 4
 
 
-def _compiled(function: Callable) -> Callable:
+def compiled(function: Callable) -> Callable:
     try:
         return njit(cache=True, nogil=True)(function)
     except RuntimeError:  # there is no folder to keep it in
@@ -69,7 +69,7 @@ _even_even, _even_odd, _odd_even, _odd_odd = (_part_reader(n >= 2, n % 2 == 1, s
 _result_ee, _result_eo, _result_oe, _result_oo = (_part_result(n >= 2, n % 2 == 1) for n in range(4))
 
 
-@_compiled
+@compiled
 def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch: Floats) -> tuple[Floats, int, int]:
     """Where the tile at (top, left) of `x` is to be read: array, first element, step of a row.
 
@@ -88,7 +88,7 @@ def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch
     return scratch, 0, reach * channels
 
 
-@_compiled
+@compiled
 def into_products(
     x: Floats, scales: Floats, shifts: Floats | None, outside: Floats, row: int, planes: Floats, start: int, count: int
 ) -> None:
@@ -112,7 +112,7 @@ def into_products(
             _write_36(planes, (start + tile) * channels + c, plane, 0, _data_6(taken))
 
 
-@_compiled
+@compiled
 def into_half_products(
     x: Floats, scales: Floats, outside: Floats, row: int, planes: Floats, start: int, count: int
 ) -> None:
@@ -128,7 +128,7 @@ def into_half_products(
             _write_25(planes, (start + tile) * channels + c, plane, 0, _data_5(pixels))
 
 
-@_compiled
+@compiled
 def out_of_products(planes: Floats, start: int, count: int, row: int, finish: Finish | None, result: Floats) -> None:
     """Results of 36 planes of products, finished."""
     _, width, channels = result.shape
@@ -143,7 +143,7 @@ def out_of_products(planes: Floats, start: int, count: int, row: int, finish: Fi
             _write_4(result, pixel * channels + c, width * channels, channels, made)
 
 
-@_compiled
+@compiled
 def out_of_half_products(planes: Floats, start: int, count: int, rows: Floats) -> None:
     """Results of 81 planes of products, 8x8 pixels for each tile, into `rows` from the second column on."""
     _, width, channels = rows.shape
@@ -162,7 +162,7 @@ def out_of_half_products(planes: Floats, start: int, count: int, rows: Floats) -
             _write_4(rows, to + step + channels, 2 * step, 2 * channels, oo)
 
 
-@_compiled
+@compiled
 def smooth(rows: Floats, first: int, end: int, finish: Finish, result: Floats) -> None:
     """Smooth `rows` by the [1, 3, 3, 1] filter into the result's rows `first` to `end`, finished.
 

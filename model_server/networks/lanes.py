@@ -1,5 +1,8 @@
 """Vectors of 16 channels for loops that Numba compiles, and what minimal filtering does with tiles of them.
 
+In memory numbers are float32, or bfloat16, the upper half of a float32, which Numba does not know: arrays of them have
+the type int16.
+
 A tile is a tuple of vectors, row by row. Its functions become straight lines of vector instructions, which the
 compiler's own search for vectors would not find: it cannot know that the planes it writes do not overlap.
 """
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import extending, types
+from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numpy.typing import NDArray
 
@@ -21,6 +25,8 @@ LANES = 16
 intrinsic: Any = extending.intrinsic  # what it makes is called with other arguments than what it takes
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INDEX = ir.VectorType(ir.IntType(32), LANES)
+_HALVES = ir.VectorType(ir.IntType(16), LANES)
+_UPPER = ir.Constant(_INDEX, [16] * LANES)
 _FAST = ("contract", "nsz")  # products and sums may become one instruction
 
 
@@ -59,12 +65,55 @@ _operator(operator.mul, "fmul")
 
 @intrinsic
 def load(typing: Any, array: types.Array, at: types.Integer) -> Any:
-    """The vector at element `at` of a float32 array."""
+    """The vector at element `at` of an array."""
 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        if array.dtype == types.int16:
+            halves = builder.load(_start(context, builder, sig, args, _HALVES))
+            halves.align = 2
+            return builder.bitcast(builder.shl(builder.zext(halves, _INDEX), _UPPER), _VECTOR)
         return _loaded(builder, _start(context, builder, sig, args))
 
     return lanes(array, at), generate
+
+
+@intrinsic
+def store(typing: Any, array: types.Array, at: types.Integer, vector: Lanes) -> Any:
+    """Put the vector at element `at` of an array, rounded to the nearest number that it holds."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        if array.dtype == types.int16:
+            halves = _rounded(builder, args[2])
+            builder.store(halves, _start(context, builder, sig, args, _HALVES)).align = 2
+        else:
+            builder.store(args[2], _start(context, builder, sig, args)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, at, vector), generate
+
+
+@intrinsic
+def total(typing: Any, vector: Lanes) -> Any:
+    """Sum of the vector's numbers."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        number = ir.FloatType()
+        kind = ir.FunctionType(number, [number, _VECTOR])
+        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        sum_up = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(sum_up, [ir.Constant(number, 0.0), args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), generate
+
+
+@intrinsic
+def larger(typing: Any, one: Lanes, other: Lanes) -> Any:
+    """The larger one of each pair of numbers."""
+
+    def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+        return _larger(builder, *args)
+
+    return lanes(one, other), generate
 
 
 @intrinsic
@@ -174,7 +223,7 @@ def finished(typing: Any, tile: Any, gain: Any, bias: Any, slope: Any, noise: An
 
 
 def _start(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value], of: ir.Type = _VECTOR) -> ir.Value:
-    """Address of what lies at element args[1] of array args[0]."""
+    """Where `of` lies at element args[1] of array args[0]."""
     array = context.make_array(sig.args[0])(context, builder, args[0])
     at = context.cast(builder, args[1], sig.args[1], types.intp)
     return builder.bitcast(builder.gep(array.data, [at]), of.as_pointer())
@@ -202,6 +251,14 @@ def _loaded(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     value = builder.load(address)
     value.align = 4
     return value
+
+
+def _rounded(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The vector as bfloat16, ties to even."""
+    bits = builder.bitcast(value, _INDEX)
+    odd = builder.and_(builder.lshr(bits, _UPPER), ir.Constant(_INDEX, [1] * LANES))
+    above = builder.add(builder.add(bits, odd), ir.Constant(_INDEX, [0x7FFF] * LANES))
+    return builder.trunc(builder.lshr(above, _UPPER), _HALVES)
 
 
 def _splat(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model_server.networks import winograd
+from model_server.networks import half, winograd
 from model_server.networks.assembly import Networks
 from model_server.networks.blocks import ConvNorm, NormConv
+from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.memory import Memory
 from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur, smoothing
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk, MultiBranchBlock
@@ -94,9 +95,12 @@ class PreparedMultiBranchBlock(nn.Module):
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
         first = self.branches[0](x)
         second = self.branches[1](first)
-        parts = first, second, self.branches[2](second)
+        third = self.branches[2](second)
         added = self.shortcut(x)
+        if half.fits(third, third.shape[1]):
+            return half.joined([first, second, third], added.float())
         joined = self._like(added)
+        parts = first, second, third
         sizes = [part.shape[1] for part in parts]
         for part, rest, place in zip(parts, added.split(sizes, 1), joined.split(sizes, 1), strict=True):
             torch.add(part, rest, out=place)
@@ -125,10 +129,16 @@ class PreparedNormConv(nn.Module):
     def _by_winograd(self) -> winograd.Convolution:
         return winograd.Convolution(self.weight)
 
+    @cached_property
+    def _in_half(self) -> half.Convolution:
+        return half.Convolution(self.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
+        if half.fits(x, len(self.weight)):
+            return self._in_half(x, Normalised(self.scales, self.shifts))
         if winograd.pays(x, len(self.weight)):
-            return self._by_winograd(x, winograd.Normalised(self.scales, self.shifts))
+            return self._by_winograd(x, Normalised(self.scales, self.shifts))
         taken = torch.addcmul(self.shifts[:, None, None], x, self.scales[:, None, None])
         return F.conv2d(F.relu_(taken), self.weight, padding=1)
 
@@ -184,37 +194,67 @@ class PreparedStyledConv(nn.Module):
         self.smoothing = _constant(smoothing(layer.bias[None, :, None, None]))
         self.noise_strength = _constant(layer.noise_strength * GAIN)
         self.bias = _constant(layer.bias * GAIN)
-        self._noise: tuple[Tensor | None, Tensor] = None, self.bias
+        self._strong_noise, self._biased_noise = _Remembered(), _Remembered()
 
     @cached_property
     def _by_winograd(self) -> winograd.Convolution | winograd.TransposedConvolution:
         return (winograd.TransposedConvolution if self.upsample else winograd.Convolution)(self.weight)
 
+    @cached_property
+    def _in_half(self) -> half.Convolution | half.TransposedConvolution:
+        return (half.TransposedConvolution if self.upsample else half.Convolution)(self.weight)
+
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """As `StyledConv.forward`."""
-        scales = self.modulation(style)
-        gains = torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
-        if len(noise) == 1 and winograd.pays(x, len(self.bias), self.upsample):
-            strong = self._remembered(noise, lambda: (noise * self.noise_strength)[0, 0])
-            finish = winograd.Finish(gains, self.bias, strong, _SLOPE)
-            return self._by_winograd(x, winograd.Modulated(scales), finish)
-        term = self._remembered(noise, lambda: noise * self.noise_strength + self.bias[:, None, None])
+        scales, gains = self._scales_and_gains(style)
+        if len(noise) == 1 and (fast := self._fast(x)):
+            return fast(x, Modulated(scales), Finish(gains, self.bias, self._strong(noise), _SLOPE))
         y = self._convolved(x * scales[..., None, None])
-        return F.leaky_relu_(torch.addcmul(term, y, gains[..., None, None]), _SLOPE)
+        return F.leaky_relu_(torch.addcmul(self._strong_and_biased(noise), y, gains[..., None, None]), _SLOPE)
+
+    def _scales_and_gains(self, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Before and after the convolution; they need more digits than half precision has."""
+        with torch.autocast(style.device.type, enabled=False):
+            scales = self.modulation(style)
+            return scales, torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
+
+    def _fast(self, x: Tensor) -> Callable[[Tensor, Modulated, Finish], Tensor] | None:
+        """A faster way than the library's plain convolution, where there is one."""
+        if half.fits(x, len(self.bias)):
+            return self._in_half
+        return self._by_winograd if winograd.pays(x, len(self.bias), self.upsample) else None
 
     def _convolved(self, x: Tensor) -> Tensor:
         if self.upsample:
             return blur(F.conv_transpose2d(x, self.weight, stride=2), self.smoothing)
         return F.conv2d(x, self.weight, padding=1)
 
-    def _remembered(self, noise: Tensor, make: Callable[[], Tensor]) -> Tensor:
-        """What the last noise gave; a layer always makes the same of it."""
-        known, made = self._noise
-        if known is not noise:
-            made = make()
-            made = made.contiguous(memory_format=torch.channels_last) if made.ndim == 4 else made.contiguous()
-            self._noise = noise, made
-        return made
+    def _strong(self, noise: Tensor) -> Tensor:
+        """Noise (1, 1, h, w) times its strength, (h, w)."""
+        return self._strong_noise.of(noise, lambda: (noise * self.noise_strength)[0, 0].contiguous())
+
+    def _strong_and_biased(self, noise: Tensor) -> Tensor:
+        """The same plus bias, (1 or n, outputs, h, w)."""
+
+        def make() -> Tensor:
+            term = noise * self.noise_strength + self.bias[:, None, None]
+            return term.contiguous(memory_format=torch.channels_last)
+
+        return self._biased_noise.of(noise, make)
+
+
+class _Remembered:
+    """What the last tensor gave; of the same one always the same is made."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def of(self, source: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """What was made of `source`, or `make()`."""
+        last = self._last
+        if last is None or last[0] is not source:
+            last = self._last = source, make()
+        return last[1]
 
 
 class PreparedToRGB(nn.Module):
@@ -227,8 +267,11 @@ class PreparedToRGB(nn.Module):
         self.bias = _constant(layer.bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """As `ToRGB.forward`."""
-        weights = self.modulation(style)[:, :, None] * self.weight.T
+        """As `ToRGB.forward`; in half precision what it gives is still float32."""
+        with torch.autocast(style.device.type, enabled=False):
+            weights = self.modulation(style)[:, :, None] * self.weight.T
+        if half.fits(x, half.LANES):
+            return half.to_rgb(x, weights.transpose(1, 2), self.bias)
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
         rgb = torch.baddbmm(self.bias.to(pixels.dtype), pixels, weights)
         return rgb.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)

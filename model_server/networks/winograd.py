@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.networks import kernels
+from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
 from model_server.networks.toom_cook import SPANS, TILE, Filtering, by_zeros, filtering
@@ -30,68 +31,6 @@ _CACHE_BYTES = 8 * 2**20
 _FLOAT_BYTES = 4
 _FEWEST_CHANNELS = 32
 _SMALLEST_SIZE, _SMALLEST_DOUBLED_SIZE = 14, 28
-# Far below anything a normalisation takes: its ReLU makes zero of it.
-_NOTHING = 1e30
-
-
-@dataclass(frozen=True)
-class Modulated:
-    """Pixels are multiplied on the way in.
-
-    Attributes:
-        scales: (n, inputs).
-    """
-
-    scales: Tensor
-
-    def of(self, picture: int) -> tuple[kernels.Floats, kernels.Floats | None, kernels.Floats]:
-        """Scales, shifts, and what becomes zero."""
-        scales = self.scales[picture].numpy()
-        return scales, None, np.zeros_like(scales)
-
-
-@dataclass(frozen=True)
-class Normalised:
-    """Pixels are normalised on the way in, and go through a ReLU.
-
-    Attributes:
-        scales: (inputs,), none of them 0.
-        shifts: (inputs,).
-    """
-
-    scales: Tensor
-    shifts: Tensor
-
-    def of(self, picture: int) -> tuple[kernels.Floats, kernels.Floats | None, kernels.Floats]:
-        """Scales, shifts, and what becomes zero."""
-        scales = self.scales.numpy()
-        return scales, self.shifts.numpy(), -np.sign(scales) * np.float32(_NOTHING)
-
-
-@dataclass(frozen=True)
-class Finish:
-    """What becomes of a convolution's results: times gain, plus bias, plus noise, leaky ReLU.
-
-    Attributes:
-        gains: (n, outputs).
-        bias: (outputs,).
-        noise: (height, width) of the result.
-        slope: of the leaky ReLU, in [0, 1].
-    """
-
-    gains: Tensor
-    bias: Tensor
-    noise: Tensor
-    slope: float
-
-    def in_tiles(self) -> Finish:
-        """The same, with noise for whole tiles."""
-        missing = [-size % TILE for size in self.noise.shape]
-        return replace(self, noise=F.pad(self.noise, (0, missing[1], 0, missing[0]))) if any(missing) else self
-
-    def of(self, picture: int) -> kernels.Finish:
-        """For one picture."""
-        return self.gains[picture].numpy(), self.bias.numpy(), self.noise.numpy(), self.slope
 
 
 def pays(x: Tensor, outputs: int, doubled: bool = False) -> bool:
@@ -134,7 +73,7 @@ class Convolution:
         points, inputs, outputs = self._kernels.shape
         height, width = x.shape[2:]
         made = self._memory.take("result", len(x), _in_tiles(height) * TILE, _in_tiles(width) * TILE, outputs)
-        pictures, finish = _pictures(x), finish and finish.in_tiles()
+        pictures, finish = _pictures(x), finish and _in_whole_tiles(finish)
         for strip in _strips(x, points * (inputs + outputs), self._kernels.numel()):
             data = _shared.take("data", points, strip.tiles, inputs)
             for part in strip.parts:
@@ -265,6 +204,12 @@ def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
         else:
             for rows in np.array_split(range(down), -(-down // max(1, fitting))):
                 yield _Strip([_Part(first, int(rows[0]), len(rows), 0, len(rows) * across)])
+
+
+def _in_whole_tiles(finish: Finish) -> Finish:
+    """The same, with noise for whole tiles."""
+    missing = [-size % TILE for size in finish.noise.shape]
+    return replace(finish, noise=F.pad(finish.noise, (0, missing[1], 0, missing[0]))) if any(missing) else finish
 
 
 def _in_tiles(size: int) -> int:

@@ -1,0 +1,145 @@
+"""Convolutions in half precision on processors with instructions for it: bfloat16 in memory, sums in float32.
+
+A transposed convolution of stride two is four small ones, for each parity of row and column, which such processors run
+several times as fast as the one. Scales, blur, noise and activation are loops of their own (`half_kernels`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model_server.networks import half_kernels as kernels
+from model_server.networks.fused import Finish, Modulated, Normalised
+from model_server.networks.lanes import LANES
+from model_server.networks.memory import Memory
+
+AVAILABLE = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+_TYPE = torch.bfloat16
+# Which rows, and columns, of a 3x3 kernel make even and odd ones of a result twice as large.
+_PARITIES = ([2, 0], [1])
+
+
+def asked(x: Tensor) -> bool:
+    """Whether pictures on a processor are to be worked on in half precision: in an autocast region."""
+    return x.is_cpu and torch.is_autocast_enabled("cpu")
+
+
+def fits(x: Tensor, outputs: int) -> bool:
+    """Whether pictures (n, inputs, h, w) are `asked` for in half precision and have channels for whole vectors."""
+    return AVAILABLE and asked(x) and x.shape[1] % LANES == outputs % LANES == 0
+
+
+class Packed:
+    """A convolution without bias, its weights in the order in which the processor's library takes them.
+
+    Args:
+        weight: (outputs, inputs, height, width), each side 1, 2 or 3.
+        padding: rows and columns of zeros around a picture.
+    """
+
+    def __init__(self, weight: Tensor, padding: tuple[int, int]) -> None:
+        self._weight = weight.detach().to(_TYPE).contiguous(memory_format=torch.channels_last)
+        self._padding = list(padding)
+        self._known: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve bfloat16 pictures (n, inputs, h, w), channels last, into the like."""
+        if x.shape not in self._known:
+            self._known[x.shape] = self._packed(x)
+        return self._known[x.shape](x)
+
+    def _packed(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        library, weight, padding, ones = torch.ops.mkldnn, self._weight, self._padding, [1, 1]
+        if not torch.backends.mkldnn.is_available() or not hasattr(library, "_reorder_convolution_weight"):
+            return lambda x: F.conv2d(x, weight, padding=padding)
+        packed = library._reorder_convolution_weight(weight, padding, ones, ones, 1, list(x.shape))
+        return lambda x: library._convolution_pointwise(x, packed, None, padding, ones, ones, 1, "none", [], "")
+
+
+class Convolution:
+    """A 3x3 convolution, size kept, with zeros around the picture.
+
+    Args:
+        weight: (outputs, inputs, 3, 3).
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._convolve = Packed(weight, (1, 1))
+        self._memory = Memory()
+
+    def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
+        """Convolve pictures (n, inputs, h, w) into bfloat16 (n, outputs, h, w), channels last in memory."""
+        made = self._convolve(_taken(x, taken, self._memory))
+        if finish:
+            for n, picture in enumerate(_pictures(made)):
+                kernels.finish(picture, finish.of(n), picture)
+        return made
+
+
+class TransposedConvolution:
+    """A transposed 3x3 convolution of stride two, smoothed by the [1, 3, 3, 1] filter.
+
+    Args:
+        weight: (inputs, outputs, 3, 3).
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._parts = [_parity(weight.transpose(0, 1), rows, columns) for rows in _PARITIES for columns in _PARITIES]
+        self._memory = Memory()
+
+    def __call__(self, x: Tensor, taken: Modulated, finish: Finish) -> Tensor:
+        """Convolve pictures (n, inputs, h, w) into bfloat16 (n, outputs, 2h, 2w), channels last in memory."""
+        x = _taken(x, taken, self._memory)
+        parts = [convolve(x) for convolve in self._parts]
+        made = torch.empty(len(x), 2 * x.shape[2], 2 * x.shape[3], parts[0].shape[1], dtype=_TYPE).permute(0, 3, 1, 2)
+        for n, pictures in enumerate(zip(*map(_pictures, (*parts, made)), strict=True)):
+            kernels.smooth(pictures[:4], finish.of(n), pictures[4])
+        return made
+
+
+def to_rgb(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    """Products of the pixels of pictures (n, c, h, w) with weights (n, 3, c), plus bias (3,): float32 (n, 3, h, w)."""
+    pictures = _pictures(x.contiguous(memory_format=torch.channels_last))
+    made = torch.empty(len(x), *x.shape[2:], 3)
+    for picture, factors, result in zip(pictures, weights.contiguous(), made, strict=True):
+        kernels.to_rgb(picture, factors.numpy(), bias.numpy(), result.numpy())
+    return made.permute(0, 3, 1, 2)
+
+
+def joined(parts: list[Tensor], added: Tensor) -> Tensor:
+    """The channels of bfloat16 parts, in order, plus float32 pictures (n, channels, h, w); float32."""
+    made = torch.empty_like(added)
+    for *pictures, rest, result in zip(*map(_pictures, (*parts, added, made)), strict=True):
+        kernels.join(tuple(pictures), rest, result)
+    return made
+
+
+def _taken(x: Tensor, taken: Modulated | Normalised, memory: Memory) -> Tensor:
+    """Pictures ready for a convolution; they last until `memory` is asked again."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    count, channels, height, width = x.shape
+    ready = memory.take("taken", count, height, width, channels, kind=_TYPE).permute(0, 3, 1, 2)
+    for n, (picture, result) in enumerate(zip(_pictures(x), _pictures(ready), strict=True)):
+        scales, shifts, _ = taken.of(n)
+        if shifts is None:
+            kernels.scale(picture, scales, result)
+        else:
+            kernels.normalise(picture, scales, shifts, result)
+    return ready
+
+
+def _parity(weight: Tensor, rows: list[int], columns: list[int]) -> Packed:
+    """Makes the pixels of one parity of rows and columns."""
+    return Packed(weight[:, :, rows][..., columns], (len(rows) - 1, len(columns) - 1))
+
+
+def _pictures(x: Tensor) -> list[kernels.Halves | kernels.Floats]:
+    """Each of the pictures (n, c, h, w), channels last, as (h, w, c)."""
+    pictures = x.permute(0, 2, 3, 1)
+    return list((pictures.view(torch.int16) if x.dtype == _TYPE else pictures).numpy())
+
