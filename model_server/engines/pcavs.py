@@ -19,7 +19,9 @@ import model_server.networks
 from model_server.engines.base import Identity, WeightsInfo, check_size
 from model_server.engines.crew import Crew
 from model_server.engines.gate import Gate
+from model_server.engines.gpu import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
 from model_server.engines.precision import PrecisionChoice, drawing, prepared, reading
+from model_server.engines.remembered import RememberedRows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks import winograd
 from model_server.networks.assembly import Networks
@@ -28,9 +30,12 @@ NAME = "pcavs"
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
-# Rows of one encoder call, and pictures of one call of the generator. A processor makes several calls side by side.
+# Rows of one encoder call. A processor makes several calls side by side.
 ROWS = {"cpu": 4, "cuda": 16}
-PICTURES = {"cpu": 2, "cuda": 16}
+# Pictures of one call of a processor's generator; a GPU draws as many as its memory holds.
+PICTURES = 2
+# Calls of the generator in a batch, on a GPU: pictures of the first are copied while the second is drawn.
+CALLS = 2
 
 
 class PcavsEngine:
@@ -42,7 +47,7 @@ class PcavsEngine:
         device: "cpu" or "cuda".
         precision: of the generator and, on a processor, of the pose encoder, "auto" for what pays by measurement; the
             other encoders are cheap and always run in float32.
-        rows: of one call, the device's default when None. It may change a picture's last bits.
+        rows: and pictures of one call, the device's default when None. It may change a picture's last bits.
     """
 
     name = NAME
@@ -57,17 +62,20 @@ class PcavsEngine:
     ) -> None:
         self.weights = weights
         self.device = device
-        self._rows = rows or ROWS[device]
-        self._pictures = rows or PICTURES[device]
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks, self.precision = prepared(networks, device, precision)
+        self._rows = rows or ROWS[device]
+        self._pictures = rows or (PICTURES if device == "cpu" else fitting_pictures(self._networks, self.precision))
+        self._draw: Draw = self._drawn if device == "cpu" else Drawings(self._drawn)
+        self._copies = NoCopies() if device == "cpu" else HostCopies()
+        self._contents = RememberedRows(self._encoded_speech)
         self._noise: tuple[int, list[Tensor]] | None = None
         self._gate = Gate()
 
     @property
     def batch_size(self) -> int:
         """See `Engine.batch_size`."""
-        return self._rows * self._crew.size
+        return self._rows * self._crew.size if self.device == "cpu" else self._pictures * CALLS
 
     @property
     def first_batch(self) -> int:
@@ -92,11 +100,7 @@ class PcavsEngine:
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine.speech_contents`."""
 
-        @torch.inference_mode()
-        def encode(rows: NDArray[np.intp]) -> Tensor:
-            return self._networks.speech_encoder(self._tensor(windows[rows])[:, None]).cpu()
-
-        return self._in_turn(lambda: self._in_groups(len(windows), encode))
+        return self._in_turn(lambda: self._encoded_speech(windows).cpu().numpy())
 
     def frames(
         self,
@@ -110,21 +114,22 @@ class PcavsEngine:
         count = len(windows)
         strengths = np.broadcast_to(np.float32(mouth_strength), count)[:, None]
 
-        @torch.inference_mode()
-        def style(rows: NDArray[np.intp]) -> Tensor:
-            mel = self._tensor(windows[rows])[:, None]
-            vectors = identity.vector.expand(len(rows), -1)
-            own = identity.own.map(lambda code: code.expand(len(rows), -1))
-            return self._networks.style(vectors, mel, self._tensor(codes[rows]), self._tensor(strengths[rows]), own)
-
-        @torch.inference_mode()
-        def draw(styles: Tensor) -> Tensor:
-            return self._drawn(identity, styles, self._noise_maps(seed)).cpu()
-
         def make() -> NDArray[np.uint8]:
-            self._noise_maps(seed)  # before several threads ask for them
+            noise, contents = self._noise_maps(seed), self._contents(windows)
+
+            @torch.inference_mode()
+            def style(rows: NDArray[np.intp]) -> Tensor:
+                content = contents[torch.from_numpy(rows)] * self._tensor(strengths[rows])
+                return self._style(identity, content, self._tensor(codes[rows]))
+
+            @torch.inference_mode()
+            def draw(styles: Tensor) -> Tensor:
+                return self._copies.begin(self._draw(identity.map, styles, identity.portrait, *noise))
+
             styles = torch.cat(self._crew.map(style, _groups(count, self._rows)))[:count]
-            return torch.cat(self._crew.map(draw, self._padded(styles).split(self._pictures)))[:count].numpy()
+            pictures = self._crew.map(draw, self._padded(styles).split(self._pictures))
+            self._copies.finish()
+            return torch.cat(pictures)[:count].numpy()
 
         return self._in_turn(make)
 
@@ -156,11 +161,25 @@ class PcavsEngine:
         poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
         return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
-    def _drawn(self, identity: Identity, style: Tensor, noise: list[Tensor]) -> Tensor:
+    def _encoded_speech(self, windows: NDArray[np.float32]) -> Tensor:
+        """Speech contents of any number of windows, on the device."""
+
+        @torch.inference_mode()
+        def encode(rows: NDArray[np.intp]) -> Tensor:
+            return self._networks.speech_encoder(self._tensor(windows[rows])[:, None])
+
+        return torch.cat(self._crew.map(encode, _groups(len(windows), self._rows)))[: len(windows)]
+
+    def _style(self, identity: Identity, content: Tensor, codes: Tensor) -> Tensor:
+        """Style vectors of speech contents, gain included, and pose codes."""
+        count, mouth = len(content), self._networks.nonidentity_encoder.mouth_code(content)
+        own = identity.own.map(lambda code: code.expand(count, -1))
+        return self._networks.joined_style(identity.vector.expand(count, -1), mouth, codes, own)
+
+    def _drawn(self, feature_map: Tensor, style: Tensor, portrait: Tensor, *noise: Tensor) -> Tensor:
         """Pictures uint8 (n, height, width, 3), on the device."""
-        feature_map = identity.map.expand(len(style), -1, -1, -1)
         with drawing(self.device, self.precision):
-            image = self._networks.draw(feature_map, style, noise, identity.portrait)
+            image = self._networks.draw(feature_map.expand(len(style), -1, -1, -1), style, noise, portrait)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     def _padded(self, styles: Tensor) -> Tensor:
@@ -172,11 +191,8 @@ class PcavsEngine:
         return self._tensor(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _tensor(self, array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
-        return torch.tensor(array, device=self.device)
-
-    def _in_groups(self, count: int, compute: Callable[[NDArray[np.intp]], Tensor]) -> NDArray:
-        """Results of `count` rows; `compute` gets the indices of some of them and its extra results are dropped."""
-        return np.concatenate([part.numpy() for part in self._crew.map(compute, _groups(count, self._rows))])[:count]
+        host = torch.tensor(array)
+        return host if self.device == "cpu" else host.pin_memory().to(self.device, non_blocking=True)
 
     def _noise_maps(self, seed: int) -> list[Tensor]:
         if self._noise is None or self._noise[0] != seed:
@@ -204,15 +220,18 @@ class PcavsEngine:
                 self._halve()
 
     def _halve(self) -> None:
-        if self._rows == 1:
+        if self._pictures == 1:
             raise PoseDubError(
                 "The GPU has no memory left for even one frame; close other programs that use it, or start the server "
                 "with --device cpu.",
                 ErrorKind.UNAVAILABLE,
             )
         self._rows, self._pictures = (max(1, size // 2) for size in (self._rows, self._pictures))
-        torch.cuda.empty_cache()
-        log.warning("the GPU's memory is short; from now on %d frames are made at once", self._rows)
+        self._contents = RememberedRows(self._encoded_speech)  # of calls that large
+        if self.device == "cuda":
+            self._draw = Drawings(self._drawn)  # those recorded hold memory
+            torch.cuda.empty_cache()
+        log.warning("the GPU's memory is short; from now on %d frames are made at once", self._pictures)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -53,7 +53,7 @@ def prepared(networks: Networks, device: str, wanted: PrecisionChoice) -> tuple[
 
 def drawing(device: str, precision: Precision) -> torch.autocast:
     """The region in which a generator draws."""
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 def reading(device: str, precision: Precision, widths: NonIdentityWidths) -> torch.autocast:

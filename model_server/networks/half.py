@@ -62,14 +62,14 @@ class Packed:
 
 
 class Convolution:
-    """A 3x3 convolution, size kept, with zeros around the picture.
+    """A convolution that keeps a picture's size, with zeros around it.
 
     Args:
-        weight: (outputs, inputs, 3, 3).
+        weight: (outputs, inputs, k, k), k 1 or 3.
     """
 
     def __init__(self, weight: Tensor) -> None:
-        self._convolve = Packed(weight, (1, 1))
+        self._convolve = Packed(weight, (weight.shape[2] // 2, weight.shape[3] // 2))
         self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
@@ -112,8 +112,8 @@ def to_rgb(x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
 
 
 def joined(parts: list[Tensor], added: Tensor) -> Tensor:
-    """The channels of bfloat16 parts, in order, plus float32 pictures (n, channels, h, w); float32."""
-    made = torch.empty_like(added)
+    """The channels of bfloat16 parts, in order, plus other pictures (n, channels, h, w); float32."""
+    made = torch.empty_like(added, dtype=torch.float32)
     for *pictures, rest, result in zip(*map(_pictures, (*parts, added, made)), strict=True):
         kernels.join(tuple(pictures), rest, result)
     return made

@@ -36,7 +36,7 @@ def normalise(x: Halves | Floats, scales: Floats, shifts: Floats, result: Halves
 
 
 @compiled
-def join(parts: tuple[Halves, Halves, Halves], added: Floats, result: Floats) -> None:
+def join(parts: tuple[Halves, Halves, Halves], added: Halves | Floats, result: Floats) -> None:
     """Channels of all parts, in order, plus what is added to them."""
     channels = result.shape[2]
     for pixel in range(result.size // channels):

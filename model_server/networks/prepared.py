@@ -48,7 +48,7 @@ def _prepared(layer: nn.Module, identity: int) -> nn.Module | None:
         return PreparedStyledConv(layer, identity)
     if isinstance(layer, ToRGB):
         return PreparedToRGB(layer, identity)
-    if isinstance(layer, NormConv) and layer.conv.kernel_size == (3, 3):
+    if isinstance(layer, NormConv):
         return PreparedNormConv(layer)
     if isinstance(layer, MultiBranchBlock):
         return PreparedMultiBranchBlock(layer)
@@ -73,11 +73,16 @@ class PointwiseConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = _constant(conv.weight[:, :, 0, 0]), conv.bias
+        self.weight, self.bias = _constant(conv.weight), conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+        return pointwise(x, self.weight, self.bias)
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Product of the pixels of (n, inputs, h, w) with a weight (outputs, inputs, 1, 1)."""
+    return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
 
 
 class PreparedMultiBranchBlock(nn.Module):
@@ -88,17 +93,18 @@ class PreparedMultiBranchBlock(nn.Module):
 
     def __init__(self, block: MultiBranchBlock) -> None:
         super().__init__()
-        self.branches, self.shortcut = block.branches, block.shortcut
+        self.block = block
         self._memory = Memory()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        first = self.branches[0](x)
-        second = self.branches[1](first)
-        third = self.branches[2](second)
-        added = self.shortcut(x)
+        branches = self.block.branches
+        first = branches[0](x)
+        second = branches[1](first)
+        third = branches[2](second)
+        added = self.block.shortcut(x)
         if half.fits(third, third.shape[1]):
-            return half.joined([first, second, third], added.float())
+            return half.joined([first, second, third], added)
         joined = self._like(added)
         parts = first, second, third
         sizes = [part.shape[1] for part in parts]
@@ -114,7 +120,7 @@ class PreparedMultiBranchBlock(nn.Module):
 
 
 class PreparedNormConv(nn.Module):
-    """`NormConv` of 3x3, its normalisation a scale and a shift."""
+    """`NormConv`, its normalisation a scale and a shift."""
 
     def __init__(self, layer: NormConv) -> None:
         super().__init__()
@@ -137,10 +143,14 @@ class PreparedNormConv(nn.Module):
         """Map (n, inputs, h, w) to (n, outputs, h, w)."""
         if half.fits(x, len(self.weight)):
             return self._in_half(x, Normalised(self.scales, self.shifts))
-        if winograd.pays(x, len(self.weight)):
+        if self.weight.shape[-1] == 3 and winograd.pays(x, len(self.weight)):
             return self._by_winograd(x, Normalised(self.scales, self.shifts))
         taken = torch.addcmul(self.shifts[:, None, None], x, self.scales[:, None, None])
-        return F.conv2d(F.relu_(taken), self.weight, padding=1)
+        return self._convolved(F.relu_(taken))
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        size = self.weight.shape[-1]
+        return pointwise(x, self.weight) if size == 1 else F.conv2d(x, self.weight, padding=size // 2)
 
 
 class PreparedModulation(nn.Module):
@@ -215,7 +225,7 @@ class PreparedStyledConv(nn.Module):
     def _scales_and_gains(self, style: Tensor) -> tuple[Tensor, Tensor]:
         """Before and after the convolution; they need more digits than half precision has."""
         with torch.autocast(style.device.type, enabled=False):
-            scales = self.modulation(style)
+            scales = self.modulation(style.float())
             return scales, torch.rsqrt(F.linear(scales.square(), self.energy) + EPSILON / GAIN**2)
 
     def _fast(self, x: Tensor) -> Callable[[Tensor, Modulated, Finish], Tensor] | None:
@@ -251,6 +261,8 @@ class _Remembered:
 
     def of(self, source: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """What was made of `source`, or `make()`."""
+        if source.is_cuda:  # a recorded drawing finds other values in the same place
+            return make()
         last = self._last
         if last is None or last[0] is not source:
             last = self._last = source, make()
@@ -269,7 +281,7 @@ class PreparedToRGB(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """As `ToRGB.forward`; in half precision what it gives is still float32."""
         with torch.autocast(style.device.type, enabled=False):
-            weights = self.modulation(style)[:, :, None] * self.weight.T
+            weights = self.modulation(style.float())[:, :, None] * self.weight.T
         if half.fits(x, half.LANES):
             return half.to_rgb(x, weights.transpose(1, 2), self.bias)
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)

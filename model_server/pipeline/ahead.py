@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from contextvars import copy_context
 from queue import Empty, Queue
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ def ahead(items: Generator[T], count: int) -> Generator[T]:
     made: Queue[tuple[T, ...]] = Queue(count)
     unwanted = threading.Event()
     with ThreadPoolExecutor(1, "ahead") as pool:
-        maker = pool.submit(_make, items, made, unwanted)
+        maker = pool.submit(copy_context().run, _make, items, made, unwanted)
         try:
             while item := made.get():
                 yield item[0]

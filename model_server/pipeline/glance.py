@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from model_server.engines.base import Engine, Identity
+from model_server.engines.gate import hurried
 from model_server.pipeline.dub import Dub, Frame
 from model_server.pipeline.media import never, stop_if
 from model_server.pipeline.memory import Memory
@@ -110,10 +111,11 @@ class Glances:
 
     def preview(self, request: DubRequest, engine: Engine, cancelled: Callable[[], bool] = never) -> Preview:
         """The request's one frame; kept under its key, so that the dub has it."""
-        try:
-            (frame,), approximate = self._of(_Stored, request, engine, cancelled).frames(), False
-        except NotStored:
-            (frame,), approximate = self._of(_Alone, request, engine, cancelled).frames(), True
+        with hurried():
+            try:
+                (frame,), approximate = self._of(_Stored, request, engine, cancelled).frames(), False
+            except NotStored:
+                (frame,), approximate = self._of(_Alone, request, engine, cancelled).frames(), True
         return Preview(self._kept(frame), approximate)
 
     def _kept(self, frame: Frame) -> bytes:

@@ -28,7 +28,7 @@ def golden() -> Mapping[str, NDArray]:
 
 @pytest.fixture(scope="session")
 def lite() -> Engine:
-    return load_engine(untrained("lite"), "cpu")
+    return load_engine(untrained("lite"), "cpu", "fp32")
 
 
 @pytest.fixture(scope="session")

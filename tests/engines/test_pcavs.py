@@ -37,7 +37,12 @@ def batched() -> Engine:
     return PcavsEngine(build("lite", untrained_state("lite")), untrained(), "cpu", "fp32", rows=8)
 
 
-@pytest.mark.parametrize("engine_name", ["lite", "batched"])
+@pytest.fixture(scope="module")
+def half() -> Engine:
+    return load_engine(untrained(), "cpu", "bf16")
+
+
+@pytest.mark.parametrize("engine_name", ["lite", "batched", "half"])
 def test_a_frame_is_the_same_whatever_its_place_and_neighbours(
     engine_name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -54,7 +59,7 @@ def test_a_frame_is_the_same_whatever_its_place_and_neighbours(
         assert all(drawn[other].tobytes() != alone.tobytes() for other in range(count) if other != place)
 
 
-@pytest.mark.parametrize("engine_name", ["lite", "batched"])
+@pytest.mark.parametrize("engine_name", ["lite", "batched", "half"])
 def test_a_pose_code_is_the_same_whatever_its_place_and_neighbours(
     engine_name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -141,19 +146,18 @@ def test_untrained_pictures_are_neither_flat_nor_saturated(lite: Engine) -> None
     assert drawn.astype(float).std(axis=0).mean() > 2
 
 
-def test_bfloat16_draws_nearly_the_same(lite: Engine) -> None:
-    coarse = load_engine(untrained(), "cpu", "bf16")
+def test_bfloat16_draws_nearly_the_same(lite: Engine, half: Engine) -> None:
     windows, codes = rows(2)
     exact, rough = (
         engine.frames(engine.identity(noise_crops(1)), windows, codes, 1.2, 0).astype(float)
-        for engine in (lite, coarse)
+        for engine in (lite, half)
     )
     assert 0 < np.abs(exact - rough).mean() < 2
-    assert coarse.precision == "bf16" and coarse.fingerprint() != lite.fingerprint()
+    assert half.precision == "bf16" and half.fingerprint() != lite.fingerprint()
 
 
 def test_the_fingerprint_names_the_weights(lite: Engine) -> None:
-    again = load_engine(untrained(), "cpu")
+    again = load_engine(untrained(), "cpu", "fp32")
     assert again.fingerprint() == lite.fingerprint()
     assert untrained().id in lite.fingerprint() and "fp32 cpu" in lite.fingerprint()
 

@@ -1,0 +1,52 @@
+"""Half precision is taken where it pays and draws the same pictures, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model_server.engines import precision
+from model_server.engines.precision import prepared
+from model_server.engines.untrained import untrained_state
+from model_server.networks.assembly import Networks, build
+
+
+@pytest.fixture
+def networks() -> Networks:
+    return build("lite", untrained_state("lite"))
+
+
+def with_gain(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+    monkeypatch.setattr(precision, "_gain", lambda networks, device: gain)
+
+
+def test_where_it_is_no_faster_float32_is_taken(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gain(monkeypatch, 1.1)
+    assert prepared(networks, "cpu", "auto")[1] == "fp32"
+
+
+def test_where_it_is_faster_it_is_taken(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gain(monkeypatch, 3.0)
+    assert prepared(networks, "cpu", "auto")[1] == "bf16"
+
+
+@pytest.mark.parametrize("bound, value", [("LARGEST_ERROR", 1e-6), ("LEAST_PSNR", 120.0)])
+def test_where_pictures_would_change_float32_is_taken(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch, bound: str, value: float
+) -> None:
+    with_gain(monkeypatch, 3.0)
+    monkeypatch.setattr(precision, bound, value)
+    assert prepared(networks, "cpu", "auto")[1] == "fp32"
+
+
+def test_the_gain_is_measured(networks: Networks) -> None:
+    with torch.inference_mode():
+        assert 0.01 < precision._gain(networks, "cpu") < 100
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_what_is_asked_for_is_not_measured(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch, wanted: precision.Precision
+) -> None:
+    monkeypatch.delattr(precision, "_gain")
+    assert prepared(networks, "cpu", wanted)[1] == wanted
