@@ -43,6 +43,7 @@ class Server:
         ready: seconds from the start of the process to the first answered call.
     """
 
+    address: str
     client: RemoteServer
     ready: float
     process: psutil.Process
@@ -64,6 +65,12 @@ class Server:
         if len(came) != request.end - request.first:
             raise PoseDubError(f"The server sent {len(came)} frames of {request.end - request.first}; see its log.")
         return Course(tuple(came), perf_counter() - start)
+
+    def preview(self, request: DubRequest) -> float:
+        """Seconds that somebody waits for the middle frame of a dub, shown without one."""
+        start = perf_counter()
+        self.client.preview(request.spec, request.spec.frame_count // 2)
+        return perf_counter() - start
 
     def memory(self) -> float:
         """Resident memory of the process and its children, MiB."""
@@ -89,8 +96,9 @@ def running_server(data: Path, options: Sequence[str]) -> Iterator[Server]:
         process = subprocess.Popen(command, stderr=errors, env={**os.environ})
     try:
         _wait_until_open(port, process, start, log)
-        with RemoteServer(Address(f"127.0.0.1:{port}")) as client:
-            yield Server(client, perf_counter() - start, psutil.Process(process.pid))
+        address = f"127.0.0.1:{port}"
+        with RemoteServer(Address(address)) as client:
+            yield Server(address, client, perf_counter() - start, psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)

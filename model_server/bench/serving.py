@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+from model_server.bench.addon import addon_dub, available
 from model_server.bench.figures import FRAME_RATE, Row, figure
 from model_server.bench.inputs import Inputs, with_speech_of
 from model_server.bench.server import Course, MemoryWatch, Server, help_seconds, running_server
 from model_server.engines.base import WeightsInfo
 from model_server.engines.untrained import untrained_state
 from model_server.engines.weights_file import describe, write_weights
+from model_server.jobs.model import FrameMade
 from model_server.pipeline.request import DubRequest
 
 
@@ -65,19 +67,28 @@ class _Bench:
             cold = server.dub(inputs.request(plan.seconds, seed=0))
             with MemoryWatch(server) as memory:
                 warm = [server.dub(inputs.request(plan.seconds, seed=1 + n)) for n in repeats]
-            previews = [server.dub(_middle_frame(inputs.request(plan.seconds, seed=1000 + n))) for n in repeats]
+            previews = [server.preview(inputs.request(plan.seconds, seed=1000 + n)) for n in repeats]
+            saved = self._by_the_addon(server, inputs)
         rows = [
             ("`posedub --help`", "s", helps),
             ("server ready", "s", [server.ready]),
             ("first frame, cold", "ms", [1000 * cold.frames[0]]),
             ("first frame, warm", "ms", [1000 * course.frames[0] for course in warm]),
-            ("preview of one frame, warm", "ms", [1000 * course.end for course in previews]),
+            ("preview of one frame, warm", "ms", [1000 * seconds for seconds in previews]),
             (f"{plan.seconds:g} s through gRPC, cold", FRAME_RATE, [_rate(cold)]),
             (f"{plan.seconds:g} s through gRPC, warm", FRAME_RATE, [_rate(course) for course in warm]),
             ("first to last frame, warm", FRAME_RATE, [_sustained(course) for course in warm]),
+            ("first to last file of the add-on's client, warm", FRAME_RATE, [_sustained(course) for course in saved]),
             ("server's memory", "MiB", [memory.peak]),
         ]
-        return [figure(self._group, name, unit, *values) for name, unit, values in rows]
+        return [figure(self._group, name, unit, *values) for name, unit, values in rows if values]
+
+    def _by_the_addon(self, server: Server, inputs: Inputs) -> list[Course]:
+        if not available():
+            return []
+        folders = [self._folder / f"addon-{n}" for n in range(self._plan.repeats)]
+        requests = [inputs.request(self._plan.seconds, seed=2000 + n) for n in range(self._plan.repeats)]
+        return [addon_dub(server, inputs, *pair) for pair in zip(requests, folders, strict=True)]
 
     def long_clips(self) -> list[Row]:
         """Time per frame and memory by clip length, and how both grow."""
@@ -124,16 +135,29 @@ class _Bench:
             with MemoryWatch(server) as together:
                 courses: list[Course] = []
                 at_once = _seconds(lambda: courses.extend(_at_once(server, requests[count:])))
+            previews = self._previews_beside(server, inputs)
         rows = [
             (f"{count} jobs in sequence", "s", [sequence]),
             (f"{count} jobs at once", "s", [at_once]),
             (f"{count} jobs, at once against in sequence", "x", [at_once / sequence]),
             (f"{count} jobs at once, each one's first frame", "s", [course.frames[0] for course in courses]),
             (f"{count} jobs at once, each one's end", "s", [course.end for course in courses]),
+            (f"preview of one frame beside {count} jobs", "ms", [1000 * seconds for seconds in previews]),
             (f"{count} jobs in sequence, server's memory", "MiB", [alone.peak]),
             (f"{count} jobs at once, server's memory", "MiB", [together.peak]),
         ]
         return [figure(self._group, name, unit, *values) for name, unit, values in rows]
+
+    def _previews_beside(self, server: Server, inputs: Inputs) -> list[float]:
+        """Seconds for previews while jobs are at work."""
+        plan = self._plan
+        jobs = [server.client.submit(inputs.request(plan.seconds, seed=3000 + n)) for n in range(plan.jobs)]
+        for job in jobs:
+            next(event for event in server.client.events(job) if isinstance(event, FrameMade))
+        seconds = [server.preview(inputs.request(plan.seconds, seed=4000 + n)) for n in range(plan.repeats)]
+        for job in jobs:
+            server.client.cancel(job)
+        return seconds
 
     @contextmanager
     def _server(self, seconds: float, purpose: str) -> Iterator[tuple[Server, Inputs]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from model_server.jobs.engines import EnginePool
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
+CHOICES = "precision.json"
 NTSC_TOLERANCE = Fraction(1, 100)
 
 
@@ -30,7 +31,7 @@ def engine_pool(options: argparse.Namespace) -> EnginePool:
     from model_server.jobs.engines import EnginePool
 
     offered = [describe(path) for path in options.weights] or [default_weights()]
-    return EnginePool(offered, options.device, options.precision)
+    return EnginePool(offered, options.device, options.precision, data_folder(options, "device") / CHOICES)
 
 
 def data_folder(options: argparse.Namespace, part: str) -> Path:

@@ -135,18 +135,7 @@ class PcavsEngine:
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
-        return (
-            f"{self.name} code={_code_revision()} weights={self.weights.id} {self.precision} {self.device} "
-            f"({self._arithmetic()}) rows={self._rows},{self._pictures} torch={torch.__version__}"
-        )
-
-    def _arithmetic(self) -> str:
-        """What decides the order of additions, and with it a picture's last bits."""
-        if self.device == "cuda":
-            return torch.cuda.get_device_name()
-        matrices = "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "vectors"
-        loops = "compiled" if winograd.AVAILABLE else "plain"
-        return f"{torch.backends.cpu.get_cpu_capability()} {matrices} {loops}"
+        return f"{setting(self.weights, self.device)} {self.precision} rows={self._rows},{self._pictures}"
 
     @torch.inference_mode()
     def _encoded(self, crop: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -241,6 +230,20 @@ class PcavsEngine:
             if self.device == "cuda":
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
             yield
+
+
+def setting(weights: WeightsInfo, device: str) -> str:
+    """What decides pictures besides requests and precision: code, weights, and the order of additions."""
+    versions = f"code={_code_revision()} torch={torch.__version__}"
+    return f"{NAME} {versions} weights={weights.id} {device} ({_arithmetic(device)})"
+
+
+def _arithmetic(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    matrices = "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "vectors"
+    loops = "compiled" if winograd.AVAILABLE else "plain"
+    return f"{torch.backends.cpu.get_cpu_capability()} {matrices} {loops}"
 
 
 def _done(task: Callable[[], Any]) -> Any:

@@ -9,7 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_server.engines.base import Engine, WeightsInfo
+from model_server.engines.base import PRECISIONS, Engine, WeightsInfo
+from model_server.engines.choices import remember, remembered
 from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights_file import describe, write_weights
 from model_server.errors import ErrorKind, PoseDubError
@@ -34,25 +35,35 @@ def untrained(preset: PresetName = "lite") -> WeightsInfo:
     return WeightsInfo(id=f"untrained-{preset}-2", name=f"untrained {preset}", kind="untrained", preset=preset)
 
 
-def load_engine(info: WeightsInfo, device: str = "auto", precision: PrecisionChoice = "auto") -> Engine:
+def load_engine(
+    info: WeightsInfo, device: str = "auto", precision: PrecisionChoice = "auto", choices: Path | None = None
+) -> Engine:
     """Build the engine that `info` names.
 
     Args:
         info: from `untrained`, `describe` or `import_checkpoint`.
         device: "cpu", "cuda", or "auto" for an NVIDIA GPU where there is one.
         precision: "auto" takes bf16 where it is faster here and draws the same pictures, by measurement.
+        choices: file in which what was measured is kept.
 
     Raises:
         PoseDubError: the weights cannot be read, or there is no such device.
     """
-    from model_server.engines.pcavs import PcavsEngine
+    from model_server.engines.pcavs import PcavsEngine, setting
     from model_server.engines.untrained import untrained_state
     from model_server.engines.weights_file import read_state
     from model_server.networks.assembly import build
 
     chosen = resolve_device(device)
     state = read_state(info.path) if info.path else untrained_state(info.preset)
-    return PcavsEngine(build(info.preset, state), info, chosen, precision)
+    networks = build(info.preset, state)
+    if precision != "auto":
+        return PcavsEngine(networks, info, chosen, precision)
+    key = setting(info, chosen)
+    kept = remembered(choices, key)
+    engine = PcavsEngine(networks, info, chosen, kept if kept in PRECISIONS else "auto")
+    remember(choices, key, engine.precision)
+    return engine
 
 
 def import_checkpoint(source: Path, out: Path, name: str = "") -> WeightsInfo:

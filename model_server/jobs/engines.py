@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 from model_server.engines.base import Engine, WeightsInfo
 from model_server.engines.weights import load_engine, resolve_device
@@ -24,12 +25,20 @@ class EnginePool:
         weights: what is offered; the first is the default.
         device: "auto", "cpu" or "cuda".
         precision: what "auto" in a request means here.
+        choices: file in which what was measured on this computer is kept.
     """
 
-    def __init__(self, weights: Sequence[WeightsInfo], device: str = "auto", precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        weights: Sequence[WeightsInfo],
+        device: str = "auto",
+        precision: Precision = "auto",
+        choices: Path | None = None,
+    ) -> None:
         self.weights = tuple(weights)
         self.device = resolve_device(device)
         self._precision = precision
+        self._choices = choices
         self._loaded: OrderedDict[tuple[str, Precision], Engine] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -52,7 +61,7 @@ class EnginePool:
             if key not in self._loaded:
                 while len(self._loaded) >= KEPT:
                     self._loaded.popitem(last=False)
-                self._loaded[key] = load_engine(info, self.device, key[1])
+                self._loaded[key] = load_engine(info, self.device, key[1], self._choices)
             self._loaded.move_to_end(key)
             return self._loaded[key]
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sqlite3 import OperationalError
 
@@ -23,6 +24,8 @@ from model_server.pipeline.request import DubRequest
 REPORT_SECONDS = 0.2
 COMMIT_SECONDS = 0.25
 COMMIT_FRAMES = 64
+# Files that wait for the disk at the same time.
+WRITERS = 4
 log = logging.getLogger(__name__)
 
 
@@ -84,6 +87,7 @@ class Runner:
         self._media = media or store.blobs.media
         self._stopping = stopping or threading.Event()
         self._memory = memory or Memory()
+        self._writers = ThreadPoolExecutor(WRITERS, "write")
 
     def submit(self, request: DubRequest) -> Job:
         """Check a request and queue it; the same request again is the same job."""
@@ -121,8 +125,8 @@ class Runner:
         log.info("job %s: done, %d frames", job.id, made)
 
     def _commit(self, job_id: str, frames: list[Frame]) -> None:
-        put = self._store.blobs.put
-        rows = [(frame.index, frame.key, frame.blob or put(frame.png)) for frame in frames]
+        blobs = self._writers.map(lambda frame: frame.blob or self._store.blobs.put(frame.png), frames)
+        rows = [(frame.index, frame.key, blob) for frame, blob in zip(frames, blobs, strict=True)]
         self._store.commit(job_id, rows, [frame.index for frame in frames if not frame.blob])
 
     def _stopped(self, job: Job, error: PoseDubError) -> None:

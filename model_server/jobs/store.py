@@ -19,19 +19,22 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs import owner
 from model_server.jobs.blobs import Blobs
 from model_server.jobs.database import Database
-from model_server.jobs.model import Job, JobState, Warned
+from model_server.jobs.model import Job, JobState, Progress, Warned
 from model_server.pipeline.request import DubRequest
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
 GAVE_UP = "The server stopped three times while making this dub; see its log, then dub again."
 
-_COUNTS = """
+_POSITION = """
+(SELECT COUNT(*) FROM job AS other WHERE job.state = 'queued' AND (other.state = 'running'
+   OR (other.state = 'queued' AND other.created < job.created))) AS position
+"""
+_COUNTS = f"""
 SELECT job.*,
   (SELECT COUNT(*) FROM frame WHERE frame.job = job.id) AS committed,
   (SELECT COUNT(*) FROM generated WHERE generated.job = job.id) AS generated,
-  (SELECT COUNT(*) FROM job AS other WHERE job.state = 'queued' AND (other.state = 'running'
-     OR (other.state = 'queued' AND other.created < job.created))) AS position
+  {_POSITION}
 FROM job
 """
 _HELD = "UPDATE job SET lease = ? WHERE id = ? AND owner = ? AND state = 'running'"
@@ -88,6 +91,11 @@ class Store:
         if not rows:
             raise PoseDubError(f"There is no job {job_id!r} on this server; submit the dub again.", ErrorKind.NOT_FOUND)
         return _job(rows[0])
+
+    def progress(self, job_id: str) -> tuple[JobState, Progress]:
+        """How far a job is; unlike `job` it costs the same however long the job."""
+        (row,) = self._database.rows(f"SELECT state, phase, done, total, {_POSITION} FROM job WHERE id = ?", job_id)
+        return JobState(row["state"]), Progress(row["phase"], row["done"], row["total"], row["position"])
 
     def jobs(self, limit: int = 100) -> list[Job]:
         """Jobs, newest first."""

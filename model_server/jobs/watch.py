@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, Progress, Warned
+from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Progress, Warned
 from model_server.jobs.store import Store
 
 FRAMES_AT_ONCE = 16
@@ -30,20 +30,24 @@ class Watch:
 
     def poll(self) -> list[Event]:
         """Events since the last call, without waiting; the last one ever is Ended."""
-        job = self._store.job(self._id)  # before the frames: a final state then means all are seen
-        events: list[Event] = [] if self._accepted else [Accepted(job)]
+        state, progress = self._store.progress(self._id)  # before the frames: a final state then means all are seen
+        events: list[Event] = [] if self._accepted else [Accepted(self._store.job(self._id))]
         self._accepted = True
-        events += self._new_progress(job) + self._new_warnings()
+        events += self._new_progress(progress) + self._new_warnings()
         found = self._store.frames(self._id, self._next, FRAMES_AT_ONCE)
         frames = self._read(found)
         events += frames
-        if job.state.final and len(frames) == len(found) < FRAMES_AT_ONCE:
-            self.over = True
-            events.append(Ended(job))
+        if state.final and len(frames) == len(found) < FRAMES_AT_ONCE:
+            events += self._ended()
         return events
 
-    def _new_progress(self, job: Job) -> list[Event]:
-        now = Progress(job.phase, job.done, job.total, job.position)
+    def _ended(self) -> list[Event]:
+        """Nothing if somebody has asked for the job again meanwhile."""
+        job = self._store.job(self._id)
+        self.over = job.state.final
+        return [Ended(job)] if self.over else []
+
+    def _new_progress(self, now: Progress) -> list[Event]:
         if now == self._progress:
             return []
         self._progress = now

@@ -7,6 +7,7 @@ again, so resume, re-dub and repair are this one call.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ from model_server.pipeline.tracking import remembered
 from model_server.pipeline.video import open_footage
 
 WINDOWS_AT_ONCE = 64
-ENCODERS = 2
+ENCODERS = max(2, (os.cpu_count() or 2) // 2)
 # Frames that may wait to be taken: small ones many, those of any size few, to bound memory.
 CROPS_AHEAD = 64
 PICTURES_AHEAD = 2

@@ -7,6 +7,7 @@ import pytest
 
 from model_server.bench.footage import MODES, IntoPlan, into_rows
 from model_server.bench.inputs import demo_inputs
+from model_server.bench.serving import Plan, serve_rows
 from model_server.cli.main import main
 from model_server.engines.weights import untrained
 
@@ -34,6 +35,22 @@ def test_every_stage_has_both_paths(report: dict[str, dict[str, object]]) -> Non
 def test_both_paths_make_the_same_pictures(report: dict[str, dict[str, object]]) -> None:
     assert report["pictures: largest difference, of 255"]["fast"]["median"] <= 2  # type: ignore[index]
     assert report["pictures: equal within 1 of 255, %"]["fast"]["median"] >= 99.99  # type: ignore[index]
+
+
+def test_servers_are_measured_through_both_clients(tmp_path: Path) -> None:
+    plan = Plan(demo_inputs(), untrained("lite"), "cpu", "fp32", seconds=0.4, lengths=(0.4, 0.8), jobs=2, repeats=1)
+    values = {row.name: row.fast.median for row in serve_rows(plan, lambda text: None)}
+    assert all(value > 0 for name, value in values.items() if "growth" not in name)
+    assert {
+        "server ready",
+        "first frame, cold",
+        "preview of one frame, warm",
+        "first to last file of the add-on's client, warm",
+        "time per frame, 0.8 s against 0.4 s",
+        "memory growth, 0.8 s against 0.4 s",
+        "2 jobs, at once against in sequence",
+        "preview of one frame beside 2 jobs",
+    } < set(values)
 
 
 def test_dubs_into_footage_have_their_rates_memory_and_stages(tmp_path: Path) -> None:

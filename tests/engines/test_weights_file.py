@@ -34,7 +34,7 @@ def test_written_weights_come_back_exactly(tmp_path: Path) -> None:
     crops = np.full((1, 224, 224, 3), 90, np.uint8)
     drawn = []
     for weights in (info, untrained()):
-        engine = load_engine(weights, "cpu")
+        engine = load_engine(weights, "cpu", "fp32")
         drawn.append(engine.frames(engine.identity(crops), windows, codes, 1.2, 3))
     np.testing.assert_array_equal(*drawn)
 
@@ -42,7 +42,7 @@ def test_written_weights_come_back_exactly(tmp_path: Path) -> None:
 def test_half_precision_files_load(tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     write_weights(path, {name: value.half() for name, value in untrained_state("lite").items()}, "lite", "trained", "h")
-    engine = load_engine(describe(path), "cpu")
+    engine = load_engine(describe(path), "cpu", "fp32")
     assert engine.pose_codes(np.zeros((1, 224, 224, 3), np.uint8)).dtype == np.float32
 
 
