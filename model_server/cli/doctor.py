@@ -69,8 +69,8 @@ def _device(options: argparse.Namespace) -> str:
 
 def _weights(options: argparse.Namespace) -> str:
     pool = shared.engine_pool(options)
-    pool.engine()
-    return ", ".join(f"{one.name} ({one.preset}, {one.kind})" for one in pool.weights)
+    precision = pool.engine().precision
+    return ", ".join(f"{one.name} ({one.preset}, {one.kind})" for one in pool.weights) + f"; drawn in {precision}"
 
 
 def _faces() -> str:

@@ -37,7 +37,7 @@ class RecordedDrawing:
                 draw(*self._inputs)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._pictures = draw(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:

@@ -219,8 +219,9 @@ class PreparedStyledConv(nn.Module):
         scales, gains = self._scales_and_gains(style)
         if len(noise) == 1 and (fast := self._fast(x)):
             return fast(x, Modulated(scales), Finish(gains, self.bias, self._strong(noise), _SLOPE))
-        y = self._convolved(x * scales[..., None, None])
-        return F.leaky_relu_(torch.addcmul(self._strong_and_biased(noise), y, gains[..., None, None]), _SLOPE)
+        y = self._convolved(x * scales.to(x.dtype)[..., None, None])
+        term, gains = (part.to(y.dtype) for part in (self._strong_and_biased(noise), gains))
+        return F.leaky_relu_(torch.addcmul(term, y, gains[..., None, None]), _SLOPE)
 
     def _scales_and_gains(self, style: Tensor) -> tuple[Tensor, Tensor]:
         """Before and after the convolution; they need more digits than half precision has."""

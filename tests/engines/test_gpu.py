@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from model_server.engines import gpu
 from model_server.engines.base import Engine
-from model_server.engines.gpu import MOST_PICTURES, Drawings, pictures_at_once
+from model_server.engines.gpu import MOST_PICTURES, Draw, Drawings, pictures_at_once
 from model_server.engines.pcavs import PcavsEngine
 from model_server.engines.weights import load_engine, untrained
 from model_server.networks.presets import PresetName
@@ -22,6 +26,49 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no G
 )
 def test_a_batch_takes_at_most_half_of_the_free_memory(free: int, count: int) -> None:
     assert pictures_at_once(free * MEBIBYTE, 40 * MEBIBYTE) == count
+
+
+class Recorder:
+    """Stands for the recording of CUDA graphs, which needs a GPU."""
+
+    def __init__(self, problem: Exception | None = None) -> None:
+        self.shapes: list[list[tuple[int, ...]]] = []
+        self._problem = problem
+
+    def __call__(self, draw: Draw, examples: Sequence[Tensor]) -> Draw:
+        if self._problem:
+            raise self._problem
+        self.shapes.append([tuple(example.shape) for example in examples])
+        return draw
+
+
+def doubled(first: Tensor, second: Tensor) -> Tensor:
+    return torch.cat([first, second])
+
+
+def test_a_drawing_is_recorded_once_for_its_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(gpu, "RecordedDrawing", recorder)
+    drawings = Drawings(doubled)
+    for first in (torch.ones(1), torch.zeros(1), torch.ones(2), torch.zeros(1)):
+        assert torch.equal(drawings(first, torch.zeros(3)), doubled(first, torch.zeros(3)))
+    assert recorder.shapes == [[(1,), (3,)], [(2,), (3,)]]
+
+
+def test_where_nothing_can_be_recorded_drawing_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gpu, "RecordedDrawing", Recorder(RuntimeError("no capture")))
+    drawings = Drawings(doubled)
+    for _ in range(2):
+        assert torch.equal(drawings(torch.ones(1), torch.zeros(1)), torch.tensor([1.0, 0.0]))
+    assert caplog.text.count("without a CUDA graph") == 1
+
+
+def test_a_lack_of_memory_while_recording_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "RecordedDrawing", Recorder(torch.OutOfMemoryError("full")))
+    with pytest.raises(torch.OutOfMemoryError):
+        Drawings(doubled)(torch.ones(1), torch.zeros(1))
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
