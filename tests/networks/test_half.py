@@ -10,34 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.networks import half
-from model_server.networks.fused import Finish, Modulated, Normalised
+from model_server.networks.fused import Normalised
 from model_server.networks.half import Convolution, Packed, TransposedConvolution, joined, to_rgb
 from model_server.networks.modulation import blur
+from tests.networks.layers import INPUTS, OUTPUTS, finish, finished, kernel, modulated, pictures
 
-INPUTS, OUTPUTS = 32, 48
 # bfloat16 has eight binary digits; inputs, products' sums and results are each rounded once.
 RELATIVE = 6e-3
-
-
-def pictures(height: int, width: int, count: int = 1, channels: int = INPUTS) -> Tensor:
-    torch.manual_seed(height + width)
-    return torch.randn(count, channels, height, width).to(memory_format=torch.channels_last)
-
-
-def kernel(*shape: int) -> Tensor:
-    return torch.randn(*shape) / (shape[2] * shape[3] * INPUTS) ** 0.5
-
-
-def modulated(count: int = 1) -> Modulated:
-    return Modulated(torch.rand(count, INPUTS) + 0.5)
-
-
-def finish(height: int, width: int, count: int = 1) -> Finish:
-    return Finish(torch.rand(count, OUTPUTS) + 0.5, torch.randn(OUTPUTS), torch.randn(height, width), 0.2)
-
-
-def finished(y: Tensor, end: Finish) -> Tensor:
-    return F.leaky_relu(y * end.gains[..., None, None] + end.bias[:, None, None] + end.noise, end.slope)
 
 
 def check(made: Tensor, expected: Tensor) -> None:
@@ -49,7 +28,7 @@ def check(made: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("count, height, width", [(1, 7, 7), (3, 28, 28), (2, 5, 12)])
 def test_a_convolution(count: int, height: int, width: int, kind: torch.dtype) -> None:
     x, taken = pictures(height, width, count).to(kind), modulated(count)
-    weight, end = kernel(OUTPUTS, INPUTS, 3, 3), finish(height, width, count)
+    weight, end = kernel(OUTPUTS, INPUTS), finish(height, width, count)
     expected = F.conv2d((x * taken.scales[..., None, None]).double(), weight.double(), padding=1)
     made = Convolution(weight)(x, taken, end)
     assert made.dtype == torch.bfloat16
@@ -66,7 +45,7 @@ def test_a_convolution_of_what_is_normalised_first(size: int) -> None:
 
 @pytest.mark.parametrize("count, height, width", [(1, 7, 7), (3, 14, 14), (2, 3, 8)])
 def test_a_transposed_convolution(count: int, height: int, width: int) -> None:
-    x, taken, weight = pictures(height, width, count), modulated(count), kernel(INPUTS, OUTPUTS, 3, 3)
+    x, taken, weight = pictures(height, width, count), modulated(count), kernel(INPUTS, OUTPUTS)
     end = finish(2 * height, 2 * width, count)
     doubled = F.conv_transpose2d((x * taken.scales[..., None, None]).double(), weight.double(), stride=2)
     check(TransposedConvolution(weight)(x, taken, end), finished(blur(doubled), end))
@@ -93,7 +72,7 @@ def test_without_the_librarys_own_order_of_weights_the_same_comes_out(monkeypatc
 
 
 def test_threads_do_not_share_what_they_make() -> None:
-    layer, taken, end = Convolution(kernel(OUTPUTS, INPUTS, 3, 3)), modulated(), finish(56, 56)
+    layer, taken, end = Convolution(kernel(OUTPUTS, INPUTS)), modulated(), finish(56, 56)
     several = [pictures(56, 56) + n for n in range(8)]
     alone = [layer(x, taken, end).clone() for x in several]
     with ThreadPoolExecutor(2) as pool:

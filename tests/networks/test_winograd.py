@@ -13,33 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.networks import winograd
+from model_server.networks.fused import Normalised
 from model_server.networks.modulation import blur
-from model_server.networks.winograd import Convolution, Finish, Modulated, Normalised, TransposedConvolution
+from model_server.networks.winograd import Convolution, TransposedConvolution
+from tests.networks.layers import INPUTS, OUTPUTS, finish, finished, kernel, modulated, pictures
 
 # Of results with a deviation of about 1; plain float32 is off by about 1e-5.
 TOLERANCE = 3e-4
-INPUTS, OUTPUTS = 32, 48
-
-
-def pictures(height: int, width: int, count: int = 1, channels: int = INPUTS) -> Tensor:
-    torch.manual_seed(height + width)
-    return torch.randn(count, channels, height, width).to(memory_format=torch.channels_last)
-
-
-def kernel(first: int, second: int) -> Tensor:
-    return torch.randn(first, second, 3, 3) / (9 * INPUTS) ** 0.5
-
-
-def modulated(count: int = 1) -> Modulated:
-    return Modulated(torch.rand(count, INPUTS) + 0.5)
-
-
-def finish(height: int, width: int, count: int = 1) -> Finish:
-    return Finish(torch.rand(count, OUTPUTS) + 0.5, torch.randn(OUTPUTS), torch.randn(height, width), 0.2)
-
-
-def finished(y: Tensor, end: Finish) -> Tensor:
-    return F.leaky_relu(y * end.gains[..., None, None] + end.bias[:, None, None] + end.noise, end.slope)
 
 
 def check(made: Tensor, expected: Tensor) -> None:
