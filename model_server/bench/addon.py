@@ -54,7 +54,7 @@ def _plan(inputs: Inputs, request: DubRequest, folder: Path) -> dict[str, Any]:
         "name": "bench",
         "folder": str(folder),
         "portrait": {"file": str(inputs.portrait), "time": "0", "face": face},
-        "speech": {"file": str(inputs.speech)},
+        "speech": {"file": str(inputs.speech), "start": str(spec.speech.start)},
         "pose": pose | {"start": str(spec.pose.start), "speed": str(spec.pose.speed)},
         "fps": str(spec.fps),
         "frame_count": spec.frame_count,

@@ -88,6 +88,7 @@ class _DecodingReport:
 
 def run_dub(request: DubRequest, engine: Engine, media: Callable[[str], Path]) -> FastRun:
     """One whole dub through the pipeline, with nothing remembered from earlier ones."""
+    engine.forget()
     watch = Stopwatch(engine.device)
     report = _DecodingReport(watch)
     dub = Dub(request, cast(Engine, _ClockedEngine(engine, watch)), media, _Forgetful(), report)
@@ -97,6 +98,7 @@ def run_dub(request: DubRequest, engine: Engine, media: Callable[[str], Path]) -
 
 def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> Mapping[str, float]:
     """What each stage takes for the first `count` frames when nothing else runs beside it."""
+    engine.forget()
     watch = Stopwatch(engine.device)
     with watch.stage(MEL):
         windows = _windows(media, spec, count)
@@ -112,7 +114,6 @@ def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> 
     with watch.stage(GENERATOR):
         drawn = [engine.frames(identity, windows[rows], codes[rows], spec.mouth_strength, spec.seed)
                  for rows in _batches(engine, count)]  # fmt: skip
-    watch.seconds[GENERATOR] -= watch.seconds[SPEECH]  # which drawing includes
     with watch.stage(ENCODE):
         for picture in chain.from_iterable(drawn):
             encode_png(picture)

@@ -20,6 +20,7 @@ from model_server.pipeline.request import CropMode, DubRequest, DubSpec, FaceSel
 
 FPS = Fraction(25)
 NOISE = 1e-3
+_STARTS = 97
 _BLOCK = 30 * SAMPLE_RATE
 _DEMO = Path(model_server.__file__).parents[1] / "tests" / "demo" / "inputs"
 
@@ -42,11 +43,16 @@ class Inputs:
         return {file_digest(path): path for path in (self.portrait, self.speech, self.pose)}
 
     def request(self, seconds: float, seed: int = 0) -> DubRequest:
-        """A dub of the first `seconds` at 25 fps."""
+        """A dub of `seconds` at 25 fps.
+
+        Dubs of different seeds begin within a tenth of a second of the sound, each elsewhere, so that a server finds
+        nothing that it encoded for another one.
+        """
         face = FaceSelection(self.crop)
+        start = Fraction(seed % _STARTS, 10 * _STARTS)
         spec = DubSpec(
             portrait=Portrait(file_digest(self.portrait), face),
-            speech=Speech(file_digest(self.speech)),
+            speech=Speech(file_digest(self.speech), start),
             pose=PoseVideo(file_digest(self.pose), face, start=1 / (2 * FPS)),
             fps=FPS,
             frame_count=math.ceil(seconds * FPS),

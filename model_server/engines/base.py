@@ -115,7 +115,14 @@ class Engine(Protocol):
         ...
 
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1]; `frames` makes its own."""
+        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1].
+
+        They are remembered, for `frames` of the same windows too.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Begin as a new engine would: with nothing remembered."""
         ...
 
     def frames(

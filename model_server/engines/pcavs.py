@@ -68,7 +68,7 @@ class PcavsEngine:
         self._pictures = rows or (PICTURES if device == "cpu" else fitting_pictures(self._networks, self.precision))
         self._draw: Draw = self._drawn if device == "cpu" else Drawings(self._drawn)
         self._copies = NoCopies() if device == "cpu" else HostCopies()
-        self._contents = RememberedRows(self._encoded_speech)
+        self.forget()
         self._noise: tuple[int, list[Tensor]] | None = None
         self._gate = Gate()
 
@@ -99,8 +99,7 @@ class PcavsEngine:
 
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Engine.speech_contents`."""
-
-        return self._in_turn(lambda: self._encoded_speech(windows).cpu().numpy())
+        return self._in_turn(lambda: self._contents(windows).cpu().numpy())
 
     def frames(
         self,
@@ -132,6 +131,10 @@ class PcavsEngine:
             return torch.cat(pictures)[:count].numpy()
 
         return self._in_turn(make)
+
+    def forget(self) -> None:
+        """See `Engine.forget`."""
+        self._contents = RememberedRows(self._encoded_speech)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -216,7 +219,7 @@ class PcavsEngine:
                 ErrorKind.UNAVAILABLE,
             )
         self._rows, self._pictures = (max(1, size // 2) for size in (self._rows, self._pictures))
-        self._contents = RememberedRows(self._encoded_speech)  # of calls that large
+        self.forget()  # speech encoded in calls that large
         if self.device == "cuda":
             self._draw = Drawings(self._drawn)  # those recorded hold memory
             torch.cuda.empty_cache()

@@ -40,9 +40,9 @@ def prepared(networks: Networks, device: str, wanted: PrecisionChoice) -> tuple[
         networks = networks.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if wanted != "auto":
             return prepare(networks), wanted
-        gain = _gain(networks, device)
+        gain = _gain(networks, device) if device == "cuda" or half.native() else 0.0
         if gain < LEAST_GAIN:
-            log.info("precision: fp32, bf16 would be %.1f times as fast", gain)
+            log.info("precision: fp32, half precision does not pay on this device")
             return prepare(networks), "fp32"
         exact = _picture(networks, device, "fp32")
         networks = prepare(networks)

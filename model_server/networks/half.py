@@ -24,6 +24,12 @@ _TYPE = torch.bfloat16
 _PARITIES = ([2, 0], [1])
 
 
+def native() -> bool:
+    """Whether this processor has instructions for half precision; without them it would take far longer."""
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+
 def asked(x: Tensor) -> bool:
     """Whether pictures on a processor are to be worked on in half precision: in an autocast region."""
     return x.is_cpu and torch.is_autocast_enabled("cpu")
@@ -55,7 +61,7 @@ class Packed:
 
     def _packed(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         library, weight, padding, ones = torch.ops.mkldnn, self._weight, self._padding, [1, 1]
-        if not torch.backends.mkldnn.is_available() or not hasattr(library, "_reorder_convolution_weight"):
+        if not _library_can():
             return lambda x: F.conv2d(x, weight, padding=padding)
         packed = library._reorder_convolution_weight(weight, padding, ones, ones, 1, list(x.shape))
         return lambda x: library._convolution_pointwise(x, packed, None, padding, ones, ones, 1, "none", [], "")
@@ -117,6 +123,16 @@ def joined(parts: list[Tensor], added: Tensor) -> Tensor:
     for *pictures, rest, result in zip(*map(_pictures, (*parts, added, made)), strict=True):
         kernels.join(tuple(pictures), rest, result)
     return made
+
+
+def _library_can() -> bool:
+    """Whether the processor's library is here, with what PyTorch's own compiler uses of it, and can do this."""
+    library = torch.ops.mkldnn
+    return (
+        torch.backends.mkldnn.is_available()
+        and hasattr(library, "_reorder_convolution_weight")
+        and library._is_mkldnn_bf16_supported()
+    )
 
 
 def _taken(x: Tensor, taken: Modulated | Normalised, memory: Memory) -> Tensor:

@@ -2,7 +2,7 @@
 
 Modulation, demodulation, gain, noise and bias of a styled layer become one scale before and one scale and sum after a
 plain convolution, whose weights are scaled and whose demodulation table is summed once per weights file. On a
-processor large convolutions go through Winograd's algorithm.
+processor large convolutions go through Winograd's algorithm, or in half precision through its matrix instructions.
 """
 
 from __future__ import annotations

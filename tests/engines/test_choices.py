@@ -10,6 +10,7 @@ import pytest
 from model_server.engines import precision
 from model_server.engines.choices import remember, remembered
 from model_server.engines.weights import load_engine, untrained
+from model_server.networks import half
 
 
 def test_choices_are_kept_side_by_side(tmp_path: Path) -> None:
@@ -39,6 +40,7 @@ def test_without_a_place_nothing_is_kept_and_nothing_breaks(tmp_path: Path) -> N
 
 def test_what_was_measured_holds_for_the_next_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "choices.json"
+    monkeypatch.setattr(half, "native", lambda: True)
     monkeypatch.setattr(precision, "_gain", lambda networks, device: 3.0)
     assert load_engine(untrained(), "cpu", "auto", file).precision == "bf16"
     monkeypatch.setattr(precision, "_gain", lambda networks, device: 1.0)

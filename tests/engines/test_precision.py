@@ -8,6 +8,7 @@ import torch
 from model_server.engines import precision
 from model_server.engines.precision import prepared
 from model_server.engines.untrained import untrained_state
+from model_server.networks import half
 from model_server.networks.assembly import Networks, build
 
 
@@ -18,10 +19,19 @@ def networks() -> Networks:
 
 def with_gain(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
     monkeypatch.setattr(precision, "_gain", lambda networks, device: gain)
+    monkeypatch.setattr(half, "native", lambda: True)
 
 
 def test_where_it_is_no_faster_float32_is_taken(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     with_gain(monkeypatch, 1.1)
+    assert prepared(networks, "cpu", "auto")[1] == "fp32"
+
+
+def test_a_processor_without_instructions_for_it_is_not_measured(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(precision, "_gain")
+    monkeypatch.setattr(half, "native", lambda: False)
     assert prepared(networks, "cpu", "auto")[1] == "fp32"
 
 
