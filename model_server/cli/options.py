@@ -31,7 +31,8 @@ def engine_pool(options: argparse.Namespace) -> EnginePool:
     from model_server.jobs.engines import EnginePool
 
     offered = [describe(path) for path in options.weights] or [default_weights()]
-    return EnginePool(offered, options.device, options.precision, data_folder(options, "device") / CHOICES)
+    measured_here = Path(platformdirs.user_cache_dir("posedub", appauthor=False)) / CHOICES
+    return EnginePool(offered, options.device, options.precision, measured_here)
 
 
 def data_folder(options: argparse.Namespace, part: str) -> Path:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,25 +17,38 @@ KEPT = 4096
 class RememberedRows:
     """Results of an encoder, by what its rows hold. One caller at a time.
 
+    All lie in one piece of memory: small pieces between an encoder's large ones would keep those from being given back.
+
     Args:
-        encode: maps rows (n, ...) to results (n, ...), n >= 1, each of its own row alone.
+        encode: maps rows (n, ...) to results (n, size), n >= 1, each of its own row alone.
         kept: how many results; those used longest ago go first.
     """
 
     def __init__(self, encode: Callable[[NDArray[np.float32]], Tensor], kept: int = KEPT) -> None:
         self._encode = encode
         self._kept = kept
-        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._places: OrderedDict[bytes, int] = OrderedDict()
+        self._results: Tensor | None = None
 
     def __call__(self, rows: NDArray[np.float32]) -> Tensor:
-        """Results (n, ...) of rows (n, ...)."""
+        """Results (n, size) of rows (n, ...)."""
+        if len(rows) > self._kept:
+            return self._encode(rows)
         keys = [blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
-        new = [n for n, key in enumerate(keys) if key not in self._known]
-        made = dict(zip((keys[n] for n in new), self._encode(rows[new]) if new else (), strict=True))
-        found = torch.stack([made[key] if key in made else self._known[key] for key in keys])
-        for key, result in zip(keys, found, strict=True):
-            self._known[key] = result.clone()  # a view would keep all of them
-            self._known.move_to_end(key)
-        while len(self._known) > self._kept:
-            self._known.popitem(last=False)
-        return found
+        for known in filter(self._places.__contains__, keys):
+            self._places.move_to_end(known)
+        if new := {key: n for n, key in enumerate(keys) if key not in self._places}:
+            self._keep(list(new), self._encode(rows[list(new.values())]))
+        assert self._results is not None
+        return self._results[[self._places[key] for key in keys]]
+
+    def _keep(self, keys: list[bytes], results: Tensor) -> None:
+        if self._results is None:
+            self._results = results.new_empty(self._kept, results.shape[1])
+        for key in keys:
+            self._places[key] = self._free_place()
+        self._results[[self._places[key] for key in keys]] = results
+
+    def _free_place(self) -> int:
+        """One never taken, or that of the key used longest ago."""
+        return len(self._places) if len(self._places) < self._kept else self._places.popitem(last=False)[1]

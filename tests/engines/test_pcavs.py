@@ -88,6 +88,20 @@ def test_every_input_matters(lite: Engine) -> None:
     assert base.tobytes() == lite.frames(identity, window, code, 1.2, 0).tobytes()
 
 
+def test_speech_is_encoded_once_however_often_the_pose_changes() -> None:
+    networks, encoded = build("lite", untrained_state("lite")), []
+    networks.speech_encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
+    engine = PcavsEngine(networks, untrained(), "cpu", "fp32")
+    identity, (windows, codes) = engine.identity(noise_crops(1)), rows(4)
+    first = engine.frames(identity, windows, codes, 1.2, 0)
+    calls = len(encoded)
+    turned = engine.frames(identity, windows[::-1], codes + 1, 1.5, 0)
+    assert calls > 0 and len(encoded) == calls
+    engine.forget()
+    assert np.array_equal(turned, engine.frames(identity, windows[::-1], codes + 1, 1.5, 0))
+    assert len(encoded) > calls and not np.array_equal(first, turned)
+
+
 def test_without_mouth_strength_sound_does_not_matter(lite: Engine) -> None:
     identity = lite.identity(noise_crops(1))
     (window, code), (window2, _) = rows(1), rows(1, seed=1)

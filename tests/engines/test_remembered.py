@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -46,6 +47,23 @@ def test_rows_used_longest_ago_are_forgotten() -> None:
     remembered(rows(3))
     assert remembered(rows(1)).tolist() == sums(1) and encoder.seen == [2, 1]
     assert remembered(rows(2)).tolist() == sums(2) and encoder.seen == [2, 1, 1]
+
+
+def test_a_new_row_does_not_take_the_place_of_one_beside_it() -> None:
+    remembered = RememberedRows(Encoder(), kept=2)
+    remembered(rows(1, 2))
+    assert remembered(rows(3, 1)).tolist() == sums(3, 1)
+    assert remembered(rows(1, 2)).tolist() == sums(1, 2)
+
+
+def test_rows_that_could_not_be_encoded_are_not_remembered() -> None:
+    encoder = Encoder()
+    remembered = RememberedRows(encoder)
+    remembered._encode = lambda rows: 1 / 0  # type: ignore[assignment, return-value]
+    with pytest.raises(ZeroDivisionError):
+        remembered(rows(1))
+    remembered._encode = encoder
+    assert remembered(rows(1, 1)).tolist() == sums(1, 1)
 
 
 def test_more_rows_than_are_kept_come_whole() -> None:
