@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -25,7 +25,7 @@ class Gate:
     """A lock that lets callers through in the order in which they came, those in a hurry before all others.
 
     A plain lock may go back to the thread that has just released it, time after time; here jobs side by side take
-    turns, and a question asked beside them waits for the batch at work and no longer.
+    turns, and a question asked beside them waits for what is being drawn and no longer.
     """
 
     def __init__(self) -> None:
@@ -35,9 +35,19 @@ class Gate:
         self._waiting: deque[object] = deque()
 
     def __enter__(self) -> None:
-        ticket, queue = object(), self._in_hurry if _hurried.get() else self._waiting
+        queue = self._in_hurry if _hurried.get() else self._waiting
+        self._wait_in(queue, queue.append)
+
+    def give_way(self) -> None:
+        """Between two steps of a caller's turn, let those in a hurry through."""
+        if self._in_hurry and not _hurried.get():
+            self.__exit__()
+            self._wait_in(self._waiting, self._waiting.appendleft)
+
+    def _wait_in(self, queue: deque[object], join: Callable[[object], None]) -> None:
+        ticket = object()
         with self._condition:
-            queue.append(ticket)
+            join(ticket)
             self._condition.wait_for(lambda: not self._taken and self._next() is ticket)
             queue.popleft()
             self._taken = True

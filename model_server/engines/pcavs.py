@@ -126,7 +126,11 @@ class PcavsEngine:
                 return self._copies.begin(self._draw(identity.map, styles, identity.portrait, *noise))
 
             styles = torch.cat(self._crew.map(style, _groups(count, self._rows)))[:count]
-            pictures = self._crew.map(draw, self._padded(styles).split(self._pictures))
+            calls = self._padded(styles).split(self._pictures)
+            pictures: list[Tensor] = []
+            for first in range(0, len(calls), self._crew.size):
+                self._gate.give_way()
+                pictures += self._crew.map(draw, calls[first : first + self._crew.size])
             self._copies.finish()
             return torch.cat(pictures)[:count].numpy()
 

@@ -23,12 +23,16 @@ THUMBNAIL = 96
 
 
 class Questions:
-    """Answers from the assets in a store."""
+    """Answers from the assets in a store.
 
-    def __init__(self, store: Store, engines: EnginePool) -> None:
+    Args:
+        memory: what is kept of the sources of dubs and of questions.
+    """
+
+    def __init__(self, store: Store, engines: EnginePool, memory: Memory) -> None:
         self._store = store
         self._engines = engines
-        self._glances = Glances(store.blobs.media, StoredResults(store), Memory())
+        self._glances = Glances(store.blobs.media, StoredResults(store), memory)
 
     def faces(self, asset: str, time: Fraction) -> tuple[list[tuple[FoundFace, bytes]], tuple[int, int]]:
         """Faces with a small JPEG of each, largest first, and the picture's (width, height)."""

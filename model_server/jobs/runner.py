@@ -72,6 +72,9 @@ class Runner:
         media: path of an asset by id; the store's uploads by default.
         stopping: set when the process wants to leave; the job goes back into the queue.
         memory: what is kept between two dubs of the same sources.
+
+    Attributes:
+        memory: the same, for who asks about such dubs.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class Runner:
         self._engines = engines
         self._media = media or store.blobs.media
         self._stopping = stopping or threading.Event()
-        self._memory = memory or Memory()
+        self.memory = memory or Memory()
         self._writers = ThreadPoolExecutor(WRITERS, "write")
 
     def submit(self, request: DubRequest) -> Job:
@@ -115,7 +118,7 @@ class Runner:
     def _make(self, job: Job) -> None:
         request, report = job.request, JobReport(self._store, job.id)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
-        dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self._memory)
+        dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
         made, total = 0, request.end - request.first
         for frames in grouped(dub.frames()):
             self._commit(job.id, frames)

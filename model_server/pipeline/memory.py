@@ -18,7 +18,7 @@ class Memory:
         kept: how many; the one used longest ago goes first.
     """
 
-    def __init__(self, kept: int = 12) -> None:
+    def __init__(self, kept: int = 24) -> None:
         self._kept = kept
         self._places: OrderedDict[Hashable, _Place] = OrderedDict()
         self._lock = threading.Lock()

@@ -74,7 +74,7 @@ class Servicer:
         self._engines = engines
         self._runner = runner
         self._changed = changed
-        self._questions = Questions(store, engines)
+        self._questions = Questions(store, engines, runner.memory)
 
     @_guarded
     async def GetServerInfo(self, request: dubbing.GetServerInfoRequest, context: Any) -> Any:

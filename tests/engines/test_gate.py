@@ -50,6 +50,20 @@ def test_callers_pass_in_their_order_and_those_in_a_hurry_first() -> None:
     assert queue.passed == ["preview", "other preview", "job", "other job", "third job"]
 
 
+def test_a_long_turn_lets_those_in_a_hurry_through_and_goes_on() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        queue = Queue(pool)
+        with queue.gate:
+            queue.gate.give_way()
+            queue.call("job")
+            queue.gate.give_way()
+            queue.call("preview", in_hurry=True)
+            queue.passed.append("first step")
+            queue.gate.give_way()
+            queue.passed.append("second step")
+    assert queue.passed == ["first step", "preview", "second step", "job"]
+
+
 def test_one_at_a_time() -> None:
     gate, inside, most = Gate(), [0], [0]
 
