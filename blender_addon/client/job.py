@@ -47,6 +47,9 @@ class DubJob:
         job_id: of a job that the server has already, "" to submit a new one.
         from_index: first frame to fetch; the first one missing in the folder when None.
         patience: seconds to wait for a server that went away.
+
+    Attributes:
+        over: it has said its last word and only hangs up.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class DubJob:
         self._manifest: Manifest | None = None
         self._begun = time.monotonic()
         self._had_all = False
+        self.over = False
 
     def cancel(self) -> None:
         """Stop here and on the server."""
@@ -208,7 +212,7 @@ class DubJob:
     def _done(self, dub: wire.RemoteDub) -> None:
         if dub.state == "cancelled":
             self._end("cancelled")
-            self._emit(JobCancelled(self.plan.uid, self._saved))
+            self._emit_last(JobCancelled(self.plan.uid, self._saved))
         elif dub.state != "done":
             raise AddonError(dub.error or "The server gave the job up; look at its log.")
         elif self._next != self.plan.end:
@@ -216,7 +220,11 @@ class DubJob:
         else:
             self._measure(dub)
             self._end("done")
-            self._emit(JobFinished(self.plan.uid, self._saved))
+            self._emit_last(JobFinished(self.plan.uid, self._saved))
+
+    def _emit_last(self, event: Event) -> None:
+        self.over = True
+        self._emit(event)
 
     def _measure(self, dub: wire.RemoteDub) -> None:
         generated, seconds = 0 if self._had_all else dub.generated, round(time.monotonic() - self._begun, 3)
@@ -234,7 +242,7 @@ class DubJob:
         if self._job_id:
             self._cancel_remotely()
         self._end("cancelled")
-        self._emit(JobCancelled(self.plan.uid, self._saved))
+        self._emit_last(JobCancelled(self.plan.uid, self._saved))
 
     def _cancel_remotely(self) -> None:
         try:
@@ -245,7 +253,7 @@ class DubJob:
 
     def _failed(self, error: AddonError) -> None:
         self._end("failed", str(error))
-        self._emit(JobFailed(self.plan.uid, str(error), error.code not in PERMANENT))
+        self._emit_last(JobFailed(self.plan.uid, str(error), error.code not in PERMANENT))
 
     def _end(self, state: str, error: str = "") -> None:
         """Note the end in the manifest, if the server ever accepted the job."""

@@ -24,6 +24,7 @@ from .job import DubJob
 from .question import Question
 from .questions import faces_question, pose_question
 
+HANGING_UP_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -66,9 +67,16 @@ class Session:
         self._launch(plan, job_id, from_index)
 
     def _launch(self, plan: DubPlan, job_id: str, from_index: int | None) -> None:
-        if plan.uid in self.running():
+        if plan.uid in self.running() and not self._hung_up(plan.uid):
             raise AddonError(f"{plan.name} is being dubbed already.", "Wait for it, or cancel it.")
         self._run(plan.uid, DubJob(self.endpoint, plan, self._events.put, job_id, from_index, self._patience))
+
+    def _hung_up(self, uid: str) -> bool:
+        """Whether a job that has said its last word is gone now; it takes a moment."""
+        job, thread = self._jobs[uid]
+        if isinstance(job, DubJob) and job.over:
+            thread.join(HANGING_UP_SECONDS)
+        return not thread.is_alive()
 
     def read_pose(self, request: PoseRequest) -> None:
         """Have the server read a pose; answers with PoseRead or PoseFailed, unless cancelled."""

@@ -47,6 +47,7 @@ PHASES = {
     "connecting": "Connecting",
     "uploading": "Uploading",
     "queued": "Queued, {ahead} ahead",
+    "weights": "Loading the weights",
     "speech": "Listening to the speech",
     "portrait": "Looking at the portrait",
     "pose": "Reading the pose",

@@ -117,6 +117,7 @@ class Runner:
 
     def _make(self, job: Job) -> None:
         request, report = job.request, JobReport(self._store, job.id)
+        report.progress("weights", 0, 1)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
         dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
         made, total = 0, request.end - request.first

@@ -2,11 +2,13 @@
 
 import json
 import os
+import threading
 from dataclasses import replace
 
 import grpc
 import pytest
 
+from blender_addon.client.connection import Connection
 from blender_addon.client.session import merged
 from blender_addon.core.errors import AddonError
 from blender_addon.core.events import (
@@ -125,6 +127,26 @@ def test_resume_finds_the_first_missing_frame(server, session, plan):
     assert server.watched_from[-1] == 21
     assert session.of(FramesSaved)[0] == FramesSaved("u1", 0, 21)
     assert read_manifest(plan.folder).sources == manifest.sources
+
+
+def test_a_job_that_only_hangs_up_does_not_keep_the_next_one(server, session, plan, monkeypatch):
+    asked, hang_up, hung_up = threading.Event(), Connection.__exit__, session._hung_up
+
+    def hang_up_when_asked(*arguments):
+        asked.wait(10)
+        hang_up(*arguments)
+
+    def ask(uid):
+        asked.set()
+        return hung_up(uid)
+
+    monkeypatch.setattr(Connection, "__exit__", hang_up_when_asked)
+    monkeypatch.setattr(session, "_hung_up", ask)
+    session.start(plan)
+    session.end()
+    assert "u1" in session.running()
+    session.resume(plan, read_manifest(plan.folder).job_id)
+    assert session.end() == JobFinished("u1", 40)
 
 
 def test_cancel_keeps_the_frames_and_tells_the_server(server, session, plan):
