@@ -23,8 +23,8 @@ from model_server.engines.gpu import Draw, Drawings, HostCopies, NoCopies, fitti
 from model_server.engines.precision import PrecisionChoice, drawing, prepared, reading
 from model_server.engines.remembered import RememberedRows
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks import winograd
 from model_server.networks.assembly import Networks
+from model_server.networks.kernels import AVAILABLE
 
 NAME = "pcavs"
 Result = TypeVar("Result")
@@ -168,9 +168,9 @@ class PcavsEngine:
 
     def _style(self, identity: Identity, content: Tensor, codes: Tensor) -> Tensor:
         """Style vectors of speech contents, gain included, and pose codes."""
-        count, mouth = len(content), self._networks.nonidentity_encoder.mouth_code(content)
+        count = len(content)
         own = identity.own.map(lambda code: code.expand(count, -1))
-        return self._networks.joined_style(identity.vector.expand(count, -1), mouth, codes, own)
+        return self._networks.spoken_style(identity.vector.expand(count, -1), content, codes, own)
 
     def _drawn(self, feature_map: Tensor, style: Tensor, portrait: Tensor, *noise: Tensor) -> Tensor:
         """Pictures uint8 (n, height, width, 3), on the device."""
@@ -249,7 +249,7 @@ def _arithmetic(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     matrices = "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "vectors"
-    loops = "compiled" if winograd.AVAILABLE else "plain"
+    loops = "compiled" if AVAILABLE else "plain"
     return f"{torch.backends.cpu.get_cpu_capability()} {matrices} {loops}"
 
 

@@ -112,4 +112,3 @@ def resolve_device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise PoseDubError("There is no usable NVIDIA GPU here; choose the device cpu or auto.", ErrorKind.UNSUPPORTED)
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-

@@ -67,8 +67,11 @@ class Networks(nn.Module):
             mouth_strength: gain of the speech content, 1.2 in the published recipe, or gains (n, 1).
             own: the portrait's own codes, from which a warp starts; needed where the preset warps.
         """
-        mouth = self.nonidentity_encoder.mouth_code(self.speech_encoder(windows) * mouth_strength)
-        return self.joined_style(identity, mouth, pose, own)
+        return self.spoken_style(identity, self.speech_encoder(windows) * mouth_strength, pose, own)
+
+    def spoken_style(self, identity: Tensor, content: Tensor, pose: Tensor, own: OwnCodes | None = None) -> Tensor:
+        """As `style`, from speech contents (n, feature), gain included."""
+        return self.joined_style(identity, self.nonidentity_encoder.mouth_code(content), pose, own)
 
     def joined_style(self, identity: Tensor, mouth: Tensor, pose: Tensor, own: OwnCodes | None = None) -> Tensor:
         """As `style`, from mouth codes (n, mouth) of sound or of pictures."""

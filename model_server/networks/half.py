@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.networks import half_kernels as kernels
 from model_server.networks.fused import Finish, Modulated, Normalised
+from model_server.networks.kernels import AVAILABLE
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
 
-AVAILABLE = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 _TYPE = torch.bfloat16
 # Which rows, and columns, of a 3x3 kernel make even and odd ones of a result twice as large.
 _PARITIES = ([2, 0], [1])
@@ -30,14 +29,10 @@ def native() -> bool:
     return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
-def asked(x: Tensor) -> bool:
-    """Whether pictures on a processor are to be worked on in half precision: in an autocast region."""
-    return x.is_cpu and torch.is_autocast_enabled("cpu")
-
-
 def fits(x: Tensor, outputs: int) -> bool:
-    """Whether pictures (n, inputs, h, w) are `asked` for in half precision and have channels for whole vectors."""
-    return AVAILABLE and asked(x) and x.shape[1] % LANES == outputs % LANES == 0
+    """Whether pictures (n, inputs, h, w) are on a processor, in an autocast region, and fill vectors of channels."""
+    asked = x.is_cpu and torch.is_autocast_enabled("cpu")
+    return AVAILABLE and asked and x.shape[1] % LANES == outputs % LANES == 0
 
 
 class Packed:
@@ -158,4 +153,3 @@ def _pictures(x: Tensor) -> list[kernels.Halves | kernels.Floats]:
     """Each of the pictures (n, c, h, w), channels last, as (h, w, c)."""
     pictures = x.permute(0, 2, 3, 1)
     return list((pictures.view(torch.int16) if x.dtype == _TYPE else pictures).numpy())
-

@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numpy.typing import NDArray
 
 from model_server.networks.lanes import LANES, both_ways, finished, load, reader, rectified, scaled, splat, writer
 from model_server.networks.toom_cook import SPANS, TILE, by_zeros, filtering
 
 Floats = NDArray[np.float32]
+# Where Numba cannot compile, plain convolutions do the work.
+AVAILABLE = not config.DISABLE_JIT  # type: ignore[attr-defined]
 # What results go through: times gains, plus bias (both for each channel), plus noise (for each pixel), leaky ReLU.
 Finish = tuple[Floats, Floats, Floats, float]
 
@@ -29,6 +31,7 @@ _BLUR = np.array([[1, 3, 3, 1, 0], [0, 1, 3, 3, 1]]) / 4
 
 
 def compiled(function: Callable) -> Callable:
+    """The function compiled by Numba, kept for the next process; as it is where Numba does not compile."""
     try:
         return njit(cache=True, nogil=True)(function)
     except RuntimeError:  # there is no folder to keep it in

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,8 +23,6 @@ from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
 from model_server.networks.toom_cook import SPANS, TILE, Filtering, by_zeros, filtering
 
-# Where Numba cannot compile, plain convolutions do the work.
-AVAILABLE = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 # Weights and the tiles that they meet at once pass through caches of some such size.
 _CACHE_BYTES = 8 * 2**20
 _FLOAT_BYTES = 4
@@ -45,7 +42,7 @@ def pays(x: Tensor, outputs: int, doubled: bool = False) -> bool:
     channels = all(count >= _FEWEST_CHANNELS and count % LANES == 0 for count in (inputs, outputs))
     # Half precision would lose too much in between.
     fitting = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and x.is_cpu
-    return AVAILABLE and large and whole and channels and fitting
+    return kernels.AVAILABLE and large and whole and channels and fitting
 
 
 class Convolution:

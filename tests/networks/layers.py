@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,3 +38,10 @@ def finish(height: int, width: int, count: int = 1) -> Finish:
 def finished(y: Tensor, end: Finish) -> Tensor:
     """The ending as it is defined."""
     return F.leaky_relu(y * end.gains[..., None, None] + end.bias[:, None, None] + end.noise, end.slope)
+
+
+def alone_and_in_threads(work: Callable[[Tensor], Tensor], height: int, width: int) -> tuple[list[Tensor], ...]:
+    """What `work` makes of several pictures one after the other, and of the same ones in two threads."""
+    several = [pictures(height, width) + n for n in range(8)]
+    with ThreadPoolExecutor(2) as pool:
+        return [work(x) for x in several], list(pool.map(work, several))

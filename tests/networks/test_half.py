@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,7 @@ from model_server.networks import half
 from model_server.networks.fused import Normalised
 from model_server.networks.half import Convolution, Packed, TransposedConvolution, joined, to_rgb
 from model_server.networks.modulation import blur
-from tests.networks.layers import INPUTS, OUTPUTS, finish, finished, kernel, modulated, pictures
+from tests.networks.layers import INPUTS, OUTPUTS, alone_and_in_threads, finish, finished, kernel, modulated, pictures
 
 # bfloat16 has eight binary digits; inputs, products' sums and results are each rounded once.
 RELATIVE = 6e-3
@@ -73,11 +71,8 @@ def test_without_the_librarys_own_order_of_weights_the_same_comes_out(monkeypatc
 
 def test_threads_do_not_share_what_they_make() -> None:
     layer, taken, end = Convolution(kernel(OUTPUTS, INPUTS)), modulated(), finish(56, 56)
-    several = [pictures(56, 56) + n for n in range(8)]
-    alone = [layer(x, taken, end).clone() for x in several]
-    with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda x: layer(x, taken, end).clone(), several))
-    assert all(torch.equal(one, other) for one, other in zip(made, alone, strict=True))
+    alone, together = alone_and_in_threads(lambda x: layer(x, taken, end).clone(), 56, 56)
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
 
 
 def test_it_is_used_where_half_precision_is_asked_for_and_channels_fill_vectors() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from model_server.networks import winograd
 from model_server.networks.fused import Normalised
 from model_server.networks.modulation import blur
 from model_server.networks.winograd import Convolution, TransposedConvolution
-from tests.networks.layers import INPUTS, OUTPUTS, finish, finished, kernel, modulated, pictures
+from tests.networks.layers import INPUTS, OUTPUTS, alone_and_in_threads, finish, finished, kernel, modulated, pictures
 
 # Of results with a deviation of about 1; plain float32 is off by about 1e-5.
 TOLERANCE = 3e-4
@@ -64,11 +63,8 @@ def test_pictures_do_not_depend_on_how_tiles_are_put_together(cache: int, monkey
 
 def test_threads_do_not_share_what_they_make() -> None:
     layer, taken, end = Convolution(kernel(OUTPUTS, INPUTS)), modulated(), finish(56, 56)
-    several = [pictures(56, 56) + n for n in range(8)]
-    alone = [layer(x, taken, end).clone() for x in several]
-    with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda x: layer(x, taken, end).clone(), several))
-    assert all(torch.equal(one, other) for one, other in zip(made, alone, strict=True))
+    alone, together = alone_and_in_threads(lambda x: layer(x, taken, end).clone(), 56, 56)
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
 
 
 def test_it_is_used_for_many_channels_and_pixels_in_float32_alone() -> None:
