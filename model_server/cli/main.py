@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 0, 1 for a stated problem, 2 for wrong usage."""
     # Waiting threads that spin take the processor from Blender: with both at work a frame takes 30 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may have characters that a console or a pipe lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
         return options.run(options)

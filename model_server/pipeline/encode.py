@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
+from model_server.pipeline.media import open_media
 
 # FFmpeg's encoder takes a bit more than half the time of OpenCV's at the same level and, other than that one, works in
 # several threads at once. Level 6 makes files a tenth smaller in four times the time.
@@ -60,7 +61,7 @@ def write_movie(
         sound: media file; its second `start` plays with the first picture, cut at the last one's end.
         title: stored in the file, for players to show.
     """
-    with av.open(str(path), "w", format="mp4") as movie, av.open(str(sound)) as source:
+    with av.open(str(path), "w", format="mp4") as movie, open_media(sound) as source:
         movie.metadata["title"] = title
         picture_track = movie.add_stream("libx264", rate=fps, options={"crf": "18"})
         sound_track = movie.add_stream("aac", rate=AUDIO_RATE)

@@ -99,8 +99,9 @@ def open_media(path: Path) -> Iterator[InputContainer]:
 
 def _open_container(path: Path) -> InputContainer:
     try:
-        container = av.open(str(path), options=_OPTIONS)
-    except (av.FFmpegError, UnicodeDecodeError) as error:
+        # Titles and tags come in any encoding and are not used, so that they never make a file unreadable.
+        container = av.open(str(path), options=_OPTIONS, metadata_errors="replace")
+    except av.FFmpegError as error:
         raise _unreadable(path) from error
     if container.streams.video or container.streams.audio:
         return container
