@@ -58,7 +58,7 @@ def movie_clock(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> M
     if strip.type == "IMAGE":
         rate, offset = sequencer.fps(scene), int(strip.animation_offset_start)
         return MovieClock(rate, Fraction(1), Fraction(offset - sequencer.content_start(strip)))
-    rate = timebase.media_fps(strip.fps)
+    rate = timebase.media_fps(strip.fps) or sequencer.fps(scene)  # none where Blender itself cannot play the movie
     step = rate / sequencer.fps(scene) if _adjusts_rate(strip, file) else Fraction(1)
     return MovieClock(rate, step, strip.animation_offset_start - sequencer.content_start(strip) * step)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from model_server.service.remote import RemoteServer
 
 DEFAULT_RATE = Fraction(25)
+FOOTAGE_RATES = (10, 240)
+"""Frames per second at which a mouth can speak; slide shows have fewer."""
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
 
@@ -101,7 +103,8 @@ def _check(options: argparse.Namespace) -> None:
 def _footage_rate(footage: Path | None) -> Fraction:
     from model_server.pipeline.media import probe
 
-    return footage and probe(footage).fps or DEFAULT_RATE
+    rate = probe(footage).fps if footage else None
+    return rate if rate and FOOTAGE_RATES[0] <= rate <= FOOTAGE_RATES[1] else DEFAULT_RATE
 
 
 def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest:

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.timing import Timing, timing_of
 
 MAX_FRAME_PIXELS = 8192 * 8192
 MAX_IMAGE_PIXELS = 64_000_000
@@ -48,8 +49,8 @@ class MediaInfo:
 
     Attributes:
         kind: "image", "video" or "audio".
-        duration: seconds as the container states them, 0 for an image or when it states none.
-        fps: average frames per second of a video, else None.
+        duration: seconds as the container states them, else as the pictures last, 0 for an image.
+        fps: frames per second of a video as measured (`Timing.rate`), else None.
         width: pixels as shown (after rotation), 0 for audio.
         height: pixels as shown (after rotation), 0 for audio.
         has_audio: True when there is a sound track.
@@ -252,8 +253,24 @@ def _probe_container(path: Path) -> MediaInfo:
         stream = video_stream(container, path)
         seconds = _stated_duration(container, stream, path)
         width, height = _shown_size(container, stream, path)
-        fps = stream.average_rate or stream.guessed_rate
-        return MediaInfo("video", seconds, fps, width, height, has_audio=bool(container.streams.audio))
+        has_audio = bool(container.streams.audio)
+    timing = read_timing(path)
+    return MediaInfo("video", seconds or timing.duration, timing.rate, width, height, has_audio)
+
+
+def read_timing(path: Path) -> Timing:
+    """When a movie's pictures are shown; reads all of the file's packets and decodes none.
+
+    Raises:
+        PoseDubError: unreadable, no pictures, frames too large or more than 24 hours.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        timing = timing_of(stream, demux(container, stream), set(container.format.name.split(",")))
+    if timing is None:
+        raise PoseDubError(f"The movie {path.name} has no frames; export or copy it again.", ErrorKind.CORRUPT)
+    check_duration(timing.duration, path)
+    return timing
 
 
 def _shown_size(container: InputContainer, stream: VideoStream, path: Path) -> tuple[int, int]:

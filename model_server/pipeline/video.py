@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import av
 import numpy as np
@@ -19,22 +18,16 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.images import load_image
 from model_server.pipeline.media import (
     MAX_FRAME_PIXELS,
-    check_duration,
     check_file,
     decode_pictures,
-    demux,
     is_image,
     never,
     open_media,
+    read_timing,
     video_stream,
 )
 
 Picture = NDArray[np.uint8]
-
-# Their indexes of key frames can be trusted; elsewhere decoding goes on from the beginning.
-_SEEKABLE = {"mov", "matroska"}
-# Without presentation times in the file, the order of the decoded pictures counts.
-_UNTIMED = {"avi"}
 
 
 class Footage(Protocol):
@@ -94,11 +87,8 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         self._path = Path(path)
-        timing = _read_timing(self._path)
-        self._timing = timing
-        self.times = [(tick - timing.ticks[0]) * timing.time_base for tick in timing.ticks]
-        self.duration = self.times[-1] + timing.last_duration
-        check_duration(self.duration, self._path)
+        self._timing = read_timing(self._path)
+        self.times, self.duration = self._timing.times, self._timing.duration
 
     def index_at(self, time: Fraction) -> int:
         """Index of the frame on screen at `time` seconds, the first before and the last behind the movie."""
@@ -166,54 +156,6 @@ class Video:
         if self._timing.counted or frame.pts is None:
             return count
         return max(bisect_right(self._timing.ticks, frame.pts) - 1, 0)
-
-
-@dataclass(frozen=True)
-class _Timing:
-    """Presentation times of all shown frames, in ticks of `time_base` seconds, ascending.
-
-    Attributes:
-        seek_ticks: key frames at which decoding may begin; none where the container's index cannot be trusted.
-        last_duration: seconds that the last frame is shown.
-        counted: decoded frames carry no usable time, their order tells which they are.
-    """
-
-    ticks: list[int]
-    seek_ticks: list[int]
-    time_base: Fraction
-    last_duration: Fraction
-    counted: bool
-
-
-def _read_timing(path: Path) -> _Timing:
-    """Timing by reading the packets' headers only; nothing is decoded."""
-    with open_media(path) as container:
-        stream = video_stream(container, path)
-        packets = [_Packet.of(packet) for packet in demux(container, stream) if packet.size and not packet.is_discard]
-        formats = set(container.format.name.split(","))
-        time_base = stream.time_base or Fraction(1, av.time_base)
-        frame_duration = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
-    if not packets:
-        raise PoseDubError(f"The movie {path.name} has no frames; export or copy it again.", ErrorKind.CORRUPT)
-    ticks = sorted({packet.tick for packet in packets})
-    if len(ticks) < len(packets):  # times are missing or made up: assume a constant rate
-        return _Timing(list(range(len(packets))), [], frame_duration, frame_duration, counted=True)
-    seek_ticks = sorted(packet.tick for packet in packets if packet.is_key) if formats & _SEEKABLE else []
-    last_duration = (max(packet.end for packet in packets) - ticks[-1]) * time_base or frame_duration
-    return _Timing(ticks, seek_ticks, time_base, last_duration, counted=bool(formats & _UNTIMED))
-
-
-class _Packet(NamedTuple):
-    """One coded frame: when it is shown, until when, and whether decoding may begin there."""
-
-    tick: int
-    end: int
-    is_key: bool
-
-    @staticmethod
-    def of(packet: av.Packet) -> _Packet:
-        tick = packet.pts if packet.pts is not None else packet.dts or 0
-        return _Packet(tick, tick + (packet.duration or 0), packet.is_keyframe)
 
 
 def _picture(frame: av.VideoFrame) -> Picture:

@@ -11,6 +11,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from tests.pipeline.makers import browser_recording
+
 from .conftest import RATE, Blender
 
 RATES = {
@@ -182,3 +184,20 @@ def test_movie_that_plays_backwards_is_refused_with_a_sentence(blender: Blender,
     blender.select(names=["speech", "pose"])
 
     assert 'The strip "pose" plays backwards.' in blender.op(name="dub")["error"]
+
+
+def test_movie_that_blender_cannot_play_is_read_at_its_own_speed(
+    blender: Blender, media: Path, tmp_path: Path
+) -> None:
+    """A browser's recording states neither rate nor length."""
+    pictures = [np.full((48, 64, 3), 4 * k, np.uint8) for k in range(30)]
+    file = browser_recording(tmp_path / "recorded.webm", pictures, list(range(0, 1200, 40)))
+    blender.new_scene(fps=25)
+    blender.add(kind="movie", file=str(file), name="pose", channel=1, start=1)
+    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=2, start=1)
+    blender.add(kind="image", file=str(media / "portrait.png"), name="face", channel=3, start=1)
+    blender.select(names=["face", "speech", "pose"])
+
+    pose = blender.plan()["pose"]
+
+    assert (Fraction(pose["start"]), Fraction(pose["speed"])) == (Fraction(1, 50), 1)

@@ -10,6 +10,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+# Matroska elements: how long each frame lasts, of 4 bytes, and one of the same size that means nothing.
+DEFAULT_DURATION, VOID = b"\x23\xe3\x83\x84", b"\xec\x86\0\0"
+
 
 def click_track(seconds: float, clicks: Iterable[float], rate: int) -> NDArray[np.float32]:
     """Silence with a short smooth click (1 ms) that begins at each of the given seconds."""
@@ -72,4 +75,29 @@ def write_movie(
             frame.pts, frame.time_base = milliseconds[number] if milliseconds else number, tick
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def browser_recording(
+    path: Path, pictures: Iterable[NDArray[np.uint8]], milliseconds: list[int], codec: str = "libvpx"
+) -> Path:
+    """A recording as browsers make it: Matroska written live, without frame rate, durations and index."""
+    pictures = list(pictures)
+    with av.open(str(path), "w", format="matroska", container_options={"live": "1"}) as container:
+        fast = {"g": "10", "b": "2000000", "deadline": "realtime", "lag-in-frames": "0"}
+        stream = container.add_stream(codec, rate=Fraction(25), options=fast)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        packets = []
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            packets += stream.encode(frame)
+        for packet, time in zip([*packets, *stream.encode(None)], milliseconds, strict=True):
+            packet.pts = packet.dts = time
+            packet.duration, packet.time_base = 0, Fraction(1, 1000)
+            container.mux(packet)
+    data = path.read_bytes()
+    assert data.count(DEFAULT_DURATION) == 1
+    path.write_bytes(data.replace(DEFAULT_DURATION, VOID))
     return path
