@@ -230,7 +230,7 @@ def _portraits(options: argparse.Namespace) -> list[Pictures]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    from model_server.pipeline.media import is_image
+    from model_server.pipeline.stills import is_image
 
     return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]
 

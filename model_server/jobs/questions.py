@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
 from model_server.errors import PoseDubError
 from model_server.jobs.engines import EnginePool
-from model_server.jobs.runner import StoredResults, checked, with_roles
+from model_server.jobs.runner import StoredResults, checked, with_role, with_roles
 from model_server.jobs.store import Store
 from model_server.pipeline.encode import encode_jpeg
 from model_server.pipeline.faces import FaceFinder, FoundFace, thumbnail
@@ -36,7 +37,8 @@ class Questions:
 
     def faces(self, asset: str, time: Fraction) -> tuple[list[tuple[FoundFace, bytes]], tuple[int, int]]:
         """Faces with a small JPEG of each, largest first, and the picture's (width, height)."""
-        picture = open_footage(self._store.blobs.media(asset)).frame_at(time)
+        with _named(asset):
+            picture = open_footage(self._store.blobs.media(asset)).frame_at(time)
         found = [(face, encode_jpeg(thumbnail(picture, face, THUMBNAIL))) for face in FaceFinder().find(picture)]
         return found, (picture.shape[1], picture.shape[0])
 
@@ -44,15 +46,10 @@ class Questions:
         """Pose codes (n, 12) at presentation times in seconds."""
         if not 0 < len(times) <= MAX_FRAMES:
             raise PoseDubError(f"Pose codes were asked for {len(times)} times; ask for 1 to {MAX_FRAMES}.")
-        return pose_track(
-            self._store.blobs.media(asset),
-            asset,
-            face,
-            list(times),
-            self._engines.engine(weights_id),
-            StoredResults(self._store),
-            FaceFinder,
-        )
+        engine = self._engines.engine(weights_id)
+        with _named(asset):
+            media, results = self._store.blobs.media(asset), StoredResults(self._store)
+            return pose_track(media, asset, face, list(times), engine, results, FaceFinder)
 
     def estimate(self, request: DubRequest, cancelled: Callable[[], bool]) -> Estimate:
         """Which frames of a request would be generated; its assets need not be here."""
@@ -70,3 +67,12 @@ class Questions:
             return self._glances.preview(one, self._engines.engine(weights.id, one.spec.precision), cancelled)
         except PoseDubError as error:
             raise PoseDubError(with_roles(error.message, one), error.kind) from error
+
+
+@contextmanager
+def _named(asset: str) -> Iterator[None]:
+    """Problems of an asset whose purpose is not known here say what the client calls it by."""
+    try:
+        yield
+    except PoseDubError as error:
+        raise PoseDubError(with_role(error.message, asset, "this source"), error.kind) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -156,8 +157,13 @@ def checked(request: DubRequest, engines: EnginePool) -> WeightsInfo:
 def with_roles(sentence: str, request: DubRequest) -> str:
     """Uploads lie under their hashes; an editor knows them by what they are for."""
     for asset, role in request.spec.asset_roles():
-        sentence = sentence.replace(asset, role)
+        sentence = with_role(sentence, asset, role)
     return sentence
+
+
+def with_role(sentence: str, asset: str, role: str) -> str:
+    """The same of one asset: "The file (hash) is empty" becomes "The file of the portrait is empty"."""
+    return re.sub(rf"\b(file|picture|movie) {asset}", rf"\1 of {role}", sentence).replace(asset, role)
 
 
 def grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from model_server.pipeline.media import open_image
+from model_server.pipeline.stills import open_image
 
 # Neutral grey behind transparency: it draws no edge that a face could be confused with.
 _BACKDROP = (128, 128, 128, 255)
 
 
 def load_image(path: Path) -> NDArray[np.uint8]:
-    """Read PNG, JPEG, WebP, BMP or TIFF (an animation's first frame) as uint8 RGB of shape (height, width, 3).
+    """Read a still picture (an animation's first frame) as uint8 RGB of shape (height, width, 3).
 
-    EXIF rotation is applied, 16-bit grey is scaled to 8 bits, transparency is laid over neutral grey.
+    It is upright and whole, also where the file holds tiles; 16-bit grey is scaled to 8 bits, scene-linear light is
+    encoded as `film_stills` says, transparency is laid over neutral grey.
 
     Raises:
         PoseDubError: missing, not a picture, damaged, or above 64 megapixels.

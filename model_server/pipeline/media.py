@@ -1,13 +1,11 @@
 """Safe opening of untrusted media: what it is, how large, and one clear sentence when it cannot be read.
 
 Formats are recognised by content, never by extension. FFmpeg sees a whitelist of formats and of protocols, so that
-a play list cannot make it read another file; Pillow sees a whitelist of formats.
+a play list cannot make it read another file; `stills` does the same for pictures.
 """
 
 from __future__ import annotations
 
-import struct
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,28 +17,29 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
-from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.files import check_file
+from model_server.pipeline.stills import is_image, open_image
 from model_server.pipeline.timing import Timing, timing_of
 
 MAX_FRAME_PIXELS = 8192 * 8192
-MAX_IMAGE_PIXELS = 64_000_000
 MAX_SECONDS = 24 * 3600
 
 # Containers that hold their media themselves; nothing that points at other files (concat, HLS, DASH, image2).
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,wav,w64,aiff,caf,flac,ogg,aac,ac3,eac3,amr,asf,"
-    "mpegts,mpeg,mxf,flv,gif"
+    "mpegts,mpeg,mxf,flv,gif,dv"
 )
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, struct.error)
 
+_RECOMMENDED = {
+    "sound": "not sound or video that can be read; choose WAV, MP3, FLAC, MP4, MOV or MKV",
+    "pictures": "neither a picture nor a movie that can be read; choose PNG, JPEG, HEIC, TIFF, EXR, MP4, MOV or MKV",
+}
+
+Wanted = Literal["sound", "pictures"]
 AnyStream = TypeVar("AnyStream", AudioStream, VideoStream)
-
-# Pillow warns long before its error; the limit here is lower than its error and is stated in our own sentence.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,16 @@ def stop_if(cancelled: Callable[[], bool]) -> None:
         raise PoseDubError("The work was cancelled; start it again when it is wanted.", ErrorKind.CANCELLED)
 
 
-def check_file(path: Path) -> None:
-    """Raise PoseDubError unless `path` is a file with content."""
-    if not path.is_file():
-        raise PoseDubError(f"The file {path.name} is missing; restore it or choose another.", ErrorKind.NOT_FOUND)
-    if path.stat().st_size == 0:
-        raise PoseDubError(f"The file {path.name} is empty; export or copy it again.")
-
-
 @contextmanager
-def open_media(path: Path) -> Iterator[InputContainer]:
-    """Open sound or video for reading; FFmpeg's errors, also later ones, become a PoseDubError that names the file."""
+def open_media(path: Path, wanted: Wanted = "sound") -> Iterator[InputContainer]:
+    """Open sound or video for reading; FFmpeg's errors, also later ones, become a PoseDubError that names the file.
+
+    Args:
+        wanted: what the file is for, which decides what is recommended in place of one that cannot be read.
+    """
     path = Path(path).absolute()
     check_file(path)
-    container = _open_container(path)
+    container = _open_container(path, wanted)
     try:
         with container:
             yield container
@@ -98,26 +93,24 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         ) from error
 
 
-def _open_container(path: Path) -> InputContainer:
+def _open_container(path: Path, wanted: Wanted) -> InputContainer:
     try:
         # Titles and tags come in any encoding and are not used, so that they never make a file unreadable.
         container = av.open(str(path), options=_OPTIONS, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise _unreadable(path) from error
+        raise _unreadable(path, wanted) from error
     if container.streams.video or container.streams.audio:
         return container
     container.close()
-    raise _unreadable(path)
+    raise _unreadable(path, wanted)
 
 
-def _unreadable(path: Path) -> PoseDubError:
+def _unreadable(path: Path, wanted: Wanted) -> PoseDubError:
     if _starts_like_mp4(path):
         return PoseDubError(
             f"The file {path.name} is cut off (its index is incomplete); export or copy it again.", ErrorKind.CORRUPT
         )
-    return PoseDubError(
-        f"The file {path.name} is not sound or video that can be read; choose WAV, MP3, FLAC, MP4, MOV or MKV."
-    )
+    return PoseDubError(f"The file {path.name} is {_RECOMMENDED[wanted]}.")
 
 
 def _starts_like_mp4(path: Path) -> bool:
@@ -193,40 +186,6 @@ def check_duration(seconds: Fraction | float, path: Path) -> None:
         raise PoseDubError(f"The file {path.name} is longer than 24 hours; cut it shorter.", ErrorKind.TOO_LARGE)
 
 
-def is_image(path: Path) -> bool:
-    """True when the content is a still picture of a known format."""
-    try:
-        with Image.open(path, formats=IMAGE_FORMATS):
-            return True
-    except Image.DecompressionBombError:
-        return True
-    except _BROKEN_IMAGE:
-        return False
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open a still picture; more than `MAX_IMAGE_PIXELS` are refused before decoding, damage becomes a PoseDubError."""
-    path = Path(path)
-    check_file(path)
-    try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
-            yield image
-    except Image.DecompressionBombError as error:
-        raise PoseDubError(
-            f"The picture {path.name} has more than 64 megapixels; scale it down.", ErrorKind.TOO_LARGE
-        ) from error
-    except Image.UnidentifiedImageError as error:
-        sentence = f"The file {path.name} is not a picture that can be read; save it as PNG or JPEG."
-        raise PoseDubError(sentence) from error
-    except _BROKEN_IMAGE as error:
-        raise PoseDubError(
-            f"The picture {path.name} is damaged; export or copy it again.", ErrorKind.CORRUPT
-        ) from error
-
-
 def probe(path: Path) -> MediaInfo:
     """Recognise a file by its content.
 
@@ -264,7 +223,7 @@ def read_timing(path: Path) -> Timing:
     Raises:
         PoseDubError: unreadable, no pictures, frames too large or more than 24 hours.
     """
-    with open_media(path) as container:
+    with open_media(path, "pictures") as container:
         stream = video_stream(container, path)
         timing = timing_of(stream, demux(container, stream), set(container.format.name.split(",")))
     if timing is None:

@@ -15,17 +15,17 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.files import check_file
 from model_server.pipeline.images import load_image
 from model_server.pipeline.media import (
     MAX_FRAME_PIXELS,
-    check_file,
     decode_pictures,
-    is_image,
     never,
     open_media,
     read_timing,
     video_stream,
 )
+from model_server.pipeline.stills import is_image
 
 Picture = NDArray[np.uint8]
 
@@ -134,7 +134,7 @@ class Video:
 
     def _decode_from(self, index: int, cancelled: Callable[[], bool]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decoded frames with their indices, from a key frame at or before `index` on."""
-        with open_media(self._path) as container:
+        with open_media(self._path, "pictures") as container:
             stream = video_stream(container, self._path)
             self._seek(container, stream, index)
             seen_good = False

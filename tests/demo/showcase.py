@@ -24,8 +24,8 @@ from model_server.jobs.local import LocalServer
 from model_server.pipeline.audio import speech_duration
 from model_server.pipeline.encode import write_movie
 from model_server.pipeline.images import load_image
-from model_server.pipeline.media import is_image
 from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Portrait, PoseVideo, Speech
+from model_server.pipeline.stills import is_image
 from model_server.pipeline.video import Picture, picture_at
 from tests.demo.sheet import CELL, PAPER, make_grid, pose_pictures
 
