@@ -26,6 +26,8 @@ _NTSC = [rate * Fraction(1000, 1001) for rate in _WHOLE if rate % 12 == 0 or rat
 # Cameras and browsers that time each picture by a clock are off by a few hundredths on a second of recording.
 _CLOCK_ERROR = Fraction(2, 100)
 _NTSC_APART = Fraction(1, 1001)
+# Some containers state the time of a frame in whole microseconds.
+_MICROSECOND = Fraction(1, 30_000)
 # A picture that stays on for longer than this many usual ones stands for missing ones, or for a pause.
 _PAUSE = Fraction(3, 2)
 
@@ -103,7 +105,9 @@ def _are_stated(shown: Sequence[_Packet], ticks: Sequence[int], formats: set[str
 def _stated_rate(stream: VideoStream) -> Fraction | None:
     """Frames per second as the container says, or as FFmpeg guesses unless that is its clock's rate."""
     stated = (stream.average_rate, stream.guessed_rate)
-    return next((rate for rate in stated if rate and LOWEST_RATE <= rate <= HIGHEST_RATE), None)
+    rate = next((rate for rate in stated if rate and LOWEST_RATE <= rate <= HIGHEST_RATE), None)
+    usual = (meant for meant in (*_WHOLE, *_NTSC) if rate and _is_near(rate, meant, _MICROSECOND))
+    return next(usual, rate)
 
 
 def _measured_rate(ticks: Sequence[int], time_base: Fraction, stated: Fraction | None) -> Fraction:

@@ -94,6 +94,13 @@ def test_telephone_that_leaves_pictures_out(tmp_path: Path) -> None:
     assert probe(write_movie(tmp_path / "phone.mp4", pictures, milliseconds=times, rate=Fraction(1000))).fps == 30
 
 
+@pytest.mark.parametrize(("stated", "meant"), [("1000000/33333", "30"), ("1000000/33367", "30000/1001")])
+def test_frames_of_whole_microseconds(tmp_path: Path, stated: str, meant: str) -> None:
+    pictures = map(counter_picture, range(COUNT))
+    fps = probe(write_movie(tmp_path / "movie.avi", pictures, rate=Fraction(stated))).fps
+    assert fps == Fraction(meant)
+
+
 @pytest.mark.parametrize("name", ["movie.mp4", "movie.mkv", "movie.avi", "movie.ts", "movie.mov"])
 @pytest.mark.parametrize("stated", ["24000/1001", "25", "60000/1001", "18", "47/2"])
 def test_stated_rates_stay_exact(tmp_path: Path, name: str, stated: str) -> None:
