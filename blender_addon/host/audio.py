@@ -89,7 +89,7 @@ def read_mix(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> Sound
 
 def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     """What a sound strip plays; raises AddonError."""
-    if sequencer.is_retimed(strip):
+    if any(map(sequencer.is_retimed, sequencer.around(strip))):
         return _mixed_cut(scene, strip)
     sound = strip.sound
     if sound is None:

@@ -151,7 +151,8 @@ class Glances:
         try:
             if problem := sources.problem(scene):
                 raise AddonError(problem)
-            if any(map(sequencer.is_retimed, sources.sounds(scene))):  # mixing it down would hold up the editor
+            around = (one for strip in sources.sounds(scene) for one in sequencer.around(strip))
+            if any(map(sequencer.is_retimed, around)):  # mixing it down would hold up the editor
                 raise AddonError(RETIMED)
             draft = planning.look(scene, Path(self._folder.name))
             self._total = draft.plan.frame_count

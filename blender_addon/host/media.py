@@ -4,7 +4,7 @@ Sources (times in frames of the timeline, measured against Blender's renders):
 a movie strip shows its frame `offset + floor((frame - content_start) * k + 1/2)`,
 where k is movie rate over scene rate when the strip adjusts its playback rate,
 else 1. An image sequence is a movie of the scene's rate, put together in the
-background.
+background. Under a Speed effect both show another timeline frame's picture.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import floor
+from math import ceil, floor
 from pathlib import Path
 
 import bpy
@@ -22,7 +22,7 @@ from ..core.errors import AddonError
 from ..core.faces import CropMode
 from ..core.output import FootageSource
 from ..core.plan import PortraitSource, PoseSource
-from . import chosen_face, preferences, sequencer
+from . import chosen_face, preferences, sequencer, shown
 
 SEQUENCES = "sequences"
 """Folder of the movies made of image sequences."""
@@ -38,29 +38,59 @@ class MovieClock:
         rate: frames per second of the movie.
         step: movie frames per timeline frame.
         origin: movie frame at timeline frame 0, not rounded.
+        rounding: what is added before a movie frame is cut to a whole number.
     """
 
     rate: Fraction
     step: Fraction
     origin: Fraction
+    rounding: Fraction = HALF
 
     def seconds(self, frame: int) -> Fraction:
         """Time whose movie frame, floor(time * rate), is the one shown at a timeline frame."""
-        return (self.origin + frame * self.step + HALF) / self.rate
+        return (self.origin + frame * self.step + self.rounding) / self.rate
+
+    def seen(self, warp: shown.Warp) -> MovieClock:
+        """The clock where the strip is seen at other frames than its own."""
+        return replace(self, step=self.step * warp.rate, origin=self.origin + self.step * warp.origin)
 
 
 def movie_clock(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> MovieClock:
-    """Read the clock of a movie or image sequence; raises AddonError for a strip whose mapping Blender hides."""
-    if sequencer.is_retimed(strip):
-        raise AddonError(f'The strip "{strip.name}" is retimed.', "Reset its retiming, or render it to a file.")
-    if strip.use_reverse_frames:
-        raise AddonError(f'The strip "{strip.name}" plays backwards.', "Turn that off, or render it to a file.")
+    """Read the clock of a movie or image sequence as it is seen; raises AddonError where that is no steady one."""
+    warp = shown.warp(scene, strip)
+    clock = _own_clock(scene, strip, file).seen(warp)
+    # Between two frames Blender shows the nearer one of a movie, and the earlier one of an image sequence.
+    return replace(clock, rounding=HALF / warp.rate.denominator) if strip.type == "IMAGE" else clock
+
+
+def _own_clock(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> MovieClock:
     if strip.type == "IMAGE":
         rate, offset = sequencer.fps(scene), int(strip.animation_offset_start)
         return MovieClock(rate, Fraction(1), Fraction(offset - sequencer.content_start(strip)))
     rate = timebase.media_fps(strip.fps) or sequencer.fps(scene)  # none where Blender itself cannot play the movie
     step = rate / sequencer.fps(scene) if _adjusts_rate(strip, file) else Fraction(1)
     return MovieClock(rate, step, strip.animation_offset_start - sequencer.content_start(strip) * step)
+
+
+def require_plain(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
+    """Raise AddonError for a strip that shows something else than the pictures of its file's first video stream."""
+    if getattr(strip, "stream_index", 0) > 0:
+        raise AddonError(
+            f'The strip "{strip.name}" shows video stream {strip.stream_index} of its file.',
+            "Export that stream to a file of its own.",
+        )
+    if scene.render.use_multiview and strip.use_multiview:
+        raise AddonError(f'The strip "{strip.name}" is stereoscopic.', "Render one eye's view to a file.")
+
+
+def playing(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
+    """Timeline frames first <= f < end in which a strip is seen, and does not hold its first or last picture."""
+    first, end = sequencer.span(strip)
+    if not sequencer.is_moving(strip):
+        return first, end
+    start, seen = sequencer.content_start(strip), shown.warp(scene, strip)
+    stop = start + sequencer.content_length(strip)
+    return max(first, ceil((start - seen.origin) / seen.rate)), min(end, ceil((stop - seen.origin) / seen.rate))
 
 
 def _adjusts_rate(strip: bpy.types.Strip, file: Path) -> bool:
@@ -79,7 +109,8 @@ def _movie_frames(file: str, _modified: int) -> int:
 
 
 def strip_file(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> Path:
-    """The file that an image or movie strip shows at a frame; raises AddonError when it is gone."""
+    """File of a movie strip, or of the picture that an image strip by itself shows at a frame; raises AddonError."""
+    require_plain(scene, strip)
     path = strip.filepath if strip.type == "MOVIE" else strip.directory + _element(strip, frame)
     file = sequencer.absolute(path, scene)
     if not file.is_file():
@@ -94,6 +125,7 @@ def _element(strip: bpy.types.Strip, frame: int) -> str:
 
 def sequence(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Path:
     """The movie that an image sequence becomes before it is read; raises AddonError when a picture is gone."""
+    require_plain(scene, strip)
     folder = sequencer.absolute(strip.directory, scene)
     files = [folder / element.filename for element in strip.elements]
     return sequences.describe(files, sequencer.fps(scene), preferences.user_folder(SEQUENCES))
@@ -101,10 +133,11 @@ def sequence(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Path:
 
 def moment(scene: bpy.types.Scene, strip: bpy.types.Strip, frame: int) -> tuple[Path, Fraction]:
     """File, and second of a movie or sequence, that a strip shows at a timeline frame, or at its end nearest to it."""
-    frame = min(max(frame, sequencer.left(strip)), sequencer.right(strip) - 1)
-    file = strip_file(scene, strip, frame)
     if not sequencer.is_moving(strip):
-        return file, Fraction(0)
+        return strip_file(scene, strip, frame), Fraction(0)
+    first, end = playing(scene, strip)
+    frame = max(min(frame, end - 1), first)
+    file = strip_file(scene, strip, floor(shown.warp(scene, strip).at(frame)))
     return file, max(Fraction(0), movie_clock(scene, strip, file).seconds(frame))
 
 
@@ -112,8 +145,9 @@ def portrait(scene: bpy.types.Scene, strip: bpy.types.Strip, crop: CropMode, fra
     """The picture in which the strip's face was chosen, else the one at a timeline frame."""
     face = chosen_face.read(strip, crop)
     if strip.type == "IMAGE":
-        if face.time is not None:
-            frame = sequencer.first_picture(strip) + floor(face.time * sequencer.fps(scene))
+        if face.time is None:
+            return PortraitSource(moment(scene, strip, frame)[0], Fraction(0), face)
+        frame = sequencer.first_picture(strip) + floor(face.time * sequencer.fps(scene))
         return PortraitSource(strip_file(scene, strip, frame), Fraction(0), replace(face, time=None))
     file, time = moment(scene, strip, frame)
     return PortraitSource(file, time if face.time is None else face.time, face)

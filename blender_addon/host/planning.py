@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ..core import naming, timebase
 from ..core.errors import AddonError
 from ..core.plan import DubPlan, PoseSource, SpeechSource
 from ..core.settings import DubSettings
-from . import audio, footage, media, origin, pose_keys, preferences, recovery, sequencer, sources
+from . import audio, footage, media, origin, pose_keys, preferences, recovery, sequencer, shown, sources
 from .results import Placement
 
 SPEECH_FILE = "speech.wav"
@@ -21,11 +21,12 @@ SPEECH_FILE = "speech.wav"
 
 @dataclass(frozen=True)
 class Draft:
-    """A dub about to start: its plan, the sound still to be cut if any, and where the result goes."""
+    """A dub about to start: its plan, the sound still to be cut if any, where the result goes, what should be known."""
 
     plan: DubPlan
     sound: audio.SoundMix | None
     placement: Placement
+    remarks: tuple[shown.Remark, ...] = ()
 
 
 def drafts(scene: bpy.types.Scene, how: str) -> Iterable[Draft]:
@@ -61,7 +62,7 @@ def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip]
     values, strip = scene.posedub, sounds[0]
     sound = audio.read_mix(scene, sounds)
     into = None if values.output == "crop" else sources.choose(scene, "footage").require()
-    first, end = _range(sound, into)
+    first, end = _range(scene, sound, into)
     posed = pose_keys.for_dub(scene, strip) if values.pose_kind == "keyframes" else None
     face = sources.choose(scene, "portrait")
     portrait = media.portrait(scene, face.require(), values.portrait_crop, face.frame)
@@ -84,7 +85,8 @@ def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip]
         output=output,
     )
     placement = Placement.over(scene, sounds, first, into, posed, footage.keyed(scene, strip) if into else None)
-    return Draft(plan, sound, replace(placement, sources=_origin(scene, sounds, face)))
+    remarks = tuple(_remarks(scene, sound, into, first, end)) if into else ()
+    return Draft(plan, sound, replace(placement, sources=_origin(scene, sounds, face)), remarks)
 
 
 def _origin(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip], face: sources.Choice) -> str:
@@ -93,15 +95,29 @@ def _origin(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip], face: sou
     return origin.note(face.frame, {"audio": sounds, "portrait": [face.require()], **others})
 
 
-def _range(sound: audio.SoundMix, into: bpy.types.Strip | None) -> tuple[int, int]:
-    """Timeline frames first <= f < end to dub: those with sound, in footage those that it shows."""
+def _range(scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip | None) -> tuple[int, int]:
+    """Timeline frames first <= f < end to dub: those with sound, in footage those that it plays."""
     first, end = sound.first, sound.first + sound.frames
     if into is None:
         return first, end
-    begin, stop = sequencer.span(into)
+    begin, stop = media.playing(scene, into)
+    shown.require_fit(scene, into, first, end)
     if max(first, begin) >= min(end, stop):
-        raise AddonError(f'The footage "{into.name}" is not shown while the sound plays.', "Move one over the other.")
+        raise AddonError(f'The footage "{into.name}" does not play while the sound does.', "Move one over the other.")
     return max(first, begin), min(end, stop)
+
+
+def _remarks(
+    scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip, first: int, end: int
+) -> Iterator[shown.Remark]:
+    """What an editor should know of a dub into footage of the timeline frames first <= f < end."""
+    yield from shown.remarks(scene, into, first, end)
+    begin, stop = sequencer.span(into)
+    before = max(sound.first, begin), first
+    behind = end, min(sound.first + sound.frames, stop)
+    for held, until in (before, behind):
+        if held < until:
+            yield shown.Remark(held, until, f'"{into.name}" holds a picture here, which is not dubbed.')
 
 
 def _pose(scene: bpy.types.Scene, begin: int, end: int, posed: bpy.types.Strip | None) -> PoseSource:

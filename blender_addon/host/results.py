@@ -15,7 +15,7 @@ import bpy
 
 from ..core import naming
 from ..core.jobs import JobRecord
-from . import footage, pose_keys, sequencer, succession
+from . import footage, pose_keys, sequencer, shown, succession
 from .origin import SOURCES
 from .sequencer import JOB, SOUND, VERSION, StripRef
 
@@ -33,7 +33,7 @@ class Placement:
         start: timeline frame of dub frame 0.
         anchor: frame at which the content of the footage, else of the sound, began then; it is followed when it was
             moved meanwhile.
-        above: channel of the footage, else the highest of the sounds.
+        above: channel of the footage or its effects, else the highest of the sounds.
         pose: the strip whose keyframes pose the dub, which the result takes over.
         footage: the strip that the dub lies on.
         mouth_only: the strip whose keyed amount the result takes over.
@@ -67,7 +67,7 @@ class Placement:
             sequencer.reference(sounds[0]),
             start,
             sequencer.content_start(into or sounds[0]),
-            into.channel if into else max(map(sequencer.outer_channel, sounds)),
+            shown.top(scene, into) if into else max(map(sequencer.outer_channel, sounds)),
             _reference(pose),
             _reference(into),
             _reference(mouth_only),
@@ -145,7 +145,9 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     start = placement.first_frame(scene) + plan.take_first
     into = sequencer.find(scene, placement.footage) if placement.footage else None
     # On footage in a meta strip the dub lies there too, and is moved and scaled with it.
-    holder, above = (sequencer.holder(scene, into), into.channel) if into else (scene.sequence_editor, placement.above)
+    holder, above = scene.sequence_editor, placement.above
+    if into:
+        holder, above = sequencer.holder(scene, into), shown.top(scene, into)
     channel = sequencer.free_channel(holder, start, start + plan.take_end - plan.take_first, above)
     file = plan.folder / naming.frame_name(plan.take_first)
     strip = sequencer.new_image_strip(holder, strip_name(record, placement), file, channel, start)

@@ -23,6 +23,7 @@ from ..core.events import (
     JobFailed,
     JobMeasured,
     JobProgress,
+    JobWarning,
     PoseFailed,
     PoseRead,
 )
@@ -110,6 +111,9 @@ class Runtime:
         record = self.book.add(draft.plan)
         record.phase = SOUND_PHASE
         self.placements[draft.plan.uid] = draft.placement
+        for remark in draft.remarks:
+            at = remark.first - draft.placement.start, remark.end - draft.placement.start
+            record.apply(JobWarning(draft.plan.uid, *at, "timeline", remark.text))
         speech = self._cutter.submit(audio.write_mix, draft.sound, draft.plan.speech.file) if draft.sound else None
         self._waiting[draft.plan.uid] = Waiting(endpoint, speech)
         return record

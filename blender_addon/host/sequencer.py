@@ -92,6 +92,14 @@ def right(strip: bpy.types.Strip) -> int:
     return int(strip.right_handle if hasattr(strip, "right_handle") else strip.frame_final_end)
 
 
+def set_right(strip: bpy.types.Strip, frame: int) -> None:
+    """Have the strip end before a frame."""
+    if hasattr(strip, "right_handle"):
+        strip.right_handle = frame
+    else:
+        strip.frame_final_end = frame
+
+
 def content_start(strip: bpy.types.Strip) -> int:
     """Frame at which the untrimmed content begins."""
     return int(strip.content_start if hasattr(strip, "content_start") else strip.frame_start)
@@ -127,7 +135,21 @@ def is_moving(strip: bpy.types.Strip) -> bool:
 
 def is_retimed(strip: bpy.types.Strip) -> bool:
     """Whether retiming keys bend the strip's time; their mapping cannot be read."""
-    return len(strip.retiming_keys) > 0
+    return _is_stretched(strip) if strip.type == "META" else len(getattr(strip, "retiming_keys", ())) > 0
+
+
+def _is_stretched(meta: bpy.types.Strip) -> bool:
+    """Blender hides the retiming keys of a meta strip, but with them it is longer or shorter than what it holds."""
+    if _fits(meta) or not meta.strips:
+        return False
+    set_right(meta.strips[0], right(meta.strips[0]))  # Blender forgets to measure again when a strip inside is deleted
+    return not _fits(meta)
+
+
+def _fits(meta: bpy.types.Strip) -> bool:
+    held = max(map(right, meta.strips), default=0) - min(map(left, meta.strips), default=0)
+    offsets = int(meta.animation_offset_start + meta.animation_offset_end)
+    return content_length(meta) in (held, held - offsets)
 
 
 def strips(scene: bpy.types.Scene) -> list[bpy.types.Strip]:

@@ -163,8 +163,7 @@ def test_untrained_pictures_are_neither_flat_nor_saturated(lite: Engine) -> None
 def test_bfloat16_draws_nearly_the_same(lite: Engine, half: Engine) -> None:
     windows, codes = rows(2)
     exact, rough = (
-        engine.frames(engine.identity(noise_crops(1)), windows, codes, 1.2, 0).astype(float)
-        for engine in (lite, half)
+        engine.frames(engine.identity(noise_crops(1)), windows, codes, 1.2, 0).astype(float) for engine in (lite, half)
     )
     assert 0 < np.abs(exact - rough).mean() < 2
     assert half.precision == "bf16" and half.fingerprint() != lite.fingerprint()

@@ -186,9 +186,7 @@ def test_movie_that_plays_backwards_is_refused_with_a_sentence(blender: Blender,
     assert 'The strip "pose" plays backwards.' in blender.op(name="dub")["error"]
 
 
-def test_movie_that_blender_cannot_play_is_read_at_its_own_speed(
-    blender: Blender, media: Path, tmp_path: Path
-) -> None:
+def test_movie_that_blender_cannot_play_is_read_at_its_own_speed(blender: Blender, media: Path, tmp_path: Path) -> None:
     """A browser's recording states neither rate nor length."""
     pictures = [np.full((48, 64, 3), 4 * k, np.uint8) for k in range(30)]
     file = browser_recording(tmp_path / "recorded.webm", pictures, list(range(0, 1200, 40)))

@@ -5,6 +5,7 @@ Reads lines of JSON {"call": name, "args": {...}} and answers with lines
 answers go to a copy of it made before.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -26,18 +27,15 @@ def install(zip_path: str) -> None:
     )
 
 
+MODULES = ("scenes_curves", "scenes_effects", "scenes_takes", "scenes_output", "scenes")
+
+
 def answer(line: str) -> dict:
     """Run one call."""
-    import scenes
-    import scenes_curves
-    import scenes_output
-    import scenes_takes
-
     try:
         request = json.loads(line)
-        module = next(
-            one for one in (scenes_curves, scenes_takes, scenes_output, scenes) if hasattr(one, request["call"])
-        )
+        modules = map(importlib.import_module, MODULES)
+        module = next(one for one in modules if hasattr(one, request["call"]))
         return {"result": getattr(module, request["call"])(**request["args"])}
     except Exception:  # noqa: BLE001 - boundary: the test shows it
         return {"error": traceback.format_exc()}
