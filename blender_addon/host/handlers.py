@@ -36,7 +36,7 @@ def load_post(*_unused: object) -> None:
     for record, placement in recovery.lost():
         if record.plan.uid not in state.book.records:
             state.book.records[record.plan.uid] = record
-            state.placements[record.plan.uid] = placement
+            state.strips.placements[record.plan.uid] = placement
 
 
 @persistent
@@ -49,7 +49,7 @@ def undo_post(*_unused: object) -> None:
 def store(scene: bpy.types.Scene, home: Path | None) -> None:
     """Write the scene's jobs as JSON; folders below `home`, where the .blend file goes, as relative ones."""
     state = runtime.current()
-    mine = {uid: place for uid, place in state.placements.items() if place.scene == scene.session_uid}
+    mine = {uid: place for uid, place in state.strips.placements.items() if place.scene == scene.session_uid}
     records = {uid: record for uid in mine if (record := state.book.get(uid))}
     if not records:
         scene.pop(KEY, None)
@@ -83,7 +83,7 @@ def _adopt(scene: bpy.types.Scene, state: runtime.Runtime, record: JobRecord, da
     folder = Path(bpy.path.abspath(data["folders"][uid]))
     record.plan = recovery.relocated(plan, folder)
     record.saved_end = naming.saved_end(folder, plan.first, plan.end)
-    state.placements[uid] = Placement.from_json(data["placements"][uid], scene)
+    state.strips.placements[uid] = Placement.from_json(data["placements"][uid], scene)
     state.book.records[uid] = record
 
 

@@ -141,7 +141,7 @@ class POSEDUB_OT_show_warning(SentenceOperator, bpy.types.Operator):
         record = job(self.uid)
         if self.index >= len(record.warnings):
             raise AddonError(f"{record.plan.name} has no warning {self.index}.", "Choose one in the list.")
-        placement = runtime.current().placements.get(record.plan.uid)
+        placement = runtime.current().strips.placements.get(record.plan.uid)
         first = record.warnings[self.index].first
         sequencer.edit_scene(context).frame_current = results.timeline_frame(record, placement, first)
         return FINISHED

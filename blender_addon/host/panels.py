@@ -208,6 +208,7 @@ def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRec
         draw_ended(box, row, record)
     if record.error:
         draw_error(box, context, record.error)
+    draw_absence(box, context, record)
     draw_warnings(box, context, record)
 
 
@@ -225,6 +226,14 @@ def draw_ended(box: bpy.types.UILayout, row: bpy.types.UILayout, record: JobReco
     row.operator("posedub.remove", text="", icon="REMOVE").uid = uid
 
 
+def draw_absence(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:
+    """A sentence when there is nothing that a dub could be shown in."""
+    placement = runtime.current().strips.placements.get(record.plan.uid)
+    reason = results.absence(placement) if placement else ""
+    if reason:
+        draw_sentence(box, context, f"{reason} The frames lie in {record.plan.folder}.", "INFO")
+
+
 def draw_warnings(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:
     """The first warnings, each with its timecodes and a button that goes there."""
     for index, warning in enumerate(record.warnings[:WARNINGS_SHOWN]):
@@ -239,7 +248,7 @@ def draw_warnings(box: bpy.types.UILayout, context: bpy.types.Context, record: J
 
 def when(record: JobRecord, warning: JobWarning) -> str:
     """Timecodes of a warning's first and last frame, counted from the beginning of the timeline."""
-    placement = runtime.current().placements.get(record.plan.uid)
+    placement = runtime.current().strips.placements.get(record.plan.uid)
     frames = (results.timeline_frame(record, placement, index) for index in (warning.first, warning.end - 1))
     first, last = (timebase.timecode(frame, record.plan.fps) for frame in frames)
     return first if first == last else f"{first} to {last}"

@@ -16,7 +16,7 @@ import bpy
 from ..core import naming
 from ..core.errors import AddonError
 from ..core.files import write_atomic
-from ..core.jobs import JobRecord, JobState
+from ..core.jobs import UNFINISHED, JobRecord, JobState
 from ..core.manifest import Manifest, read_manifest
 from ..core.plan import DubPlan
 from ..core.settings import DubSettings
@@ -65,15 +65,16 @@ def dismiss(folder: Path) -> None:
 
 
 def lost() -> Iterator[tuple[JobRecord, Placement]]:
-    """All dubs beside the open file that began in it and that a server accepted."""
+    """Dubs beside the open file that began in it and that a server accepted; of a scene that is gone only open ones."""
     home = Path(bpy.path.abspath(DubSettings.folder))
     for path in sorted(home.glob(f"*/*/{NOTE}")) if bpy.data.filepath else []:
         try:
             values = json.loads(path.read_bytes())
-            scene = bpy.data.scenes.get(values["scene"])
-            ours = values["blend"] == Path(bpy.data.filepath).name and not values.get("dismissed")
-            if scene and ours:
-                yield _record(read_manifest(path.parent)), Placement.from_json(values["placement"], scene)
+            if values["blend"] != Path(bpy.data.filepath).name or values.get("dismissed"):
+                continue
+            scene, record = bpy.data.scenes.get(values["scene"]), _record(read_manifest(path.parent))
+            if scene or record.state in UNFINISHED:
+                yield record, Placement.from_json(values["placement"], scene)
         except (AddonError, OSError, KeyError, TypeError, ValueError):
             continue
 

@@ -85,11 +85,11 @@ class Placement:
         return values
 
     @staticmethod
-    def from_json(data: dict[str, Any], scene: bpy.types.Scene) -> Placement:
-        """Inverse of `to_json`; raises KeyError or TypeError for other data."""
+    def from_json(data: dict[str, Any], scene: bpy.types.Scene | None) -> Placement:
+        """Inverse of `to_json`, of a scene that may be gone; raises KeyError or TypeError for other data."""
         found = {name: data.get(name) for name in ("sound", *REFERENCES)}
         refs = {name: ref and StripRef(**ref) for name, ref in found.items()}
-        return Placement(**data | refs | {"scene": scene.session_uid})
+        return Placement(**data | refs | {"scene": scene.session_uid if scene else 0})
 
 
 def _reference(strip: bpy.types.Strip | None) -> StripRef | None:
@@ -119,6 +119,20 @@ def timeline_frame(record: JobRecord, placement: Placement | None, index: int) -
     return sequencer.first_picture(strip) + index - record.plan.take_first
 
 
+def stage(placement: Placement) -> bpy.types.Scene | None:
+    """The scene that a result goes into; None while it is gone, or has no sequencer."""
+    scene = sequencer.scene_by_uid(placement.scene)
+    return scene if scene and scene.sequence_editor else None
+
+
+def absence(placement: Placement) -> str:
+    """Why a result cannot be shown now, a sentence; "" when it can."""
+    if stage(placement):
+        return ""
+    scene = sequencer.scene_by_uid(placement.scene)
+    return f'The scene "{scene.name}" has no sequencer now.' if scene else "Its scene is gone."
+
+
 def grow(record: JobRecord, placement: Placement, deadline: float, create: bool) -> bool:
     """Bring the strip up to the frames saved; whether it is.
 
@@ -126,7 +140,7 @@ def grow(record: JobRecord, placement: Placement, deadline: float, create: bool)
         deadline: time.monotonic() after which the rest waits for the next call.
         create: make the strip when it is not there; raises AddonError for want of a channel.
     """
-    scene = sequencer.scene_by_uid(placement.scene)
+    scene = stage(placement)
     if scene is None or not record.saved:
         return True
     strip = find(scene, record, placement) or (_create(scene, record, placement) if create else None)
@@ -174,14 +188,28 @@ def _settle(
         pose_keys.copy(scene, keyed, strip, (footage.MOUTH_ONLY,))
 
 
-def finish(record: JobRecord, placement: Placement) -> None:
-    """Put a complete take in the place of an older one, show the pictures anew, and make that one undo step."""
-    scene = sequencer.scene_by_uid(placement.scene)
-    strip = find(scene, record, placement) if scene else None
-    if scene is None or strip is None:
-        return
+def may_settle(placement: Placement) -> bool:
+    """Whether a result can be made an undo step: where a redo is possible, that would take it from the editor."""
+    return stage(placement) is not None and not sequencer.may_redo()
+
+
+def finish(record: JobRecord, placement: Placement) -> bool:
+    """Put a complete take in the place of an older one, show the pictures anew, and make that one undo step.
+
+    Returns:
+        False when it is to be done again: there is no sequencer now, or a redo is possible.
+    """
+    scene = stage(placement)
+    if scene is None:
+        return not record.saved
+    strip = find(scene, record, placement)
+    if strip is None:
+        return True
     strip[JOB] = record.job_id
     if record.state == "done":
         succession.succeed(scene, strip, placement.replaces, (placement.pose, placement.mouth_only))
     sequencer.refresh(scene)
+    if not may_settle(placement):
+        return False
     bpy.ops.ed.undo_push(message=f"Dub {record.plan.name}")
+    return True

@@ -6,9 +6,12 @@ used by the main thread only; panels read it, operators and `pump` change it.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..client.connection import Endpoint
@@ -26,23 +29,24 @@ from ..core.events import (
     JobWarning,
     PoseFailed,
     PoseRead,
+    QuestionEvent,
 )
 from ..core.faces import FacesFound
 from ..core.jobs import UNFINISHED, JobBook, JobRecord
 from ..core.progress import ProgressMeter
-from . import audio, media, preferences, results
+from . import audio, media, preferences
 from .baking import Baker
 from .face_search import FaceSearch
 from .glance import Glances
+from .job_strips import JobStrips
 from .link import Link
 from .planning import Draft
-from .results import Placement
 from .takes import Takes
+
+log = logging.getLogger(__name__)
 
 SOUND_PHASE = "sound"
 DAY = 86400.0
-GROWTH_PERIOD = 0.5
-"""Seconds: each growth of a strip makes Blender draw timeline and preview anew."""
 PHASES = {
     SOUND_PHASE: "Reading the sound",
     "connecting": "Connecting",
@@ -81,7 +85,7 @@ class Runtime:
         takes: of the sound that is edited.
         faces: the people to choose from.
         book: all jobs.
-        placements: where each job's result goes, by uid.
+        strips: of the jobs.
         error: why the last operator failed, a sentence.
     """
 
@@ -95,22 +99,20 @@ class Runtime:
         self.takes = Takes(self._reader)
         self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
-        self._grown_at: dict[str, float] = {}
         self.book = JobBook()
-        self.placements: dict[str, Placement] = {}
+        self.strips = JobStrips(self._strip_failed)
         self.error = ""
         self._meters: dict[str, ProgressMeter] = {}
         self._waiting: dict[str, Waiting] = {}
         self._running: set[str] = set()
-        self._growing: set[str] = set()
-        self._ending: set[str] = set()
+        self._broken: dict[str, str] = {}
 
     def start(self, draft: Draft) -> JobRecord:
         """Begin a dub; raises AddonError when no server may be reached."""
         endpoint = self.link.reach()
         record = self.book.add(draft.plan)
         record.phase = SOUND_PHASE
-        self.placements[draft.plan.uid] = draft.placement
+        self.strips.placements[draft.plan.uid] = draft.placement
         for remark in draft.remarks:
             at = remark.first - draft.placement.start, remark.end - draft.placement.start
             record.apply(JobWarning(draft.plan.uid, *at, "timeline", remark.text))
@@ -129,6 +131,7 @@ class Runtime:
         self._wait(record, Waiting(self.link.reach(), None, fetch=True))
 
     def _wait(self, record: JobRecord, waiting: Waiting) -> None:
+        self.strips.renew(record.plan.uid)
         self._waiting[record.plan.uid] = waiting
         record.state, record.error, record.phase = "starting", "", ""
 
@@ -137,55 +140,83 @@ class Runtime:
         record = self.book.get(uid)
         if self._waiting.pop(uid, None) and record:
             record.state = "cancelled"
-            self._ending.add(uid)
+            self.strips.note(uid, ended=True)
         self.link.cancel(uid)
 
     def forget(self, uid: str) -> None:
         """Take a job off the list; its frames and strip stay."""
         self.book.remove(uid)
-        self.placements.pop(uid, None)
+        self.strips.forget(uid)
         self._meters.pop(uid, None)
-        self._grown_at.pop(uid, None)
 
     def active(self, uid: str) -> bool:
         """Whether this Blender works on the job, or has yet to show its last frames."""
-        return uid in self._waiting or any(uid in jobs for jobs in (self._running, self._growing, self._ending))
+        return any(uid in jobs for jobs in (self._waiting, self._running, self.strips))
 
     @property
     def busy(self) -> bool:
         """Whether `pump` has anything to do."""
-        jobs = self._waiting or self._running or self._growing or self._ending
+        jobs = self._waiting or self._running or self.strips.busy
         asking = self.baker.busy or self.faces.busy or self.glances.busy or self.takes.busy
         return self.link.changing or asking or bool(jobs)
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
+        parts: dict[str, Callable[[], bool]] = {
+            "server": self._listen,
+            "jobs": self._launch,
+            "bakes": self.baker.launch,
+            "faces": self.faces.launch,
+            "glances": self.glances.step,
+            "strips": partial(self._show, deadline),
+            "room": self._make_room,
+            "takes": self.takes.step,
+        }
+        changed = [self._part(name, work) for name, work in parts.items()]
+        return any(changed)
+
+    def _part(self, name: str, work: Callable[[], bool]) -> bool:
+        """Boundary of a part of the tick: what goes wrong in it stops no other part, and is logged once."""
+        try:
+            changed = work()
+        except Exception as error:  # noqa: BLE001 - boundary: part of the timer's
+            if self._broken.get(name) != repr(error):
+                log.exception("%s", name)
+            self._broken[name] = repr(error)
+            return False
+        self._broken.pop(name, None)
+        return changed
+
+    def _listen(self) -> bool:
         events, changed = self.link.step()
         for event in events:
-            if isinstance(event, (PoseRead, PoseFailed)):
-                self.baker.end(event)
-            elif isinstance(event, (FacesFound, FacesFailed)):
-                self.faces.end(event)
-            elif isinstance(event, (DubEstimated, FramePreviewed, GlanceFailed)):
-                self.glances.end(event)
-            elif isinstance(event, JobProgress) and event.uid in self.faces:
-                self.faces.progress(event)
-            elif isinstance(event, JobProgress) and event.uid in self.baker:
-                self.baker.progress(event)
-            else:
-                self._apply(event)
-        launched = self._launch() | self.baker.launch() | self.faces.launch() | self.glances.step()
-        shown = self._show(deadline)
-        self._make_room()
-        return self.takes.step() or shown or launched or changed or bool(events)
+            self._part(f"event of {event.uid}", partial(self._take, event))
+        return changed or bool(events)
 
-    def _make_room(self) -> None:
+    def _take(self, event: JobEvent | QuestionEvent) -> bool:
+        if isinstance(event, (PoseRead, PoseFailed)):
+            self.baker.end(event)
+        elif isinstance(event, (FacesFound, FacesFailed)):
+            self.faces.end(event)
+        elif isinstance(event, (DubEstimated, FramePreviewed, GlanceFailed)):
+            self.glances.end(event)
+        elif isinstance(event, JobProgress) and event.uid in self.faces:
+            self.faces.progress(event)
+        elif isinstance(event, JobProgress) and event.uid in self.baker:
+            self.baker.progress(event)
+        else:
+            self._apply(event)
+        return True
+
+    def _make_room(self) -> bool:
         """When a job has ended and its strip is there: keep within the limit of the preferences."""
-        if self._room_due and not self._ending:
+        due = self._room_due and not self.strips.ending
+        if due:
             self._room_due = False
             self.takes.outdated()
             if limit := preferences.cache_limit():
                 self.takes.make_room(limit, self.busy_folders())
+        return due
 
     def busy_folders(self) -> set[Path]:
         """Folders that jobs write, or take frames from."""
@@ -213,8 +244,10 @@ class Runtime:
             else:
                 session.start(record.plan)
             self._running.add(record.plan.uid)
-        except AddonError as error:
-            self._apply(JobFailed(record.plan.uid, str(error), retryable=record.plan.speech.file.is_file()))
+        except Exception as error:  # noqa: BLE001 - boundary of one job: the others go on
+            told = isinstance(error, AddonError)
+            sentence = str(error) if told else f"The sound of {record.plan.name} could not be read: {error!r}."
+            self._apply(JobFailed(record.plan.uid, sentence, retryable=record.plan.speech.file.is_file()))
 
     def _apply(self, event: JobEvent) -> None:
         record = self.book.apply(event)
@@ -224,47 +257,23 @@ class Runtime:
             self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
         if isinstance(event, JobMeasured) and event.generated:
             self.glances.speed = event.seconds / event.generated
-        self._growing.add(event.uid)
-        if record.state not in UNFINISHED:
+        ended = record.state not in UNFINISHED
+        self.strips.note(event.uid, ended)
+        if ended:
             self._running.discard(event.uid)
             self.glances.outdated()
             self._room_due = True
-            self._ending.add(event.uid)
 
     def _show(self, deadline: float) -> bool:
-        """Grow the strips; a job has ended when its strip is complete. Whether there was anything to show."""
-        pending = self._due(now := time.monotonic())
-        born = {uid: number for number, uid in enumerate(self.book.records)}
-        for uid in sorted(pending, key=lambda uid: born.get(uid, -1)):  # of takes that end together the last is shown
-            record, placement = self.book.get(uid), self.placements.get(uid)
-            if record and record.saved:
-                self._grown_at[uid] = now
-            if record and placement and not self._grown(record, placement, deadline):
-                continue
-            self._growing.discard(uid)
-            if uid in self._ending:
-                self._ending.discard(uid)
-                if record and placement:
-                    results.finish(record, placement)
-        return bool(pending)
+        return self.strips.show(self.book, self._running, deadline)
 
-    def _due(self, now: float) -> set[str]:
-        """Jobs whose strips are to be brought up to date now: those at work now and then, all others at once."""
-        fresh = {uid for uid in self._running if now < self._grown_at.get(uid, 0.0) + GROWTH_PERIOD}
-        return self._growing - fresh | self._ending
-
-    def _grown(self, record: JobRecord, placement: Placement, deadline: float) -> bool:
-        create = record.state in UNFINISHED or record.plan.uid in self._ending
-        try:
-            return results.grow(record, placement, deadline, create)
-        except AddonError as error:
-            self._apply(JobFailed(record.plan.uid, str(error), retryable=True))
-            self.link.cancel(record.plan.uid)
-            return True
+    def _strip_failed(self, event: JobFailed) -> None:
+        self._apply(event)
+        self.link.cancel(event.uid)
 
     def recheck_strips(self) -> None:
-        """After an undo or redo: bring strips up to date that came back shorter."""
-        self._growing.update(self.book.records)
+        """After an undo or redo: bring strips up to date."""
+        self.strips.recheck(self.book.records)
 
     def progress(self, record: JobRecord) -> tuple[float, str]:
         """(share done in [0, 1], phase, or count with speed and time left) of a running job."""
@@ -280,10 +289,8 @@ class Runtime:
         for waiting in self._waiting.values():
             if waiting.speech:
                 waiting.speech.cancel()
-        for jobs in (self._running, self._growing, self._ending):
+        for jobs in (self._running, self._waiting, self._meters, self.strips):
             jobs.clear()
-        for kept in (self._waiting, self._meters, self._grown_at, self.placements):
-            kept.clear()
         self.baker.clear()
         self.glances.clear()
         self.takes.clear()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -50,6 +50,13 @@ def override(scene: bpy.types.Scene) -> AbstractContextManager[None]:
     if bpy.app.version >= (5, 0):
         members["sequencer_scene"] = scene
     return bpy.context.temp_override(**members)
+
+
+def may_redo() -> bool:
+    """Whether the editor has undone steps that can be done again; a new step would take them away."""
+    windows = bpy.context.window_manager.windows
+    with bpy.context.temp_override(window=windows[0]) if windows else nullcontext():  # a timer has no window
+        return bool(bpy.ops.ed.redo.poll())
 
 
 def redraw(kinds: Iterable[str]) -> None:
