@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
 import av
@@ -41,6 +42,7 @@ class Timing:
         last_duration: seconds that the last frame is shown.
         counted: decoded frames carry no usable time, their order tells which they are.
         rate: frames per second as measured, without pauses; as stated where that is the same.
+        step_rate: frames per second by which FFmpeg, and Blender with it, steps through the movie.
     """
 
     ticks: list[int]
@@ -49,11 +51,20 @@ class Timing:
     last_duration: Fraction
     counted: bool
     rate: Fraction
+    step_rate: Fraction
 
     @property
     def times(self) -> list[Fraction]:
         """Seconds of all frames from the first one on."""
         return [(tick - self.ticks[0]) * self.time_base for tick in self.ticks]
+
+    @property
+    def stepped_times(self) -> list[Fraction]:
+        """Seconds from which on a viewer shows each frame that goes in steps of `step_rate`, ascending, some equal.
+
+        Such a viewer shows at step n the frame that is on screen at n / `step_rate`, rounded to the file's ticks.
+        """
+        return [ceil((time - self.time_base / 2) * self.step_rate) / self.step_rate for time in self.times]
 
     @property
     def duration(self) -> Fraction:
@@ -75,12 +86,13 @@ def timing_of(stream: VideoStream, packets: Iterable[av.Packet], formats: set[st
     ticks = sorted({packet.tick for packet in shown})
     if len(ticks) < len(shown) and not _are_stated(shown, ticks, formats):  # a constant rate is assumed
         step = 1 / (stated or DEFAULT_RATE)
-        return Timing(list(range(len(shown))), [], step, step, counted=True, rate=1 / step)
+        return Timing(list(range(len(shown))), [], step, step, counted=True, rate=1 / step, step_rate=1 / step)
     rate = _measured_rate(ticks, time_base, stated)
     seek_ticks = sorted(packet.tick for packet in shown if packet.is_key) if formats & _EXACT else []
     last = (max(packet.end for packet in shown) - ticks[-1]) * time_base
     last_duration = last if 2 * last * rate >= 1 else 1 / rate  # less is not stated, or one tick for want of a rate
-    return Timing(ticks, seek_ticks, time_base, last_duration, bool(formats & _UNTIMED), rate)
+    step_rate = stream.guessed_rate or rate
+    return Timing(ticks, seek_ticks, time_base, last_duration, bool(formats & _UNTIMED), rate, step_rate)
 
 
 class _Packet(NamedTuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from fractions import Fraction
+from itertools import accumulate
 from math import floor
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from tests.pipeline.makers import browser_recording
+from model_server.pipeline.media import read_timing
+from model_server.pipeline.pose import source_frames
+from tests.pipeline.makers import browser_recording, write_movie
 
 from .conftest import RATE, Blender
 
@@ -199,3 +203,38 @@ def test_movie_that_blender_cannot_play_is_read_at_its_own_speed(blender: Blende
     pose = blender.plan()["pose"]
 
     assert (Fraction(pose["start"]), Fraction(pose["speed"])) == (Fraction(1, 50), 1)
+
+
+VARIABLE = {
+    "clock.mp4": [0, *accumulate(random.Random(1).choices(range(24, 55), k=49))],
+    "clock.mkv": [0, *accumulate(random.Random(2).choices(range(24, 55), k=49))],
+    "phone.mp4": [0, *accumulate(random.Random(3).choices([33, 33, 34, 34, 67], k=49))],
+    "steady.mkv": [round(k * 1000 / 30) for k in range(50)],
+    "film.mkv": [round(k * 1001 / 24) for k in range(50)],
+}
+
+
+@pytest.mark.parametrize("adjusted", [False, True], ids=["frame by frame", "adjusted"])
+@pytest.mark.parametrize("name", VARIABLE)
+def test_movie_of_variable_rate_is_read_at_the_frame_that_is_shown(
+    blender: Blender, media: Path, tmp_path: Path, name: str, adjusted: bool
+) -> None:
+    blender.new_scene(fps=25)
+    pictures = [np.full((64, 64, 3), 20 + 4 * k, np.uint8) for k in range(50)]
+    file = write_movie(tmp_path / name, pictures, milliseconds=VARIABLE[name], rate=Fraction(1000), options={"crf": "1"})
+    if adjusted:
+        blender.add_adjusted_movie(file=str(file), start=1)
+    else:
+        blender.add(kind="movie", file=str(file), name=name, channel=1, start=1)
+    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=2, start=1)
+    blender.select(names=["speech", name])
+    blender.settings(output="overlay")
+
+    source = blender.plan()["output"]["footage"]
+
+    blender.settings(output="crop")
+    frames = range(0, 39, 2)
+    times = [Fraction(source["start"]) + Fraction(source["speed"]) * k / 25 for k in frames]
+    timing = read_timing(file)
+    asked = source_frames(times, timing.stepped_times, timing.duration)
+    assert asked == [shown_index(blender, 1 + k, tmp_path) for k in frames]
