@@ -221,7 +221,8 @@ def test_movie_of_variable_rate_is_read_at_the_frame_that_is_shown(
 ) -> None:
     blender.new_scene(fps=25)
     pictures = [np.full((64, 64, 3), 20 + 4 * k, np.uint8) for k in range(50)]
-    file = write_movie(tmp_path / name, pictures, milliseconds=VARIABLE[name], rate=Fraction(1000), options={"crf": "1"})
+    rate, options = Fraction(1000), {"crf": "1"}
+    file = write_movie(tmp_path / name, pictures, milliseconds=VARIABLE[name], rate=rate, options=options)
     if adjusted:
         blender.add_adjusted_movie(file=str(file), start=1)
     else:
