@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
-from model_server.pipeline.stills import open_image
+from model_server.pipeline.stills import open_image, orientation, upright
 
 # Neutral grey behind transparency: it draws no edge that a face could be confused with.
 _BACKDROP = (128, 128, 128, 255)
@@ -24,8 +24,7 @@ def load_image(path: Path) -> NDArray[np.uint8]:
         PoseDubError: missing, not a picture, damaged, or above 64 megapixels.
     """
     with open_image(path) as image:
-        upright = ImageOps.exif_transpose(_eight_bit(image))
-        return np.array(_opaque(upright))
+        return np.array(_opaque(upright(_eight_bit(image))))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -34,7 +33,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     grey = np.clip(np.asarray(image), 0, 65535) // 257
     scaled = Image.fromarray(grey.astype(np.uint8))
-    scaled.getexif().update(image.getexif())
+    scaled.getexif()[ExifTags.Base.Orientation] = orientation(image)
     return scaled
 
 

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.files import check_file
-from model_server.pipeline.stills import is_image, open_image
+from model_server.pipeline.stills import is_image, open_image, orientation
 from model_server.pipeline.timing import Timing, timing_of
 
 MAX_FRAME_PIXELS = 8192 * 8192
@@ -199,7 +199,7 @@ def probe(path: Path) -> MediaInfo:
 
 def _probe_image(path: Path) -> MediaInfo:
     with open_image(path) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF orientations that swap the sides
+        turned = orientation(image) >= 5  # orientations that swap the sides
         width, height = image.size[::-1] if turned else image.size
     return MediaInfo("image", Fraction(0), None, width, height, has_audio=False)
 

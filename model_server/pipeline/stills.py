@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline import film_stills
@@ -45,8 +45,22 @@ _RUN_LENGTHS = 8
 _PILLOWS = {"AVIF": ("AVIF", "HEIF"), "HEIF": ("AVIF", "HEIF")}
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, RuntimeError, struct.error)
 
+# How a picture is turned that is to be shown in one of the orientations of EXIF.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 # Pillow warns long before its error; the limit here is lower than its error and is stated in our own sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Nothing that a picture says of itself makes it unreadable: neither broken EXIF data nor long texts.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL.TiffImagePlugin")
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def is_image(path: Path) -> bool:
@@ -114,3 +128,18 @@ def _opened(path: Path, name: str) -> Image.Image:
 
         pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
     return Image.open(path, formats=_PILLOWS.get(name, (name,)))
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation in which a picture is to be shown, 1 to 8; 1 where it says none that can be understood."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except (*_BROKEN, TypeError, OverflowError):
+        return 1
+    return value if value in _TURNS else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture as it is to be shown."""
+    turn = _TURNS.get(orientation(image))
+    return image if turn is None else image.transpose(turn)

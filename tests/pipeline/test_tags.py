@@ -7,10 +7,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pillow_heif
 import pytest
+from PIL import ExifTags, Image, PngImagePlugin
 
 from model_server.pipeline import encode
 from model_server.pipeline.audio import decode_speech, speech_duration
+from model_server.pipeline.images import load_image
 from model_server.pipeline.media import probe
 from model_server.pipeline.video import Video
 from tests.pipeline.makers import click_track, counter_picture, read_counter
@@ -88,3 +91,27 @@ def test_its_sound_beneath_a_movie(tmp_path: Path) -> None:
     pictures = [counter_picture(k) for k in range(FRAMES)]
     encode.write_movie(tmp_path / "dub.mp4", pictures, Fraction(25), sound, Fraction(0), "dub")
     assert abs(speech_duration(tmp_path / "dub.mp4") - 1) < Fraction(1, 20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
+def test_picture_with_broken_exif(tmp_path: Path, kind: str) -> None:
+    pillow_heif.register_heif_opener()
+    random = np.random.default_rng(0)
+    pixels = np.full((32, 48, 3), 90, np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "Grüße"
+    for k in range(40):
+        data = bytearray(exif.tobytes())
+        data[random.integers(6, len(data))] = 250
+        broken = bytes(data[: random.integers(8, len(data))]) if k % 2 else b"Exif\0\0" + random.bytes(40)
+        Image.fromarray(pixels).save(tmp_path / "photo", kind, exif=broken)
+        assert np.abs(load_image(tmp_path / "photo").astype(int) - 90).max() <= 2
+        assert (probe(tmp_path / "photo").width, probe(tmp_path / "photo").height) == (48, 32)
+
+
+def test_picture_with_long_texts(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "x" * 5_000_000, zip=True)
+    pixels = np.full((32, 48, 3), 90, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", pnginfo=texts, icc_profile=b"x" * 3_000_000)
+    assert np.array_equal(load_image(tmp_path / "a.png"), pixels)
