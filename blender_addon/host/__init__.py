@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 
 from . import (
+    copies,
     handlers,
     menus,
     operators_dub,
@@ -24,6 +25,7 @@ from . import (
     pump,
     statusbar,
 )
+from .copies import waits
 
 DUBS = (operators_sources, operators_dub, operators_takes, operators_faces)
 OPERATORS = (*DUBS, operators_pose, pose_tools, operators_server)
@@ -32,15 +34,35 @@ MODULES = (preferences, properties, *OPERATORS, *PANELS, handlers, pump)
 
 
 def register() -> None:
-    """Register everything, in an order in which each part finds what it needs."""
+    """Register everything, in an order in which each part finds what it needs; wait where another copy works."""
+    # The bpy module ends without disabling add-ons, and 4.5 hangs on handlers left behind.
+    atexit.register(_withdraw)
+    if other := copies.at_work():
+        copies.wait(other)
+        return
     for module in MODULES:
         module.register()
-    # The bpy module ends without disabling add-ons, and 4.5 hangs on handlers left behind.
-    atexit.register(unregister)
 
 
 def unregister() -> None:
-    """Take everything back, jobs and the local server included."""
-    atexit.unregister(unregister)
+    """Take everything back, jobs and the local server included; a copy that waits works from now on."""
+    atexit.unregister(_withdraw)
+    worked = not waits()
+    _withdraw()
+    if worked:
+        copies.hand_over()
+
+
+def _withdraw() -> None:
+    if waits():
+        copies.stop_waiting()
+        return
     for module in reversed(MODULES):
         module.unregister()
+
+
+def take_over() -> None:
+    """The copy at work was disabled: register everything."""
+    copies.stop_waiting()
+    for module in MODULES:
+        module.register()

@@ -9,7 +9,7 @@ import bpy
 from ..core import timebase
 from ..core.events import JobWarning
 from ..core.jobs import JobRecord
-from . import pose_keys, preferences, pump, results, runtime, sequencer, sources
+from . import copies, pose_keys, preferences, pump, results, runtime, sequencer, sources
 from .presets import POSEDUB_PT_presets
 
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
@@ -45,6 +45,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         if scene.posedub.pose_kind == "strip":
             draw_source(column, scene, "pose")
         draw_origin(layout, scene)
+        if copies.waiting():
+            draw_sentence(layout, context, copies.sentence(preferences.ADDON), "ERROR")
         if runtime.current().error:
             draw_error(layout, context, runtime.current().error)
         draw_server_line(layout)

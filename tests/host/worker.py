@@ -27,7 +27,7 @@ def install(zip_path: str) -> None:
     )
 
 
-MODULES = ("scenes_curves", "scenes_effects", "scenes_undo", "scenes_takes", "scenes_output", "scenes")
+MODULES = ("scenes_copies", "scenes_curves", "scenes_effects", "scenes_undo", "scenes_takes", "scenes_output", "scenes")
 
 
 def answer(line: str) -> dict:

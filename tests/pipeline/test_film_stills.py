@@ -194,9 +194,7 @@ def test_damage_is_one_sentence(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.dpx", "a.tif", "a.tga", "a.jp2"])
-def test_larger_than_the_limit_is_refused_undecoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_larger_than_the_limit_is_refused_undecoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     if name == "a.jp2":
         Image.fromarray(EIGHT_BIT).save(tmp_path / name)
     else:
