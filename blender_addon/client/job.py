@@ -36,6 +36,8 @@ from .connection import Connection, Endpoint
 from .patience import Patience
 
 log = logging.getLogger(__name__)
+CONNECTING, RECONNECTING = "connecting", "reconnecting"
+"""Phases of a job that seeks its server for the first time, or because it went away."""
 PERMANENT = frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION", "UNIMPLEMENTED"})
 
 
@@ -123,9 +125,10 @@ class DubJob:
             link_or_copy(self.plan.kept.folder / name, self.plan.folder / name)
 
     def _persist(self) -> None:
+        phase = CONNECTING
         while True:
             try:
-                self._emit(JobProgress(self.plan.uid, "connecting", 0, 0))
+                self._emit(JobProgress(self.plan.uid, phase, 0, 0))
                 with Connection(self._endpoint, self._cancel) as connection:
                     self._advance(connection)
                 return
@@ -134,6 +137,7 @@ class DubJob:
                     raise
                 log.info("job %s: %s", self.plan.uid, error)
                 self._patience.pause(error)
+                phase = RECONNECTING
 
     def _advance(self, connection: Connection) -> None:
         self._info = connection.info()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -21,11 +23,15 @@ log = logging.getLogger(__name__)
 
 START_LIMIT = 120.0
 """Seconds until a server that has not answered is given up; the first start compiles its Python."""
+LEAVING_LIMIT = 15.0
+"""Seconds that a server has which another Blender took with it, until its port is free."""
 PROBE_PAUSE = 0.25
 TAIL_BYTES = 64 * 1024
 
+TAKEN = "Its port is taken by another program: choose another port in the preferences."
 _ADVICE = (
-    ("address already in use", "Its port is taken by another program: choose another port in the preferences."),
+    ("address already in use", TAKEN),
+    (" is taken; ", TAKEN),
     ("no module named", "Its installation is incomplete: install the model server again."),
     ("no space left", "The disk is full: free some space."),
     ("permission denied", "It may not write its folder: choose another data folder in the preferences."),
@@ -99,7 +105,10 @@ class LocalServer:
     def state(self) -> ServerState:
         """Where it stands; never blocks."""
         if self._state is ServerState.RUNNING and self._process and self._process.poll() is not None:
-            self._settle(self._cancel, ServerState.FAILED, self._exit_sentence())
+            if TAKEN in self._exit_sentence():
+                self._process = None  # another Blender's server was quicker, and answers
+            else:
+                self._settle(self._cancel, ServerState.FAILED, self._exit_sentence())
         return self._state
 
     @property
@@ -153,9 +162,10 @@ class LocalServer:
         try:
             if previous is not None:
                 previous.join()
-            if not self._answers(cancel):
+            leaving = time.monotonic() + LEAVING_LIMIT
+            if not self._found(cancel, leaving):
                 self._launch()
-                self._await(cancel)
+                self._await(cancel, leaving)
             self._settle(cancel, ServerState.RUNNING)
         except Cancelled:
             return
@@ -164,6 +174,14 @@ class LocalServer:
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("local server")
             self._settle(cancel, ServerState.FAILED, f"The model server could not be started: {error!r}.")
+
+    def _found(self, cancel: CancelToken, leaving: float) -> bool:
+        """Whether a fitting server is at the address; until `leaving` one that holds the port is waited for."""
+        while not self._answers(cancel):
+            if time.monotonic() > leaving or _is_free(self._endpoint.address):
+                return False
+            cancel.wait(PROBE_PAUSE)
+        return True
 
     def _answers(self, cancel: CancelToken) -> bool:
         """Whether a fitting server is at the address. Raises AddonError when something else is."""
@@ -197,11 +215,14 @@ class LocalServer:
                 "Correct its path in the preferences.",
             ) from error
 
-    def _await(self, cancel: CancelToken) -> None:
+    def _await(self, cancel: CancelToken, leaving: float) -> None:
         deadline = time.monotonic() + START_LIMIT
         while not self._answers(cancel):
             if self._process is None or self._process.poll() is not None:
-                raise AddonError(self._exit_sentence())
+                sentence = self._exit_sentence()
+                if not self._found(cancel, leaving):
+                    raise AddonError(sentence)
+                return
             if time.monotonic() > deadline:
                 raise AddonError("The model server started but does not answer.", "Look at its log.")
             cancel.wait(PROBE_PAUSE)
@@ -232,6 +253,19 @@ class LocalServer:
         advice = next((text for sign, text in _ADVICE if sign in tail.lower()), "Look at its log.")
         code = self._process.returncode if self._process else None
         return f"The model server ended with code {code}. {advice}"
+
+
+def _is_free(address: str) -> bool:
+    """Whether a server could take the port; another reason than its being taken is left to the server to tell."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as trial:
+        if os.name == "posix":  # as servers do, or a port whose connections have just ended seems taken
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, int(port)))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _environment() -> dict[str, str]:

@@ -55,7 +55,7 @@ class JobProgress:
     """Work goes on.
 
     Attributes:
-        phase: this side's "connecting" or "uploading" (bytes), or the server's
+        phase: this side's "connecting", "reconnecting" or "uploading" (bytes), or the server's
             "queued", "weights", "speech", "portrait", "pose", "footage", "frames".
         done, total: units of the phase; total 0 when unknown.
         queue_position: jobs ahead of this one.

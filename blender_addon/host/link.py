@@ -5,10 +5,11 @@ from __future__ import annotations
 import bpy
 
 from ..client.connection import Endpoint
+from ..client.job import RECONNECTING
 from ..client.launcher import ServerState
 from ..client.session import Session
 from ..core.errors import AddonError
-from ..core.events import Connected, Disconnected, JobEvent, QuestionEvent, ServerInfo
+from ..core.events import Connected, Disconnected, JobEvent, JobProgress, QuestionEvent, ServerInfo
 from . import preferences
 from .local import ManagedServer
 
@@ -109,7 +110,10 @@ class Link:
             self._check_wanted()
         if changed:
             self._follow_server()
-        for event in [event for session in list(self._sessions.values()) for event in session.poll()]:
+        told = [(endpoint, event) for endpoint, session in list(self._sessions.items()) for event in session.poll()]
+        for endpoint, event in told:
+            if isinstance(event, JobProgress) and event.phase == RECONNECTING:
+                self._recover(endpoint)
             if isinstance(event, Connected):
                 self.info, self.problem, self.checking, changed = event.info, "", False, True
             elif isinstance(event, Disconnected):
@@ -117,6 +121,15 @@ class Link:
             else:
                 jobs.append(event)
         return jobs, changed
+
+    def _recover(self, endpoint: Endpoint) -> None:
+        """The server of a job went away; a Blender that managed it may have been closed."""
+        settings = preferences.settings()
+        if settings.mode == "local" and preferences.endpoint(settings) == endpoint:
+            try:
+                self.server.take_over(settings)
+            except AddonError as error:
+                self.problem = str(error)
 
     def _follow_server(self) -> None:
         if self.server.state is ServerState.RUNNING:

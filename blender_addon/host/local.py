@@ -59,6 +59,14 @@ class ManagedServer:
         self._server, self._settings = self._made(settings), settings
         self._server.start()
 
+    def take_over(self, settings: ServerSettings) -> None:
+        """A job lost its server. One that another Blender managed is looked for again, and started here if it is gone.
+
+        Raises AddonError when it is not installed. One that this add-on started, or that was stopped, stays as it is.
+        """
+        if self._settings == settings and self.state is ServerState.RUNNING and not self.owned:
+            self.start(settings)
+
     def _made(self, settings: ServerSettings) -> LocalServer:
         # Never looked for beside the .blend file: opening someone's project must not run their programs.
         command = find_posedub(settings.executable)

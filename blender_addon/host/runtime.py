@@ -50,6 +50,7 @@ DAY = 86400.0
 PHASES = {
     SOUND_PHASE: "Reading the sound",
     "connecting": "Connecting",
+    "reconnecting": "The server went away; connecting again",
     "uploading": "Uploading",
     "queued": "Queued, {ahead} ahead",
     "weights": "Loading the weights",

@@ -1,6 +1,8 @@
 """Starting, finding, stopping and diagnosing a local server process."""
 
 import os
+import signal
+import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -214,3 +216,45 @@ def test_errors_of_a_stopped_server_are_sentences(local):
         pytest.raises(AddonError, match="No model server"),
     ):
         connection.info()
+
+
+def test_a_server_that_leaves_is_waited_for(local):
+    with socket.socket() as leaving:
+        leaving.bind(("127.0.0.1", 0))
+        leaving.listen()
+        server = local(serving(), f"127.0.0.1:{leaving.getsockname()[1]}")
+        server.start()
+        leaving.accept()[0].close()  # it was looked for
+    assert server.wait(60) is ServerState.RUNNING, server.advice
+    assert server.owned
+
+
+QUICKER = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+ready, serves = os.pipe()
+if child := os.fork():
+    Path(sys.argv[0]).with_suffix(".pid").write_text(str(child))
+    os.read(ready, 1)
+    print("Port 1 of 127.0.0.1 is taken; stop the other server or choose --port.")
+    sys.exit(2)
+from tests.addon_client.stub_server import StubServer
+with StubServer(port=int(sys.argv[sys.argv.index("--port") + 1])):
+    os.write(serves, b"1")
+    __import__("signal").pause()
+"""
+
+
+@posix_only
+def test_a_server_that_was_quicker_is_used(local, tmp_path):
+    server = local(QUICKER.format(root=str(ROOT)))
+    server.start()
+    try:
+        assert server.wait(60) is ServerState.RUNNING, server.advice
+        launched = server._process
+        if launched is not None:
+            launched.wait(20)
+        assert server.state is ServerState.RUNNING and not server.owned
+    finally:
+        os.kill(int((tmp_path / "server0.pid").read_text()), signal.SIGKILL)
