@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-START_SECONDS = 60
+START_SECONDS = 240
 
 
 def free_port() -> int:
