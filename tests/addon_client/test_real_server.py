@@ -218,7 +218,10 @@ def test_a_pose_read_and_sent_as_codes_gives_the_same_pictures(real, session_tow
 def test_a_pose_that_cannot_be_read_says_why(real, session_towards, media, tmp_path):
     session = session_towards(real.address)
     (tmp_path / "none.mp4").write_bytes(b"not a movie")
-    for file, words in ((tmp_path / "none.mp4", "neither a picture nor a movie"), (tmp_path / "gone.mp4", "gone.mp4 cannot be read")):
+    for file, words in (
+        (tmp_path / "none.mp4", "neither a picture nor a movie"),
+        (tmp_path / "gone.mp4", "gone.mp4 cannot be read"),
+    ):
         session.read_pose(PoseRequest("pose", file, ALIGNED, (Fraction(0),)))
         failed = session.until(PoseRead, PoseFailed)
         assert isinstance(failed, PoseFailed) and words in failed.message
