@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.faces import Points
+from model_server.pipeline.face_models import Picture, Points
 
 CROP_SIDE = 224
 LEFT_EYE, RIGHT_EYE, MOUTH = (87.0, 59.0), (137.0, 59.0), (112.0, 120.0)
@@ -22,7 +22,6 @@ _NEW_SHARE = 0.8
 _VIEW = (slice(0, 192), slice(16, 208))
 
 Matrix = NDArray[np.float64]
-Picture = NDArray[np.uint8]
 
 
 def similarity(points: Points) -> Matrix:

@@ -6,22 +6,18 @@ mouth centres: the detectors see small faces in large pictures, which the mesh a
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from math import ceil
-from threading import Lock
-from typing import Any
+from operator import itemgetter
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
-Box = tuple[float, float, float, float]
+from model_server.pipeline.alignment import Matrix, inverse, moved, similarity, warp
+from model_server.pipeline.face_models import LEAST_SCORE, Box, Detection, Picture, Points, models
 
 # Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
 _LEFT_EYE = (33, 160, 158, 133, 153, 144)
@@ -36,10 +32,19 @@ _OUTER_EYE_CORNERS = (33, 263)
 _CROP_FACTOR = 2.2
 _THUMBNAIL_FACTOR = 1.5
 _CROP_SIDE = 448
+# The mesh is exact on heads that lean by up to half of it.
+_ROLL_STEP = 45
 _SAME_FACE_OVERLAP = 0.3
 _DETECTION_SIDE = 640
 _SMALLEST_TILE = 240
-_STDERR_LOCK = Lock()
+# Upside down, a detector is up to 0.88 sure of a face that it takes for upright; of half of upright ones it is surer.
+_SURE_SCORE = 0.9
+_DOUBTFUL_SCORE = 0.8
+# Pixels of an aligned crop between eyes or mouth as mesh and detector see them: up to 16 on faces.
+_MISPLACED = 20.0
+# Portraits fit by 1.09 and more, faces turned far to the side by 0.88 (99 %), a mesh that lies upside down over a face
+# by up to 0.96 (99.5 %); what is no face by less than the last one.
+_CLEAR_FIT, _SOME_FIT = 1.12, 0.5
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,19 @@ class FoundFace:
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
 
+    def moved(self, matrix: Matrix) -> FoundFace:
+        """The face in a picture that this one is taken to by a transform (2, 3) of right angles."""
+        left_eye, right_eye, mouth = ((x, y) for x, y in moved(self.points, matrix).tolist())
+        box = _box(moved(np.reshape(self.box, (2, 2)), matrix))
+        outline = moved(self.outline, matrix)
+        return replace(self, box=box, left_eye=left_eye, right_eye=right_eye, mouth=mouth, outline=outline)
+
+    @property
+    def roll(self) -> float:
+        """Degrees that the head leans to the picture's left, from -180 to 180 (upside down)."""
+        left, up = (self.points[2] - self.points[:2].mean(axis=0)).tolist()
+        return float(np.degrees(np.arctan2(left, up)))
+
     @property
     def area(self) -> float:
         """Pixels of the box."""
@@ -97,128 +115,123 @@ def nearest(faces: Sequence[FoundFace], point: tuple[float, float]) -> FoundFace
 class FaceFinder:
     """Finds faces in pictures of any size, also for several threads at once; the models load on first use."""
 
-    def find(self, rgb: NDArray[np.uint8]) -> list[FoundFace]:
-        """Faces of a uint8 RGB picture (height, width, 3), largest first; heads may roll by about 45 degrees."""
+    def find(self, rgb: Picture, roll: float | None = None) -> list[FoundFace]:
+        """Faces of a uint8 RGB picture (height, width, 3), largest first; heads may roll by any angle.
+
+        Args:
+            roll: degrees that most heads lean to the left, where that is known.
+        """
+        if roll is not None:
+            return self._find(rgb, _quarters(roll), _tiles)
+        # Of faces upside down the detectors overlook some.
+        return self._find(rgb, 0, _tiles) or self._find(rgb, 2, _no_tiles)
+
+    def _find(self, rgb: Picture, turns: int, tiles: Callable[[int, int], list[_Window]]) -> list[FoundFace]:
+        """Faces of the picture looked at after quarter `turns` to the right."""
+        turned = np.rot90(rgb, -turns)
         found: list[FoundFace] = []
-        for box, score in self._detect(rgb):
-            face = self._mesh_face(rgb, box, score)
+        for detection in self._detect(turned, tiles):
+            face = self._face_of(turned, detection)
             if face and all(overlap(face.box, other.box) < _SAME_FACE_OVERLAP for other in found):
                 found.append(face)
-        return sorted(found, key=lambda face: face.area, reverse=True)
+        found.sort(key=lambda face: face.area, reverse=True)
+        back = _turning(turned, turns)
+        return [face.moved(back) for face in found]
 
-    def follow(self, rgb: NDArray[np.uint8], last: FoundFace) -> FoundFace | None:
+    def follow(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
         """The same face in a movie's next picture: looked for around its last place, then anywhere."""
-        around = self._mesh_face(rgb, last.box, last.score)
+        around = self.measure(rgb, last)
         if around:
             return around
-        faces = self.find(rgb)
+        faces = self.find(rgb, last.roll)
         return nearest(faces, last.center) if faces else None
 
-    def measure(self, rgb: NDArray[np.uint8], last: FoundFace) -> FoundFace | None:
+    def measure(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
         """The same face in a movie's next picture, only around its last place; its score is the detector's there."""
-        face = self._mesh_face(rgb, last.box, 0.0)
+        face = self._mesh_face(rgb, last.box, 0.0, last.roll)
         if face is None:
             return None
-        crop, _ = _square_around(rgb, face.box)
-        with _models() as models:
-            detections = models.near.process(_shrunk(crop, _CROP_SIDE)).detections or []
-        return replace(face, score=max((float(found.score[0]) for found in detections), default=0.0))
+        crop, _ = _upright(rgb, face.box, last.roll)
+        with models() as ready:
+            face = replace(face, score=max((found.score for found in ready.near(crop)), default=0.0))
+        doubtful = 0 < face.score < _DOUBTFUL_SCORE
+        return None if doubtful and self._upside_down(rgb, face) else face
 
-    def _detect(self, rgb: NDArray[np.uint8]) -> list[tuple[Box, float]]:
-        """Boxes in pixels with their scores, best first, each face once."""
+    def _upside_down(self, rgb: Picture, face: FoundFace) -> bool:
+        """Whether a mesh fits better the other way up."""
+        other = self._mesh_face(rgb, face.box, 0.0, face.roll + 180)
+        return other is not None and _fit(rgb, other) > _fit(rgb, face)
+
+    def _detect(self, rgb: Picture, tiles: Callable[[int, int], list[_Window]]) -> list[Detection]:
+        """Detections, best first, each face once."""
         height, width = rgb.shape[:2]
-        with _models() as models:
-            boxes = [box for model in (models.near, models.far) for box in _boxes(model, rgb, 0, 0, width, height)]
-            for left, top, side in _tiles(width, height):
-                boxes += _boxes(models.far, rgb, left, top, side, side)
-        boxes.sort(key=lambda found: found[1], reverse=True)
-        distinct: list[tuple[Box, float]] = []
-        for box, score in boxes:
-            if all(overlap(box, other) < _SAME_FACE_OVERLAP for other, _ in distinct):
-                distinct.append((box, score))
+        with models() as ready:
+            found = list(_seen(rgb, _Window(0, 0, width, height), ready.near, ready.far))
+            for tile in tiles(width, height):
+                found += _seen(rgb, tile, ready.far)
+        found.sort(key=lambda detection: detection.score, reverse=True)
+        distinct: list[Detection] = []
+        for detection in found:
+            if all(overlap(detection.box, other.box) < _SAME_FACE_OVERLAP for other in distinct):
+                distinct.append(detection)
         return distinct
 
-    def _mesh_face(self, rgb: NDArray[np.uint8], box: Box, score: float) -> FoundFace | None:
-        """The face nearest the middle of `box`, measured on a crop around it."""
-        crop, origin = _square_around(rgb, box)
-        with _models() as models:
-            meshes = models.mesh.process(_shrunk(crop, _CROP_SIDE)).multi_face_landmarks or []
-        faces = [_face_from(mesh, crop.shape[0], origin, score) for mesh in meshes]
+    def _face_of(self, rgb: Picture, detection: Detection) -> FoundFace | None:
+        """The face that was detected, whichever way it is turned."""
+        mesh = partial(self._mesh_face, rgb, detection.box, detection.score)
+        face = mesh()
+        agree = face is not None and _same(face, detection)
+        sure = agree and detection.score >= _SURE_SCORE
+        if face is None or not (sure or _fit(rgb, face) > _CLEAR_FIT):
+            face = _fitting(rgb, [face, *map(mesh, (180, 90, -90))]) or (face if agree else None)
+        # Measured as it will be in the next picture.
+        return (face and _step(face.roll) and mesh(face.roll)) or face
+
+    def _mesh_face(self, rgb: Picture, box: Box, score: float, roll: float = 0) -> FoundFace | None:
+        """The face nearest the middle of `box`, measured on a crop around it after turning it by `roll`."""
+        crop, back = _upright(rgb, box, roll)
+        with models() as ready:
+            meshes = ready.meshes(crop)
+        faces = [_face_from(mesh, score).moved(back) for mesh in meshes]
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         return nearest(faces, middle) if faces else None
 
 
-class _Models:
-    """Models of one user at a time; they remember nothing from one picture to the next."""
-
-    @cached_property
-    def near(self) -> Any:
-        return _detector(0)
-
-    @cached_property
-    def far(self) -> Any:
-        return _detector(1)
-
-    @cached_property
-    def mesh(self) -> Any:
-        mesh = _mediapipe().solutions.face_mesh.FaceMesh
-        return _started(partial(mesh, static_image_mode=True, max_num_faces=3, min_detection_confidence=0.4))
+def _same(face: FoundFace, detection: Detection) -> bool:
+    """Whether a detector saw eyes and mouth where the mesh has them."""
+    matrix = similarity(face.points)
+    return _alike(moved(face.points, matrix), moved(detection.points, matrix))
 
 
-# Loading takes half a second, so models that are done with wait for their next user.
-_IDLE: deque[_Models] = deque(maxlen=2)
+def _fitting(rgb: Picture, faces: Sequence[FoundFace | None]) -> FoundFace | None:
+    """The one of several meshes laid over a face that fits it best, if any does."""
+    fits = [(_fit(rgb, face), face) for face in faces if face]
+    fit, best = max(fits, key=itemgetter(0), default=(-1.0, None))
+    return best if fit > _SOME_FIT else None
 
 
-@contextmanager
-def _models() -> Iterator[_Models]:
-    try:
-        models = _IDLE.pop()
-    except IndexError:
-        models = _Models()
-    yield models
-    _IDLE.append(models)
+def _alike(points: Points, seen: Points) -> bool:
+    """Whether eyes and mouth (3, 2) lie where a detector sees them, in pixels of a crop."""
+    return float(np.abs(points - seen).max()) < _MISPLACED
 
 
-def _detector(near_or_far: int) -> Any:
-    return _started(partial(_mediapipe().solutions.face_detection.FaceDetection, 0.5, near_or_far))
+def _fit(rgb: Picture, face: FoundFace) -> float:
+    """How well a mesh fits what it lies on: a detector's scores of the face brought upright (twice) less upside down.
+
+    -1 where it sees none, or one with eyes or mouth elsewhere. A mesh is laid over anything: over a face that is upside
+    down its eyes lie about the mouth, and its shape is a face's all the same.
+    """
+    matrix = similarity(face.points)
+    crop = warp(rgb, matrix)
+    with models() as ready:
+        upright, upside_down = ready.near(crop), ready.near(crop[::-1, ::-1])
+    seen = max(upright, key=lambda detection: detection.score, default=None)
+    if seen is None or not _alike(moved(face.points, matrix), seen.points):
+        return -1.0
+    return 2 * seen.score - max((detection.score for detection in upside_down), default=LEAST_SCORE)
 
 
-def _mediapipe() -> Any:
-    # Its native libraries log to stderr; these must be set before they load.
-    os.environ.setdefault("GLOG_minloglevel", "3")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import mediapipe
-
-    return mediapipe
-
-
-def _started(build: Callable[[], Any]) -> Any:
-    """A model after its first run, during which its libraries write notes that no setting turns off."""
-    with _silent_stderr():
-        model = build()
-        model.process(np.zeros((64, 64, 3), np.uint8))
-    return model
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Discard what native code writes to stderr; the lock keeps two threads from restoring each other's."""
-    with _STDERR_LOCK:
-        try:
-            kept = os.dup(2)
-        except OSError:  # a process without a console has no stderr
-            yield
-            return
-        try:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _shrunk(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def _shrunk(rgb: Picture, side: int) -> Picture:
     """The picture with its longer side at most `side`; the models see less than that anyway."""
     scale = side / max(rgb.shape[:2])
     if scale >= 1:
@@ -226,25 +239,33 @@ def _shrunk(rgb: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _boxes(
-    detector: Any, rgb: NDArray[np.uint8], left: int, top: int, width: int, height: int
-) -> list[tuple[Box, float]]:
-    """Detections in a window of the picture, in the picture's pixels, with their scores."""
-    result = detector.process(_shrunk(rgb[top : top + height, left : left + width], _DETECTION_SIDE))
-    boxes = []
-    for detection in result.detections or []:
-        box = detection.location_data.relative_bounding_box
-        x, y = left + box.xmin * width, top + box.ymin * height
-        boxes.append(((x, y, x + box.width * width, y + box.height * height), float(detection.score[0])))
-    return boxes
+class _Window(NamedTuple):
+    left: int
+    top: int
+    width: int
+    height: int
 
 
-def _tiles(width: int, height: int) -> list[tuple[int, int, int]]:
-    """Overlapping square windows (left, top, side) in which faces too small for the whole picture are found."""
+def _seen(rgb: Picture, window: _Window, *detectors: Callable[[Picture], list[Detection]]) -> Iterator[Detection]:
+    """Detections in a window of the picture, in the picture's pixels."""
+    left, top, width, height = window
+    small = _shrunk(rgb[top : top + height, left : left + width], _DETECTION_SIDE)
+    scale = np.array([width / small.shape[1], height / small.shape[0]])
+    for detector in detectors:
+        for detection in detector(small):
+            yield detection.placed(scale, np.array([left, top], float))
+
+
+def _tiles(width: int, height: int) -> list[_Window]:
+    """Overlapping square windows in which faces too small for the whole picture are found."""
     side = min(width, height) // 2
     if side < _SMALLEST_TILE:
         return []
-    return [(left, top, side) for top in _offsets(height, side) for left in _offsets(width, side)]
+    return [_Window(left, top, side, side) for top in _offsets(height, side) for left in _offsets(width, side)]
+
+
+def _no_tiles(width: int, height: int) -> list[_Window]:
+    return []
 
 
 def _offsets(length: int, side: int) -> list[int]:
@@ -262,9 +283,7 @@ def overlap(one: Box, other: Box) -> float:
     return shared / max(areas - shared, 1e-9)
 
 
-def _square_around(
-    rgb: NDArray[np.uint8], box: Box, factor: float = _CROP_FACTOR
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def _square_around(rgb: Picture, box: Box, factor: float = _CROP_FACTOR) -> tuple[Picture, tuple[int, int]]:
     """Square crop of `factor` times the box around its middle, black outside, and its top left corner."""
     side = max(round(factor * max(box[2] - box[0], box[3] - box[1])), 16)
     left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
@@ -275,20 +294,62 @@ def _square_around(
     return crop, (left, top)
 
 
-def thumbnail(rgb: NDArray[np.uint8], face: FoundFace, side: int) -> NDArray[np.uint8]:
+def _upright(rgb: Picture, box: Box, roll: float) -> tuple[Picture, Matrix]:
+    """Square crop around a box, of _CROP_SIDE or less, with a head of that roll about upright; and the way back."""
+    step = _step(roll)
+    if step == 0:
+        crop, (left, top) = _square_around(rgb, box)
+        small = _shrunk(crop, _CROP_SIDE)
+        scale = len(crop) / len(small)
+        return small, np.array([[scale, 0, left], [0, scale, top]])
+    size = max(round(_CROP_FACTOR * max(box[2] - box[0], box[3] - box[1])), 16)
+    side = min(size, _CROP_SIDE)
+    across, down = size / side * np.cos(np.radians(step)), size / side * np.sin(np.radians(step))
+    back = np.array([[across, down, 0], [-down, across, 0]])
+    back[:, 2] = np.reshape(box, (2, 2)).mean(axis=0) - back[:, :2] @ (side / 2, side / 2)
+    return warp(rgb, inverse(_between_centers(back)), side), back
+
+
+def _step(roll: float) -> int:
+    """The nearest of the rolls that crops are turned by."""
+    return round(roll / _ROLL_STEP) * _ROLL_STEP % 360
+
+
+def _quarters(roll: float) -> int:
+    return round(roll / 90) % 4
+
+
+def _between_centers(matrix: Matrix) -> Matrix:
+    """A transform between the edges of pixels, (2, 3), as OpenCV has it: between their centres."""
+    half = np.full(2, 0.5)
+    return np.column_stack([matrix[:, :2], matrix[:, :2] @ half + matrix[:, 2] - half])
+
+
+def thumbnail(rgb: Picture, face: FoundFace, side: int) -> Picture:
     """The face with a little around it, (side, side, 3)."""
     square, _ = _square_around(rgb, face.box, _THUMBNAIL_FACTOR)
     return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _face_from(mesh: Any, side: int, origin: tuple[int, int], score: float) -> FoundFace:
-    places = np.array([(point.x, point.y, point.z) for point in mesh.landmark]) * float(side)
-    points: Points = places[:, :2] + np.array(origin, float)
+def _face_from(places: Points, score: float) -> FoundFace:
+    points: Points = places[:, :2]
     left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
-    left, top = points.min(axis=0)
-    right, bottom = points.max(axis=0)
-    box = (float(left), float(top), float(right), float(bottom))
-    return FoundFace(box, score, left_eye, right_eye, mouth, points[list(_OUTLINE)], _yaw(places))
+    return FoundFace(_box(points), score, left_eye, right_eye, mouth, points[list(_OUTLINE)], _yaw(places))
+
+
+def _box(points: Points) -> Box:
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def _turning(picture: Picture, turns: int) -> Matrix:
+    """The transform (2, 3) of quarter `turns` of a picture to the left."""
+    matrix = np.eye(3)
+    height, width = picture.shape[:2]
+    for _ in range(turns):
+        matrix = np.array([[0, 1, 0], [-1, 0, width], [0, 0, 1]]) @ matrix
+        height, width = width, height
+    return matrix[:2]
 
 
 def _yaw(places: Points) -> float:

@@ -41,7 +41,7 @@ _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 2"
+_VERSION = "faces 3"
 
 
 TrackFaces = Callable[..., "FaceTrack"]
@@ -304,7 +304,7 @@ class _Follower:
 
     def _found_again(self, picture: Picture) -> FoundFace | None:
         """The most similar face anywhere, unless it is another person's."""
-        faces = self._finder.find(picture)
+        faces = self._finder.find(picture, self._last.roll if self._last else None)
         looks = [appearance(picture, face) for face in faces]
         costs = [self._cost(face, seen) for face, seen in zip(faces, looks, strict=True)]
         best = int(np.argmin(costs)) if costs else -1

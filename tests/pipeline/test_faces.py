@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,26 @@ import pytest
 from numpy.typing import NDArray
 
 from model_server.pipeline.faces import FaceFinder, FoundFace, choose
+from model_server.pipeline.images import load_image
 from model_server.pipeline.video import open_footage
-from tests.pipeline.conftest import paste, scene
+from tests.pipeline.conftest import INPUTS, paste, scene
 
 Head = NDArray[np.uint8]
+STOCK = INPUTS / "stock"
 
 
 def placed(face: FoundFace, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the points of `face` lie after a transform."""
     return face.points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def turning(picture: Head, turns: int) -> NDArray[np.float64]:
+    """The transform (2, 3) of `np.rot90(picture, turns)`."""
+    matrix, (height, width) = np.eye(3), picture.shape[:2]
+    for _ in range(turns):
+        matrix = np.array([[0, 1, 0], [-1, 0, width], [0, 0, 1]]) @ matrix
+        height, width = width, height
+    return matrix[:2]
 
 
 def best_error(faces: list[FoundFace], points: NDArray[np.float64]) -> float:
@@ -53,12 +65,46 @@ def test_small_faces_in_large_pictures(finder: FaceFinder, head: Head, size: tup
     assert best_error([found], placed(face, matrix)) < 20 * scale
 
 
-@pytest.mark.parametrize("roll", [-45, -20, 20, 45])
+@pytest.mark.parametrize("roll", [-165, -135, -120, -90, -45, -20, 20, 45, 90, 105, 135, 150, 180])
 def test_rolled_heads(finder: FaceFinder, head: Head, roll: float) -> None:
     face = finder.find(head)[0]
     picture = scene(1280, 720)
     matrix = paste(picture, head, (640, 360), 0.8, roll)
     assert best_error(finder.find(picture), placed(face, matrix)) < 20
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_turned_photos(finder: FaceFinder, turns: int) -> None:
+    for path in sorted(STOCK.glob("*.jpg")):
+        photo = load_image(path)
+        (face,) = finder.find(photo)
+        (turned,) = finder.find(np.rot90(photo, turns))
+        assert abs((turned.roll - face.roll - 90 * turns + 180) % 360 - 180) < 3
+        assert best_error([turned], placed(face, turning(photo, turns))) < 0.2 * np.hypot(
+            *(face.points[1] - face.points[0])
+        )
+        assert 0 < turned.box[0] < turned.left_eye[0] < turned.box[2]
+
+
+def test_somebody_upside_down_among_others(finder: FaceFinder, head: Head) -> None:
+    face = finder.find(head)[0]
+    picture = scene(1280, 720)
+    upright, upside_down = paste(picture, head, (350, 360), 0.9), paste(picture, head, (950, 360), 0.8, 180)
+    found = finder.find(picture)
+    assert abs(found[0].roll) < 5 and abs(found[1].roll) > 175
+    assert best_error(found[:1], placed(face, upright)) < 15 and best_error(found[1:], placed(face, upside_down)) < 15
+
+
+def test_a_mesh_laid_over_a_face_upside_down_is_refused(finder: FaceFinder) -> None:
+    for path in sorted(STOCK.glob("*.jpg")):
+        photo = load_image(path)
+        (face,) = finder.find(photo)
+        around = finder.measure(photo, face)
+        assert around and np.abs(around.points - face.points).max() < 0.2 * np.hypot(*(face.points[1] - face.points[0]))
+        height, width = photo.shape[:2]
+        left, top, right, bottom = face.box
+        as_before = replace(face, box=(width - right, height - bottom, width - left, height - top))
+        assert finder.measure(np.rot90(photo, 2), as_before) is None
 
 
 def test_several_faces_largest_first(finder: FaceFinder, head: Head) -> None:

@@ -38,11 +38,12 @@ def unused() -> FaceFinder:
     raise AssertionError("an aligned crop needs no face finder")
 
 
+@pytest.mark.parametrize("roll", [25, 90, 135, 180, 225, 300])
 def test_face_lands_in_the_same_place_from_any_picture(
-    finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path
+    finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path, roll: float
 ) -> None:
     picture = scene(1920, 1080)
-    paste(picture, head, (1300, 500), 0.7, roll=25)
+    paste(picture, head, (1300, 500), 0.7, roll)
     free = portrait_crop(save(tmp_path / "free.png", picture), Portrait(""), lambda: finder)
     close = portrait_crop(INPUTS / "portrait.png", Portrait(""), lambda: finder)
     assert free.shape == close.shape == (224, 224, 3)

@@ -108,6 +108,35 @@ def test_a_moving_head_is_not_held_back(clip: Path, finder: FaceFinder) -> None:
     assert np.abs(steady - measured).max() < 1
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_footage_is_followed_like_upright_one(tmp_path: Path, finder: FaceFinder, turns: int) -> None:
+    upright, pictures = [], []
+    for k in range(8):
+        picture = scene(640, 360)
+        upright.append(paste(picture, hero(), (250 + 10 * k, 180), 0.5, roll=3 * k)[:, :2])
+        pictures.append(np.rot90(noisy(picture, k), turns))
+    track = tracked(
+        write_movie(tmp_path / "turned.mp4", pictures, options={"crf": "12"}), finder, FaceSelection(), range(8)
+    )
+    assert (track.absences == Absence.NONE).all() and track.shown.all()
+    for matrix, rotation in zip(track.transforms, upright, strict=True):
+        roll = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
+        assert abs((roll - 90 * turns - 10.5 + 180) % 360 - 180) < 4, (roll, rotation)
+
+
+def test_somebody_whose_next_shot_is_upside_down_is_found_there(tmp_path: Path, finder: FaceFinder) -> None:
+    pictures = []
+    for k in range(12):
+        picture = scene(640, 360) if k < 6 else np.ascontiguousarray(255 - scene(640, 360)[:, ::-1])
+        paste(picture, hero(), (250, 180), 0.5, roll=0 if k < 6 else 180)
+        pictures.append(noisy(picture, k))
+    path = write_movie(tmp_path / "turned_over.mp4", pictures, options={"crf": "12"})
+    track = tracked(path, finder, FaceSelection(), range(12))
+    assert (track.absences == Absence.NONE).all()
+    above = track.points[:, :2, 1].mean(axis=1) < track.points[:, 2, 1]
+    assert above.tolist() == [True] * 6 + [False] * 6
+
+
 def test_tracks_are_remembered_with_all_they_depend_on(clip: Path, finder: FaceFinder) -> None:
     shelf: Results = Shelf()
     footage = open_footage(clip)
