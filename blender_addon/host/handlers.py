@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..core import naming
+from ..core.errors import AddonError
 from ..core.jobs import JobBook, JobRecord
 from . import pump, recovery, runtime, takes
 from .results import Placement
 
+log = logging.getLogger(__name__)
 KEY = "posedub_jobs"
 
 
@@ -23,7 +26,10 @@ def save_pre(path: str, *_unused: object) -> None:
     for scene in bpy.data.scenes:
         store(scene, Path(path).parent if path else None)
     if path:
-        recovery.claim(takes.in_use(), Path(path).name)
+        try:
+            recovery.claim(takes.in_use(), Path(path).name)
+        except AddonError as error:  # the file is saved all the same
+            log.warning("%s", error)
 
 
 @persistent
@@ -74,8 +80,8 @@ def restore(scene: bpy.types.Scene, state: runtime.Runtime) -> None:
         data = json.loads(scene.get(KEY, "{}"))
         for record in JobBook.from_json(data.get("book", "[]")):
             _adopt(scene, state, record, data)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        log.warning("The dubs of the scene %s cannot be listed: %r.", scene.name, error)
 
 
 def _adopt(scene: bpy.types.Scene, state: runtime.Runtime, record: JobRecord, data: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +54,8 @@ def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
     """The draft in a new version folder of the dubs of a sound strip of that name; raises AddonError."""
     folder = _version_folder(takes_folder(name))
     speech = replace(made.plan.speech, file=folder / SPEECH_FILE)
-    recovery.note(folder, scene, made.placement)
+    with kept_if_done(folder):
+        recovery.note(folder, scene, made.placement)
     return replace(made, plan=replace(made.plan, name=f"{name} {folder.name}", folder=folder, speech=speech))
 
 
@@ -139,6 +142,19 @@ def takes_folder(name: str) -> Path:
 def all_takes() -> Path:
     """Where the takes of the open file lie, by sound strip."""
     return Path(bpy.path.abspath(DubSettings.folder)) if bpy.data.filepath else preferences.user_folder("dubs")
+
+
+@contextmanager
+def kept_if_done(folder: Path) -> Iterator[None]:
+    """A version folder just made goes, and what it alone lies in, when the block raises AddonError."""
+    try:
+        yield
+    except AddonError:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            for parent in (folder.parent, folder.parent.parent):
+                parent.rmdir()
+        raise
 
 
 def _version_folder(parent: Path) -> Path:

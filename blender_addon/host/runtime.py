@@ -40,7 +40,7 @@ from .face_search import FaceSearch
 from .glance import Glances
 from .job_strips import JobStrips
 from .link import Link
-from .planning import Draft
+from .planning import Draft, kept_if_done
 from .takes import Takes
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ class Runtime:
 
     def start(self, draft: Draft) -> JobRecord:
         """Begin a dub; raises AddonError when no server may be reached."""
-        endpoint = self.link.reach()
+        with kept_if_done(draft.plan.folder):
+            endpoint = self.link.reach()
         record = self.book.add(draft.plan)
         record.phase = SOUND_PHASE
         self.strips.placements[draft.plan.uid] = draft.placement

@@ -3,7 +3,7 @@
 import logging
 
 import bpy
-from scenes import ADDON, host, pump, runtime, scene
+from scenes import ADDON, host, menu, panel, pump, runtime, scene, written_by
 
 
 def start_without_sequencer():
@@ -70,6 +70,15 @@ def remove_scene(name):
 
 def has_sequencer():
     return scene().sequence_editor is not None
+
+
+def draw_all():
+    """Draw all panels, menu and status bar; how many panels."""
+    names = [name for name in dir(bpy.types) if name.startswith("POSEDUB_PT_") and name != "POSEDUB_PT_presets"]
+    for name in names:
+        panel(name)
+    menu(), written_by(host("statusbar").draw)
+    return len(names)
 
 
 class Told(logging.Handler):

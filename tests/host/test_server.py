@@ -66,8 +66,11 @@ def test_missing_command_is_one_sentence(managed: Blender, media: Path, tmp_path
     managed.preferences(executable=str(tmp_path / "posedub"))
     set_up(managed, media)
 
+    managed.save(path=str(tmp_path / "edit.blend"))
+
     assert "The command posedub is not found. Install the model server" in managed.op(name="dub", wait=True)["error"]
-    assert not results(managed)
+    assert not results(managed) and not managed.jobs()
+    assert not (tmp_path / "dubs").exists()
 
 
 def test_server_that_cannot_start_fails_the_dub_with_advice(managed: Blender, media: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from .conftest import Blender, write_movie
@@ -207,6 +208,27 @@ def test_a_retimed_meta_strip_is_refused_and_a_shortened_one_is_not(blender: Ble
         blender.retime_in_window(name=meta, speed=speed)
         blender.select(names=["speech", "actor"])
         assert f'The meta strip "{meta}" is retimed.' in blender.op(name="dub")["error"]
+
+
+def test_a_sound_in_a_retimed_meta_strip_is_cut_as_blender_mixes_it(
+    blender: Blender, media: Path, tmp_path: Path
+) -> None:
+    seconds = np.arange(2 * 48000) / 48000
+    soundfile.write(tmp_path / "rising.wav", 0.5 * np.sin(2 * np.pi * 500 * seconds**2), 48000)  # at t: 1000 t Hz
+    blender.new_scene(fps=25)
+    blender.add(kind="sound", file=str(tmp_path / "rising.wav"), name="speech", channel=1, start=1)
+    meta = blender.make_meta(names=["speech"])
+    blender.retime_in_window(name=meta, speed=200)
+    right = next(strip["right"] for strip in blender.strips() if strip["name"] == meta)
+
+    assert blender.mix(names=["speech"], target=str(tmp_path / "cut.wav")) == [1, right - 1]
+
+    samples = soundfile.read(tmp_path / "cut.wav")[0]
+    window = samples[19200 - 600 : 19200 + 600] * np.hanning(1200)  # at 0.4 s
+    heard = np.argmax(np.abs(np.fft.rfft(window))) * 48000 / 1200
+    blender.mixdown(name=meta, target=str(tmp_path / "mix.wav"))
+    mixed = soundfile.read(tmp_path / "mix.wav")[0].mean(axis=1)[19200 - 600 : 19200 + 600] * np.hanning(1200)
+    assert heard == np.argmax(np.abs(np.fft.rfft(mixed))) * 48000 / 1200 >= 800
 
 
 CHANGING = {

@@ -18,6 +18,7 @@ def test_undo_to_before_the_sequencer_and_redo_keep_the_dub(dubbing: Blender, me
     jobs = dubbing.finish()
 
     assert (jobs[-1]["state"], jobs[-1]["saved_end"], jobs[-1]["error"]) == ("done", MANY, "")
+    assert dubbing.draw_all() >= 6
     shown = " ".join(dubbing.panel(name="POSEDUB_PT_jobs"))
     assert '" has no sequencer now. The frames lie in' in shown
     dubbing.redo_all(steps=steps)
