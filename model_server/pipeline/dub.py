@@ -29,7 +29,7 @@ from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.inset import Canvas, CropCanvas, FootageCanvas
 from model_server.pipeline.mel import MelWindows, is_silent
 from model_server.pipeline.memory import Memory
-from model_server.pipeline.notices import Notice, Source, footage_notices, pose_notices
+from model_server.pipeline.notices import Notice, Source, footage_notices, portrait_notices, pose_notices
 from model_server.pipeline.portrait import PortraitViews, portrait_views
 from model_server.pipeline.pose import loops_from
 from model_server.pipeline.request import (
@@ -181,15 +181,25 @@ class Dub:
         def make() -> PortraitViews:
             return portrait_views(self._media(portrait.asset), portrait, size, FaceFinder, crop)
 
-        return self._memory.get(("portrait", portrait, size, None if crop is None else crop.tobytes()), make)
+        views = self._memory.get(("portrait", portrait, size, None if crop is None else crop.tobytes()), make)
+        if not self._same_face:  # else the footage says it
+            self._tell(portrait_notices(views.faces, self.spec.frame_count))
+        return views
+
+    @property
+    def _same_face(self) -> bool:
+        """Whether the portrait shows the footage's own face."""
+        portrait, into = self.spec.portrait, self.spec.output.footage
+        if into is None or portrait.face.crop != "auto":
+            return False
+        return (portrait.asset, portrait.face.at) == (into.asset, into.face.at)
 
     def _portrait_crop(self) -> Matrix | None:
         """How a portrait that is the footage's own face is cropped there."""
-        canvas, portrait, into = self._canvas, self.spec.portrait, self.spec.output.footage
-        if into is None or not isinstance(canvas, FootageCanvas):
-            return None
-        same = portrait.asset == into.asset and portrait.face.crop == "auto" and portrait.face.at == into.face.at
-        return canvas.crop_at(portrait.time) if same else None
+        canvas = self._canvas
+        return (
+            canvas.crop_at(self.spec.portrait.time) if isinstance(canvas, FootageCanvas) and self._same_face else None
+        )
 
     @cached_property
     def _identity(self) -> Identity:
@@ -263,7 +273,7 @@ class Dub:
         )
         source = Source("the footage", canvas.frames, average_rate(footage.times, footage.duration))
         kept, loops = output.keep_where_absent, loops_from(times, footage)
-        self._tell(footage_notices(source, canvas.absences, canvas.shots, loops, kept))
+        self._tell(footage_notices(source, canvas.track.faces, canvas.absences, canvas.shots, loops, kept))
         return canvas
 
     def _output(self) -> Output:

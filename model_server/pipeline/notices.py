@@ -25,7 +25,7 @@ class Notice:
     """Something about the frames `first <= k < end` of a dub.
 
     Attributes:
-        kind: "no_face", "turned_away", "cut_off", "scene_cut" or "pose_loops".
+        kind: "no_face", "turned_away", "cut_off", "several_faces", "scene_cut" or "pose_loops".
         message: one sentence.
     """
 
@@ -59,9 +59,15 @@ class Source:
         return f"{timecode(int(shown.min()), self.fps)} to {timecode(int(shown.max()) + 1, self.fps)}"
 
 
+def portrait_notices(faces: int, frames: int) -> Iterator[Notice]:
+    """Whether the largest of several faces in the portrait speaks in all `frames` of a dub."""
+    return _several("the portrait", faces, frames)
+
+
 def pose_notices(track: PoseTrack) -> Iterator[Notice]:
-    """Where the pose source has no face, cuts or ends."""
+    """Where the pose source has several faces or none, cuts or ends."""
     source = Source("the pose source", track.frames, track.fps)
+    yield from _several(source.name, track.faces, len(track.frames))
     for first, end in track.without_face:
         where = source.between(first, end)
         yield Notice(first, end, "no_face", f"No face was found in the pose source at {where}; the last pose is held.")
@@ -70,15 +76,22 @@ def pose_notices(track: PoseTrack) -> Iterator[Notice]:
 
 
 def footage_notices(
-    source: Source, absences: NDArray[np.int64], shots: NDArray[np.int64], loops_from: int | None, kept: bool
+    source: Source,
+    faces: int,
+    absences: NDArray[np.int64],
+    shots: NDArray[np.int64],
+    loops_from: int | None,
+    kept: bool,
 ) -> Iterator[Notice]:
-    """Where the footage's face cannot be used, where the footage cuts and ends.
+    """Whether the footage has several faces, where the one taken cannot be used, where the footage cuts and ends.
 
     Args:
+        faces: how many were seen when the largest was taken.
         absences: `Absence` of each frame of the dub, (n,).
         shots: number of its shot, (n,).
         kept: whether faces turned away or cut off stay as they are.
     """
+    yield from _several(source.name, faces, len(absences))
     for absence, (kind, sentence) in _ABSENCES.items():
         stays = kept or absence is Absence.NO_FACE
         for first, end in flagged(absences == absence):
@@ -86,6 +99,13 @@ def footage_notices(
             yield Notice(first, end, kind, f"{sentence} at {source.between(first, end)}; {outcome}.")
     yield from _cuts(source, changes(shots))
     yield from _loops(source, loops_from)
+
+
+def _several(name: str, faces: int, frames: int) -> Iterator[Notice]:
+    if faces > 1:
+        taken = "larger" if faces == 2 else "largest"
+        sentence = f"{faces} faces are seen in {name}; the {taken} one is taken: choose a face to take another."
+        yield Notice(0, frames, "several_faces", sentence)
 
 
 def _counted(frames: int) -> str:

@@ -35,10 +35,12 @@ class PortraitViews:
     Attributes:
         seen: (224, 224, 3), for the encoders.
         drawn: the same at the size of the frames, from the picture's own pixels; (size, size, 3).
+        faces: how many were seen when the largest was taken; 1 where a face was chosen.
     """
 
     seen: NDArray[np.uint8]
     drawn: NDArray[np.uint8]
+    faces: int = 1
 
 
 def portrait_views(
@@ -61,18 +63,21 @@ def portrait_views(
     if portrait.face.crop == "aligned":
         seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
         return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE))
+    faces = 1
     if crop is None:
-        crop = _crop_of(picture, path, portrait, finder())
-    return PortraitViews(network_view(warp(picture, crop)), warp(picture, view_transform(crop, size), size))
+        crop, faces = _crop_of(picture, path, portrait, finder())
+    return PortraitViews(network_view(warp(picture, crop)), warp(picture, view_transform(crop, size), size), faces)
 
 
-def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> Matrix:
-    face = choose(finder.find(picture), portrait.face.at, (picture.shape[1], picture.shape[0]))
+def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> tuple[Matrix, int]:
+    """The transform to the crop, and among how many faces the largest was taken."""
+    faces, at = finder.find(picture), portrait.face.at
+    face = choose(faces, at, (picture.shape[1], picture.shape[0]))
     if face is None:
         raise PoseDubError(
             f"No face was found in {path.name}; choose a picture in which the whole face is seen from the front."
         )
-    return clip_transforms(face.points[None])[0]
+    return clip_transforms(face.points[None])[0], len(faces) if at is None else 1
 
 
 def aligned_crop(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ class PoseTrack:
         cuts: positions that show another shot than the one before.
         frames: number of the frame on screen at each position, (n,).
         fps: average frames per second of the movie, for timecodes.
+        faces: how many were seen when the largest was taken; 1 where a face was chosen.
     """
 
     codes: NDArray[np.float32]
@@ -45,6 +46,7 @@ class PoseTrack:
     cuts: tuple[int, ...]
     frames: NDArray[np.int64]
     fps: Fraction
+    faces: int = 1
 
 
 @dataclass
@@ -113,6 +115,7 @@ def read_pose(
     frames = source_frames(times, footage.times, footage.duration)
     indices = sorted(set(frames))
     crops: Generator[NDArray[np.uint8]]
+    faces = 1
     if face.crop == "aligned":
         steps = _Steps(progress, len(indices))
         shown, shots = np.ones(len(indices), bool), np.zeros(len(indices), int)
@@ -121,7 +124,7 @@ def read_pose(
         steps = _Steps(progress, 2 * len(indices))
         track = track_faces(footage, indices, face, finder_factory, steps.step, cancelled)
         steps.done = len(indices)
-        shown, shots = track.shown, track.shots
+        shown, shots, faces = track.shown, track.shots, track.faces
         _require_face(shown, path)
         crops = _warped(footage, track, cancelled)
     codes = _encoded(crops, encode, batch, steps)
@@ -133,6 +136,7 @@ def read_pose(
         cuts=changes(shots[positions]),
         frames=np.array(frames, np.int64),
         fps=average_rate(footage.times, footage.duration),
+        faces=faces,
     )
 
 

@@ -18,7 +18,7 @@ from model_server.pipeline.results import Results, digest
 from model_server.pipeline.tracking import remembered
 
 # Part of the key under which codes are stored: to be changed with anything that changes them.
-_VERSION = "pose 2"
+_VERSION = "pose 3"
 
 
 def pose_track(
@@ -61,6 +61,7 @@ def _pack(track: PoseTrack) -> bytes:
         cuts=np.array(track.cuts, np.int64),
         frames=track.frames,
         fps=np.array(track.fps.as_integer_ratio()),
+        faces=track.faces,
     )
     return file.getvalue()
 
@@ -76,4 +77,5 @@ def _unpack(content: bytes) -> PoseTrack:
             tuple(data["cuts"].tolist()),
             data["frames"],
             Fraction(*data["fps"].tolist()),
+            int(data["faces"]),
         )

@@ -41,7 +41,7 @@ _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 3"
+_VERSION = "faces 4"
 
 
 TrackFaces = Callable[..., "FaceTrack"]
@@ -69,6 +69,7 @@ class FaceTrack:
         absences: `Absence` of each frame, (n,).
         width: of the pictures.
         height: of the pictures.
+        faces: how many were seen when the largest was taken; 1 where a face was chosen.
     """
 
     indices: NDArray[np.int64]
@@ -79,6 +80,7 @@ class FaceTrack:
     absences: NDArray[np.int64]
     width: int
     height: int
+    faces: int = 1
 
     @property
     def shown(self) -> NDArray[np.bool_]:
@@ -126,9 +128,9 @@ class FaceTrack:
     def pack(self) -> bytes:
         """For the store."""
         file = BytesIO()
-        size = np.array([self.width, self.height])
+        numbers = np.array([self.width, self.height, self.faces])
         np.savez_compressed(file, indices=self.indices, shots=self.shots, points=self.points, outlines=self.outlines,
-                 tones=self.tones, absences=self.absences, size=size)  # fmt: skip
+                 tones=self.tones, absences=self.absences, numbers=numbers)  # fmt: skip
         return file.getvalue()
 
     @staticmethod
@@ -136,8 +138,8 @@ class FaceTrack:
         """Inverse of `pack`."""
         with np.load(BytesIO(content), allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-        width, height = map(int, arrays.pop("size"))
-        return FaceTrack(**arrays, width=width, height=height)
+        width, height, faces = map(int, arrays.pop("numbers"))
+        return FaceTrack(**arrays, width=width, height=height, faces=faces)
 
 
 def track_face(
@@ -171,7 +173,7 @@ def track_face(
     starts = np.isin(np.arange(len(indices)), shots.starts)
     return FaceTrack(
         np.array(indices, np.int64), np.cumsum(starts) - 1, rows.points, rows.outlines, rows.tones, rows.absences,
-        rows.width, rows.height,
+        rows.width, rows.height, follower.faces,
     )  # fmt: skip
 
 
@@ -236,11 +238,16 @@ def outside(outline: Points, size: tuple[int, int]) -> float:
 
 
 class _Follower:
-    """Decides picture by picture which face is the chosen one."""
+    """Decides picture by picture which face is the chosen one.
+
+    Attributes:
+        faces: how many were seen when the largest was taken; 1 where a face was chosen.
+    """
 
     def __init__(self, finder: FaceFinder, selection: FaceSelection) -> None:
         self._finder = finder
         self._at = selection.at
+        self.faces = 1
         self._own, self._others = Gallery(), Gallery()
         self._last: FoundFace | None = None
         self._lost = True
@@ -269,6 +276,7 @@ class _Follower:
         found = choose(faces, self._at, (picture.shape[1], picture.shape[0]))
         if found is None:
             return None
+        self.faces = len(faces) if self._at is None else 1
         self._own.learn(appearance(picture, found))
         self._learn_others(picture, faces, found)
         self._known, self._lost, self._last = True, False, self._settled(picture, found)

@@ -236,6 +236,16 @@ def test_warnings_stand_in_the_panel_and_the_manifest(dubbing: Blender, footage:
     assert "00:00:02:03: The footage cuts to another shot at 00:00:00:12" in shown
 
 
+def test_whose_face_was_taken_is_said_where_none_was_chosen(dubbing: Blender, footage: Path) -> None:
+    set_up(dubbing, footage)
+    dub(dubbing)
+
+    warnings = dubbing.jobs()[-1]["warnings"]
+    (several,) = (warning for warning in warnings if warning["kind"] == "several_faces")
+    assert (several["first"], several["end"]) == (0, FRAMES - 2)
+    assert "2 faces are seen in the footage; the larger one" in " ".join(dubbing.panel(name="POSEDUB_PT_jobs"))
+
+
 def test_the_mouth_only_amount_is_read_from_keys_frame_by_frame(dubbing: Blender, footage: Path) -> None:
     set_up(dubbing, footage, pose_kind="fixed", mouth_only=0.25)
     choose(dubbing)
