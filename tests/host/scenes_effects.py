@@ -81,3 +81,12 @@ def remarks():
 def dub_start():
     """Timeline frame of a dub's frame 0."""
     return host("planning").look(scene(), host("media").Path()).placement.start
+
+
+def error_of_plan():
+    """Why no dub of the selected sound can be planned."""
+    try:
+        host("planning").look(scene(), host("media").Path())
+    except host("sequencer").AddonError as error:
+        return str(error)
+    return ""

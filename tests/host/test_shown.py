@@ -38,6 +38,12 @@ def set_up_actor(blender: Blender, media: Path, fps: int = 25) -> None:
     blender.select(names=["speech", "actor"])
 
 
+def rendered(blender: Blender, frame: int, folder: Path) -> int:
+    """Which movie frame Blender shows; 5.2 else takes what it rendered for another timeline frame under Speed."""
+    blender.refresh()
+    return shown_index(blender, frame, folder)
+
+
 def assert_dubbed_as_shown(blender: Blender, folder: Path, frames: tuple[int, ...] = FRAMES) -> None:
     """Footage, pose and portrait are the frames that Blender renders."""
     plan, first, fps = blender.plan(), blender.dub_start(), Fraction(25)
@@ -45,7 +51,7 @@ def assert_dubbed_as_shown(blender: Blender, folder: Path, frames: tuple[int, ..
     assert (source["start"], source["speed"]) == (plan["pose"]["start"], plan["pose"]["speed"])
     start, speed = Fraction(source["start"]), Fraction(source["speed"])
     seen = [floor((start + speed * (frame - first) / fps) * RATE) for frame in frames]
-    assert seen == [shown_index(blender, frame, folder) for frame in frames]
+    assert seen == [rendered(blender, frame, folder) for frame in frames]
     assert [floor(Fraction(time) * RATE) for time in blender.seen(name="actor", frames=frames)] == seen
 
 
@@ -221,6 +227,10 @@ def test_a_sound_in_a_retimed_meta_strip_is_cut_as_blender_mixes_it(
     blender.retime_in_window(name=meta, speed=200)
     right = next(strip["right"] for strip in blender.strips() if strip["name"] == meta)
 
+    if blender.version() >= [5, 1]:  # which mixes in the background
+        blender.select(names=["speech"])
+        assert 'The sound strip "speech" is retimed.' in blender.error_of_plan()
+        return
     assert blender.mix(names=["speech"], target=str(tmp_path / "cut.wav")) == [1, right - 1]
 
     samples = soundfile.read(tmp_path / "cut.wav")[0]
