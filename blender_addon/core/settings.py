@@ -43,6 +43,7 @@ class ServerSettings:
 class DubSettings:
     """Defaults of a dub; ranges as in `core.plan.DubPlan` and `core.output.Output`."""
 
+    audio_track: int = 0
     crop: CropMode = "auto"
     pose: PoseKind = "video"
     mouth_strength: float = 1.2

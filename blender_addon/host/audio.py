@@ -22,7 +22,7 @@ import numpy as np
 
 from ..core import timebase
 from ..core.errors import AddonError
-from . import fcurves, sequencer
+from . import audio_tracks, downmix, fcurves, hidden, sequencer
 
 FULL_SCALE = 1 << 23
 RESAMPLING = 3
@@ -40,6 +40,7 @@ class SoundCut:
             mixed for this cut.
         start: seconds into the file at which the piece begins, may be negative.
         frames, fps: length of the piece is frames / fps seconds.
+        stream: which of the file's sound tracks, from 0 on.
         volumes: gain at the beginning of each frame, straight lines between them; one for a constant gain.
     """
 
@@ -49,6 +50,7 @@ class SoundCut:
     frames: int
     fps: Fraction
     packed: bytes | None = None
+    stream: int = 0
     volumes: tuple[float, ...] = (1.0,)
 
 
@@ -105,6 +107,7 @@ def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
         frames=end - first,
         fps=sequencer.fps(scene),
         packed=bytes(packed.data) if packed else None,
+        stream=audio_tracks.meant(scene, strip) - 1,
         volumes=_volumes(scene, strip, first, end),
     )
 
@@ -118,9 +121,8 @@ def _volumes(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: in
 
 def _start(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int) -> Fraction:
     frames = first - sequencer.content_start(strip) + int(strip.animation_offset_start)
-    return timebase.frames_to_seconds(frames, sequencer.fps(scene)) - Fraction(strip.sound_offset).limit_denominator(
-        10**6
-    )
+    offset = Fraction(strip.sound_offset).limit_denominator(10**6) + hidden.read(strip.sound).offset
+    return timebase.frames_to_seconds(frames, sequencer.fps(scene)) - offset
 
 
 def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
@@ -128,6 +130,11 @@ def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
 
     Since 5.1 mixing down runs in the background and tells nobody when it ends.
     """
+    if audio_tracks.meant(scene, strip) != audio_tracks.played(strip):
+        raise AddonError(
+            f'The sound strip "{strip.name}" is retimed, so that only what Blender plays can be dubbed.',
+            "Set Sound Track to 0, or reset its retiming.",
+        )
     if bpy.app.version >= (5, 1):
         raise AddonError(f'The sound strip "{strip.name}" is retimed.', "Reset its retiming, or mix it down to a file.")
     first, end = sequencer.span(strip)
@@ -178,19 +185,19 @@ def _opened(cut: SoundCut, use: Callable[[aud.Sound], Result]) -> Result:
     """What `use` makes of the cut's sound; raises AddonError."""
     try:
         if cut.packed is None:
-            return use(aud.Sound.file(str(cut.file)))
+            return use(aud.Sound.file(str(cut.file), cut.stream))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"packed{cut.file.suffix}")
             file.write_bytes(cut.packed)
-            return use(aud.Sound.file(str(file)))
+            return use(aud.Sound.file(str(file), cut.stream))
     except aud.error as error:
         raise AddonError(f'The sound of strip "{cut.name}" cannot be read ({error}).', "Replace the file.") from error
 
 
 def _samples(cut: SoundCut, rate: int, sound: aud.Sound) -> np.ndarray:
     """The cut's samples (n,) float32 at a rate; silence outside the file."""
-    if sound.specs[1] != 1:
-        sound = sound.rechannel(1)
+    if sound.specs[1] > 2:
+        sound = sound.rechannel(2)
     if sound.specs[0] != rate:
         sound = sound.resample(rate, RESAMPLING)
     first = timebase.round_half_up(cut.start * rate)
@@ -198,7 +205,7 @@ def _samples(cut: SoundCut, rate: int, sound: aud.Sound) -> np.ndarray:
     samples = np.zeros(count, np.float32)
     begin, end = max(0, first), first + count
     if begin < end:
-        heard = _between(sound, begin, end, rate)
+        heard = downmix.mono(_between(sound, begin, end, rate), rate)
         samples[begin - first : begin - first + len(heard)] = heard
     return samples
 
@@ -212,12 +219,12 @@ def _gains(cut: SoundCut, rate: int) -> np.ndarray:
 
 
 def _between(sound: aud.Sound, begin: int, end: int, rate: int) -> np.ndarray:
-    """Samples begin <= i < end, fewer at the end of the file.
+    """Samples begin <= i < end of all channels, (n, channels), fewer at the end of the file.
 
     Decoded from the beginning: aud seeks only roughly. The limit lies between
     two samples, so that rounding cannot shift it.
     """
-    return sound.limit(0.0, (end + 0.5) / rate).data()[begin:end, 0]
+    return sound.limit(0.0, (end + 0.5) / rate).data()[begin:end]
 
 
 def _write_wav(target: Path, samples: np.ndarray, rate: int) -> None:

@@ -9,7 +9,7 @@ import bpy
 from ..core import timebase
 from ..core.events import JobWarning
 from ..core.jobs import JobRecord
-from . import copies, pose_keys, preferences, pump, results, runtime, sequencer, sources
+from . import audio_tracks, copies, pose_keys, preferences, pump, results, runtime, sequencer, sources
 from .presets import POSEDUB_PT_presets
 
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
@@ -41,6 +41,7 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         column = layout.column(align=True)
         for role in ("portrait", "audio"):
             draw_source(column, scene, role)
+        draw_audio_track(column, scene)
         column.prop(scene.posedub, "pose_kind")
         if scene.posedub.pose_kind == "strip":
             draw_source(column, scene, "pose")
@@ -136,6 +137,19 @@ def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -
     row.operator("posedub.assign_source", text="", icon=icon).role = role
     if assigned:
         row.operator("posedub.clear_source", text="", icon="X").role = role
+
+
+def draw_audio_track(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """Which track of the sound's file is meant, where there are several."""
+    strip, number = sources.choose(scene, "audio").strip, scene.posedub.audio_track
+    count = len(audio_tracks.names(strip)) if strip else 0
+    if strip is None or count < 2:
+        return
+    layout.prop(scene.posedub, "audio_track")
+    meant = number or audio_tracks.played(strip)
+    if meant <= count:
+        why = "" if number else ", as Blender plays"
+        layout.label(text=f"Track {audio_tracks.title(strip, meant)} of {count}{why}", icon="SOUND")
 
 
 def draw_origin(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:

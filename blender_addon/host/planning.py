@@ -15,7 +15,7 @@ from ..core import naming, timebase
 from ..core.errors import AddonError
 from ..core.plan import DubPlan, PoseSource, SpeechSource
 from ..core.settings import DubSettings
-from . import audio, footage, media, origin, pose_keys, preferences, recovery, sequencer, shown, sources
+from . import audio, audio_tracks, footage, media, origin, pose_keys, preferences, recovery, sequencer, shown, sources
 from .results import Placement
 
 SPEECH_FILE = "speech.wav"
@@ -88,8 +88,9 @@ def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip]
         output=output,
     )
     placement = Placement.over(scene, sounds, first, into, posed, footage.keyed(scene, strip) if into else None)
-    remarks = tuple(_remarks(scene, sound, into, first, end)) if into else ()
-    return Draft(plan, sound, replace(placement, sources=_origin(scene, sounds, face)), remarks)
+    remarks = [shown.Remark(first, end, text) for text in audio_tracks.notices(scene, sounds)]
+    remarks += _remarks(scene, sound, into, first, end) if into else ()
+    return Draft(plan, sound, replace(placement, sources=_origin(scene, sounds, face)), tuple(remarks))
 
 
 def _origin(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip], face: sources.Choice) -> str:

@@ -70,6 +70,13 @@ class PoseDubSettings(bpy.types.PropertyGroup):
     audio: bpy.props.PointerProperty(type=PoseDubSource)
     pose: bpy.props.PointerProperty(type=PoseDubSource)
     footage: bpy.props.PointerProperty(type=PoseDubSource)
+    audio_track: bpy.props.IntProperty(
+        name="Sound Track",
+        default=DEFAULTS.audio_track,
+        min=0,
+        soft_max=8,
+        description="Of the sound strip's file, the track that drives the mouth; 0 is what Blender plays",
+    )
     output: bpy.props.EnumProperty(
         name="Output", items=OUTPUTS, default=DEFAULTS.output, description="What the frames of the dub are"
     )

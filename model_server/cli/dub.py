@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +28,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--portrait", type=Path, metavar="FILE", help="picture or movie of the face")
     parser.add_argument("--audio", type=Path, required=True, metavar="FILE", help="speech, any common format")
+    parser.add_argument(
+        "--audio-track",
+        type=int,
+        default=0,
+        metavar="N",
+        help="sound track, from 1 (default: the default or heard one)",
+    )
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
     parser.add_argument("--pose-mode", choices=("fixed", "frontal"), help="without --pose (default: fixed)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
@@ -56,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     options.fps = options.fps or _footage_rate(options.into)
     given = (options.portrait, options.audio, options.pose, options.into)
-    files = {file_digest(path): path for path in given if path}
-    request = _request(options, {path: asset for asset, path in files.items()})
+    assets = {path: file_digest(path) for path in given if path}
+    request = _request(options, assets)
     with _server(options) as server:
-        for asset, path in files.items():
+        for asset, path in {asset: path for path, asset in assets.items()}.items():
             server.add(asset, path)
         job = server.submit(request)
         output.write(server.events(job, request.first), job, options.out, options.audio)
@@ -108,15 +114,16 @@ def _footage_rate(footage: Path | None) -> Fraction:
 
 
 def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest:
-    from model_server.pipeline.audio import speech_duration
+    from model_server.cli import timing
     from model_server.pipeline.request import Speech
 
+    first = timing.first_second(options.into)
     spec = DubSpec(
         portrait=_portrait(options, assets),
-        speech=Speech(assets[options.audio]),
-        pose=_pose(options, assets),
+        speech=Speech(assets[options.audio], first, options.audio_track),
+        pose=_pose(options, assets, first),
         fps=options.fps,
-        frame_count=math.ceil(speech_duration(options.audio) * options.fps),
+        frame_count=_frame_count(options, assets, first),
         mouth_strength=options.mouth_strength,
         seed=options.seed,
         precision=options.precision,
@@ -127,11 +134,19 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))
 
 
+def _frame_count(options: argparse.Namespace, assets: dict[Path, str], first: Fraction) -> int:
+    from model_server.cli import timing
+
+    count = timing.frames_of_sound(options.audio, options.audio_track, first, options.fps)
+    own_sound = options.into and assets[options.into] == assets[options.audio]
+    return timing.frames_of_footage(options.into, count, options.fps) if own_sound else count
+
+
 def _portrait(options: argparse.Namespace, assets: dict[Path, str]) -> Portrait:
     from model_server.pipeline.request import FaceSelection, Portrait
 
     if options.portrait is None:
-        return Portrait(assets[options.into], FaceSelection("auto", options.face), options.face_time or Fraction(0))
+        return Portrait(assets[options.into], FaceSelection("auto", options.face), _face_second(options) or Fraction(0))
     return Portrait(assets[options.portrait], FaceSelection(options.crop, None if options.into else options.face))
 
 
@@ -148,7 +163,16 @@ def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
 def _footage_face(options: argparse.Namespace) -> FaceSelection:
     from model_server.pipeline.request import FaceSelection
 
-    return FaceSelection("auto", options.face, options.face_time)
+    return FaceSelection("auto", options.face, _face_second(options))
+
+
+def _face_second(options: argparse.Namespace) -> Fraction | None:
+    """--face-time, counted from the footage's first picture on."""
+    from model_server.cli import timing
+
+    return (
+        None if options.face_time is None else max(timing.picture_second(options.into, options.face_time), Fraction(0))
+    )
 
 
 def _middle(options: argparse.Namespace) -> Fraction:
@@ -156,11 +180,13 @@ def _middle(options: argparse.Namespace) -> Fraction:
     return 1 / (2 * options.fps)
 
 
-def _pose(options: argparse.Namespace, assets: dict[Path, str]) -> Pose:
+def _pose(options: argparse.Namespace, assets: dict[Path, str], first: Fraction) -> Pose:
+    from model_server.cli import timing
     from model_server.pipeline.request import FaceSelection, PoseFixed, PoseFrontal, PoseVideo
 
     if options.pose:
-        return PoseVideo(assets[options.pose], FaceSelection(options.crop), start=_middle(options))
+        start = timing.picture_second(options.pose, first + _middle(options))
+        return PoseVideo(assets[options.pose], FaceSelection(options.crop), start=start)
     if options.into and not options.pose_mode:
         return PoseVideo(assets[options.into], _footage_face(options), start=_middle(options))
     return PoseFrontal() if options.pose_mode == "frontal" else PoseFixed()

@@ -87,8 +87,10 @@ def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path)
     try:
         pictures = (decode_png(frame.png) for frame in frames)
         spec = job.request.spec
-        first = Fraction(job.request.first) / spec.fps
-        write_movie(part, pictures, spec.fps, sound, first, f"PoseDub dub, made with {weights_text(job)}")
+        speech, index = spec.speech, job.request.first
+        lead = speech.start if index == 0 else Fraction(0)  # what is heard before the footage's first picture
+        title = f"PoseDub dub, made with {weights_text(job)}"
+        write_movie(part, pictures, spec.fps, sound, speech.start + index / spec.fps, title, speech.track, lead)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

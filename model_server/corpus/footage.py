@@ -28,7 +28,7 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.alignment import clip_transforms, warp
 from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech
 from model_server.pipeline.faces import FaceFinder, FoundFace, choose
-from model_server.pipeline.media import audio_stream, open_media, video_stream
+from model_server.pipeline.media import open_media, pictures_begin
 from model_server.pipeline.video import Footage, Video
 
 _VIDEOS_PER_UNIT = 8
@@ -110,9 +110,7 @@ def _speech(path: Path, folder: Path) -> SpeechFile:
     with open_media(path) as container:
         if not container.streams.audio:
             raise _Unfit("without sound")
-        sound, pictures = audio_stream(container, path), video_stream(container, path)
-        begins = [Fraction(s.start_time or 0) * (s.time_base or 0) for s in (pictures, sound)]
-    speech = decode_speech(path, folder / "speech", begins[0] - begins[1])
+    speech = decode_speech(path, folder / "speech", pictures_begin(path))
     if speech.rms < _SILENT_RMS:
         raise _Unfit("silent")
     return speech

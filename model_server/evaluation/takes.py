@@ -19,7 +19,7 @@ from model_server.evaluation.views import Pictures, ViewStore
 from model_server.pipeline.alignment import network_view
 from model_server.pipeline.audio import SpeechFile, decode_speech
 from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.media import audio_stream, open_media, video_stream
+from model_server.pipeline.media import pictures_begin
 from model_server.pipeline.mel import MelWindows
 from model_server.pipeline.portrait import portrait_views
 from model_server.pipeline.pose import read_pose
@@ -217,7 +217,4 @@ def portrait_of(path: Path) -> Pictures:
 
 def _speech(path: Path, out: Path) -> SpeechFile:
     """The sound from the first picture on."""
-    with open_media(path) as container:
-        sound, pictures = audio_stream(container, path), video_stream(container, path)
-        begins = [Fraction(stream.start_time or 0) * (stream.time_base or 0) for stream in (pictures, sound)]
-    return decode_speech(path, out, begins[0] - begins[1])
+    return decode_speech(path, out, pictures_begin(path))

@@ -44,6 +44,7 @@ from model_server.pipeline.request import (
     PoseVideo,
 )
 from model_server.pipeline.results import Results, digest
+from model_server.pipeline.sound_notices import speech_notices
 from model_server.pipeline.stored_pose import pose_track
 from model_server.pipeline.timecode import average_rate
 from model_server.pipeline.tracking import remembered
@@ -165,13 +166,14 @@ class Dub:
         spec = self.spec
         speech = self._memory.get(("speech", spec.speech), self._decoded)
         heard = -(-(speech.duration - spec.speech.start) * spec.fps // 1)
+        self._tell(speech_notices(speech, spec.fps, self.request.first, self.request.end))
         if heard < self.request.end:
             self._report.warn(max(0, int(heard)), spec.frame_count, "speech_ended", SPEECH_ENDED)
         return MelWindows(speech, spec.fps)
 
     def _decoded(self) -> SpeechFile:
         speech = self.spec.speech
-        return temporary_speech(self._media(speech.asset), speech.start, self._cancelled)
+        return temporary_speech(self._media(speech.asset), speech.start, self._cancelled, speech.track)
 
     @cached_property
     def _portrait(self) -> PortraitViews:

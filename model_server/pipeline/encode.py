@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.media import open_media
+from model_server.pipeline.soundtrack import AUDIO_RATE, soundtrack
 
 # FFmpeg's encoder takes a bit more than half the time of OpenCV's at the same level and, other than that one, works in
 # several threads at once. Level 6 makes files a tenth smaller in four times the time.
 PNG_OPTIONS = {"compression_level": "1", "pred": "up"}
 JPEG_QUALITY = 85
-AUDIO_RATE = 48000
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -52,45 +51,37 @@ def _encoded(suffix: str, bgr: NDArray[Any], options: list[int]) -> bytes:
 
 
 def write_movie(
-    path: Path, pictures: Iterable[NDArray[np.uint8]], fps: Fraction, sound: Path, start: Fraction, title: str
+    path: Path,
+    pictures: Iterable[NDArray[np.uint8]],
+    fps: Fraction,
+    sound: Path,
+    start: Fraction,
+    title: str,
+    track: int = 0,
+    lead: Fraction = Fraction(0),
 ) -> None:
-    """Write an MP4 of the pictures with the sound file's first track beneath.
+    """Write an MP4 of the pictures with a sound file's track beneath.
 
     Args:
         pictures: HxWx3 RGB, even sizes, at `fps`.
         sound: media file; its second `start` plays with the first picture, cut at the last one's end.
         title: stored in the file, for players to show.
+        track: number of the sound track, as in `soundtrack`.
+        lead: seconds of the sound that are heard before the first picture is shown.
     """
-    with av.open(str(path), "w", format="mp4") as movie, open_media(sound) as source:
+    with av.open(str(path), "w", format="mp4") as movie:
         movie.metadata["title"] = title
         picture_track = movie.add_stream("libx264", rate=fps, options={"crf": "18"})
         sound_track = movie.add_stream("aac", rate=AUDIO_RATE)
-        count = 0
+        count, first = 0, round(lead * fps)
         for count, picture in enumerate(pictures, 1):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = first + count - 1, 1 / fps
             if count == 1:
                 picture_track.width, picture_track.height = frame.width, frame.height
                 picture_track.pix_fmt = "yuv420p"
             movie.mux(picture_track.encode(frame))
         movie.mux(picture_track.encode(None))
-        length = Fraction(count) / fps
-        for block in _sound_between(source, int(start * AUDIO_RATE), int((start + length) * AUDIO_RATE)):
+        for block in soundtrack(sound, track, start - Fraction(first) / fps, start + Fraction(count) / fps):
             movie.mux(sound_track.encode(block))
         movie.mux(sound_track.encode(None))
-
-
-def _sound_between(source: av.container.InputContainer, first: int, end: int) -> Iterator[av.AudioFrame]:
-    """The samples `first <= i < end` at AUDIO_RATE, in stereo blocks."""
-    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=AUDIO_RATE)
-    at = 0
-    for block in source.decode(source.streams.audio[0]):
-        for part in resampler.resample(block):
-            samples = part.to_ndarray()
-            wanted = samples[:, max(0, first - at) : max(0, end - at)]
-            if wanted.shape[1]:
-                cut = av.AudioFrame.from_ndarray(np.ascontiguousarray(wanted), format="fltp", layout="stereo")
-                cut.rate, cut.pts = AUDIO_RATE, max(0, at - first)
-                yield cut
-            at += samples.shape[1]
-        if at >= end:
-            return

@@ -122,10 +122,11 @@ def audio_stream(container: InputContainer, path: Path) -> AudioStream:
     """The first sound track."""
     if not container.streams.audio:
         raise PoseDubError(f"The file {path.name} has no sound track; choose a file with sound.")
-    return _known_codec(container.streams.audio[0], path)
+    return known_codec(container.streams.audio[0], path)
 
 
-def _known_codec(stream: AnyStream, path: Path) -> AnyStream:
+def known_codec(stream: AnyStream, path: Path) -> AnyStream:
+    """The stream; PoseDubError when there is no decoder for it."""
     if stream.codec_context is None:
         raise PoseDubError(
             f"The {stream.type} in {path.name} has an unknown codec; convert it to H.264 and AAC.",
@@ -145,7 +146,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = find_video_stream(container)
     if stream is None:
         raise PoseDubError(f"The file {path.name} has no pictures; choose a movie or an image.")
-    codec = _known_codec(stream, path).codec_context
+    codec = known_codec(stream, path).codec_context
     if codec.width * codec.height > MAX_FRAME_PIXELS:
         raise PoseDubError(
             f"The frames of {path.name} are {codec.width}x{codec.height}; scale it below 8192x8192.",
@@ -155,6 +156,26 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     codec.thread_type = "AUTO"
     codec.thread_count = 4
     return stream
+
+
+def begin_of(container: InputContainer) -> Fraction:
+    """Timestamp, seconds, of second 0 of the file: its first track, of pictures or sound, begins there."""
+    tracks = (*container.streams.audio, *filter(None, [find_video_stream(container)]))
+    return min((begin for begin in map(_begin, tracks) if begin is not None), default=Fraction(0))
+
+
+def _begin(stream: av.stream.Stream) -> Fraction | None:
+    """Timestamp, seconds, of a track's beginning, None where the file does not tell."""
+    return None if stream.start_time is None or not stream.time_base else stream.start_time * stream.time_base
+
+
+def pictures_begin(path: Path) -> Fraction:
+    """Second of the file at which its first picture is shown, 0 for a still; the sound may begin before."""
+    if is_image(path):
+        return Fraction(0)
+    with open_media(path) as container:
+        begin = _begin(video_stream(container, path))
+        return Fraction(0) if begin is None else begin - begin_of(container)
 
 
 def demux(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[av.Packet]:

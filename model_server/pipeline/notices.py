@@ -25,7 +25,8 @@ class Notice:
     """Something about the frames `first <= k < end` of a dub.
 
     Attributes:
-        kind: "no_face", "turned_away", "cut_off", "several_faces", "scene_cut" or "pose_loops".
+        kind: "no_face", "turned_away", "cut_off", "several_faces", "scene_cut", "pose_loops", or as
+            `sound_notices.speech_notices` says.
         message: one sentence.
     """
 

@@ -194,7 +194,7 @@ def changes(values: NDArray[np.int_]) -> tuple[int, ...]:
 
 
 def loops_from(times: Sequence[Fraction], footage: Footage) -> int | None:
-    """First position whose time lies outside the footage, None when there is none, as in a still picture."""
+    """First position whose time lies behind the footage, None when there is none, as in a still picture."""
     if footage.duration == 0:
         return None
-    return next((k for k, time in enumerate(times) if not 0 <= time < footage.duration), None)
+    return next((k for k, time in enumerate(times) if time >= footage.duration), None)

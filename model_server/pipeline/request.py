@@ -56,10 +56,16 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Speech:
-    """Sound whose second `start` belongs to the beginning of frame 0."""
+    """Sound whose second `start` belongs to the beginning of frame 0.
+
+    Attributes:
+        track: number of the file's sound track, from 1 on; 0 has one chosen: the default one, or if that one is silent
+            or the file names none, the first one in which anything is heard.
+    """
 
     asset: str
     start: Fraction = Fraction(0)
+    track: int = 0
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,7 @@ class DubSpec:
                 f"The picture size {self.size} is no even number from {SIZE} to {MAX_SIZE}.",
             ),
             (not 0 <= self.seed < 2**64, f"The seed {self.seed} is outside 0 to 2^64 - 1."),
+            (self.speech.track < 0, f"There is no sound track {self.speech.track}; count from 1, or give 0 for any."),
             (not fits, f"The pose codes do not fit the {self.frame_count} frames of the dub; give one row for each."),
             (
                 isinstance(self.pose, PoseCodes) and not _finite_rows(self.pose.rows),
@@ -258,7 +265,7 @@ def _request_from(data: dict[str, Any]) -> DubRequest:
         **spec
         | {
             "portrait": _with_face(Portrait, spec["portrait"], "time"),
-            "speech": Speech(spec["speech"]["asset"], Fraction(spec["speech"]["start"])),
+            "speech": Speech(**spec["speech"] | {"start": Fraction(spec["speech"]["start"])}),
             "pose": _pose_from(data["pose_kind"], spec["pose"]),
             "fps": Fraction(spec["fps"]),
             "output": _output_from(spec.get("output")),

@@ -99,7 +99,7 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         engine=spec.engine,
         weights_id=spec.weights,
         portrait=portrait,
-        speech=media.Speech(asset_id=spec.speech.asset, start=rational(spec.speech.start)),
+        speech=media.Speech(asset_id=spec.speech.asset, start=rational(spec.speech.start), track=spec.speech.track),
         pose=_pose_message(spec.pose),
         frame_rate=rational(spec.fps),
         frame_count=spec.frame_count,
@@ -170,7 +170,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         portrait=Portrait(
             message.portrait.asset_id, face_selection(message.portrait.face), fraction(message.portrait.time)
         ),
-        speech=Speech(message.speech.asset_id, fraction(message.speech.start)),
+        speech=Speech(message.speech.asset_id, fraction(message.speech.start), message.speech.track),
         pose=_pose_of(message.pose),
         fps=fraction(message.frame_rate),
         frame_count=message.frame_count,

@@ -27,7 +27,10 @@ def install(zip_path: str) -> None:
     )
 
 
-MODULES = ("scenes_copies", "scenes_curves", "scenes_effects", "scenes_undo", "scenes_takes", "scenes_output", "scenes")
+MODULES = (
+    *("scenes_copies", "scenes_curves", "scenes_effects", "scenes_undo", "scenes_takes", "scenes_output"),
+    *("scenes_sound", "scenes"),
+)
 
 
 def answer(line: str) -> dict:
