@@ -6,10 +6,7 @@ several times as fast as the one. Scales, blur, noise and activation are loops o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.networks import half_kernels as kernels
@@ -17,6 +14,7 @@ from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.kernels import AVAILABLE
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
+from model_server.networks.packed import PackedConvolution
 
 _TYPE = torch.bfloat16
 # Which rows, and columns, of a 3x3 kernel make even and odd ones of a result twice as large.
@@ -35,33 +33,6 @@ def fits(x: Tensor, outputs: int) -> bool:
     return AVAILABLE and asked and x.shape[1] % LANES == outputs % LANES == 0
 
 
-class Packed:
-    """A convolution without bias, its weights in the order in which the processor's library takes them.
-
-    Args:
-        weight: (outputs, inputs, height, width), each side 1, 2 or 3.
-        padding: rows and columns of zeros around a picture.
-    """
-
-    def __init__(self, weight: Tensor, padding: tuple[int, int]) -> None:
-        self._weight = weight.detach().to(_TYPE).contiguous(memory_format=torch.channels_last)
-        self._padding = list(padding)
-        self._known: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Convolve bfloat16 pictures (n, inputs, h, w), channels last, into the like."""
-        if x.shape not in self._known:
-            self._known[x.shape] = self._packed(x)
-        return self._known[x.shape](x)
-
-    def _packed(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        library, weight, padding, ones = torch.ops.mkldnn, self._weight, self._padding, [1, 1]
-        if not _library_can():
-            return lambda x: F.conv2d(x, weight, padding=padding)
-        packed = library._reorder_convolution_weight(weight, padding, ones, ones, 1, list(x.shape))
-        return lambda x: library._convolution_pointwise(x, packed, None, padding, ones, ones, 1, "none", [], "")
-
-
 class Convolution:
     """A convolution that keeps a picture's size, with zeros around it.
 
@@ -70,7 +41,7 @@ class Convolution:
     """
 
     def __init__(self, weight: Tensor) -> None:
-        self._convolve = Packed(weight, (weight.shape[2] // 2, weight.shape[3] // 2))
+        self._convolve = _packed(weight, (weight.shape[2] // 2, weight.shape[3] // 2))
         self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
@@ -120,16 +91,6 @@ def joined(parts: list[Tensor], added: Tensor) -> Tensor:
     return made
 
 
-def _library_can() -> bool:
-    """Whether the processor's library is here, with what PyTorch's own compiler uses of it, and can do this."""
-    library = torch.ops.mkldnn
-    return (
-        torch.backends.mkldnn.is_available()
-        and hasattr(library, "_reorder_convolution_weight")
-        and library._is_mkldnn_bf16_supported()
-    )
-
-
 def _taken(x: Tensor, taken: Modulated | Normalised, memory: Memory) -> Tensor:
     """Pictures ready for a convolution; they last until `memory` is asked again."""
     x = x.contiguous(memory_format=torch.channels_last)
@@ -144,9 +105,14 @@ def _taken(x: Tensor, taken: Modulated | Normalised, memory: Memory) -> Tensor:
     return ready
 
 
-def _parity(weight: Tensor, rows: list[int], columns: list[int]) -> Packed:
+def _parity(weight: Tensor, rows: list[int], columns: list[int]) -> PackedConvolution:
     """Makes the pixels of one parity of rows and columns."""
-    return Packed(weight[:, :, rows][..., columns], (len(rows) - 1, len(columns) - 1))
+    return _packed(weight[:, :, rows][..., columns], (len(rows) - 1, len(columns) - 1))
+
+
+def _packed(weight: Tensor, padding: tuple[int, int]) -> PackedConvolution:
+    halved = weight.detach().to(_TYPE).contiguous(memory_format=torch.channels_last)
+    return PackedConvolution(lambda: halved, padding)
 
 
 def _pictures(x: Tensor) -> list[kernels.Halves | kernels.Floats]:

@@ -1,8 +1,8 @@
 """The loops around the products of minimal filtering, compiled by Numba.
 
-All arrays are float32 and contiguous: pictures (height, width, channels), planes of products (points, tiles,
-channels). Channels are a multiple of `LANES`. A call works on `count` tiles, which begin with row of tiles `row` of the
-picture and lie in the planes from tile `start` on.
+All arrays are float32 and contiguous: pictures (height, width, channels), data and products (tiles, points, channels).
+Channels are a multiple of `LANES`. A call works on `count` tiles, which begin with row of tiles `row` of the picture
+and lie in data and products from tile `start` on.
 
 Numba keeps what it compiled beside this file, for as long as this file stays the same: touch it after a change of
 `lanes` or `toom_cook`.
@@ -16,8 +16,19 @@ import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-from model_server.networks.lanes import LANES, both_ways, finished, load, reader, rectified, scaled, splat, writer
-from model_server.networks.toom_cook import SPANS, TILE, by_zeros, filtering
+from model_server.networks.lanes import (
+    LANES,
+    both_ways,
+    finished,
+    load,
+    reader,
+    reader_of_two,
+    rectified,
+    scaled,
+    splat,
+    writer,
+)
+from model_server.networks.toom_cook import TILE, edge_pairs, filtering, inner_pairs
 
 Floats = NDArray[np.float32]
 # Where Numba cannot compile, plain convolutions do the work.
@@ -46,30 +57,34 @@ def _line(size: int) -> list[tuple[int, int]]:
     return [(row, 0) for row in range(size)]
 
 
-_inverse = np.argsort(by_zeros(_UP_REACH))
 _pixels_6, _pixels_5 = reader(_square(_REACH)), reader(_square(_UP_REACH))
-_planes_36 = reader(_line(_REACH**2))
-_write_36 = writer(_line(_REACH**2))
-_write_25 = writer([(int(place), 0) for place in _inverse])
+_products_36, _write_36 = reader(_line(_REACH**2)), writer(_line(_REACH**2))
+_EDGE, _INNER = edge_pairs(_UP_REACH), inner_pairs(_UP_REACH)
+_write_edge, _write_inner = (writer(_line(len(some)), [y * _UP_REACH + x for y, x in some]) for some in (_EDGE, _INNER))
+# Products of an edge pair serve even rows and columns and one other parity, of an inner pair all four.
+EDGE_PARTS, INNER_PARTS = 2, 4
 _write_4, _write_2 = writer(_square(TILE)), writer(_square(2))
 _data_6, _data_5 = both_ways(_SAME.data, _SAME.data), both_ways(_HALF.data, _HALF.data)
 _result_6 = both_ways(_SAME.result, _SAME.result)
 _blurred = both_ways(_BLUR, _BLUR)
 
 
-def _part_reader(odd_row: bool, odd_column: bool, span: slice) -> Callable:
+def _part_reader(odd_row: bool, odd_column: bool) -> Callable:
     """Reads the products of one parity of rows and columns, in the order of rows and columns."""
-    size = _UP_REACH
-    wanted = [(y, x) for y in range(odd_row, size) for x in range(odd_column, size)]
-    return reader([(int(_inverse[y * size + x]) - span.start, 0) for y, x in wanted])
+    pairs = [(y, x) for y in range(odd_row, _UP_REACH) for x in range(odd_column, _UP_REACH)]
+    other, part = odd_row or odd_column, 2 * odd_row + odd_column
+    at = {pair: (False, n * EDGE_PARTS + other) for n, pair in enumerate(_EDGE)}
+    at |= {pair: (True, n * INNER_PARTS + part) for n, pair in enumerate(_INNER)}
+    return reader_of_two([at[pair] for pair in pairs])
 
 
 def _part_result(odd_row: bool, odd_column: bool) -> Callable:
     return both_ways(_HALF.result[:, int(odd_row) :], _HALF.result[:, int(odd_column) :])
 
 
-_even_even, _even_odd, _odd_even, _odd_odd = (_part_reader(n >= 2, n % 2 == 1, span) for n, span in enumerate(SPANS))
-_result_ee, _result_eo, _result_oe, _result_oo = (_part_result(n >= 2, n % 2 == 1) for n in range(4))
+_PARITIES = [(False, False), (False, True), (True, False), (True, True)]
+_even_even, _even_odd, _odd_even, _odd_odd = (_part_reader(*parity) for parity in _PARITIES)
+_result_ee, _result_eo, _result_oe, _result_oo = (_part_result(*parity) for parity in _PARITIES)
 
 
 @compiled
@@ -93,53 +108,58 @@ def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch
 
 @compiled
 def into_products(
-    x: Floats, scales: Floats, shifts: Floats | None, outside: Floats, row: int, planes: Floats, start: int, count: int
+    x: Floats, scales: Floats, shifts: Floats | None, outside: Floats, row: int, data: Floats, start: int, count: int
 ) -> None:
-    """Tiles of `x * scales`, or of `relu(x * scales + shifts)`, in the space of products: 36 planes.
+    """Tiles of `x * scales`, or of `relu(x * scales + shifts)`, in the space of products: 36 points.
 
     Args:
         outside: a pixel that becomes zero on the way.
     """
     _, width, channels = x.shape
-    across, plane = -(-width // TILE), planes.shape[1] * channels
+    across = -(-width // TILE)
     scratch = np.empty(_REACH**2 * channels, np.float32)
     for tile in range(count):
         top, left = TILE * (row + tile // across) - 1, TILE * (tile % across) - 1
         source, at, step = _around(x, top, left, _REACH, outside, scratch)
+        to = (start + tile) * _REACH**2 * channels
         for c in range(0, channels, LANES):
             pixels = _pixels_6(source, at + c, step, channels)
             if shifts is None:
                 taken = scaled(pixels, load(scales, c))
             else:
                 taken = rectified(pixels, load(scales, c), load(shifts, c))
-            _write_36(planes, (start + tile) * channels + c, plane, 0, _data_6(taken))
+            _write_36(data, to + c, channels, 0, _data_6(taken))
 
 
 @compiled
 def into_half_products(
-    x: Floats, scales: Floats, outside: Floats, row: int, planes: Floats, start: int, count: int
+    x: Floats, scales: Floats, outside: Floats, row: int, edge: Floats, inner: Floats, start: int, count: int
 ) -> None:
-    """As `into_products`, for convolutions that double the size: 25 planes in the order of `by_zeros`."""
+    """As `into_products`, for convolutions that double the size: 9 edge and 16 inner points."""
     _, width, channels = x.shape
-    across, plane = width // TILE, planes.shape[1] * channels
+    across = -(-width // TILE)
     scratch = np.empty(_UP_REACH**2 * channels, np.float32)
     for tile in range(count):
         top, left = TILE * (row + tile // across) - 1, TILE * (tile % across) - 1
         source, at, step = _around(x, top, left, _UP_REACH, outside, scratch)
+        to_edge = (start + tile) * edge.shape[1] * channels
+        to_inner = (start + tile) * inner.shape[1] * channels
         for c in range(0, channels, LANES):
-            pixels = scaled(_pixels_5(source, at + c, step, channels), load(scales, c))
-            _write_25(planes, (start + tile) * channels + c, plane, 0, _data_5(pixels))
+            made = _data_5(scaled(_pixels_5(source, at + c, step, channels), load(scales, c)))
+            _write_edge(edge, to_edge + c, channels, 0, made)
+            _write_inner(inner, to_inner + c, channels, 0, made)
 
 
 @compiled
-def out_of_products(planes: Floats, start: int, count: int, row: int, finish: Finish | None, result: Floats) -> None:
-    """Results of 36 planes of products, finished."""
+def out_of_products(products: Floats, start: int, count: int, row: int, finish: Finish | None, result: Floats) -> None:
+    """Results of 36 products each, finished."""
     _, width, channels = result.shape
-    across, plane = width // TILE, planes.shape[1] * channels
+    across = width // TILE
     for tile in range(count):
         pixel = TILE * (row + tile // across) * width + TILE * (tile % across)
+        at = (start + tile) * _REACH**2 * channels
         for c in range(0, channels, LANES):
-            made = _result_6(_planes_36(planes, (start + tile) * channels + c, plane, 0))
+            made = _result_6(_products_36(products, at + c, channels, 0))
             if finish is not None:
                 gains, bias, noise, slope = finish
                 made = finished(made, load(gains, c), load(bias, c), splat(slope), noise, pixel, width)
@@ -147,21 +167,23 @@ def out_of_products(planes: Floats, start: int, count: int, row: int, finish: Fi
 
 
 @compiled
-def out_of_half_products(planes: Floats, start: int, count: int, rows: Floats) -> None:
-    """Results of 81 planes of products, 8x8 pixels for each tile, into `rows` from the second column on."""
+def out_of_half_products(edge: Floats, inner: Floats, start: int, count: int, rows: Floats) -> None:
+    """Results of edge and inner products, 8x8 pixels for each tile, into `rows` from the second column on."""
     _, width, channels = rows.shape
-    across, plane, step = (width - 3) // (2 * TILE), planes.shape[1] * channels, width * channels
+    across, step = (width - 3) // (2 * TILE), width * channels
     for tile in range(count):
         corner = (2 * TILE * (tile // across) * width + 2 * TILE * (tile % across) + 1) * channels
+        at_edge = (start + tile) * edge.shape[1] * edge.shape[2]
+        at_inner = (start + tile) * inner.shape[1] * inner.shape[2]
         for c in range(0, channels, LANES):
-            at, to = (start + tile) * channels + c, corner + c
-            ee = _result_ee(_even_even(planes, at, plane, 0))
+            one, other, to = at_edge + c, at_inner + c, corner + c
+            ee = _result_ee(_even_even(edge, one, inner, other, channels))
             _write_4(rows, to, 2 * step, 2 * channels, ee)
-            eo = _result_eo(_even_odd(planes, at + 25 * plane, plane, 0))
+            eo = _result_eo(_even_odd(edge, one, inner, other, channels))
             _write_4(rows, to + channels, 2 * step, 2 * channels, eo)
-            oe = _result_oe(_odd_even(planes, at + 45 * plane, plane, 0))
+            oe = _result_oe(_odd_even(edge, one, inner, other, channels))
             _write_4(rows, to + step, 2 * step, 2 * channels, oe)
-            oo = _result_oo(_odd_odd(planes, at + 65 * plane, plane, 0))
+            oo = _result_oo(_odd_odd(edge, one, inner, other, channels))
             _write_4(rows, to + step + channels, 2 * step, 2 * channels, oo)
 
 
@@ -169,11 +191,12 @@ def out_of_half_products(planes: Floats, start: int, count: int, rows: Floats) -
 def smooth(rows: Floats, first: int, end: int, finish: Finish, result: Floats) -> None:
     """Smooth `rows` by the [1, 3, 3, 1] filter into the result's rows `first` to `end`, finished.
 
-    Row `first` is made of the first four of `rows`, and each row of `rows` is three pixels longer than the result's.
+    Row `first` is made of the first four of `rows`, and each row of `rows` is three pixels or more longer than the
+    result's.
     """
     gains, bias, noise, slope = finish
     _, width, channels = result.shape
-    step = (width + 3) * channels
+    step = rows.shape[1] * channels
     slopes = splat(slope)
     for y in range(first, end, 2):
         for x in range(0, width, 2):

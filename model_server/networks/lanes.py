@@ -140,14 +140,44 @@ def reader(places: Sequence[tuple[int, int]]) -> Callable:
     return read
 
 
-def writer(places: Sequence[tuple[int, int]]) -> Callable:
-    """Makes `write(array, at, row, column, tile)`, the opposite of `reader`'s."""
+def reader_of_two(places: Sequence[tuple[bool, int]]) -> Callable:
+    """Makes `read(one, at_one, other, at_other, step)`: vectors n steps from where one array begins, or the other.
+
+    Args:
+        places: of each vector, whether it is in the other array, and n.
+    """
+
+    @intrinsic
+    def read(typing: Any, one: Any, at_one: Any, other: Any, at_other: Any, step: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
+            found: dict[tuple[bool, int], ir.Value] = {}
+            for which in (False, True):
+                kinds = signature(types.void, *sig.args[2 * which : 2 * which + 2], sig.args[4], sig.args[4])
+                values = [*args[2 * which : 2 * which + 2], args[4], args[4]]
+                wanted = [n for array, n in places if array == which]
+                addresses = _addresses(context, builder, kinds, values, [(n, 0) for n in wanted])
+                found |= {(which, n): address for n, address in zip(wanted, addresses, strict=True)}
+            return _tuple(context, builder, sig.return_type, [_loaded(builder, found[place]) for place in places])
+
+        return types.UniTuple(lanes, len(places))(one, at_one, other, at_other, step), generate
+
+    return read
+
+
+def writer(places: Sequence[tuple[int, int]], which: Sequence[int] | None = None) -> Callable:
+    """Makes `write(array, at, row, column, tile)`, the opposite of `reader`'s.
+
+    Args:
+        which: vectors of the tile are written, in this order; all in theirs when None.
+    """
 
     @intrinsic
     def write(typing: Any, array: Any, at: Any, row: Any, column: Any, tile: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
             addresses = _addresses(context, builder, sig, args, places)
-            for address, value in zip(addresses, _values(builder, args[-1]), strict=True):
+            values = _values(builder, args[-1])
+            chosen = values if which is None else [values[n] for n in which]
+            for address, value in zip(addresses, chosen, strict=True):
                 builder.store(value, address).align = 4
             return context.get_dummy_value()
 

@@ -45,13 +45,13 @@ def filtering(taps: int) -> Filtering:
     return Filtering(data, np.concatenate([kernel, at_infinity[0]]), np.concatenate([result, at_infinity[1]]).T.copy())
 
 
-def by_zeros(reach: int) -> list[int]:
-    """Pairs of points, as numbers `row * reach + column`, in the order: both 0, the row's 0, none 0, the column's 0."""
-    pairs = [(row, column) for row in range(reach) for column in range(reach)]
-    places = {(True, True): 0, (True, False): 1, (False, False): 2, (False, True): 3}
-    return sorted(range(len(pairs)), key=lambda n: places[pairs[n][0] == 0, pairs[n][1] == 0])
+# Where tiles meet a kernel of two taps in one direction and of one in the other, products at the point 0 vanish. So
+# pairs of points (row, column) of which one is 0 serve two of the four parities of rows and columns, others all four.
+def edge_pairs(reach: int) -> list[tuple[int, int]]:
+    """Pairs with a 0: both, then the row's, then the column's."""
+    return [(0, 0), *((0, n) for n in range(1, reach)), *((n, 0) for n in range(1, reach))]
 
 
-# An odd row meets one tap of the kernel, and then the products at the point 0 vanish. With the pairs in the order of
-# `by_zeros`, results of even and odd rows and columns need these spans of them.
-SPANS = (slice(0, 25), slice(1, 21), slice(5, 25), slice(5, 21))
+def inner_pairs(reach: int) -> list[tuple[int, int]]:
+    """Pairs without a 0, row by row."""
+    return [(row, column) for row in range(1, reach) for column in range(1, reach)]

@@ -8,7 +8,7 @@ channels; the error is some five times that of the plain sum in float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,13 +21,15 @@ from model_server.networks import kernels
 from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
-from model_server.networks.toom_cook import SPANS, TILE, Filtering, by_zeros, filtering
+from model_server.networks.packed import PackedConvolution
+from model_server.networks.toom_cook import TILE, Filtering, edge_pairs, filtering, inner_pairs
 
 # Weights and the tiles that they meet at once pass through caches of some such size.
-_CACHE_BYTES = 8 * 2**20
+_CACHE_BYTES = 16 * 2**20
 _FLOAT_BYTES = 4
 _FEWEST_CHANNELS = 32
 _SMALLEST_SIZE, _SMALLEST_DOUBLED_SIZE = 14, 28
+_UP_REACH = len(filtering(2).data)
 
 
 def pays(x: Tensor, outputs: int, doubled: bool = False) -> bool:
@@ -55,32 +57,34 @@ class Convolution:
     """
 
     def __init__(self, weight: Tensor) -> None:
-        self._kernels = _products(weight, filtering(3))
+        self._outputs, self._inputs = weight.shape[:2]
+        self._points = len(filtering(3).data) ** 2
+        self._multiply = _Products(lambda: _in_products(weight, filtering(3)), self._points)
         self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
         """Convolve.
 
         Args:
-            x: pictures (n, inputs, h, w) of whole tiles.
+            x: pictures (n, inputs, h, w).
 
         Returns:
             (n, outputs, h, w), channels last in memory.
         """
-        points, inputs, outputs = self._kernels.shape
         height, width = x.shape[2:]
-        made = self._memory.take("result", len(x), _in_tiles(height) * TILE, _in_tiles(width) * TILE, outputs)
+        made = self._memory.take("result", len(x), _in_tiles(height) * TILE, _in_tiles(width) * TILE, self._outputs)
         pictures, finish = _pictures(x), finish and _in_whole_tiles(finish)
-        for strip in _strips(x, points * (inputs + outputs), self._kernels.numel()):
-            data = _shared.take("data", points, strip.tiles, inputs)
+        floats = self._points * (self._inputs + self._outputs)
+        for strip in _strips(x, floats, self._points * self._inputs * self._outputs):
+            data = _shared.take("data", strip.tiles, self._points, self._inputs)
             for part in strip.parts:
                 tiles = part.row, data.numpy(), part.start, part.count
                 kernels.into_products(pictures[part.picture], *taken.of(part.picture), *tiles)
-            products = torch.bmm(data, self._kernels, out=_shared.take("products", points, strip.tiles, outputs))
+            products = self._multiply(data).numpy()
             for part in strip.parts:
                 ending = None if finish is None else finish.of(part.picture)
                 result = made[part.picture].numpy()
-                kernels.out_of_products(products.numpy(), part.start, part.count, part.row, ending, result)
+                kernels.out_of_products(products, part.start, part.count, part.row, ending, result)
         return made[:, :height, :width].permute(0, 3, 1, 2)
 
 
@@ -94,11 +98,12 @@ class TransposedConvolution:
     """
 
     def __init__(self, weight: Tensor) -> None:
-        steps = filtering(2)
-        order = by_zeros(len(steps.data))
-        parts = zip(_parts(weight), SPANS, strict=True)
-        self._kernels = [_products(kernel, steps)[order][span].contiguous() for kernel, span in parts]
-        # Beyond the last row of tiles lies one more row, which only the kernel's last row reaches.
+        self._inputs, self._outputs = weight.shape[:2]
+        pairs = [edge_pairs(_UP_REACH), inner_pairs(_UP_REACH)]
+        self._points = [len(some) for some in pairs]
+        self._edge = _Products(lambda: _edge_products(weight), self._points[0])
+        self._inner = _Products(lambda: _inner_products(weight), self._points[1])
+        # Beyond the last row of whole tiles lies one more row, which only the kernel's last row reaches.
         self._last_row, self._last_column = (
             last.transpose(1, 2).flatten(1).contiguous() for last in (weight[:, :, 2], weight[..., 2])
         )
@@ -108,52 +113,84 @@ class TransposedConvolution:
         """Convolve and smooth.
 
         Args:
-            x: pictures (n, inputs, h, w) of whole tiles.
+            x: pictures (n, inputs, h, w).
 
         Returns:
             (n, outputs, 2h, 2w), channels last in memory.
         """
-        points = [len(part) for part in self._kernels]
-        _, inputs, outputs = self._kernels[0].shape
-        count, _, height, width = x.shape
-        pictures, made = _pictures(x), self._memory.take("result", count, 2 * height, 2 * width, outputs)
-        for strip in _strips(x, points[0] * inputs + sum(points) * outputs, sum(points) * inputs * outputs):
-            data = _shared.take("data", points[0], strip.tiles, inputs)
+        edge_points, inner_points = self._points
+        results = edge_points * kernels.EDGE_PARTS + inner_points * kernels.INNER_PARTS
+        count, inputs, height, width = x.shape
+        pictures, made = _pictures(x), self._memory.take("result", count, 2 * height, 2 * width, self._outputs)
+        floats = sum(self._points) * inputs + results * self._outputs
+        for strip in _strips(x, floats, results * inputs * self._outputs):
+            edge = _shared.take("edge", strip.tiles, edge_points, inputs)
+            inner = _shared.take("inner", strip.tiles, inner_points, inputs)
             for part in strip.parts:
                 scales, _, outside = taken.of(part.picture)
-                tiles = part.row, data.numpy(), part.start, part.count
+                tiles = part.row, edge.numpy(), inner.numpy(), part.start, part.count
                 kernels.into_half_products(pictures[part.picture], scales, outside, *tiles)
-            products = _shared.take("products", sum(points), strip.tiles, outputs)
-            for some, span, factors in zip(products.split(points), SPANS, self._kernels, strict=True):
-                torch.bmm(data[span], factors, out=some)
+            products = self._edge(edge).numpy(), self._inner(inner).numpy()
             for part in strip.parts:
                 scaled = pictures[part.picture], taken.of(part.picture)[0]
                 self._smoothed(products, part, scaled, finish.of(part.picture), made[part.picture])
         return made.permute(0, 3, 1, 2)
 
     def _smoothed(
-        self, products: Tensor, part: _Part, x: tuple[kernels.Floats, kernels.Floats], finish: kernels.Finish,
-        result: Tensor,
+        self, products: tuple[kernels.Floats, kernels.Floats], part: _Part, x: tuple[kernels.Floats, kernels.Floats],
+        finish: kernels.Finish, result: Tensor,
     ) -> None:  # fmt: skip
         """Rows of results of a part of a strip."""
         height, width, outputs = result.shape
-        top, bottom = 2 * TILE * part.row, 2 * TILE * (part.row + part.rows)
+        top, bottom = 2 * TILE * part.row, min(2 * TILE * (part.row + part.rows), height)
         # Three rows of the strip before, the strip, and at the end the last row and a row of zeros.
-        rows = self._memory.take("rows", 3 + bottom - top + 2, width + 3, outputs)
-        rows[:, 0] = rows[:, -1] = 0
-        rows[:3] = self._memory.take("carried", 3, width + 3, outputs) if part.row else 0
-        kernels.out_of_half_products(products.numpy(), part.start, part.count, rows[3:].numpy())
-        pixels, scales = x
-        before = max(part.row * TILE - 1, 0)  # whose pixel reaches into the first row
-        column = _edge(pixels[before : bottom // 2, -1] * scales, self._last_column)
-        rows[3 : 3 + bottom - top, -2] = column[top - 2 * before : bottom - 2 * before]
-        last = bottom == height
+        wide = 2 * TILE * _in_tiles(width // 2) + 3
+        rows = self._memory.take("rows", 3 + 2 * TILE * part.rows + 2, wide, outputs)
+        rows[:, 0] = 0
+        rows[:3] = self._memory.take("carried", 3, wide, outputs) if part.row else 0
+        kernels.out_of_half_products(*products, part.start, part.count, rows[3:].numpy())
+        last, behind = bottom == height, 3 + bottom - top  # behind the results: their last row, then zeros
+        self._end_of_rows(rows[3:behind], top, x, width)
         if last:
-            rows[-2, 1:-1], rows[-1] = _edge(pixels[-1] * scales, self._last_row), 0
+            self._last_rows(rows[behind:], x, height, width)
         else:
-            self._memory.take("carried", 3, width + 3, outputs).copy_(rows[bottom - top : bottom - top + 3])
+            self._memory.take("carried", 3, wide, outputs).copy_(rows[behind - 3 : behind])
         first, end = max(top - 2, 0), bottom if last else bottom - 2
         kernels.smooth(rows[first - top + 2 :].numpy(), first, end, finish, result.numpy())
+
+    def _end_of_rows(self, rows: Tensor, top: int, x: tuple[kernels.Floats, kernels.Floats], width: int) -> None:
+        """The column behind the last one, and zeros; tiles that end behind the picture have made it already."""
+        rows[:, width + 2 :] = 0
+        if width % (2 * TILE) == 0:
+            pixels, scales = x
+            before = max(top // 2 - 1, 0)  # whose pixel reaches into the first row
+            column = _edge(pixels[before : (top + len(rows)) // 2, -1] * scales, self._last_column)
+            rows[:, width + 1] = column[top - 2 * before : top - 2 * before + len(rows)]
+
+    def _last_rows(self, rows: Tensor, x: tuple[kernels.Floats, kernels.Floats], height: int, width: int) -> None:
+        """The row behind the last one, and zeros."""
+        if height % (2 * TILE) == 0:
+            pixels, scales = x
+            rows[0, 1 : width + 2] = _edge(pixels[-1] * scales, self._last_row)
+        rows[0, width + 2 :] = rows[1] = 0
+
+
+class _Products:
+    """Data times kernels, point by point.
+
+    Args:
+        factors: makes the kernels (points, outputs, inputs).
+    """
+
+    def __init__(self, factors: Callable[[], Tensor], points: int) -> None:
+        self._points = points
+        self._multiply = PackedConvolution(lambda: factors().flatten(0, 1)[..., None, None], groups=points)
+
+    def __call__(self, data: Tensor) -> Tensor:
+        """Products (tiles, points, outputs) of data (tiles, points, inputs)."""
+        # A group of channels is a point, a row of pixels a tile.
+        made = self._multiply(data.flatten(1).T[None, :, :, None])
+        return made[0, :, :, 0].T.unflatten(1, (self._points, -1))
 
 
 _shared = Memory()
@@ -182,7 +219,7 @@ class _Strip:
 
 
 def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
-    """Several pictures, or some rows of tiles of one.
+    """Several pictures, or some rows of tiles of one; all strips are of the same size, for which weights are packed.
 
     The more tiles at once, the more often they go out of the cache, and the less often the weights do.
 
@@ -192,15 +229,19 @@ def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
     """
     down, across = _in_tiles(x.shape[2]), _in_tiles(x.shape[3])
     fitting = int((_CACHE_BYTES * _FLOAT_BYTES * weights) ** 0.5) // (_FLOAT_BYTES * floats * across)
-    group = max(1, fitting // down)
+    group, rows = _divisor(len(x), fitting // down), _divisor(down, fitting)
     for first in range(0, len(x), group):
-        pictures = range(first, min(first + group, len(x)))
-        if len(pictures) > 1:
+        if group > 1:
             size = down * across
-            yield _Strip([_Part(n, 0, down, (n - first) * size, size) for n in pictures])
+            yield _Strip([_Part(first + n, 0, down, n * size, size) for n in range(group)])
         else:
-            for rows in np.array_split(range(down), -(-down // max(1, fitting))):
-                yield _Strip([_Part(first, int(rows[0]), len(rows), 0, len(rows) * across)])
+            for row in range(0, down, rows):
+                yield _Strip([_Part(first, row, rows, 0, rows * across)])
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor that is not above `most`, or 1."""
+    return next((divisor for divisor in range(min(number, most), 1, -1) if number % divisor == 0), 1)
 
 
 def _in_whole_tiles(finish: Finish) -> Finish:
@@ -233,13 +274,32 @@ def _edge(line: NDArray[np.float32], taps: Tensor) -> Tensor:
 
 
 def _parts(weight: Tensor) -> list[Tensor]:
-    """Kernels (outputs, inputs, 2, 2) of even and odd rows and columns, over a pixel and the one before it."""
+    """Kernels of even and odd rows and columns, over a pixel and the one before it, as products (points, outputs, inputs)."""
     taps = weight.new_tensor([[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
-    return [torch.einsum("iokl,ak,bl->oiab", weight, row, column) for row in taps for column in taps]
+    pairs = [(row, column) for row in taps for column in taps]
+    return [_in_products(torch.einsum("iokl,ak,bl->oiab", weight, *pair), filtering(2)) for pair in pairs]
 
 
-def _products(weight: Tensor, steps: Filtering) -> Tensor:
-    """Kernels (outputs, inputs, k, k) in the space of products, (points, inputs, outputs)."""
-    kernel = torch.from_numpy(steps.kernel)
-    made = torch.einsum("ai,bj,ocij->abco", kernel, kernel, weight.double())
-    return made.flatten(0, 1).to(weight.dtype).contiguous()
+def _inner_products(weight: Tensor) -> Tensor:
+    """Kernels of the inner points, those of the four parities one behind the other."""
+    return torch.cat([part[_numbers(inner_pairs(_UP_REACH))] for part in _parts(weight)], 1)
+
+
+def _edge_products(weight: Tensor) -> Tensor:
+    """Kernels of the edge points: those of even rows and columns, then of the other parity that each point serves."""
+    even, odd_column, odd_row, _ = _parts(weight)
+    other = [odd_row if column == 0 else odd_column for _, column in edge_pairs(_UP_REACH)]
+    numbers = _numbers(edge_pairs(_UP_REACH))
+    others = torch.stack([part[number] for part, number in zip(other, numbers, strict=True)])
+    return torch.cat([even[numbers], others], 1)
+
+
+def _numbers(pairs: list[tuple[int, int]]) -> list[int]:
+    return [row * _UP_REACH + column for row, column in pairs]
+
+
+def _in_products(weight: Tensor, steps: Filtering) -> Tensor:
+    """Kernels (outputs, inputs, k, k) in the space of products, (points, outputs, inputs)."""
+    kernel = torch.from_numpy(np.kron(steps.kernel, steps.kernel))
+    taps = weight.flatten(2).permute(2, 0, 1).flatten(1).double()
+    return (kernel @ taps).to(weight.dtype).unflatten(1, weight.shape[:2])
