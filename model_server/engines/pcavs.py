@@ -24,7 +24,7 @@ from model_server.engines.precision import PrecisionChoice, drawing, prepared, r
 from model_server.engines.remembered import RememberedRows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import Networks
-from model_server.networks.kernels import AVAILABLE
+from model_server.networks.compiler import AVAILABLE
 
 NAME = "pcavs"
 Result = TypeVar("Result")

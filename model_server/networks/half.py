@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from model_server.networks import half_kernels as kernels
+from model_server.networks.compiler import AVAILABLE
 from model_server.networks.fused import Finish, Modulated, Normalised
-from model_server.networks.kernels import AVAILABLE
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
 from model_server.networks.packed import PackedConvolution
@@ -112,7 +112,7 @@ def _parity(weight: Tensor, rows: list[int], columns: list[int]) -> PackedConvol
 
 def _packed(weight: Tensor, padding: tuple[int, int]) -> PackedConvolution:
     halved = weight.detach().to(_TYPE).contiguous(memory_format=torch.channels_last)
-    return PackedConvolution(lambda: halved, padding)
+    return PackedConvolution(lambda: halved, padding=padding)
 
 
 def _pictures(x: Tensor) -> list[kernels.Halves | kernels.Floats]:

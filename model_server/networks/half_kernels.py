@@ -1,7 +1,7 @@
 """The loops around convolutions in half precision, compiled by Numba.
 
 Pictures (height, width, channels) are contiguous, channels a multiple of `LANES`: `Halves` hold bfloat16. Sums are
-float32. Numba keeps what it compiled as for `kernels`.
+float32.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.networks.kernels import Finish, Floats, compiled
+from model_server.networks.compiler import compiled
+from model_server.networks.kernels import Finish, Floats
 from model_server.networks.lanes import LANES, larger, load, splat, store, total
 
 Halves = NDArray[np.int16]

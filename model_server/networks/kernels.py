@@ -3,9 +3,6 @@
 All arrays are float32 and contiguous: pictures (height, width, channels), data and products (tiles, points, channels).
 Channels are a multiple of `LANES`. A call works on `count` tiles, which begin with row of tiles `row` of the picture
 and lie in data and products from tile `start` on.
-
-Numba keeps what it compiled beside this file, for as long as this file stays the same: touch it after a change of
-`lanes` or `toom_cook`.
 """
 
 from __future__ import annotations
@@ -13,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import config, njit
 from numpy.typing import NDArray
 
+from model_server.networks.compiler import compiled
 from model_server.networks.lanes import (
     LANES,
     both_ways,
@@ -31,22 +28,12 @@ from model_server.networks.lanes import (
 from model_server.networks.toom_cook import TILE, edge_pairs, filtering, inner_pairs
 
 Floats = NDArray[np.float32]
-# Where Numba cannot compile, plain convolutions do the work.
-AVAILABLE = not config.DISABLE_JIT  # type: ignore[attr-defined]
 # What results go through: times gains, plus bias (both for each channel), plus noise (for each pixel), leaky ReLU.
 Finish = tuple[Floats, Floats, Floats, float]
 
 _SAME, _HALF = filtering(3), filtering(2)
 _REACH, _UP_REACH = len(_SAME.data), len(_HALF.data)
 _BLUR = np.array([[1, 3, 3, 1, 0], [0, 1, 3, 3, 1]]) / 4
-
-
-def compiled(function: Callable) -> Callable:
-    """The function compiled by Numba, kept for the next process; as it is where Numba does not compile."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # there is no folder to keep it in
-        return njit(nogil=True)(function)
 
 
 def _square(size: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Vectors of 16 channels for loops that Numba compiles, and what minimal filtering does with tiles of them.
+"""Vectors of channels for loops that Numba compiles, and what minimal filtering does with tiles of them.
 
 In memory numbers are float32, or bfloat16, the upper half of a float32, which Numba does not know: arrays of them have
 the type int16.
@@ -14,14 +14,23 @@ from collections.abc import Callable, Sequence
 from math import isqrt
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import extending, types
+from numba import config, extending, types
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numpy.typing import NDArray
 
-LANES = 16
+
+def _lanes() -> int:
+    """Channels of a vector: 16 float32 fill a register of AVX-512, elsewhere 8 leave fewer channels without vectors."""
+    features = config.CPU_FEATURES  # type: ignore[attr-defined]
+    wide = "+avx512f" in features.split(",") if features else llvmlite.binding.get_host_cpu_features().get("avx512f")
+    return 16 if wide else 8
+
+
+LANES = _lanes()
 intrinsic: Any = extending.intrinsic  # what it makes is called with other arguments than what it takes
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INDEX = ir.VectorType(ir.IntType(32), LANES)
@@ -31,7 +40,7 @@ _FAST = ("contract", "nsz")  # products and sums may become one instruction
 
 
 class Lanes(types.Type):
-    """Numba's type of a vector of 16 float32."""
+    """Numba's type of a vector of `LANES` float32."""
 
     def __init__(self) -> None:
         super().__init__("Lanes")

@@ -64,6 +64,7 @@ class FaceAlignmentTrunk(nn.Module):
                 MultiBranchBlock(widths.entry, wide),
             ]
         )
+        self.pool = nn.MaxPool2d(2)
         self.hourglass = Hourglass(wide, DEPTH)
         self.top = MultiBranchBlock(wide, wide)
         self.bridge = nn.Conv2d(wide, wide, 1)
@@ -76,7 +77,7 @@ class FaceAlignmentTrunk(nn.Module):
     def landmark_maps(self, images: Tensor) -> Tensor:
         """Maps (n, 68, 56, 56) of images (n, 3, 224, 224)."""
         x = self.entry[0](F.relu(self.stem_norm(self.stem(images))))
-        x = self.entry[2](self.entry[1](F.max_pool2d(x, 2)))
+        x = self.entry[2](self.entry[1](self.pool(x)))
         x = self.top(self.hourglass(x))
         return self.landmarks(F.relu(self.bridge_norm(self.bridge(x))))
 
@@ -111,13 +112,14 @@ class Hourglass(nn.Module):
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
         self.skip = MultiBranchBlock(channels, channels)
+        self.pool = nn.MaxPool2d(2)
         self.down = MultiBranchBlock(channels, channels)
         self.inner = Hourglass(channels, depth - 1) if depth > 1 else MultiBranchBlock(channels, channels)
         self.up = MultiBranchBlock(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to the same shape; h and w must be even at each level but the last."""
-        low = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
+        low = self.up(self.inner(self.down(self.pool(x))))
         return self.skip(x) + F.interpolate(low, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +17,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model_server.networks import half, winograd
 from model_server.networks.assembly import Networks
-from model_server.networks.blocks import ConvNorm, NormConv
-from model_server.networks.fused import Finish, Modulated, Normalised
-from model_server.networks.memory import Memory
+from model_server.networks.blocks import ConvNorm
+from model_server.networks.fused import Finish, Modulated
 from model_server.networks.modulation import EPSILON, GAIN, ModulatedConv, StyledConv, ToRGB, blur, smoothing
-from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk, MultiBranchBlock
+from model_server.networks.prepared_encoders import PREPARED, PointwiseConv, PreparedTrunk, constant
 
 _SLOPE = 0.2
 _POINTWISE = ((1, 1), (1, 1), 1)
-_NORMS = ("stem", "bridge", "landmarks")
 
 
 def prepare(networks: Networks) -> Networks:
@@ -35,122 +32,36 @@ def prepare(networks: Networks) -> Networks:
     Args:
         networks: in evaluation mode, on their device; they cannot be trained afterwards.
     """
+    encoder = networks.nonidentity_encoder
+    encoder.trunk = PreparedTrunk(encoder.trunk)  # type: ignore[assignment]
+    once = set(networks.identity_encoder.modules())
     for module in list(networks.modules()):
-        _fold_norms(module)
+        if type(module) is ConvNorm:  # the normalisation follows at once
+            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()  # type: ignore[assignment]
         for name, child in list(module.named_children()):
-            if made := _prepared(child, networks.preset.identity_size):
+            if made := _prepared(child, networks.preset.identity_size, module in once):
                 setattr(module, name, made)
     return networks
 
 
-def _prepared(layer: nn.Module, identity: int) -> nn.Module | None:
+def _prepared(layer: nn.Module, identity: int, once: bool) -> nn.Module | None:
+    """What takes a layer's place, if anything.
+
+    Args:
+        identity: size of the identity vector.
+        once: whether it runs only once in a dub, so that packing its weights would not pay.
+    """
     if isinstance(layer, StyledConv) and isinstance(layer.conv, ModulatedConv):
         return PreparedStyledConv(layer, identity)
     if isinstance(layer, ToRGB):
         return PreparedToRGB(layer, identity)
-    if isinstance(layer, NormConv):
-        return PreparedNormConv(layer)
-    if isinstance(layer, MultiBranchBlock):
-        return PreparedMultiBranchBlock(layer)
-    if isinstance(layer, nn.Conv2d) and (layer.kernel_size, layer.stride, layer.groups) == _POINTWISE:
-        return PointwiseConv(layer)
+    if isinstance(layer, nn.Conv2d) and once:
+        pointwise = (layer.kernel_size, layer.stride, layer.groups) == _POINTWISE
+        return PointwiseConv(layer) if pointwise else None
+    for kind, preparing in PREPARED.items():
+        if isinstance(layer, kind):
+            return preparing(layer)
     return None
-
-
-def _fold_norms(module: nn.Module) -> None:
-    """Multiply batch normalisations that follow a convolution at once into its weights."""
-    if type(module) is ConvNorm:
-        module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()  # type: ignore[assignment]
-    if isinstance(module, FaceAlignmentTrunk):
-        for name in _NORMS:
-            fused = fuse_conv_bn_eval(getattr(module, name), getattr(module, f"{name}_norm"))
-            setattr(module, name, fused)
-            setattr(module, f"{name}_norm", nn.Identity())
-
-
-class PointwiseConv(nn.Module):
-    """1x1 convolution as a product of pixels with weights."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias = _constant(conv.weight), conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        return pointwise(x, self.weight, self.bias)
-
-
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Product of the pixels of (n, inputs, h, w) with a weight (outputs, inputs, 1, 1)."""
-    return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
-
-
-class PreparedMultiBranchBlock(nn.Module):
-    """`MultiBranchBlock` that adds its shortcut while it joins its branches.
-
-    A result lasts until the same block is called again in the same thread.
-    """
-
-    def __init__(self, block: MultiBranchBlock) -> None:
-        super().__init__()
-        self.block = block
-        self._memory = Memory()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        branches = self.block.branches
-        first = branches[0](x)
-        second = branches[1](first)
-        third = branches[2](second)
-        added = self.block.shortcut(x)
-        if half.fits(third, third.shape[1]):
-            return half.joined([first, second, third], added)
-        joined = self._like(added)
-        parts = first, second, third
-        sizes = [part.shape[1] for part in parts]
-        for part, rest, place in zip(parts, added.split(sizes, 1), joined.split(sizes, 1), strict=True):
-            torch.add(part, rest, out=place)
-        return joined
-
-    def _like(self, x: Tensor) -> Tensor:
-        if not x.is_cpu:
-            return torch.empty_like(x, memory_format=torch.channels_last)
-        count, channels, height, width = x.shape
-        return self._memory.take("joined", count, height, width, channels).permute(0, 3, 1, 2)
-
-
-class PreparedNormConv(nn.Module):
-    """`NormConv`, its normalisation a scale and a shift."""
-
-    def __init__(self, layer: NormConv) -> None:
-        super().__init__()
-        norm = layer.norm
-        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        scales = norm.weight * torch.rsqrt(variance + norm.eps)
-        self.shifts = _constant(norm.bias - mean * scales)
-        self.scales = _constant(torch.where(scales == 0, torch.finfo(scales.dtype).tiny, scales))
-        self.weight = _constant(layer.conv.weight)
-
-    @cached_property
-    def _by_winograd(self) -> winograd.Convolution:
-        return winograd.Convolution(self.weight)
-
-    @cached_property
-    def _in_half(self) -> half.Convolution:
-        return half.Convolution(self.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h, w)."""
-        if half.fits(x, len(self.weight)):
-            return self._in_half(x, Normalised(self.scales, self.shifts))
-        if self.weight.shape[-1] == 3 and winograd.pays(x, len(self.weight)):
-            return self._by_winograd(x, Normalised(self.scales, self.shifts))
-        taken = torch.addcmul(self.shifts[:, None, None], x, self.scales[:, None, None])
-        return self._convolved(F.relu_(taken))
-
-    def _convolved(self, x: Tensor) -> Tensor:
-        size = self.weight.shape[-1]
-        return pointwise(x, self.weight) if size == 1 else F.conv2d(x, self.weight, padding=size // 2)
 
 
 class PreparedModulation(nn.Module):
@@ -167,8 +78,8 @@ class PreparedModulation(nn.Module):
         linear = conv.modulation
         weight = linear.weight * (linear.scale * conv.scale)
         self.identity = identity
-        self.of_identity, self.of_codes = (_constant(part) for part in weight.tensor_split([identity], 1))
-        self.bias = _constant(linear.bias * conv.scale)
+        self.of_identity, self.of_codes = (constant(part) for part in weight.tensor_split([identity], 1))
+        self.bias = constant(linear.bias * conv.scale)
         self._known: tuple[Tensor, Tensor] = linear.bias.new_empty(0), self.bias
 
     def forward(self, style: Tensor) -> Tensor:
@@ -199,11 +110,11 @@ class PreparedStyledConv(nn.Module):
         self.modulation = PreparedModulation(conv, identity)
         self.upsample = conv.upsample
         # A transposed convolution takes inputs first.
-        self.weight = _constant(conv.weight.transpose(0, 1) if conv.upsample else conv.weight)
-        self.energy = _constant(conv.weight.square().sum((2, 3)) / GAIN**2)
-        self.smoothing = _constant(smoothing(layer.bias[None, :, None, None]))
-        self.noise_strength = _constant(layer.noise_strength * GAIN)
-        self.bias = _constant(layer.bias * GAIN)
+        self.weight = constant(conv.weight.transpose(0, 1) if conv.upsample else conv.weight)
+        self.energy = constant(conv.weight.square().sum((2, 3)) / GAIN**2)
+        self.smoothing = constant(smoothing(layer.bias[None, :, None, None]))
+        self.noise_strength = constant(layer.noise_strength * GAIN)
+        self.bias = constant(layer.bias * GAIN)
         self._strong_noise, self._biased_noise = _Remembered(), _Remembered()
 
     @cached_property
@@ -233,7 +144,7 @@ class PreparedStyledConv(nn.Module):
         """A faster way than the library's plain convolution, where there is one."""
         if half.fits(x, len(self.bias)):
             return self._in_half
-        return self._by_winograd if winograd.pays(x, len(self.bias), self.upsample) else None
+        return self._by_winograd if winograd.pays(x, len(self.bias)) else None
 
     def _convolved(self, x: Tensor) -> Tensor:
         if self.upsample:
@@ -276,8 +187,8 @@ class PreparedToRGB(nn.Module):
     def __init__(self, layer: ToRGB, identity: int) -> None:
         super().__init__()
         self.modulation = PreparedModulation(layer.conv, identity)
-        self.weight = _constant(layer.conv.weight[:, :, 0, 0])
-        self.bias = _constant(layer.bias)
+        self.weight = constant(layer.conv.weight[:, :, 0, 0])
+        self.bias = constant(layer.bias)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """As `ToRGB.forward`; in half precision what it gives is still float32."""
@@ -288,9 +199,3 @@ class PreparedToRGB(nn.Module):
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
         rgb = torch.baddbmm(self.bias.to(pixels.dtype), pixels, weights)
         return rgb.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    """Values that belong to the module but are not trained."""
-    layout = torch.channels_last if values.ndim == 4 else torch.contiguous_format
-    return nn.Parameter(values.detach().contiguous(memory_format=layout), requires_grad=False)

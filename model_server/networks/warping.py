@@ -140,9 +140,16 @@ class WarpGenerator(nn.Module):
         with torch.autocast(style.device.type, enabled=False):
             coarse, fine, rgb = coarse.float(), fine.float(), torch.tanh(rgb.float())
             flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(turn, FLOW_SIZE))
-            mouth_flow = _within(MOUTH_REACH, self.mouth_head(fine) + enlarged(speak, DRAWN_SIZE))
-            mask = torch.sigmoid(self.mask_head(fine))
-            return blend(portrait.float(), flow, mouth_flow, mask, rgb)
+            mouth, share = self._fine_heads(fine)
+            mouth_flow = _within(MOUTH_REACH, mouth + enlarged(speak, DRAWN_SIZE))
+            return blend(portrait.float(), flow, mouth_flow, torch.sigmoid(share), rgb)
+
+    def _fine_heads(self, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """Mouth flow (n, 2, 112, 112) and mask (n, 1, 112, 112) before their bounds, in one convolution."""
+        heads = self.mouth_head, self.mask_head
+        weight, bias = (torch.cat([getattr(head, name) for head in heads]) for name in ("weight", "bias"))
+        mouth, share = F.conv2d(fine, weight, bias, padding=1).split([len(head.weight) for head in heads], 1)
+        return mouth, share
 
     def _motion(self, style: Tensor) -> tuple[Tensor, Tensor]:
         """What the codes alone say: the head's flow (n, 2, 14, 14), and the mouth's (n, 2, 28, 28) in its place."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.networks import kernels
+from model_server.networks.compiler import AVAILABLE
 from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
@@ -27,24 +28,19 @@ from model_server.networks.toom_cook import TILE, Filtering, edge_pairs, filteri
 # Weights and the tiles that they meet at once pass through caches of some such size.
 _CACHE_BYTES = 16 * 2**20
 _FLOAT_BYTES = 4
-_FEWEST_CHANNELS = 32
-_SMALLEST_SIZE, _SMALLEST_DOUBLED_SIZE = 14, 28
+# Of one tap of the kernel. With fewer weights, bringing tiles into the space of products takes longer than it saves;
+# with fewer products, calling all that does.
+_FEWEST_WEIGHTS, _FEWEST_PRODUCTS = 1024, 3_000_000
 _UP_REACH = len(filtering(2).data)
 
 
-def pays(x: Tensor, outputs: int, doubled: bool = False) -> bool:
-    """Whether pictures (n, inputs, h, w) are large enough for the detour, by measurement.
-
-    Args:
-        doubled: for a `TransposedConvolution`.
-    """
-    inputs, height, width = x.shape[1:]
-    large = height * width >= (_SMALLEST_DOUBLED_SIZE if doubled else _SMALLEST_SIZE) ** 2
-    whole = not doubled or height % TILE == width % TILE == 0
-    channels = all(count >= _FEWEST_CHANNELS and count % LANES == 0 for count in (inputs, outputs))
+def pays(x: Tensor, outputs: int) -> bool:
+    """Whether pictures (n, inputs, h, w) take long enough without the detour, by measurement."""
+    inputs = x.shape[1]
+    channels = inputs * outputs >= _FEWEST_WEIGHTS and inputs % LANES == outputs % LANES == 0
     # Half precision would lose too much in between.
     fitting = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and x.is_cpu
-    return kernels.AVAILABLE and large and whole and channels and fitting
+    return AVAILABLE and channels and fitting and x.numel() * outputs >= _FEWEST_PRODUCTS
 
 
 class Convolution:
@@ -274,7 +270,7 @@ def _edge(line: NDArray[np.float32], taps: Tensor) -> Tensor:
 
 
 def _parts(weight: Tensor) -> list[Tensor]:
-    """Kernels of even and odd rows and columns, over a pixel and the one before it, as products (points, outputs, inputs)."""
+    """Kernels of even and odd rows and columns over a pixel and the one before it, (points, outputs, inputs) each."""
     taps = weight.new_tensor([[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
     pairs = [(row, column) for row in taps for column in taps]
     return [_in_products(torch.einsum("iokl,ak,bl->oiab", weight, *pair), filtering(2)) for pair in pairs]
