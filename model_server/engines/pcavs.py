@@ -25,15 +25,18 @@ from model_server.engines.remembered import RememberedRows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import Networks
 from model_server.networks.compiler import AVAILABLE
+from model_server.networks.presets import PresetName
 
 NAME = "pcavs"
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
-# Rows of one encoder call. A processor makes several calls side by side.
-ROWS = {"cpu": 4, "cuda": 16}
-# Pictures of one call of a processor's generator; a GPU draws as many as its memory holds.
-PICTURES = 2
+# Rows of one encoder call, and pictures of one call of a processor's generator. A processor makes several calls side by
+# side; small networks take more at once, or calling them takes longer than what they do.
+ROWS: dict[PresetName, int] = {"full": 4, "lite": 8}
+PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
+# A GPU draws as many pictures as its memory holds.
+GPU_ROWS = 16
 # Calls of the generator in a batch, on a GPU: pictures of the first are copied while the second is drawn.
 CALLS = 2
 
@@ -64,8 +67,9 @@ class PcavsEngine:
         self.device = device
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks, self.precision = prepared(networks, device, precision)
-        self._rows = rows or ROWS[device]
-        self._pictures = rows or (PICTURES if device == "cpu" else fitting_pictures(self._networks, self.precision))
+        preset, on_gpu = networks.preset.name, device == "cuda"
+        self._rows = rows or (GPU_ROWS if on_gpu else ROWS[preset])
+        self._pictures = rows or (fitting_pictures(self._networks, self.precision) if on_gpu else PICTURES[preset])
         self._draw: Draw = self._drawn if device == "cpu" else Drawings(self._drawn)
         self._copies = NoCopies() if device == "cpu" else HostCopies()
         self.forget()

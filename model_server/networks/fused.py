@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
@@ -23,9 +24,10 @@ class Modulated:
 
     scales: Tensor
 
-    def of(self, picture: int) -> tuple[kernels.Floats, kernels.Floats | None, kernels.Floats]:
-        """Scales, shifts, and what becomes zero."""
-        scales = self.scales[picture].numpy()
+    @cached_property
+    def arrays(self) -> kernels.Taken:
+        """Scales, shifts, and what becomes zero, of each picture."""
+        scales = self.scales.numpy()
         return scales, None, np.zeros_like(scales)
 
 
@@ -41,10 +43,11 @@ class Normalised:
     scales: Tensor
     shifts: Tensor
 
-    def of(self, picture: int) -> tuple[kernels.Floats, kernels.Floats | None, kernels.Floats]:
-        """Scales, shifts, and what becomes zero."""
-        scales = self.scales.numpy()
-        return scales, self.shifts.numpy(), -np.sign(scales) * np.float32(_NOTHING)
+    @cached_property
+    def arrays(self) -> kernels.Taken:
+        """Scales, shifts, and what becomes zero, of all pictures."""
+        scales, shifts = self.scales[None].numpy(), self.shifts[None].numpy()
+        return scales, shifts, -np.sign(scales) * np.float32(_NOTHING)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Finish:
     noise: Tensor
     slope: float
 
-    def of(self, picture: int) -> kernels.Finish:
-        """For one picture."""
-        return self.gains[picture].numpy(), self.bias.numpy(), self.noise.numpy(), self.slope
+    @cached_property
+    def arrays(self) -> kernels.Finish:
+        """The same, of all pictures."""
+        return self.gains.numpy(), self.bias.numpy(), self.noise.numpy(), self.slope

@@ -48,8 +48,9 @@ class Convolution:
         """Convolve pictures (n, inputs, h, w) into bfloat16 (n, outputs, h, w), channels last in memory."""
         made = self._convolve(_taken(x, taken, self._memory))
         if finish:
-            for n, picture in enumerate(_pictures(made)):
-                kernels.finish(picture, finish.of(n), picture)
+            gains, *rest = finish.arrays
+            for picture, gain in zip(_pictures(made), gains, strict=True):
+                kernels.finish(picture, (gain, *rest), picture)
         return made
 
 
@@ -69,8 +70,9 @@ class TransposedConvolution:
         x = _taken(x, taken, self._memory)
         parts = [convolve(x) for convolve in self._parts]
         made = torch.empty(len(x), 2 * x.shape[2], 2 * x.shape[3], parts[0].shape[1], dtype=_TYPE).permute(0, 3, 1, 2)
-        for n, pictures in enumerate(zip(*map(_pictures, (*parts, made)), strict=True)):
-            kernels.smooth(pictures[:4], finish.of(n), pictures[4])
+        gains, *rest = finish.arrays
+        for *pictures, result, gain in zip(*map(_pictures, (*parts, made)), gains, strict=True):
+            kernels.smooth(tuple(pictures), (gain, *rest), result)
         return made
 
 
@@ -96,12 +98,12 @@ def _taken(x: Tensor, taken: Modulated | Normalised, memory: Memory) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     count, channels, height, width = x.shape
     ready = memory.take("taken", count, height, width, channels, kind=_TYPE).permute(0, 3, 1, 2)
+    scales, shifts, _ = taken.arrays
     for n, (picture, result) in enumerate(zip(_pictures(x), _pictures(ready), strict=True)):
-        scales, shifts, _ = taken.of(n)
         if shifts is None:
-            kernels.scale(picture, scales, result)
+            kernels.scale(picture, scales[n], result)
         else:
-            kernels.normalise(picture, scales, shifts, result)
+            kernels.normalise(picture, scales[0], shifts[0], result)
     return ready
 
 

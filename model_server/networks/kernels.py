@@ -1,8 +1,8 @@
 """The loops around the products of minimal filtering, compiled by Numba.
 
-All arrays are float32 and contiguous: pictures (height, width, channels), data and products (tiles, points, channels).
-Channels are a multiple of `LANES`. A call works on `count` tiles, which begin with row of tiles `row` of the picture
-and lie in data and products from tile `start` on.
+All arrays are float32 and contiguous: pictures (n, height, width, channels), data and products (tiles, points,
+channels). Channels are a multiple of `LANES`. A call works on a strip of tiles: the first picture, how many, the first
+row of tiles in each, and how many; data and products hold them in this order.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from model_server.networks.lanes import (
 from model_server.networks.toom_cook import TILE, edge_pairs, filtering, inner_pairs
 
 Floats = NDArray[np.float32]
-# What results go through: times gains, plus bias (both for each channel), plus noise (for each pixel), leaky ReLU.
+# On the way in: scales and shifts (1 or n, channels), no shifts where there is no ReLU, and pixels that become zero.
+Taken = tuple[Floats, Floats | None, Floats]
+# On the way out: times gains (n, channels), plus bias (channels,), plus noise (h, w), a leaky ReLU of that slope.
 Finish = tuple[Floats, Floats, Floats, float]
+Strip = tuple[int, int, int, int]
 
 _SAME, _HALF = filtering(3), filtering(2)
 _REACH, _UP_REACH = len(_SAME.data), len(_HALF.data)
@@ -95,71 +98,108 @@ def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch
 
 @compiled
 def into_products(
-    x: Floats, scales: Floats, shifts: Floats | None, outside: Floats, row: int, data: Floats, start: int, count: int
+    x: Floats, scales: Floats, shifts: Floats | None, outside: Floats, strip: Strip, data: Floats
 ) -> None:
-    """Tiles of `x * scales`, or of `relu(x * scales + shifts)`, in the space of products: 36 points.
+    """Tiles of `x * scales`, or of `relu(x * scales + shifts)`, in the space of products: 36 points."""
+    first, count, row, rows = strip
+    _, _, width, channels = x.shape
+    across, to = -(-width // TILE), 0
+    scratch = np.empty(_REACH**2 * channels, np.float32)
+    for picture in range(first, first + count):
+        which = picture if len(scales) > 1 else 0
+        for tile in range(rows * across):
+            top, left = TILE * (row + tile // across) - 1, TILE * (tile % across) - 1
+            source, at, step = _around(x[picture], top, left, _REACH, outside[which], scratch)
+            for c in range(0, channels, LANES):
+                pixels = _pixels_6(source, at + c, step, channels)
+                if shifts is None:
+                    taken_in = scaled(pixels, load(scales, which * channels + c))
+                else:
+                    taken_in = rectified(pixels, load(scales, which * channels + c), load(shifts, which * channels + c))
+                _write_36(data, to + c, channels, 0, _data_6(taken_in))
+            to += _REACH**2 * channels
+
+
+@compiled
+def into_half_products(x: Floats, scales: Floats, outside: Floats, strip: Strip, edge: Floats, inner: Floats) -> None:
+    """As `into_products`, for convolutions that double the size: 9 edge and 16 inner points."""
+    first, count, row, rows = strip
+    _, _, width, channels = x.shape
+    across, to_edge, to_inner = -(-width // TILE), 0, 0
+    scratch = np.empty(_UP_REACH**2 * channels, np.float32)
+    for picture in range(first, first + count):
+        for tile in range(rows * across):
+            top, left = TILE * (row + tile // across) - 1, TILE * (tile % across) - 1
+            source, at, step = _around(x[picture], top, left, _UP_REACH, outside[picture], scratch)
+            for c in range(0, channels, LANES):
+                pixels = _pixels_5(source, at + c, step, channels)
+                made = _data_5(scaled(pixels, load(scales, picture * channels + c)))
+                _write_edge(edge, to_edge + c, channels, 0, made)
+                _write_inner(inner, to_inner + c, channels, 0, made)
+            to_edge += edge.shape[1] * channels
+            to_inner += inner.shape[1] * channels
+
+
+@compiled
+def out_of_products(products: Floats, strip: Strip, finish: Finish | None, result: Floats) -> None:
+    """Results of 36 products each, finished."""
+    first, count, row, rows = strip
+    _, height, width, channels = result.shape
+    across, at = width // TILE, 0
+    for picture in range(first, first + count):
+        for tile in range(rows * across):
+            pixel = TILE * (row + tile // across) * width + TILE * (tile % across)
+            to = (picture * height * width + pixel) * channels
+            for c in range(0, channels, LANES):
+                made = _result_6(_products_36(products, at + c, channels, 0))
+                if finish is not None:
+                    gains, bias, noise, slope = finish
+                    gain = load(gains, picture * channels + c)
+                    made = finished(made, gain, load(bias, c), splat(slope), noise, pixel, width)
+                _write_4(result, to + c, width * channels, channels, made)
+            at += _REACH**2 * channels
+
+
+@compiled
+def out_of_half_products(
+    products: tuple[Floats, Floats], strip: Strip, last: tuple[Floats, Floats], rows: Floats, finish: Finish,
+    result: Floats,
+) -> None:  # fmt: skip
+    """Results of edge and inner products, smoothed and finished.
 
     Args:
-        outside: a pixel that becomes zero on the way.
+        last: products of each picture's last row and column of pixels with the kernel's last row and column (n, w or h,
+            3 times channels). Only where tiles end with the picture; else without pixels.
+        rows: where a strip's results lie before they are smoothed: three rows of the strip before it, 8 for each row of
+            tiles, two more; a column of zeros, 8 for each column of tiles, two more. A picture's strips come in order.
     """
-    _, width, channels = x.shape
-    across = -(-width // TILE)
-    scratch = np.empty(_REACH**2 * channels, np.float32)
-    for tile in range(count):
-        top, left = TILE * (row + tile // across) - 1, TILE * (tile % across) - 1
-        source, at, step = _around(x, top, left, _REACH, outside, scratch)
-        to = (start + tile) * _REACH**2 * channels
-        for c in range(0, channels, LANES):
-            pixels = _pixels_6(source, at + c, step, channels)
-            if shifts is None:
-                taken = scaled(pixels, load(scales, c))
-            else:
-                taken = rectified(pixels, load(scales, c), load(shifts, c))
-            _write_36(data, to + c, channels, 0, _data_6(taken))
+    first, count, row, tiles_down = strip
+    _, height, width, channels = result.shape
+    size = tiles_down * ((rows.shape[1] - 3) // (2 * TILE))
+    top, bottom = 2 * TILE * row, min(2 * TILE * (row + tiles_down), height)
+    behind, ends = 3 + bottom - top, bottom == height
+    for picture in range(count):
+        if row:
+            rows[:3] = rows[2 * TILE * tiles_down : 2 * TILE * tiles_down + 3]
+        else:
+            rows[:3] = 0
+        rows[:, 0] = 0
+        _untransformed(products, picture * size, size, rows)
+        _end_of_rows(last[1], first + picture, top, width, rows[3:behind])
+        if ends:
+            _last_rows(last[0], first + picture, width, rows[behind:])
+        start, end = max(top - 2, 0), bottom if ends else bottom - 2
+        _smooth(rows[start - top + 2 :], first + picture, start, end, finish, result)
 
 
 @compiled
-def into_half_products(
-    x: Floats, scales: Floats, outside: Floats, row: int, edge: Floats, inner: Floats, start: int, count: int
-) -> None:
-    """As `into_products`, for convolutions that double the size: 9 edge and 16 inner points."""
-    _, width, channels = x.shape
-    across = -(-width // TILE)
-    scratch = np.empty(_UP_REACH**2 * channels, np.float32)
-    for tile in range(count):
-        top, left = TILE * (row + tile // across) - 1, TILE * (tile % across) - 1
-        source, at, step = _around(x, top, left, _UP_REACH, outside, scratch)
-        to_edge = (start + tile) * edge.shape[1] * channels
-        to_inner = (start + tile) * inner.shape[1] * channels
-        for c in range(0, channels, LANES):
-            made = _data_5(scaled(_pixels_5(source, at + c, step, channels), load(scales, c)))
-            _write_edge(edge, to_edge + c, channels, 0, made)
-            _write_inner(inner, to_inner + c, channels, 0, made)
-
-
-@compiled
-def out_of_products(products: Floats, start: int, count: int, row: int, finish: Finish | None, result: Floats) -> None:
-    """Results of 36 products each, finished."""
-    _, width, channels = result.shape
-    across = width // TILE
-    for tile in range(count):
-        pixel = TILE * (row + tile // across) * width + TILE * (tile % across)
-        at = (start + tile) * _REACH**2 * channels
-        for c in range(0, channels, LANES):
-            made = _result_6(_products_36(products, at + c, channels, 0))
-            if finish is not None:
-                gains, bias, noise, slope = finish
-                made = finished(made, load(gains, c), load(bias, c), splat(slope), noise, pixel, width)
-            _write_4(result, pixel * channels + c, width * channels, channels, made)
-
-
-@compiled
-def out_of_half_products(edge: Floats, inner: Floats, start: int, count: int, rows: Floats) -> None:
-    """Results of edge and inner products, 8x8 pixels for each tile, into `rows` from the second column on."""
+def _untransformed(products: tuple[Floats, Floats], start: int, count: int, rows: Floats) -> None:
+    """8x8 pixels of each tile into `rows`, from the fourth row and the second column on."""
+    edge, inner = products
     _, width, channels = rows.shape
     across, step = (width - 3) // (2 * TILE), width * channels
     for tile in range(count):
-        corner = (2 * TILE * (tile // across) * width + 2 * TILE * (tile % across) + 1) * channels
+        corner = ((2 * TILE * (tile // across) + 3) * width + 2 * TILE * (tile % across) + 1) * channels
         at_edge = (start + tile) * edge.shape[1] * edge.shape[2]
         at_inner = (start + tile) * inner.shape[1] * inner.shape[2]
         for c in range(0, channels, LANES):
@@ -175,20 +215,57 @@ def out_of_half_products(edge: Floats, inner: Floats, start: int, count: int, ro
 
 
 @compiled
-def smooth(rows: Floats, first: int, end: int, finish: Finish, result: Floats) -> None:
+def _end_of_rows(last: Floats, picture: int, top: int, width: int, rows: Floats) -> None:
+    """The column behind a picture's last one, and zeros; tiles that reach further have made it already."""
+    channels = rows.shape[2]
+    rows[:, width + 2 :] = 0
+    if last.shape[1]:
+        for y in range(len(rows)):
+            _edge(last[picture], top + y, channels, rows[y, width + 1])
+
+
+@compiled
+def _last_rows(last: Floats, picture: int, width: int, rows: Floats) -> None:
+    """The row behind a picture's last one, and zeros."""
+    channels = rows.shape[2]
+    if last.shape[1]:
+        for x in range(width + 1):
+            _edge(last[picture], x, channels, rows[0, x + 1])
+    rows[0, width + 2 :] = 0
+    rows[1] = 0
+
+
+@compiled
+def _edge(last: Floats, place: int, channels: int, result: Floats) -> None:
+    """One pixel of a transposed convolution of stride two along a line, of its pixels' products with 3 taps."""
+    pixel = place // 2
+    if place % 2:
+        result[:] = last[pixel, channels : 2 * channels]
+        return
+    if pixel < len(last):
+        result[:] = last[pixel, :channels]
+    else:
+        result[:] = 0
+    if pixel:
+        result += last[pixel - 1, 2 * channels :]
+
+
+@compiled
+def _smooth(rows: Floats, picture: int, first: int, end: int, finish: Finish, result: Floats) -> None:
     """Smooth `rows` by the [1, 3, 3, 1] filter into the result's rows `first` to `end`, finished.
 
     Row `first` is made of the first four of `rows`, and each row of `rows` is three pixels or more longer than the
     result's.
     """
     gains, bias, noise, slope = finish
-    _, width, channels = result.shape
-    step = rows.shape[1] * channels
+    _, height, width, channels = result.shape
+    step, start = rows.shape[1] * channels, picture * height * width
     slopes = splat(slope)
     for y in range(first, end, 2):
         for x in range(0, width, 2):
             at, pixel = (y - first) * step + x * channels, y * width + x
             for c in range(0, channels, LANES):
                 made = _blurred(_pixels_5(rows, at + c, step, channels))
-                made = finished(made, load(gains, c), load(bias, c), slopes, noise, pixel, width)
-                _write_2(result, pixel * channels + c, width * channels, channels, made)
+                gain = load(gains, picture * channels + c)
+                made = finished(made, gain, load(bias, c), slopes, noise, pixel, width)
+                _write_2(result, (start + pixel) * channels + c, width * channels, channels, made)

@@ -1,6 +1,6 @@
 """Loops over pixels between convolutions in float32, compiled by Numba.
 
-Pictures (height, width, channels) are contiguous, of any number of channels where nothing else is said.
+Pictures (n, height, width, channels) are contiguous, of any number of channels where nothing else is said.
 """
 
 from __future__ import annotations
@@ -31,39 +31,32 @@ def normalise(x: Floats, scales: Floats, shifts: Floats, result: Floats) -> None
 @compiled
 def join(parts: tuple[Floats, Floats, Floats], added: Floats, result: Floats) -> None:
     """Channels of all parts, in order, plus what is added to them."""
-    channels = result.shape[2]
-    flat, rest, first = result.reshape(-1), added.reshape(-1), 0
+    channels, first = result.shape[3], 0
+    flat, rest = result.reshape(-1), added.reshape(-1)
     for part in parts:
-        width, values = part.shape[2], part.reshape(-1)
+        width, values = part.shape[3], part.reshape(-1)
+        vectors = width - width % LANES
         for pixel in range(len(flat) // channels):
-            to = pixel * channels + first
-            for c in range(width):
-                flat[to + c] = values[pixel * width + c] + rest[to + c]
+            at, to = pixel * width, pixel * channels + first
+            for c in range(0, vectors, LANES):
+                store(flat, to + c, load(values, at + c) + load(rest, to + c))
+            for c in range(vectors, width):
+                flat[to + c] = values[at + c] + rest[to + c]
         first += width
-
-
-@compiled
-def join_vectors(parts: tuple[Floats, Floats, Floats], added: Floats, result: Floats) -> None:
-    """As `join`, for parts of whole vectors."""
-    channels = result.shape[2]
-    for pixel in range(result.size // channels):
-        to = pixel * channels
-        for part in parts:
-            width = part.shape[2]
-            for c in range(0, width, LANES):
-                store(result, to + c, load(part, pixel * width + c) + load(added, to + c))
-            to += width
 
 
 @compiled
 def halve(x: Floats, result: Floats) -> None:
     """The largest of each two by two pixels; channels fill whole vectors, an odd last row or column is left out."""
-    height, width, channels = result.shape
-    step = x.shape[1] * channels
-    for row in range(height):
-        for column in range(width):
-            at, to = 2 * (row * step + column * channels), (row * width + column) * channels
-            for c in range(0, channels, LANES):
-                upper = larger(load(x, at + c), load(x, at + channels + c))
-                lower = larger(load(x, at + step + c), load(x, at + step + channels + c))
-                store(result, to + c, larger(upper, lower))
+    count, height, width, channels = result.shape
+    step, size = x.shape[2] * channels, x.shape[1] * x.shape[2] * channels
+    to = 0
+    for picture in range(count):
+        for row in range(height):
+            for column in range(width):
+                at = picture * size + 2 * (row * step + column * channels)
+                for c in range(0, channels, LANES):
+                    upper = larger(load(x, at + c), load(x, at + channels + c))
+                    lower = larger(load(x, at + step + c), load(x, at + step + channels + c))
+                    store(result, to + c, larger(upper, lower))
+                to += channels

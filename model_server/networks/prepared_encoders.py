@@ -36,6 +36,11 @@ def plain(x: Tensor) -> bool:
     return x.is_cpu and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
+def pixels(x: Tensor) -> Tensor:
+    """Pictures (n, c, h, w) in the order (n, h, w, c), contiguous."""
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Product of the pixels of (n, inputs, h, w) with a weight (outputs, inputs, 1, 1)."""
     return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
@@ -107,11 +112,9 @@ class PreparedPool(nn.Module):
         """Map (n, channels, h, w) to (n, channels, h / 2, w / 2)."""
         if not (plain(x) and AVAILABLE and x.shape[1] % LANES == 0):
             return F.max_pool2d(x, 2)
-        x = x.contiguous(memory_format=torch.channels_last)
         count, channels, height, width = x.shape
         made = torch.empty(count, height // 2, width // 2, channels)
-        for picture, result in zip(x.permute(0, 2, 3, 1).numpy(), made.numpy(), strict=True):
-            pixel_kernels.halve(picture, result)
+        pixel_kernels.halve(pixels(x).numpy(), made.numpy())
         return made.permute(0, 3, 1, 2)
 
 
@@ -160,10 +163,9 @@ class PreparedNormConv(nn.Module):
         return self._convolved(F.relu_(taken))
 
     def _normalised(self, x: Tensor) -> Tensor:
-        pixels = x.permute(0, 2, 3, 1).contiguous()
-        made = self._memory.take("normalised", *pixels.shape)
-        for picture, result in zip(pixels.numpy(), made.numpy(), strict=True):
-            pixel_kernels.normalise(picture, *self._repeated, result)
+        given = pixels(x)
+        made = self._memory.take("normalised", *given.shape)
+        pixel_kernels.normalise(given.numpy(), *self._repeated, made.numpy())
         return made.permute(0, 3, 1, 2)
 
     def _convolved(self, x: Tensor) -> Tensor:
@@ -196,11 +198,9 @@ class PreparedMultiBranchBlock(nn.Module):
         return self._joined([first, second, third], added)
 
     def _joined(self, parts: list[Tensor], added: Tensor) -> Tensor:
-        whole = all(part.shape[1] % LANES == 0 for part in parts)
-        pixels = [part.permute(0, 2, 3, 1).contiguous().numpy() for part in (*parts, added)]
-        made = self._memory.take("joined", *pixels[-1].shape)
-        for *pictures, rest, result in zip(*pixels, made.numpy(), strict=True):
-            (pixel_kernels.join_vectors if whole else pixel_kernels.join)(tuple(pictures), rest, result)
+        *given, rest = (pixels(part).numpy() for part in (*parts, added))
+        made = self._memory.take("joined", *rest.shape)
+        pixel_kernels.join(tuple(given), rest, made.numpy())
         return made.permute(0, 3, 1, 2)
 
 

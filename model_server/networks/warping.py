@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_server.networks import warp_kernels
+from model_server.networks.compiler import AVAILABLE
 from model_server.networks.generator import Generator
+from model_server.networks.lanes import LANES
 from model_server.networks.modulation import StyledConv
 
 FLOW_SIZE = 56
@@ -120,7 +123,10 @@ class WarpGenerator(nn.Module):
 
     def forward(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Tensor:
         """Frames (n, 3, H, W) in [-1, 1]; arguments as for `draw`."""
-        return self.draw(identity_map, style, noise, portrait).image
+        parts = self._parts(identity_map, style, noise)
+        with torch.autocast(style.device.type, enabled=False):
+            fast = style.is_cpu and AVAILABLE and not torch.is_grad_enabled()
+            return blended(portrait.float(), *parts) if fast else blend(portrait.float(), *parts).image
 
     def draw(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Drawing:
         """Draw frames at the portrait's resolution.
@@ -131,6 +137,12 @@ class WarpGenerator(nn.Module):
             noise: one (1 or n, 1, size, size) map for each of `noise_sizes`, standard normal.
             portrait: network view (1 or n, 3, H, W) in [-1, 1].
         """
+        parts = self._parts(identity_map, style, noise)
+        with torch.autocast(style.device.type, enabled=False):
+            return blend(portrait.float(), *parts)
+
+    def _parts(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Flow, mouth flow, mask and RGB, as `Drawing` describes them."""
         with torch.autocast(style.device.type, enabled=False):
             turn, speak = self._motion(style.float())
         features = self.synthesis.synthesize(identity_map, style, noise[:-1], lambda x: _bent(x, turn))
@@ -142,7 +154,7 @@ class WarpGenerator(nn.Module):
             flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(turn, FLOW_SIZE))
             mouth, share = self._fine_heads(fine)
             mouth_flow = _within(MOUTH_REACH, mouth + enlarged(speak, DRAWN_SIZE))
-            return blend(portrait.float(), flow, mouth_flow, torch.sigmoid(share), rgb)
+            return flow, mouth_flow, torch.sigmoid(share), rgb
 
     def _fine_heads(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Mouth flow (n, 2, 112, 112) and mask (n, 1, 112, 112) before their bounds, in one convolution."""
@@ -163,6 +175,17 @@ def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb:
     offsets, share, paint = enlarged(layers, portrait.shape[-1]).split([2, 1, 3], 1)
     warped = warp(portrait, offsets)
     return Drawing(torch.lerp(paint, warped, share), rgb, flow, mouth_flow, mask, warped)
+
+
+def blended(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Tensor:
+    """`blend`'s image alone, on a processor in one loop."""
+    count, coarse, (height, width) = len(flow), mask.shape[-1], portrait.shape[2:]
+    pixels = torch.cat([enlarged(flow, coarse) + mouth_flow, mask, rgb], 1).permute(0, 2, 3, 1)
+    layers = F.pad(pixels.reshape(-1), (0, LANES)).numpy()
+    colours = F.pad(portrait.permute(0, 2, 3, 1), (0, 1)).flatten(1)
+    image = torch.empty(count, height, width, 3)
+    warp_kernels.blend(layers, coarse, F.pad(colours, (0, LANES)).numpy(), image.numpy())
+    return image.permute(0, 3, 1, 2)
 
 
 def warp(portrait: Tensor, offsets: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.networks import kernels
@@ -28,6 +27,7 @@ from model_server.networks.toom_cook import TILE, Filtering, edge_pairs, filteri
 # Weights and the tiles that they meet at once pass through caches of some such size.
 _CACHE_BYTES = 16 * 2**20
 _FLOAT_BYTES = 4
+_FEWEST_BYTES = 4 * 2**20  # with fewer, each strip's calls take longer than what they do
 # Of one tap of the kernel. With fewer weights, bringing tiles into the space of products takes longer than it saves;
 # with fewer products, calling all that does.
 _FEWEST_WEIGHTS, _FEWEST_PRODUCTS = 1024, 3_000_000
@@ -69,18 +69,12 @@ class Convolution:
         """
         height, width = x.shape[2:]
         made = self._memory.take("result", len(x), _in_tiles(height) * TILE, _in_tiles(width) * TILE, self._outputs)
-        pictures, finish = _pictures(x), finish and _in_whole_tiles(finish)
+        pictures, ending = _pictures(x), finish and _in_whole_tiles(finish).arrays
         floats = self._points * (self._inputs + self._outputs)
         for strip in _strips(x, floats, self._points * self._inputs * self._outputs):
             data = _shared.take("data", strip.tiles, self._points, self._inputs)
-            for part in strip.parts:
-                tiles = part.row, data.numpy(), part.start, part.count
-                kernels.into_products(pictures[part.picture], *taken.of(part.picture), *tiles)
-            products = self._multiply(data).numpy()
-            for part in strip.parts:
-                ending = None if finish is None else finish.of(part.picture)
-                result = made[part.picture].numpy()
-                kernels.out_of_products(products, part.start, part.count, part.row, ending, result)
+            kernels.into_products(pictures, *taken.arrays, strip.place, data.numpy())
+            kernels.out_of_products(self._multiply(data).numpy(), strip.place, ending, made.numpy())
         return made[:, :height, :width].permute(0, 3, 1, 2)
 
 
@@ -100,9 +94,7 @@ class TransposedConvolution:
         self._edge = _Products(lambda: _edge_products(weight), self._points[0])
         self._inner = _Products(lambda: _inner_products(weight), self._points[1])
         # Beyond the last row of whole tiles lies one more row, which only the kernel's last row reaches.
-        self._last_row, self._last_column = (
-            last.transpose(1, 2).flatten(1).contiguous() for last in (weight[:, :, 2], weight[..., 2])
-        )
+        self._lasts = [last.transpose(1, 2).flatten(1).contiguous() for last in (weight[:, :, 2], weight[..., 2])]
         self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated, finish: Finish) -> Tensor:
@@ -117,58 +109,27 @@ class TransposedConvolution:
         edge_points, inner_points = self._points
         results = edge_points * kernels.EDGE_PARTS + inner_points * kernels.INNER_PARTS
         count, inputs, height, width = x.shape
-        pictures, made = _pictures(x), self._memory.take("result", count, 2 * height, 2 * width, self._outputs)
+        made = self._memory.take("result", count, 2 * height, 2 * width, self._outputs)
+        pictures, lasts, (scales, _, outside) = _pictures(x), self._products_of_last(x, taken), taken.arrays
         floats = sum(self._points) * inputs + results * self._outputs
         for strip in _strips(x, floats, results * inputs * self._outputs):
             edge = _shared.take("edge", strip.tiles, edge_points, inputs)
             inner = _shared.take("inner", strip.tiles, inner_points, inputs)
-            for part in strip.parts:
-                scales, _, outside = taken.of(part.picture)
-                tiles = part.row, edge.numpy(), inner.numpy(), part.start, part.count
-                kernels.into_half_products(pictures[part.picture], scales, outside, *tiles)
+            kernels.into_half_products(pictures, scales, outside, strip.place, edge.numpy(), inner.numpy())
             products = self._edge(edge).numpy(), self._inner(inner).numpy()
-            for part in strip.parts:
-                scaled = pictures[part.picture], taken.of(part.picture)[0]
-                self._smoothed(products, part, scaled, finish.of(part.picture), made[part.picture])
+            rows = self._memory.take("rows", 2 * TILE * strip.rows + 5, 2 * TILE * strip.across + 3, self._outputs)
+            kernels.out_of_half_products(products, strip.place, lasts, rows.numpy(), finish.arrays, made.numpy())
         return made.permute(0, 3, 1, 2)
 
-    def _smoothed(
-        self, products: tuple[kernels.Floats, kernels.Floats], part: _Part, x: tuple[kernels.Floats, kernels.Floats],
-        finish: kernels.Finish, result: Tensor,
-    ) -> None:  # fmt: skip
-        """Rows of results of a part of a strip."""
-        height, width, outputs = result.shape
-        top, bottom = 2 * TILE * part.row, min(2 * TILE * (part.row + part.rows), height)
-        # Three rows of the strip before, the strip, and at the end the last row and a row of zeros.
-        wide = 2 * TILE * _in_tiles(width // 2) + 3
-        rows = self._memory.take("rows", 3 + 2 * TILE * part.rows + 2, wide, outputs)
-        rows[:, 0] = 0
-        rows[:3] = self._memory.take("carried", 3, wide, outputs) if part.row else 0
-        kernels.out_of_half_products(*products, part.start, part.count, rows[3:].numpy())
-        last, behind = bottom == height, 3 + bottom - top  # behind the results: their last row, then zeros
-        self._end_of_rows(rows[3:behind], top, x, width)
-        if last:
-            self._last_rows(rows[behind:], x, height, width)
-        else:
-            self._memory.take("carried", 3, wide, outputs).copy_(rows[behind - 3 : behind])
-        first, end = max(top - 2, 0), bottom if last else bottom - 2
-        kernels.smooth(rows[first - top + 2 :].numpy(), first, end, finish, result.numpy())
-
-    def _end_of_rows(self, rows: Tensor, top: int, x: tuple[kernels.Floats, kernels.Floats], width: int) -> None:
-        """The column behind the last one, and zeros; tiles that end behind the picture have made it already."""
-        rows[:, width + 2 :] = 0
-        if width % (2 * TILE) == 0:
-            pixels, scales = x
-            before = max(top // 2 - 1, 0)  # whose pixel reaches into the first row
-            column = _edge(pixels[before : (top + len(rows)) // 2, -1] * scales, self._last_column)
-            rows[:, width + 1] = column[top - 2 * before : top - 2 * before + len(rows)]
-
-    def _last_rows(self, rows: Tensor, x: tuple[kernels.Floats, kernels.Floats], height: int, width: int) -> None:
-        """The row behind the last one, and zeros."""
-        if height % (2 * TILE) == 0:
-            pixels, scales = x
-            rows[0, 1 : width + 2] = _edge(pixels[-1] * scales, self._last_row)
-        rows[0, width + 2 :] = rows[1] = 0
+    def _products_of_last(self, x: Tensor, taken: Modulated) -> tuple[kernels.Floats, kernels.Floats]:
+        """Of the last row and column where tiles end with them: (n, w or h, 3 * outputs), else (n, 0, 3 * outputs)."""
+        scales = taken.scales[..., None]
+        lines = zip((x[:, :, -1], x[..., -1]), x.shape[2:], self._lasts, strict=True)
+        row, column = (
+            ((line * scales)[..., : 0 if size % TILE else None].transpose(1, 2) @ taps).numpy()
+            for line, size, taps in lines
+        )
+        return row, column
 
 
 class _Products:
@@ -193,25 +154,22 @@ _shared = Memory()
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Tiles of one picture in a strip: `rows` of them from `row` on, and in the strip from tile `start` on."""
+class _Strip:
+    """Tiles that meet the weights at once: of `count` pictures, `rows` rows of `across` tiles from `row` on."""
 
-    picture: int
+    first: int
+    count: int
     row: int
     rows: int
-    start: int
-    count: int
-
-
-@dataclass(frozen=True)
-class _Strip:
-    """Tiles that meet the weights at once."""
-
-    parts: list[_Part]
+    across: int
 
     @property
     def tiles(self) -> int:
-        return sum(part.count for part in self.parts)
+        return self.count * self.rows * self.across
+
+    @property
+    def place(self) -> kernels.Strip:
+        return self.first, self.count, self.row, self.rows
 
 
 def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
@@ -224,15 +182,12 @@ def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
         weights: how many.
     """
     down, across = _in_tiles(x.shape[2]), _in_tiles(x.shape[3])
-    fitting = int((_CACHE_BYTES * _FLOAT_BYTES * weights) ** 0.5) // (_FLOAT_BYTES * floats * across)
+    most = max(int((_CACHE_BYTES * _FLOAT_BYTES * weights) ** 0.5), _FEWEST_BYTES)
+    fitting = most // (_FLOAT_BYTES * floats * across)
     group, rows = _divisor(len(x), fitting // down), _divisor(down, fitting)
     for first in range(0, len(x), group):
-        if group > 1:
-            size = down * across
-            yield _Strip([_Part(first + n, 0, down, n * size, size) for n in range(group)])
-        else:
-            for row in range(0, down, rows):
-                yield _Strip([_Part(first, row, rows, 0, rows * across)])
+        for row in range(0, down, rows):
+            yield _Strip(first, group, row, rows, across)
 
 
 def _divisor(number: int, most: int) -> int:
@@ -253,20 +208,6 @@ def _in_tiles(size: int) -> int:
 def _pictures(x: Tensor) -> kernels.Floats:
     """Pictures (n, c, h, w) in the order (n, h, w, c)."""
     return x.permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def _edge(line: NDArray[np.float32], taps: Tensor) -> Tensor:
-    """A transposed convolution of stride two along a line of k pixels (k, inputs): (2k + 1, outputs).
-
-    Args:
-        taps: (inputs, 3 * outputs).
-    """
-    made = (torch.from_numpy(line) @ taps).unflatten(1, (3, -1))
-    edge = made.new_zeros(2 * len(line) + 1, made.shape[2])
-    edge[1::2] = made[:, 1]
-    edge[:-1:2] += made[:, 0]
-    edge[2::2] += made[:, 2]
-    return edge
 
 
 def _parts(weight: Tensor) -> list[Tensor]:

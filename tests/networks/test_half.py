@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model_server.networks import half
 from model_server.networks.fused import Normalised
-from model_server.networks.half import Convolution, Packed, TransposedConvolution, joined, to_rgb
+from model_server.networks.half import Convolution, TransposedConvolution, joined, to_rgb
 from model_server.networks.modulation import blur
 from tests.networks.layers import INPUTS, OUTPUTS, alone_and_in_threads, finish, finished, kernel, modulated, pictures
 
