@@ -153,11 +153,13 @@ class PcavsEngine:
         return self._networks.identity_encoder(self._images(crop))
 
     @torch.inference_mode()
-    def _read(self, crops: NDArray[np.uint8]) -> tuple[Tensor, NDArray[np.float32]]:
+    def _read(self, crops: NDArray[np.uint8], portrait: bool = False) -> tuple[Tensor, NDArray[np.float32]]:
         """Non-identity features and pose codes of any number of crops."""
         encoder = self._networks.nonidentity_encoder
+        # A portrait's few crops are always read together and need no company.
+        groups = _groups(len(crops), len(crops) if portrait else self._rows)
         with reading(self.device, self.precision, self._networks.preset.nonidentity):
-            features = [encoder(self._images(crops[rows])).float() for rows in _groups(len(crops), self._rows)]
+            features = [encoder(self._images(crops[rows])).float() for rows in groups]
         poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
         return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
@@ -203,7 +205,7 @@ class PcavsEngine:
         return self._noise[1]
 
     def _identity(self, crops: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Identity:
-        tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
+        tasks: list[Callable[[], Any]] = [partial(self._read, crops, portrait=True)]
         tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
         (feature, poses), *pairs = self._crew.map(_done, tasks)
         vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))

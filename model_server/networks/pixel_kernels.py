@@ -5,6 +5,8 @@ Pictures (n, height, width, channels) are contiguous, of any number of channels 
 
 from __future__ import annotations
 
+import numpy as np
+
 from model_server.networks.compiler import compiled
 from model_server.networks.kernels import Floats
 from model_server.networks.lanes import LANES, larger, load, splat, store
@@ -60,3 +62,58 @@ def halve(x: Floats, result: Floats) -> None:
                     lower = larger(load(x, at + step + c), load(x, at + step + channels + c))
                     store(result, to + c, larger(upper, lower))
                 to += channels
+
+
+@compiled
+def shift(x: Floats, scales: Floats, shifts: Floats) -> None:
+    """`x * scales + shifts` in place, for each channel."""
+    flat, channels = x.reshape(-1), x.shape[3]
+    vectors = channels - channels % LANES
+    for at in range(0, x.size, channels):
+        for c in range(0, vectors, LANES):
+            store(flat, at + c, load(flat, at + c) * load(scales, c) + load(shifts, c))
+        for c in range(vectors, channels):
+            flat[at + c] = flat[at + c] * scales[c] + shifts[c]
+
+
+@compiled
+def excite(
+    x: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[Floats, Floats], added: Floats, result: Floats
+) -> None:
+    """`relu(x * gates + added)`, the gates of each picture's channels made of their averages (Hu et al. 2018).
+
+    Args:
+        squeeze: weights (channels, hidden) and bias of the first layer, which a ReLU follows.
+        excitation: weights (hidden, channels) and bias of the second, which a sigmoid follows.
+    """
+    count, height, width, channels = x.shape
+    size, flat, rest, made = height * width * channels, x.reshape(-1), added.reshape(-1), result.reshape(-1)
+    vectors, zero = channels - channels % LANES, splat(0.0)
+    for start in range(0, x.size, size):
+        gates = _gates(_averages(flat[start : start + size], channels), squeeze, excitation)
+        for at in range(start, start + size, channels):
+            for c in range(0, vectors, LANES):
+                store(made, at + c, larger(load(flat, at + c) * load(gates, c) + load(rest, at + c), zero))
+            for c in range(vectors, channels):
+                made[at + c] = max(flat[at + c] * gates[c] + rest[at + c], np.float32(0))
+
+
+@compiled
+def _averages(pixels: Floats, channels: int) -> Floats:
+    sums, vectors = np.zeros(channels, np.float32), channels - channels % LANES
+    for at in range(0, len(pixels), channels):
+        for c in range(0, vectors, LANES):
+            store(sums, c, load(sums, c) + load(pixels, at + c))
+        for c in range(vectors, channels):
+            sums[c] += pixels[at + c]
+    return sums / np.float32(len(pixels) // channels)
+
+
+@compiled
+def _gates(averages: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[Floats, Floats]) -> Floats:
+    hidden, raised = squeeze[1].copy(), excitation[1].copy()
+    for c in range(len(averages)):
+        hidden += averages[c] * squeeze[0][c]
+    for c in range(len(hidden)):
+        raised += max(hidden[c], np.float32(0)) * excitation[0][c]
+    return np.float32(1) / (np.float32(1) + np.exp(-raised))

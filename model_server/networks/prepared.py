@@ -36,7 +36,7 @@ def prepare(networks: Networks) -> Networks:
     encoder.trunk = PreparedTrunk(encoder.trunk)  # type: ignore[assignment]
     once = set(networks.identity_encoder.modules())
     for module in list(networks.modules()):
-        if type(module) is ConvNorm:  # the normalisation follows at once
+        if type(module) is ConvNorm and module in once:  # the normalisation follows at once
             module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()  # type: ignore[assignment]
         for name, child in list(module.named_children()):
             if made := _prepared(child, networks.preset.identity_size, module in once):

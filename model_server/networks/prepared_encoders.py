@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model_server.networks import half, pixel_kernels, winograd
-from model_server.networks.blocks import NormConv
+from model_server.networks.blocks import ConvNorm, NormConv
 from model_server.networks.compiler import AVAILABLE
 from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk, MultiBranchBlock
 from model_server.networks.packed import PackedConvolution
+from model_server.networks.speech_encoder import SqueezeExcitationBlock
 
 _NORMS = ("stem", "bridge", "landmarks")
 
@@ -204,6 +205,44 @@ class PreparedMultiBranchBlock(nn.Module):
         return made.permute(0, 3, 1, 2)
 
 
+class PreparedExcitationBlock(nn.Module):
+    """`SqueezeExcitationBlock` with all that is done between and behind its convolutions in two loops."""
+
+    def __init__(self, block: SqueezeExcitationBlock) -> None:
+        super().__init__()
+        norm = block.first.norm
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        self.scales = constant(norm.weight * torch.rsqrt(variance + norm.eps))
+        self.shifts = constant(norm.bias - mean * self.scales)
+        self.first, self.second = PreparedConv(block.first.conv, relu=True), PreparedConv(_folded(block.second))
+        same = isinstance(block.shortcut, nn.Identity)
+        self.shortcut = block.shortcut if same else PreparedConv(_folded(cast(ConvNorm, block.shortcut)))
+        self.excitation = block.excitation
+
+    @cached_property
+    def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Weights (inputs, outputs) and bias of the layers that make the gates."""
+        layers = [layer for layer in self.excitation if isinstance(layer, nn.Linear)]
+        return [(layer.weight.T.contiguous().numpy(), layer.bias.numpy()) for layer in layers]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h / stride, w / stride)."""
+        if not (plain(x) and AVAILABLE):
+            y = torch.addcmul(self.shifts[:, None, None], self.first(x), self.scales[:, None, None])
+            y = self.second(y)
+            return F.relu(y * self.excitation(y.mean((2, 3)))[:, :, None, None] + self.shortcut(x))
+        y = pixels(self.first(x))
+        pixel_kernels.shift(y.numpy(), self.scales.numpy(), self.shifts.numpy())
+        y, added = pixels(self.second(y.permute(0, 3, 1, 2))), pixels(self.shortcut(x))
+        made = torch.empty_like(y)
+        pixel_kernels.excite(y.numpy(), *self._layers, added.numpy(), made.numpy())
+        return made.permute(0, 3, 1, 2)
+
+
+def _folded(layer: ConvNorm) -> nn.Conv2d:
+    return fuse_conv_bn_eval(layer.conv, layer.norm)
+
+
 class PreparedTrunk(nn.Module):
     """`FaceAlignmentTrunk`, its own normalisations folded into the convolutions before them."""
 
@@ -224,6 +263,7 @@ class PreparedTrunk(nn.Module):
 PREPARED: dict[type[nn.Module], Callable[..., nn.Module]] = {
     NormConv: PreparedNormConv,
     MultiBranchBlock: PreparedMultiBranchBlock,
+    SqueezeExcitationBlock: PreparedExcitationBlock,
     nn.MaxPool2d: lambda _: PreparedPool(),
     nn.Conv2d: PreparedConv,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -10,25 +11,41 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
 from model_server.pipeline.soundtrack import AUDIO_RATE, soundtrack
 
-# FFmpeg's encoder takes a bit more than half the time of OpenCV's at the same level and, other than that one, works in
-# several threads at once. Level 6 makes files a tenth smaller in four times the time.
-PNG_OPTIONS = {"compression_level": "1", "pred": "up"}
+# Files as large as zlib's at its fastest level, in a fifth of the time; higher levels take longer for larger ones.
+PNG_LEVEL = 1
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {3: 2, 4: 6}
+_FILTER_UP = 2
 JPEG_QUALITY = 85
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """Lossless PNG of a picture, RGB (height, width, 3) or RGBA (height, width, 4) with straight alpha."""
-    frame = av.VideoFrame.from_ndarray(picture, format="rgba" if picture.shape[2] == 4 else "rgb24")
-    encoder = av.VideoCodecContext.create("png", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, frame.format.name
-    encoder.time_base = encoder.sample_aspect_ratio = Fraction(1)
-    encoder.thread_count, encoder.options = 1, PNG_OPTIONS
-    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+    height, width, channels = picture.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", isal_zlib.compress(_filtered(picture).data, PNG_LEVEL)), (b"IEND", b"")]
+    return _PNG_SIGNATURE + b"".join(map(_chunk, *zip(*parts, strict=True)))
+
+
+def _filtered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Rows as differences to the row above, each behind the number of that filter (PNG specification, section 9)."""
+    height = len(picture)
+    pixels = picture.reshape(height, -1)
+    rows = np.empty((height, pixels.shape[1] + 1), np.uint8)
+    rows[:, 0] = _FILTER_UP
+    rows[0, 1:] = pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+    return rows
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", isal_zlib.crc32(kind + content))
 
 
 def decode_png(png: bytes) -> NDArray[np.uint8]:
