@@ -31,12 +31,11 @@ NAME = "pcavs"
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
-# Rows of one encoder call, and pictures of one call of a processor's generator. A processor makes several calls side by
-# side; small networks take more at once, or calling them takes longer than what they do.
-ROWS: dict[PresetName, int] = {"full": 4, "lite": 8}
+# Rows of one encoder call. A processor makes several calls side by side.
+ROWS = {"cpu": 4, "cuda": 16}
+# Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU draws
+# as many as its memory holds.
 PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
-# A GPU draws as many pictures as its memory holds.
-GPU_ROWS = 16
 # Calls of the generator in a batch, on a GPU: pictures of the first are copied while the second is drawn.
 CALLS = 2
 
@@ -68,7 +67,7 @@ class PcavsEngine:
         self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
         self._networks, self.precision = prepared(networks, device, precision)
         preset, on_gpu = networks.preset.name, device == "cuda"
-        self._rows = rows or (GPU_ROWS if on_gpu else ROWS[preset])
+        self._rows = rows or ROWS[device]
         self._pictures = rows or (fitting_pictures(self._networks, self.precision) if on_gpu else PICTURES[preset])
         self._draw: Draw = self._drawn if device == "cpu" else Drawings(self._drawn)
         self._copies = NoCopies() if device == "cpu" else HostCopies()
@@ -153,13 +152,11 @@ class PcavsEngine:
         return self._networks.identity_encoder(self._images(crop))
 
     @torch.inference_mode()
-    def _read(self, crops: NDArray[np.uint8], portrait: bool = False) -> tuple[Tensor, NDArray[np.float32]]:
+    def _read(self, crops: NDArray[np.uint8]) -> tuple[Tensor, NDArray[np.float32]]:
         """Non-identity features and pose codes of any number of crops."""
         encoder = self._networks.nonidentity_encoder
-        # A portrait's few crops are always read together and need no company.
-        groups = _groups(len(crops), len(crops) if portrait else self._rows)
         with reading(self.device, self.precision, self._networks.preset.nonidentity):
-            features = [encoder(self._images(crops[rows])).float() for rows in groups]
+            features = [encoder(self._images(crops[rows])).float() for rows in _groups(len(crops), self._rows)]
         poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
         return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
@@ -205,7 +202,7 @@ class PcavsEngine:
         return self._noise[1]
 
     def _identity(self, crops: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Identity:
-        tasks: list[Callable[[], Any]] = [partial(self._read, crops, portrait=True)]
+        tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
         tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
         (feature, poses), *pairs = self._crew.map(_done, tasks)
         vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))

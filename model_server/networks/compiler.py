@@ -13,7 +13,7 @@ from model_server.networks import lanes, toom_cook
 
 # Where Numba cannot compile, plain convolutions do the work.
 AVAILABLE = not config.DISABLE_JIT  # type: ignore[attr-defined]
-_MADE_OF = [Path(module.__file__) for module in (lanes, toom_cook)]
+_MADE_OF = [Path(str(module.__file__)) for module in (lanes, toom_cook)]
 
 
 def compiled(function: Callable) -> Callable:

@@ -54,7 +54,7 @@ def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) ->
         at = x * LAYERS
         place_x = min(max(np.float32(x) + row[at] * half_width, zero), np.float32(width - 1))
         place_y = min(max(np.float32(y) + row[at + 1] * half_height, zero), np.float32(height - 1))
-        first_x, first_y = min(np.int32(place_x), width - 2), min(np.int32(place_y), height - 2)
+        first_x, first_y = min(int(place_x), width - 2), min(int(place_y), height - 2)
         across, share = place_x - np.float32(first_x), row[at + 2]
         # A vector holds a pixel and the one to its right.
         corners = (first_y * width + first_x) * COLOURS

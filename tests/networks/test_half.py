@@ -11,6 +11,7 @@ from model_server.networks import half
 from model_server.networks.fused import Normalised
 from model_server.networks.half import Convolution, TransposedConvolution, joined, to_rgb
 from model_server.networks.modulation import blur
+from model_server.networks.packed import PackedConvolution
 from tests.networks.layers import INPUTS, OUTPUTS, alone_and_in_threads, finish, finished, kernel, modulated, pictures
 
 # bfloat16 has eight binary digits; inputs, products' sums and results are each rounded once.
@@ -64,9 +65,10 @@ def test_branches_are_joined_in_order() -> None:
 
 def test_without_the_librarys_own_order_of_weights_the_same_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = pictures(9, 9).bfloat16(), kernel(OUTPUTS, INPUTS, 2, 1)
-    packed = Packed(weight, (1, 0))(x)
+    halved = weight.bfloat16()
+    packed = PackedConvolution(lambda: halved, padding=(1, 0))(x)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    check(Packed(weight, (1, 0))(x), packed.double())
+    check(PackedConvolution(lambda: halved, padding=(1, 0))(x), packed.double())
 
 
 def test_threads_do_not_share_what_they_make() -> None:
