@@ -29,8 +29,8 @@ _CACHE_BYTES = 16 * 2**20
 _FLOAT_BYTES = 4
 _FEWEST_BYTES = 4 * 2**20  # with fewer, each strip's calls take longer than what they do
 # Of one tap of the kernel. With fewer weights, bringing tiles into the space of products takes longer than it saves;
-# with fewer products, calling all that does.
-_FEWEST_WEIGHTS, _FEWEST_PRODUCTS = 1024, 3_000_000
+# with fewer products of a picture, calling all that does.
+_FEWEST_WEIGHTS, _FEWEST_PRODUCTS = 1024, 750_000
 _UP_REACH = len(filtering(2).data)
 
 
@@ -40,7 +40,7 @@ def pays(x: Tensor, outputs: int) -> bool:
     channels = inputs * outputs >= _FEWEST_WEIGHTS and inputs % LANES == outputs % LANES == 0
     # Half precision would lose too much in between.
     fitting = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and x.is_cpu
-    return AVAILABLE and channels and fitting and x.numel() * outputs >= _FEWEST_PRODUCTS
+    return AVAILABLE and channels and fitting and x[0].numel() * outputs >= _FEWEST_PRODUCTS
 
 
 class Convolution:

@@ -190,7 +190,8 @@ def engine_with_memory_for(pictures: int, rows: int) -> PcavsEngine:
 def test_with_little_memory_fewer_frames_are_drawn_at_once() -> None:
     short, fitting = engine_with_memory_for(2, rows=8), engine_with_memory_for(2, rows=2)
     windows, codes = rows(5)
-    drawn = [engine.frames(engine.identity(noise_crops(1)), windows, codes, 1.2, 0) for engine in (short, fitting)]
+    identity = fitting.identity(noise_crops(1))  # last bits of a reading depend on how many rows are read at once
+    drawn = [engine.frames(identity, windows, codes, 1.2, 0) for engine in (short, fitting)]
     assert np.array_equal(*drawn)
     assert short.batch_size == fitting.batch_size and short.fingerprint() == fitting.fingerprint()
 
