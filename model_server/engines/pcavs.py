@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 # Rows of one encoder call. A processor makes several calls side by side.
 ROWS = {"cpu": 4, "cuda": 16}
-# Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU draws
-# as many as its memory holds.
+# Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU
+# draws as many as its memory holds.
 PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
 # Calls of the generator in a batch, on a GPU: pictures of the first are copied while the second is drawn.
 CALLS = 2

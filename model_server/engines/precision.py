@@ -54,9 +54,9 @@ def prepared(networks: Networks, device: str, wanted: PrecisionChoice) -> tuple[
 
 
 def _aligned(networks: Networks) -> Networks:
-    """Values at addresses that are multiples of `_ALIGNMENT`: the order of a processor's sums depends on where they lie.
+    """Values at addresses that are multiples of `_ALIGNMENT`.
 
-    In a weights file, which is read where it lies, that is anywhere.
+    The order of a processor's sums depends on where they lie; in a weights file that is anywhere.
     """
     for values in networks.parameters():
         if values.data_ptr() % _ALIGNMENT:
