@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Lock
@@ -48,6 +48,9 @@ class Detection:
 class Models:
     """Models of one user at a time; they remember nothing from one picture to the next."""
 
+    def __init__(self) -> None:
+        self._met_a_face = False
+
     def near(self, rgb: Picture) -> list[Detection]:
         """Faces that fill a good part of a uint8 RGB picture (height, width, 3)."""
         return _detections(self._near, rgb)
@@ -58,7 +61,11 @@ class Models:
 
     def meshes(self, rgb: Picture) -> list[Points]:
         """Mesh vertices of up to three faces, each (468, 3): pixels from the top left corner, and depth in pixels."""
-        found = self._mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
+        mesh = self._mesh
+        # It has one more note to write when it first meets a face.
+        with nullcontext() if self._met_a_face else _silent_stderr():
+            found = mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
+        self._met_a_face = self._met_a_face or bool(found)
         size = np.array([rgb.shape[1], rgb.shape[0], rgb.shape[1]], float)
         return [np.array([(point.x, point.y, point.z) for point in mesh.landmark]) * size for mesh in found]
 

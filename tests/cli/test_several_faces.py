@@ -44,6 +44,7 @@ def test_two_faces_in_a_portrait(tmp_path: Path, sound: Path) -> None:
     assert line.endswith("2 faces are seen in the portrait; the larger one is taken: choose a face to take another.")
     named = posedub("dub", *options, "--face", "0.7,0.5", "--out", tmp_path / "named")
     assert warnings(named.stderr) == []
+    assert all("%|" in line for line in named.stderr.replace("\r", "\n").splitlines() if line.strip())
     taken, larger = ((tmp_path / name / "000000.png").read_bytes() for name in ("unnamed", "named"))
     assert taken == larger
 
