@@ -55,8 +55,14 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the dubs, then start them."""
-        drafts = planning.drafts(sequencer.edit_scene(context), self.sounds)
-        records = [runtime.current().start(draft) for draft in drafts]
+        drafts, records = planning.drafts(sequencer.edit_scene(context), self.sounds), []
+        try:
+            for draft in drafts:
+                records.append(runtime.current().start(draft))
+        except AddonError:
+            for draft in drafts[len(records) :]:
+                planning.discard(draft.plan.folder)
+            raise
         return FINISHED if all(outcome(record, self.wait) == FINISHED for record in records) else CANCELLED
 
 

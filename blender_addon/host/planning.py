@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Draft:
     remarks: tuple[shown.Remark, ...] = ()
 
 
-def drafts(scene: bpy.types.Scene, how: str) -> Iterable[Draft]:
+def drafts(scene: bpy.types.Scene, how: str) -> list[Draft]:
     """Plan the dubs of several sound strips; raises AddonError.
 
     Args:
@@ -39,9 +39,13 @@ def drafts(scene: bpy.types.Scene, how: str) -> Iterable[Draft]:
             one dub of all that they play.
     """
     strips = sources.sounds(scene)
-    if how == "each":
-        return [draft(scene, [strip]) for strip in strips if not sequencer.is_muted(scene, strip)]
-    return [draft(scene, strips if how == "together" else ())]
+    each = [[strip] for strip in strips if not sequencer.is_muted(scene, strip)]
+    found: list[Draft] = []
+    with ExitStack() as made:
+        for group in each if how == "each" else [strips if how == "together" else []]:
+            found.append(draft(scene, group))
+            made.enter_context(kept_if_done(found[-1].plan.folder))
+    return found
 
 
 def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
@@ -147,15 +151,20 @@ def all_takes() -> Path:
 
 @contextmanager
 def kept_if_done(folder: Path) -> Iterator[None]:
-    """A version folder just made goes, and what it alone lies in, when the block raises AddonError."""
+    """A version folder just made is discarded when the block raises AddonError."""
     try:
         yield
     except AddonError:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
-            for parent in (folder.parent, folder.parent.parent):
-                parent.rmdir()
+        discard(folder)
         raise
+
+
+def discard(folder: Path) -> None:
+    """Remove a version folder, and those around it that hold nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for parent in (folder.parent, folder.parent.parent):
+            parent.rmdir()
 
 
 def _version_folder(parent: Path) -> Path:

@@ -38,10 +38,12 @@ def redraw() -> None:
 
 
 def run_until(done: Callable[[], bool]) -> None:
-    """Pump until `done`; for operators that block."""
+    """Pump until `done`; for operators that block. Raises AddonError when that would never be."""
     pause = threading.Event()
     while not done():
         pump(PERIOD)
+        if fault := runtime.current().fault:
+            raise AddonError(fault)
         pause.wait(BUDGET)
 
 

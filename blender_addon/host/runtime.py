@@ -177,6 +177,12 @@ class Runtime:
         changed = [self._part(name, work) for name, work in parts.items()]
         return any(changed)
 
+    @property
+    def fault(self) -> str:
+        """What keeps the jobs from getting on, a sentence; "" when nothing does."""
+        broken = next((self._broken[name] for name in ("server", "jobs", "strips") if name in self._broken), "")
+        return f"The dubs do not get on: {broken}. See Blender's console." if broken else ""
+
     def _part(self, name: str, work: Callable[[], bool]) -> bool:
         """Boundary of a part of the tick: what goes wrong in it stops no other part, and is logged once."""
         try:

@@ -3,7 +3,7 @@
 import logging
 
 import bpy
-from scenes import ADDON, host, menu, panel, pump, runtime, scene, written_by
+from scenes import ADDON, host, menu, op, panel, pump, runtime, scene, written_by
 
 
 def start_without_sequencer():
@@ -113,3 +113,17 @@ def pump_with_a_fault(module, name, times=1):
         setattr(owner, name, original)
         logging.getLogger(ADDON).removeHandler(told)
     return told.lines
+
+
+def dub_with_a_fault():
+    """Dub as a script does, while the add-on cannot hear its server; the error."""
+    link = runtime().link
+
+    def faulty():
+        raise RuntimeError("out of order")
+
+    link.step = faulty
+    try:
+        return op("dub", wait=True)["error"]
+    finally:
+        del link.step

@@ -69,6 +69,9 @@ def test_missing_command_is_one_sentence(managed: Blender, media: Path, tmp_path
     managed.save(path=str(tmp_path / "edit.blend"))
 
     assert "The command posedub is not found. Install the model server" in managed.op(name="dub", wait=True)["error"]
+    managed.add(kind="sound", file=str(media / "speech.wav"), name="more", channel=5, start=1)
+    managed.select(names=["speech", "more", "face", "pose"])
+    assert "posedub is not found" in managed.op(name="dub", sounds="each")["error"]
     assert not results(managed) and not managed.jobs()
     assert not (tmp_path / "dubs").exists()
 

@@ -10,7 +10,7 @@ from .test_dub import FRAMES, MANY, dub, results, set_up
 
 def test_undo_to_before_the_sequencer_and_redo_keep_the_dub(dubbing: Blender, media: Path) -> None:
     dubbing.start_without_sequencer()
-    sound = set_up(dubbing, media, frames=MANY, seed=20)
+    sound = set_up(dubbing, media, frames=MANY, seed=720)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=2)
 
@@ -29,7 +29,7 @@ def test_undo_to_before_the_sequencer_and_redo_keep_the_dub(dubbing: Blender, me
 
 
 def test_a_dub_that_ends_after_an_undo_leaves_the_redo(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, frames=MANY, seed=21)
+    set_up(dubbing, media, frames=MANY, seed=721)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=2)
     dubbing.set_strip(name="face", mute=True)
@@ -48,7 +48,7 @@ def test_a_dub_that_ends_after_an_undo_leaves_the_redo(dubbing: Blender, media: 
 
 
 def test_undo_past_the_beginning_of_a_dub_and_redo(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, frames=MANY, seed=22)
+    set_up(dubbing, media, frames=MANY, seed=722)
     dubbing.op(name="dub")
     for _ in range(3):
         dubbing.undo()
@@ -64,11 +64,11 @@ def test_undo_past_the_beginning_of_a_dub_and_redo(dubbing: Blender, media: Path
 
 
 def test_a_sequencer_removed_during_a_dub_stops_no_other_dub(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, frames=MANY, seed=23)
+    set_up(dubbing, media, frames=MANY, seed=723)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=1)
     first = dubbing.second_scene(name="second")
-    set_up(dubbing, media, seed=24)
+    set_up(dubbing, media, seed=724)
     dubbing.op(name="dub")
     dubbing.show_scene(name=first)
     dubbing.remove_sequencer()
@@ -86,7 +86,7 @@ def test_a_sequencer_removed_during_a_dub_stops_no_other_dub(dubbing: Blender, m
 
 def test_a_dub_of_a_deleted_scene_goes_on_and_comes_back_with_it(dubbing: Blender, media: Path) -> None:
     first = dubbing.second_scene(name="second")
-    set_up(dubbing, media, frames=MANY, seed=25)
+    set_up(dubbing, media, frames=MANY, seed=725)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=1)
     dubbing.show_scene(name=first)
@@ -104,7 +104,7 @@ def test_a_dub_of_a_deleted_scene_goes_on_and_comes_back_with_it(dubbing: Blende
 
 def test_a_dub_whose_scene_was_deleted_is_listed_after_a_crash(dubbing: Blender, media: Path, tmp_path: Path) -> None:
     first = dubbing.second_scene(name="second")
-    set_up(dubbing, media, frames=MANY, seed=26)
+    set_up(dubbing, media, frames=MANY, seed=726)
     dubbing.save(path=str(tmp_path / "edit.blend"))
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=1)
@@ -121,7 +121,7 @@ def test_a_dub_whose_scene_was_deleted_is_listed_after_a_crash(dubbing: Blender,
 
 
 def test_a_renamed_scene_gets_its_dub(dubbing: Blender, media: Path, tmp_path: Path) -> None:
-    set_up(dubbing, media, frames=MANY, seed=27)
+    set_up(dubbing, media, frames=MANY, seed=727)
     dubbing.save(path=str(tmp_path / "edit.blend"))
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=1)
@@ -135,7 +135,7 @@ def test_a_renamed_scene_gets_its_dub(dubbing: Blender, media: Path, tmp_path: P
 
 
 def test_a_strip_deleted_during_its_dub_stays_deleted(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, frames=MANY, seed=28)
+    set_up(dubbing, media, frames=MANY, seed=728)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=2)
     dubbing.delete(name=results(dubbing)[0]["name"])
@@ -148,9 +148,9 @@ def test_a_strip_deleted_during_its_dub_stays_deleted(dubbing: Blender, media: P
 
 
 def test_a_fault_in_one_jobs_strip_is_told_once_and_stops_no_other(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, seed=29)
+    set_up(dubbing, media, seed=729)
     dubbing.op(name="dub")
-    dubbing.settings(seed=30)
+    dubbing.settings(seed=730)
     dubbing.op(name="dub")
 
     told = dubbing.pump_with_a_fault(module="results", name="grow")
@@ -165,7 +165,7 @@ def test_a_fault_in_one_jobs_strip_is_told_once_and_stops_no_other(dubbing: Blen
 
 
 def test_a_fault_beside_the_jobs_is_logged_once_and_stops_no_dub(dubbing: Blender, media: Path) -> None:
-    strip = set_up(dubbing, media, frames=MANY, seed=31)
+    strip = set_up(dubbing, media, frames=MANY, seed=731)
     dubbing.op(name="dub")
     dubbing.op(name="server_check", wait=True)
     dubbing.panel(name="POSEDUB_PT_dub")
@@ -177,8 +177,14 @@ def test_a_fault_beside_the_jobs_is_logged_once_and_stops_no_dub(dubbing: Blende
     assert results(dubbing)[0]["left"] == strip["left"]
 
 
+def test_a_script_does_not_wait_for_what_never_comes(dubbing: Blender, media: Path) -> None:
+    set_up(dubbing, media, seed=733)
+    assert "The dubs do not get on: RuntimeError('out of order')." in dubbing.dub_with_a_fault()
+    assert dubbing.finish()[-1]["state"] == "done"
+
+
 def test_dubs_of_a_new_file_are_not_mixed_with_those_of_the_old_one(dubbing: Blender, media: Path) -> None:
-    set_up(dubbing, media, frames=MANY, seed=32)
+    set_up(dubbing, media, frames=MANY, seed=732)
     dubbing.op(name="dub")
     dubbing.pump_until_saved(frames=1)
 
