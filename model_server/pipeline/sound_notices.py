@@ -10,6 +10,9 @@ from model_server.pipeline.audio import SpeechFile, is_heard
 from model_server.pipeline.notices import Notice
 from model_server.pipeline.timecode import timecode
 
+# Shorter stalls are nothing to look at: those of files in fragments, put in by who wrote them.
+_WORTH_TELLING = Fraction(1, 10)
+
 
 def speech_notices(speech: SpeechFile, fps: Fraction, first: int, end: int) -> Iterator[Notice]:
     """What was met in the sound of the frames `first <= k < end`.
@@ -45,7 +48,7 @@ def _flaws(speech: SpeechFile, fps: Fraction) -> Iterator[Notice]:
             f"The sound breaks off at {at(second)}: the rest of the file cannot be read; export or copy it again."
         )
         yield notice("sound_damaged", second, second, sentence)
-    if stalls := flaws.stalls:
+    if stalls := [(begin, stop) for begin, stop in flaws.stalls if stop - begin >= _WORTH_TELLING]:
         times = "once" if len(stalls) == 1 else f"{len(stalls)} times"
         length = float(sum(stop - begin for begin, stop in stalls))
         sentence = f"The sound stalls {times} from {at(stalls[0][0])} on; silence stands there, {length:.2f} s in all."

@@ -52,6 +52,7 @@ def test_requests_survive_their_json() -> None:
     for one in (DubRequest(spec, 2, 5), request(), DubRequest(DubSpec(
         Portrait("a"), Speech("b"), PoseCodes(((0.1,) * 12,) * 3), Fraction(25), 3))):  # fmt: skip
         assert DubRequest.from_json(one.to_json()) == one
+        assert DubRequest.from_json(one.to_json().replace(', "track": 0', "")) == one  # of before tracks were chosen
 
 
 @pytest.mark.parametrize(

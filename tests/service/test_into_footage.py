@@ -193,7 +193,8 @@ def test_a_request_without_an_output_means_the_crop() -> None:
 )
 def test_outputs_survive_the_wire_and_the_store(output: Output) -> None:
     request = into(PORTRAIT, 3)
-    request = replace(request, spec=replace(request.spec, output=output))
+    speech = replace(request.spec.speech, start=Fraction(1, 3), track=2)
+    request = replace(request, spec=replace(request.spec, output=output, speech=speech))
     assert wire.request_of(wire.request_message(request)) == request
     assert DubRequest.from_json(request.to_json()) == request
 
