@@ -17,6 +17,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import PresetName
 
 __all__ = [
+    "check_precision",
     "default_weights",
     "describe",
     "import_checkpoint",
@@ -47,7 +48,7 @@ def load_engine(
         choices: file in which what was measured is kept.
 
     Raises:
-        PoseDubError: the weights cannot be read, or there is no such device.
+        PoseDubError: the weights cannot be read, or there is no such device, or none with such a precision.
     """
     from model_server.engines.pcavs import PcavsEngine, setting
     from model_server.engines.untrained import untrained_state
@@ -55,6 +56,7 @@ def load_engine(
     from model_server.networks.assembly import build
 
     chosen = resolve_device(device)
+    check_precision(precision, chosen)
     state = read_state(info.path) if info.path else untrained_state(info.preset)
     networks = build(info.preset, state)
     if precision != "auto":
@@ -112,3 +114,15 @@ def resolve_device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise PoseDubError("There is no usable NVIDIA GPU here; choose the device cpu or auto.", ErrorKind.UNSUPPORTED)
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def check_precision(wanted: PrecisionChoice, device: str) -> None:
+    """PoseDubError where "bf16" is wanted of a processor ("cpu") that has no instructions for it."""
+    from model_server.networks import half
+
+    if wanted == "bf16" and device == "cpu" and not half.native():
+        raise PoseDubError(
+            "This processor has no instructions for bf16 and would take about a hundred times as long; choose the "
+            "precision auto or fp32.",
+            ErrorKind.UNSUPPORTED,
+        )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_server.engines.base import Engine, WeightsInfo
-from model_server.engines.weights import load_engine, resolve_device
+from model_server.engines.weights import check_precision, load_engine, resolve_device
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.request import Precision
 
@@ -37,6 +37,7 @@ class EnginePool:
     ) -> None:
         self.weights = tuple(weights)
         self.device = resolve_device(device)
+        check_precision(precision, self.device)
         self._precision = precision
         self._choices = choices
         self._loaded: OrderedDict[tuple[str, Precision], Engine] = OrderedDict()
@@ -66,5 +67,6 @@ class EnginePool:
             return self._loaded[key]
 
     def precision(self, asked: Precision) -> Precision:
-        """What a request's precision means on this server."""
+        """What a request's precision means on this server; PoseDubError when it makes no sense here."""
+        check_precision(asked, self.device)
         return self._precision if asked == "auto" else asked

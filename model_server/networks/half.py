@@ -6,6 +6,8 @@ several times as fast as the one. Scales, blur, noise and activation are loops o
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
@@ -17,12 +19,17 @@ from model_server.networks.memory import Memory
 from model_server.networks.packed import PackedConvolution
 
 _TYPE = torch.bfloat16
+# Instruction sets without half precision, as oneDNN calls them.
+_LIMIT = "ONEDNN_MAX_CPU_ISA"
+_WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 # Which rows, and columns, of a 3x3 kernel make even and odd ones of a result twice as large.
 _PARITIES = ([2, 0], [1])
 
 
 def native() -> bool:
     """Whether this processor has instructions for half precision; without them it would take far longer."""
+    if os.environ.get(_LIMIT, "").upper() in _WITHOUT:  # the processor's library is told to leave them alone
+        return False
     known = torch.cpu.get_capabilities()
     return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
