@@ -17,6 +17,7 @@ from model_server.engines.untrained import untrained_state
 from model_server.engines.weights import load_engine, untrained
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import build
+from model_server.networks.half import native
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -39,6 +40,8 @@ def batched() -> Engine:
 
 @pytest.fixture(scope="module")
 def half() -> Engine:
+    if not native():
+        pytest.skip("this processor has no instructions for half precision")
     return load_engine(untrained(), "cpu", "bf16")
 
 

@@ -8,6 +8,9 @@ import torch
 from model_server.engines import precision
 from model_server.engines.precision import prepared
 from model_server.engines.untrained import untrained_state
+from model_server.engines.weights import check_precision, load_engine, untrained
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.engines import EnginePool
 from model_server.networks import half
 from model_server.networks.assembly import Networks, build
 
@@ -60,3 +63,21 @@ def test_what_is_asked_for_is_not_measured(
 ) -> None:
     monkeypatch.delattr(precision, "_gain")
     assert prepared(networks, "cpu", wanted)[1] == wanted
+
+
+def test_bf16_asked_of_a_processor_without_it_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not half.native()
+    check_precision("auto", "cpu")
+    check_precision("bf16", "cuda")
+    pool = EnginePool([untrained()], "cpu")
+    for ask in (
+        lambda: load_engine(untrained(), "cpu", "bf16"),
+        lambda: EnginePool([untrained()], "cpu", "bf16"),
+        lambda: pool.precision("bf16"),
+        lambda: pool.engine(precision="bf16"),
+    ):
+        with pytest.raises(PoseDubError, match="no instructions for bf16 .* auto or fp32") as raised:
+            ask()
+        assert raised.value.kind is ErrorKind.UNSUPPORTED
+    assert pool.precision("auto") == "auto"
