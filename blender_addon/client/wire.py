@@ -189,6 +189,7 @@ def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         precision=stubs.Precision.Value(f"PRECISION_{plan.precision.upper()}"),
         size=plan.size,
         output=_output(plan.output, assets.get("footage", "")),
+        viewer=media.VIEWER_BLENDER,
     )
 
 
@@ -302,7 +303,7 @@ def list_request(limit: int) -> Any:
 
 
 def faces_request(asset: str, time: Fraction) -> Any:
-    return _stubs().AnalyzeFacesRequest(asset_id=asset, time=_rational(time))
+    return _stubs().AnalyzeFacesRequest(asset_id=asset, time=_rational(time), viewer=_media().VIEWER_BLENDER)
 
 
 def faces_found(uid: str, message: Any) -> FacesFound:
@@ -318,7 +319,11 @@ def _found(face: Any) -> Face:
 
 def pose_request(asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str) -> Any:
     return _stubs().ExtractPoseRequest(
-        asset_id=asset, face=_face(face), times=map(_rational, times), weights_id=weights_id
+        asset_id=asset,
+        face=_face(face),
+        times=map(_rational, times),
+        weights_id=weights_id,
+        viewer=_media().VIEWER_BLENDER,
     )
 
 

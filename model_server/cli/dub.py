@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         for asset, path in {asset: path for path, asset in assets.items()}.items():
             server.add(asset, path)
         job = server.submit(request)
-        output.write(server.events(job, request.first), job, options.out, options.audio)
+        output.write(server.events(job, request.first), job, options.out, options.audio, options.into)
     return 0
 
 
@@ -94,7 +94,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Leave with a sentence when options do not go together."""
-    movie = options.out.suffix.lower() in MOVIE_SUFFIXES
+    movie = _is_movie(options)
     problems = [
         (options.pose and options.pose_mode, "give --pose or --pose-mode, not both"),
         (not (options.portrait or options.into), "give --portrait, or --into to dub somebody in footage"),
@@ -104,6 +104,10 @@ def _check(options: argparse.Namespace) -> None:
     for wrong, sentence in problems:
         if wrong:
             raise SystemExit(f"posedub dub: {sentence}")
+
+
+def _is_movie(options: argparse.Namespace) -> bool:
+    return options.out.suffix.lower() in MOVIE_SUFFIXES
 
 
 def _footage_rate(footage: Path | None) -> Fraction:
@@ -130,6 +134,7 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
         weights=_weights_id(options),
         size=options.size,
         output=_output(options, assets),
+        viewer="blender" if options.output == "overlay" else "player",
     )
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))
 
@@ -156,7 +161,7 @@ def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
     if options.into is None:
         return Output()
     source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
-    mode = OUTPUTS[options.output or "full"]
+    mode = "overlay" if _is_movie(options) else OUTPUTS[options.output or "full"]  # a movie has the footage beneath
     return Output(mode, source, options.feather, (options.mouth_only,), options.keep_where_absent)
 
 

@@ -16,15 +16,22 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import atomic_file
 from model_server.jobs.model import Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.encode import decode_png, write_movie
+from model_server.pipeline.film import Film
+from model_server.pipeline.movie_format import Drawn
 from model_server.pipeline.timecode import timecode
+from model_server.pipeline.video import open_footage
 
 
-def write(events: Iterable[Event], job: Job, out: Path, sound: Path) -> None:
-    """Write the frames as they come and report on stderr; PoseDubError when the job failed."""
+def write(events: Iterable[Event], job: Job, out: Path, sound: Path, footage: Path | None = None) -> None:
+    """Write the frames as they come and report on stderr; PoseDubError when the job failed.
+
+    Args:
+        footage: what a movie shows under the frames; None when they are all of it.
+    """
     spec = job.request.spec
     frames = _shown(events, job)
     if out.suffix.lower() in MOVIE_SUFFIXES:
-        _write_movie(frames, job, out, sound)
+        _write_movie(frames, job, out, sound, footage)
     else:
         _write_folder(frames, job, out)
     count = job.request.end - job.request.first
@@ -82,15 +89,33 @@ def _manifest(job: Job) -> dict[str, object]:
     return {"posedub": __version__, "job": job.id, "weights": weights, "request": json.loads(job.request.to_json())}
 
 
-def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path) -> None:
+def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path, footage: Path | None) -> None:
     part = path.with_name(f".part-{path.name}")
     try:
-        pictures = (decode_png(frame.png) for frame in frames)
         spec = job.request.spec
+        film = _film(job, footage)
+        pictures = (_drawn(frame, film) for frame in frames)
         speech, index = spec.speech, job.request.first
+        start = speech.start + index / spec.fps
         lead = speech.start if index == 0 else Fraction(0)  # what is heard before the footage's first picture
-        title = f"PoseDub dub, made with {weights_text(job)}"
-        write_movie(part, pictures, spec.fps, sound, speech.start + index / spec.fps, title, speech.track, lead)
+        title, form = f"PoseDub dub, made with {weights_text(job)}", film.format if film else None
+        write_movie(part, pictures, spec.fps, sound, start, title, speech.track, lead, form)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _film(job: Job, footage: Path | None) -> Film | None:
+    """The footage that the dub's overlays lie on in a movie."""
+    source = job.request.spec.output.footage
+    if footage is None or source is None:
+        return None
+    film = Film(open_footage(footage), source, job.request.spec.fps)
+    for remark in film.remarks():
+        print(f"note: {remark}", file=sys.stderr)
+    return film
+
+
+def _drawn(frame: FrameMade, film: Film | None) -> Drawn:
+    picture = decode_png(frame.png)
+    return film.picture(frame.index, picture) if film else picture

@@ -13,6 +13,7 @@ from model_server.jobs.runner import StoredResults, checked, with_role, with_rol
 from model_server.jobs.store import Store
 from model_server.pipeline.encode import encode_jpeg
 from model_server.pipeline.faces import FaceFinder, FoundFace, thumbnail
+from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.glance import Estimate, Glances, Preview
 from model_server.pipeline.memory import Memory
 from model_server.pipeline.pose import PoseTrack
@@ -35,21 +36,30 @@ class Questions:
         self._engines = engines
         self._glances = Glances(store.blobs.media, StoredResults(store), memory)
 
-    def faces(self, asset: str, time: Fraction) -> tuple[list[tuple[FoundFace, bytes]], tuple[int, int]]:
+    def faces(
+        self, asset: str, time: Fraction, viewer: Viewer = "player"
+    ) -> tuple[list[tuple[FoundFace, bytes]], tuple[int, int]]:
         """Faces with a small JPEG of each, largest first, and the picture's (width, height)."""
         with _named(asset):
-            picture = open_footage(self._store.blobs.media(asset)).frame_at(time)
+            picture = open_footage(self._store.blobs.media(asset), viewer).frame_at(time)
         found = [(face, encode_jpeg(thumbnail(picture, face, THUMBNAIL))) for face in FaceFinder().find(picture)]
         return found, (picture.shape[1], picture.shape[0])
 
-    def pose(self, asset: str, face: FaceSelection, times: Sequence[Fraction], weights_id: str) -> PoseTrack:
+    def pose(
+        self,
+        asset: str,
+        face: FaceSelection,
+        times: Sequence[Fraction],
+        weights_id: str,
+        viewer: Viewer = "player",
+    ) -> PoseTrack:
         """Pose codes (n, 12) at presentation times in seconds."""
         if not 0 < len(times) <= MAX_FRAMES:
             raise PoseDubError(f"Pose codes were asked for {len(times)} times; ask for 1 to {MAX_FRAMES}.")
         engine = self._engines.engine(weights_id)
         with _named(asset):
             media, results = self._store.blobs.media(asset), StoredResults(self._store)
-            return pose_track(media, asset, face, list(times), engine, results, FaceFinder)
+            return pose_track(media, asset, face, list(times), engine, results, FaceFinder, viewer=viewer)
 
     def estimate(self, request: DubRequest, cancelled: Callable[[], bool]) -> Estimate:
         """Which frames of a request would be generated; its assets need not be here."""

@@ -116,6 +116,11 @@ def view_transform(matrix: Matrix, side: int) -> Matrix:
     return scale * matrix + np.column_stack([np.zeros((2, 2)), shift])
 
 
+def after_scaling(matrix: Matrix, x: float, y: float) -> Matrix:
+    """The transform (2, 3) from a picture that is first made x times as wide and y times as high."""
+    return _after(matrix, x, y, (x - 1) / 2, (y - 1) / 2)
+
+
 def resized(picture: Picture) -> Picture:
     """A picture as (224, 224, 3), antialiased when it shrinks."""
     shrinks = min(picture.shape[:2]) > CROP_SIDE
@@ -142,11 +147,11 @@ def _preshrunk(region: Picture, matrix: Matrix) -> tuple[Picture, Matrix]:
     size = ceil(width / factor), ceil(height / factor)
     small = cv2.resize(region, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     x, y = width / size[0], height / size[1]
-    # Pixel centres lie at halves: small coordinate s belongs to x (s + 1/2) - 1/2.
-    return small, _after(matrix, x, y, (x - 1) / 2, (y - 1) / 2)
+    return small, after_scaling(matrix, x, y)
 
 
 def _after(matrix: Matrix, scale_x: float, scale_y: float, left: float, top: float) -> Matrix:
     """The transform preceded by p -> (scale_x px + left, scale_y py + top)."""
+    # Where it scales pictures, pixel centres lie at halves: coordinate s belongs to x (s + 1/2) - 1/2.
     first = np.array([[scale_x, 0, left], [0, scale_y, top], [0, 0, 1]])
     return matrix @ first

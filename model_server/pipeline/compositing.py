@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.pipeline.alignment import inverse, moved, shifted, warp_to
+from model_server.pipeline.colour import Colour
 from model_server.pipeline.faces import Points
+from model_server.pipeline.hdr import dithered, to_hdr
 from model_server.pipeline.tone import Tone, matched, view_tone
 
 Picture = NDArray[np.uint8]
@@ -139,6 +141,14 @@ def _seen(matrix: NDArray[np.float64], side: int, size: tuple[int, int]) -> tupl
     left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(corners.max(axis=0)) + 1, size).astype(int)
     return int(left), int(top), int(right), int(bottom)
+
+
+def in_kind(piece: Patch, colour: Colour) -> Patch:
+    """An SDR patch as one of a footage's HDR; in 8 bits, as Blender gives 16 bits of it another white than movies."""
+    code = dithered(to_hdr(piece.rgba[..., :3] / 255, colour.transfer, colour.primaries))
+    rgba = np.dstack([code, piece.rgba[..., 3:]])
+    rgba[rgba[..., 3] == 0] = 0
+    return Patch(rgba, piece.left, piece.top)
 
 
 def overlay(piece: Patch | None, size: tuple[int, int]) -> Picture:

@@ -29,7 +29,14 @@ from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.inset import Canvas, CropCanvas, FootageCanvas
 from model_server.pipeline.mel import MelWindows, is_silent
 from model_server.pipeline.memory import Memory
-from model_server.pipeline.notices import Notice, Source, footage_notices, portrait_notices, pose_notices
+from model_server.pipeline.notices import (
+    Notice,
+    Source,
+    footage_notices,
+    look_notices,
+    portrait_notices,
+    pose_notices,
+)
 from model_server.pipeline.portrait import PortraitViews, portrait_views
 from model_server.pipeline.pose import loops_from
 from model_server.pipeline.request import (
@@ -178,12 +185,13 @@ class Dub:
     @cached_property
     def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
-        portrait, size, crop = self.spec.portrait, self.spec.size, self._portrait_crop()
+        spec, crop = self.spec, self._portrait_crop()
+        portrait, size, viewer = spec.portrait, spec.size, spec.viewer
 
         def make() -> PortraitViews:
-            return portrait_views(self._media(portrait.asset), portrait, size, FaceFinder, crop)
+            return portrait_views(self._media(portrait.asset), portrait, size, FaceFinder, crop, viewer)
 
-        views = self._memory.get(("portrait", portrait, size, None if crop is None else crop.tobytes()), make)
+        views = self._memory.get(("portrait", portrait, size, viewer, None if crop is None else crop.tobytes()), make)
         if not self._same_face:  # else the footage says it
             self._tell(portrait_notices(views.faces, self.spec.frame_count))
         return views
@@ -243,6 +251,7 @@ class Dub:
             FaceFinder,
             lambda done, total: self._report.progress("pose", done, total),
             self._cancelled,
+            self.spec.viewer,
         )
         into = self.spec.output.footage
         if into is None or (into.asset, into.face) != (pose.asset, pose.face):  # else the footage says it all
@@ -262,19 +271,21 @@ class Dub:
         output = self._output()
         if output.footage is None:
             return CropCanvas()
-        footage, times = open_footage(self._media(output.footage.asset)), self._times(output.footage)
+        viewer, times = self.spec.viewer, self._times(output.footage)
+        footage = open_footage(self._media(output.footage.asset), viewer)
         canvas = FootageCanvas(
             output,
             footage,
             times,
             self.spec.size,
-            remembered(self._inputs("footage"), output.footage.asset),
+            remembered(self._inputs("footage"), output.footage.asset, viewer),
             FaceFinder,
             lambda done, total: self._report.progress("footage", done, total),
             self._cancelled,
         )
         source = Source("the footage", canvas.frames, average_rate(footage.times, footage.duration))
         kept, loops = output.keep_where_absent, loops_from(times, footage)
+        self._tell(look_notices(footage.look, output.mode, self.spec.frame_count))
         self._tell(footage_notices(source, canvas.track.faces, canvas.absences, canvas.shots, loops, kept))
         return canvas
 

@@ -15,6 +15,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
+from model_server.pipeline.movie_format import Drawn, MovieFormat
 from model_server.pipeline.soundtrack import AUDIO_RATE, soundtrack
 
 # Files as large as zlib's at its fastest level, in a fifth of the time; higher levels take longer for larger ones.
@@ -69,34 +70,36 @@ def _encoded(suffix: str, bgr: NDArray[Any], options: list[int]) -> bytes:
 
 def write_movie(
     path: Path,
-    pictures: Iterable[NDArray[np.uint8]],
+    pictures: Iterable[Drawn],
     fps: Fraction,
     sound: Path,
     start: Fraction,
     title: str,
     track: int = 0,
     lead: Fraction = Fraction(0),
+    form: MovieFormat | None = None,
 ) -> None:
     """Write an MP4 of the pictures with a sound file's track beneath.
 
     Args:
-        pictures: HxWx3 RGB, even sizes, at `fps`.
+        pictures: all alike, at `fps`.
         sound: media file; its second `start` plays with the first picture, cut at the last one's end.
         title: stored in the file, for players to show.
         track: number of the sound track, as in `soundtrack`.
         lead: seconds of the sound that are heard before the first picture is shown.
+        form: how the pictures are stored; by default as suits RGB pictures that are drawn.
     """
     with av.open(str(path), "w", format="mp4") as movie:
         movie.metadata["title"] = title
-        picture_track = movie.add_stream("libx264", rate=fps, options={"crf": "18"})
+        picture_track = movie.add_stream("libx264", rate=fps)
         sound_track = movie.add_stream("aac", rate=AUDIO_RATE)
         count, first = 0, round(lead * fps)
         for count, picture in enumerate(pictures, 1):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = first + count - 1, 1 / fps
             if count == 1:
-                picture_track.width, picture_track.height = frame.width, frame.height
-                picture_track.pix_fmt = "yuv420p"
+                used = form or MovieFormat.of(picture)
+                used.apply(picture_track)
+            frame = used.frame(picture)
+            frame.pts, frame.time_base = first + count - 1, 1 / fps
             movie.mux(picture_track.encode(frame))
         movie.mux(picture_track.encode(None))
         for block in soundtrack(sound, track, start - Fraction(first) / fps, start + Fraction(count) / fps):

@@ -14,17 +14,27 @@ from model_server.pipeline.stills import open_image, orientation, upright
 _BACKDROP = (128, 128, 128, 255)
 
 
-def load_image(path: Path) -> NDArray[np.uint8]:
+def load_image(path: Path, turned: bool = True) -> NDArray[np.uint8]:
     """Read a still picture (an animation's first frame) as uint8 RGB of shape (height, width, 3).
 
     It is upright and whole, also where the file holds tiles; 16-bit grey is scaled to 8 bits, scene-linear light is
     encoded as `film_stills` says, transparency is laid over neutral grey.
 
+    Args:
+        turned: whether the picture is turned upright as its EXIF orientation says.
+
     Raises:
         PoseDubError: missing, not a picture, damaged, or above 64 megapixels.
     """
     with open_image(path) as image:
-        return np.array(_opaque(upright(_eight_bit(image))))
+        plain = _eight_bit(image)
+        return np.array(_opaque(upright(plain) if turned else plain))
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a picture's EXIF orientation says that it is to be turned or mirrored."""
+    with open_image(path) as image:
+        return orientation(image) != 1
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.alignment import moved, view_transform
-from model_server.pipeline.compositing import Placement, composed, overlay, patch
+from model_server.pipeline.alignment import after_scaling, moved, view_transform
+from model_server.pipeline.compositing import Placement, composed, in_kind, overlay, patch
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.media import never
 from model_server.pipeline.playback import Playback
@@ -29,7 +29,7 @@ _BRIDGED = 2
 # Frames over which the drawn face comes and goes beside frames that keep the footage.
 _FADE = 4
 # Part of every key: to be changed with anything that changes composed pictures.
-_VERSION = "inset 1"
+_VERSION = "inset 2"
 
 
 class Canvas(Protocol):
@@ -91,7 +91,8 @@ class FootageCanvas:
         self._asset = output.footage.asset
         self._side = side
         self._footage = footage
-        self._playback = Playback(footage, cancelled)
+        self._look = footage.look
+        self._playback = Playback(footage.stored, cancelled)
         self.frames = np.array(source_frames(times, footage.times, footage.duration), np.int64)
         indices = np.unique(self.frames)
         steps = iter(range(1, len(indices) + 1))
@@ -128,7 +129,7 @@ class FootageCanvas:
 
     def key(self, index: int, drawn: str) -> str:
         """Key of all the frame depends on; where no face is drawn, the speech and the weights do not count."""
-        what = f"{_VERSION} {self._output.mode} {self._asset} {self.frames[index]}"
+        what = f"{_VERSION} {self._output.mode} {self._look.viewer} {self._asset} {self.frames[index]}"
         if not self.draws(index):
             return digest(what)
         settings = f"{self._output.feather!r} {self._output.mouth_only_at(index)!r}"
@@ -140,10 +141,10 @@ class FootageCanvas:
 
     def picture(self, index: int, view: Picture | None) -> Picture:
         """The overlay, RGBA, or the whole frame, RGB."""
-        output, size = self._output, (self.track.width, self.track.height)
-        piece = None
+        output, size, piece = self._output, self._look.size, None
         if view is not None:
             piece = patch(view, self._placement(index), size, output.feather, output.mouth_only_at(index))
+            piece = in_kind(piece, self._look.colour) if self._look.keeps_hdr else piece
         if output.mode == "overlay":
             return overlay(piece, size)
         return composed(self._playback.picture(int(self.frames[index])), piece)
@@ -152,12 +153,17 @@ class FootageCanvas:
         row, track = self._rows[index], self.track
         matrix = view_transform(track.transforms[row], self._side)
         return Placement(
-            matrix,
+            self._from_stored(matrix),
             moved(track.steady_points[row], matrix),
             moved(track.steady_outlines[row].astype(np.float64), matrix),
             track.steady_tones[row],
             float(self._opacities[row]),
         )
+
+    def _from_stored(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The transform from a picture in stored pixels, given the one from natural proportions."""
+        (wide, high), (width, height) = self._look.natural_size, self._look.size
+        return after_scaling(matrix, wide / width, high / height)
 
 
 def fades(usable: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,7 +9,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.pipeline.look import Look
 from model_server.pipeline.pose import PoseTrack, changes, flagged
+from model_server.pipeline.request import OutputMode
 from model_server.pipeline.timecode import timecode
 from model_server.pipeline.tracking import Absence
 
@@ -25,8 +27,8 @@ class Notice:
     """Something about the frames `first <= k < end` of a dub.
 
     Attributes:
-        kind: "no_face", "turned_away", "cut_off", "several_faces", "scene_cut", "pose_loops", or as
-            `sound_notices.speech_notices` says.
+        kind: "no_face", "turned_away", "cut_off", "several_faces", "scene_cut", "pose_loops", "hdr",
+            "shown_otherwise", or as `sound_notices.speech_notices` says.
         message: one sentence.
     """
 
@@ -63,6 +65,40 @@ class Source:
 def portrait_notices(faces: int, frames: int) -> Iterator[Notice]:
     """Whether the largest of several faces in the portrait speaks in all `frames` of a dub."""
     return _several("the portrait", faces, frames)
+
+
+def look_notices(look: Look, mode: OutputMode, count: int) -> Iterator[Notice]:
+    """Where the footage's pictures are not quite what its file asks for; about all `count` frames of the dub."""
+    if look.colour.is_hdr:
+        yield Notice(0, count, "hdr", _hdr_sentence(look))
+    if look.viewer == "blender" and _only_asked(look):
+        sentence = (
+            f"The footage's file asks to be shown {_only_asked(look)} and Blender does not do so; the dub fits Blender."
+        )
+        yield Notice(0, count, "shown_otherwise", sentence)
+    elif mode == "full_frame" and look.natural_size != look.size:
+        (width, height), (wide, high) = look.size, look.natural_size
+        sentence = (
+            f"The footage's pixels are no squares: frames have its own {width}x{height}, to be shown {wide}x{high}."
+        )
+        yield Notice(0, count, "shown_otherwise", sentence)
+
+
+def _only_asked(look: Look) -> str:
+    """What the file asks for and Blender leaves out."""
+    asked = {
+        "mirrored": look.asked.mirrored,
+        "turned": not look.asked.mirrored and look.asked.turns != look.geometry.turns,
+        "{}x{}".format(*look.natural_size): look.natural_size != look.size,
+    }
+    return " and ".join(word for word, wanted in asked.items() if wanted)
+
+
+def _hdr_sentence(look: Look) -> str:
+    kind = f"The footage is HDR ({look.colour.curve})"
+    if look.keeps_hdr:
+        return f"{kind}; the dub keeps its colours, and the face is drawn in standard range and fitted to them."
+    return f"{kind}; faces and frames are brought to standard range (BT.2390), with HDR's white of 203 cd/m2 as white."
 
 
 def pose_notices(track: PoseTrack) -> Iterator[Notice]:

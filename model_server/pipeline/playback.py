@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Generic, Protocol, TypeVar
 
 from model_server.pipeline.media import never
-from model_server.pipeline.video import Footage
-
-Picture = NDArray[np.uint8]
 
 # A longer gap is jumped over instead of being decoded.
 _JUMP = 250
@@ -18,18 +13,37 @@ _JUMP = 250
 _HELD_BYTES = 96 * 2**20
 
 
-class Playback:
+class Kept(Protocol):
+    """A picture in memory."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=Kept)
+P_co = TypeVar("P_co", bound=Kept, covariant=True)
+
+
+class Frames(Protocol[P_co]):
+    """Where pictures come from; `Footage`, and what has other pictures of it."""
+
+    def iter_frames(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Generator[tuple[int, P_co]]: ...
+
+
+class Playback(Generic[P]):
     """Random access that is as fast as playing on, and bounded in memory when playing back."""
 
-    def __init__(self, footage: Footage, cancelled: Callable[[], bool] = never) -> None:
+    def __init__(self, footage: Frames[P], cancelled: Callable[[], bool] = never) -> None:
         self._footage = footage
         self._cancelled = cancelled
         self._asked = -1
-        self._playing: Iterator[tuple[int, Picture]] | None = None
-        self._held: dict[int, Picture] = {}
+        self._playing: Iterator[tuple[int, P]] | None = None
+        self._held: dict[int, P] = {}
 
-    def picture(self, index: int) -> Picture:
-        """Frame `index`, uint8 RGB (height, width, 3); not to be changed."""
+    def picture(self, index: int) -> P:
+        """Frame `index`; not to be changed."""
         if index not in self._held:
             if index < self._asked:
                 self._hold_before(index)

@@ -21,6 +21,7 @@ from model_server.pipeline.alignment import (
     warp,
 )
 from model_server.pipeline.faces import FaceFinder, choose
+from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.request import Portrait
 from model_server.pipeline.video import picture_at
 
@@ -44,7 +45,12 @@ class PortraitViews:
 
 
 def portrait_views(
-    path: Path, portrait: Portrait, size: int, finder: Callable[[], FaceFinder], crop: Matrix | None = None
+    path: Path,
+    portrait: Portrait,
+    size: int,
+    finder: Callable[[], FaceFinder],
+    crop: Matrix | None = None,
+    viewer: Viewer = "player",
 ) -> PortraitViews:
     """Network views of a portrait.
 
@@ -54,11 +60,12 @@ def portrait_views(
         size: width and height of the frames; a picture with fewer pixels is enlarged.
         finder: makes the face finder; not called for aligned crops.
         crop: transform from picture to crop, (2, 3), where it is known; else the face is found.
+        viewer: whose way of showing the file counts.
 
     Raises:
         PoseDubError: unreadable, no face, or a crop that is not square.
     """
-    picture = picture_at(path, portrait.time)
+    picture = picture_at(path, portrait.time, viewer)
     height, width = picture.shape[:2]
     if portrait.face.crop == "aligned":
         seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)

@@ -16,6 +16,7 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import network_view, warp
 from model_server.pipeline.faces import FaceFinder
+from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.media import never
 from model_server.pipeline.portrait import aligned_crop
 from model_server.pipeline.request import FaceSelection
@@ -91,6 +92,7 @@ def read_pose(
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = never,
     track_faces: TrackFaces = track_face,
+    viewer: Viewer = "player",
 ) -> PoseTrack:
     """Read the pose codes of a movie or picture at `times`.
 
@@ -106,12 +108,13 @@ def read_pose(
         progress: told (done, total) steps.
         cancelled: polled between frames.
         track_faces: follows the face, `track_face` or one that remembers.
+        viewer: whose way of showing the file counts.
 
     Raises:
         PoseDubError: unreadable, no face in any frame, or cancelled.
     """
     path = Path(path)
-    footage = open_footage(path)
+    footage = open_footage(path, viewer)
     frames = source_frames(times, footage.times, footage.duration)
     indices = sorted(set(frames))
     crops: Generator[NDArray[np.uint8]]

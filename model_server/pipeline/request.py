@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from model_server.errors import PoseDubError
+from model_server.pipeline.geometry import Viewer
 
 POSE_SIZE = 12
 MOUTH_STRENGTH = 1.2
@@ -164,6 +165,7 @@ class DubSpec:
         size: width and height of the network's pictures in pixels, even, in [224, 512]; more than 224 only with lite
             weights.
         output: what a frame is; the network's picture, or footage with the face in it.
+        viewer: whose way of showing files counts, and what an overlay fits.
     """
 
     portrait: Portrait
@@ -178,6 +180,7 @@ class DubSpec:
     weights: str = ""
     size: int = SIZE
     output: Output = Output()
+    viewer: Viewer = "player"
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from model_server.engines.base import Engine
 from model_server.pipeline.faces import FaceFinder
+from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.media import never
 from model_server.pipeline.pose import PoseTrack, read_pose
 from model_server.pipeline.request import FaceSelection
@@ -31,9 +32,10 @@ def pose_track(
     finder: Callable[[], FaceFinder],
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = never,
+    viewer: Viewer = "player",
 ) -> PoseTrack:
     """Pose codes of a movie or picture at `times`, from the store when they were read before."""
-    key = digest(_VERSION, asset, repr(face), engine.weights.id, engine.precision, " ".join(map(str, times)))
+    key = digest(_VERSION, asset, viewer, repr(face), engine.weights.id, engine.precision, " ".join(map(str, times)))
     blob = results.result(key)
     if blob:
         return _unpack(results.read(blob))
@@ -45,7 +47,8 @@ def pose_track(
         finder,
         progress=progress,
         cancelled=cancelled,
-        track_faces=remembered(results, asset),
+        track_faces=remembered(results, asset, viewer),
+        viewer=viewer,
     )
     results.keep(key, _pack(track))
     return track

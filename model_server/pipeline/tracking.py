@@ -17,6 +17,7 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import clip_transforms
 from model_server.pipeline.faces import OUTLINE_POINTS, FaceFinder, FoundFace, Points, choose, overlap
+from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.likeness import SAME_PERSON, Appearance, Gallery, appearance
 from model_server.pipeline.media import never
 from model_server.pipeline.request import FaceSelection
@@ -177,8 +178,8 @@ def track_face(
     )  # fmt: skip
 
 
-def remembered(results: Results, asset: str) -> TrackFaces:
-    """`track_face` for the footage `asset`, from the store when the same frames were tracked before."""
+def remembered(results: Results, asset: str, viewer: Viewer = "player") -> TrackFaces:
+    """`track_face` for the footage `asset` as a viewer shows it, from the store when it tracked these frames before."""
 
     def track(
         footage: Footage,
@@ -188,7 +189,7 @@ def remembered(results: Results, asset: str) -> TrackFaces:
         progress: Callable[[], None],
         cancelled: Callable[[], bool],
     ) -> FaceTrack:
-        key = digest(_VERSION, asset, repr(selection), np.array(indices, np.int64).tobytes())
+        key = digest(_VERSION, asset, viewer, repr(selection), np.array(indices, np.int64).tobytes())
         blob = results.result(key)
         if blob:
             return FaceTrack.unpack(results.read(blob))

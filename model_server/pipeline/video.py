@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator
+from copy import copy
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -16,9 +18,10 @@ from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.files import check_file
-from model_server.pipeline.images import load_image
+from model_server.pipeline.geometry import Geometry, Viewer
+from model_server.pipeline.images import is_turned, load_image
+from model_server.pipeline.look import Look, Pictures
 from model_server.pipeline.media import (
-    MAX_FRAME_PIXELS,
     decode_pictures,
     never,
     open_media,
@@ -28,39 +31,69 @@ from model_server.pipeline.media import (
 from model_server.pipeline.stills import is_image
 
 Picture = NDArray[np.uint8]
+Frames = Generator[tuple[int, av.VideoFrame]]
 
 
 class Footage(Protocol):
-    """A sequence of pictures with presentation times in seconds from the first one on."""
+    """A sequence of pictures with presentation times in seconds from the first one on.
+
+    They are upright, in natural proportions and SDR; `stored` has the same ones pixel for pixel as the file has them.
+    """
 
     times: list[Fraction]
     duration: Fraction
+
+    @property
+    def look(self) -> Look: ...
+
+    @property
+    def stored(self) -> Footage: ...
 
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
     ) -> Generator[tuple[int, Picture]]: ...
 
+    def decoded(self, indices: Iterable[int], cancelled: Callable[[], bool] = never) -> Frames: ...
+
+    def pictures(self) -> Pictures: ...
+
     def frame_at(self, time: Fraction) -> Picture: ...
 
 
-def open_footage(path: Path) -> Footage:
-    """A movie, or a still picture as a movie of one frame."""
+def open_footage(path: Path, viewer: Viewer = "player") -> Footage:
+    """A movie, or a still picture as a movie of one frame, as it is shown by a viewer."""
     check_file(Path(path))
-    return Still(path) if is_image(Path(path)) else Video(path)
+    return Still(path, viewer) if is_image(Path(path)) else Video(path, viewer)
 
 
-def picture_at(path: Path, time: Fraction) -> Picture:
+def picture_at(path: Path, time: Fraction, viewer: Viewer = "player") -> Picture:
     """A still picture, or a movie's frame on screen at `time` seconds, uint8 RGB (height, width, 3)."""
-    return open_footage(path).frame_at(time)
+    return open_footage(path, viewer).frame_at(time)
 
 
 class Still:
     """A picture as footage: one frame, shown for no stated time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, viewer: Viewer = "player") -> None:
         self.times = [Fraction(0)]
         self.duration = Fraction(0)
-        self._picture = load_image(path)
+        self._picture = load_image(path, turned=viewer == "player")
+        asked = Geometry(turns=1) if viewer == "blender" and is_turned(path) else Geometry()
+        self.look = Look((self._picture.shape[1], self._picture.shape[0]), viewer, asked=asked)
+
+    @property
+    def stored(self) -> Still:
+        """Itself."""
+        return self
+
+    def decoded(self, indices: Iterable[int], cancelled: Callable[[], bool] = never) -> Frames:
+        """The picture as a frame, for each of `indices`."""
+        for index in indices:
+            yield index, av.VideoFrame.from_ndarray(self._picture, format="rgb24")
+
+    def pictures(self) -> Pictures:
+        """What turns `decoded` frames to pictures."""
+        return Pictures(None, "", self.look.viewer)
 
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
@@ -85,10 +118,31 @@ class Video:
         PoseDubError: unreadable, no pictures, frames too large or more than 24 hours.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, viewer: Viewer = "player") -> None:
         self._path = Path(path)
+        self._viewer = viewer
+        self._as_stored = False
         self._timing = read_timing(self._path)
         self.times, self.duration = self._timing.times, self._timing.duration
+
+    @cached_property
+    def _facts(self) -> tuple[Fraction | None, str, Viewer]:
+        """What frames do not say of themselves, as `Look` and `Pictures` want it."""
+        with open_media(self._path, "pictures") as container:
+            stream = video_stream(container, self._path)
+            return stream.sample_aspect_ratio, stream.codec_context.name, self._viewer
+
+    @cached_property
+    def look(self) -> Look:
+        """How the first frame looks."""
+        return Look.of(next(self.decoded([0]))[1], *self._facts)
+
+    @property
+    def stored(self) -> Video:
+        """The same movie whose pictures are in the pixels that the file stores, and HDR where the viewer knows it."""
+        other = copy(self)
+        other._as_stored = True
+        return other
 
     def index_at(self, time: Fraction) -> int:
         """Index of the frame on screen at `time` seconds, the first before and the last behind the movie."""
@@ -101,10 +155,21 @@ class Video:
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
     ) -> Generator[tuple[int, Picture]]:
-        """Yield (index, uint8 RGB (height, width, 3)) for ascending `indices`, upright as players show it.
+        """Yield (index, uint8 RGB (height, width, 3)) for ascending `indices`, as the viewer shows it."""
+        pictures = self.pictures()
+        show = pictures.stored if self._as_stored else pictures.natural
+        for index, frame in self.decoded(indices, cancelled):
+            yield index, show(frame)
 
-        A damaged or missing frame is the picture before it. Decoding begins at a key frame before the first
-        index and ends at the last one.
+    def pictures(self) -> Pictures:
+        """What turns `decoded` frames to pictures, one after the other."""
+        return Pictures(*self._facts)
+
+    def decoded(self, indices: Iterable[int], cancelled: Callable[[], bool] = never) -> Frames:
+        """Yield (index, frame) for ascending `indices`.
+
+        A damaged or missing frame is the one before it. Decoding begins at a key frame before the first index and
+        ends at the last one.
         """
         wanted = iter(indices)
         index = next(wanted, None)
@@ -113,16 +178,16 @@ class Video:
         held: av.VideoFrame | None = None
         for position, frame in self._decode_from(index, cancelled):
             while index is not None and held is not None and index < position:
-                yield index, _picture(held)
+                yield index, held
                 index = next(wanted, None)
             held = frame
             while index is not None and index <= position:
-                yield index, _picture(frame)
+                yield index, frame
                 index = next(wanted, None)
             if index is None:
                 return
         while index is not None:
-            yield index, _picture(self._require(held))
+            yield index, self._require(held)
             index = next(wanted, None)
 
     def _require(self, frame: av.VideoFrame | None) -> av.VideoFrame:
@@ -156,10 +221,3 @@ class Video:
         if self._timing.counted or frame.pts is None:
             return count
         return max(bisect_right(self._timing.ticks, frame.pts) - 1, 0)
-
-
-def _picture(frame: av.VideoFrame) -> Picture:
-    if frame.width * frame.height > MAX_FRAME_PIXELS:
-        raise PoseDubError("A frame of the movie is larger than 8192x8192; scale it down.", ErrorKind.TOO_LARGE)
-    pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))

@@ -117,15 +117,16 @@ class Servicer:
 
     @_guarded
     async def AnalyzeFaces(self, request: dubbing.AnalyzeFacesRequest, context: Any) -> Any:
-        found, size = await asyncio.to_thread(self._questions.faces, request.asset_id, wire.fraction(request.time))
+        time, viewer = wire.fraction(request.time), wire.viewer_of(request.viewer)
+        found, size = await asyncio.to_thread(self._questions.faces, request.asset_id, time, viewer)
         faces = [wire.found_face_message(face, size, thumbnail) for face, thumbnail in found]
         return dubbing.AnalyzeFacesResponse(faces=faces, width=size[0], height=size[1])
 
     @_guarded_stream
     async def ExtractPose(self, request: dubbing.ExtractPoseRequest, context: Any) -> AsyncIterator[Any]:
         times = [wire.fraction(time) for time in request.times]
-        face = wire.face_selection(request.face)
-        track = await asyncio.to_thread(self._questions.pose, request.asset_id, face, times, request.weights_id)
+        face, viewer = wire.face_selection(request.face), wire.viewer_of(request.viewer)
+        track = await asyncio.to_thread(self._questions.pose, request.asset_id, face, times, request.weights_id, viewer)
         ranges = [media.FrameRange(first=first, end=end) for first, end in track.without_face]
         for first in range(0, len(times), POSE_ROWS_AT_ONCE):
             rows = track.codes[first : first + POSE_ROWS_AT_ONCE]

@@ -12,6 +12,7 @@ from model_server.engines.pose_map import PoseMap
 from model_server.errors import PoseDubError
 from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.faces import FoundFace
+from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.glance import Estimate, Preview
 from model_server.pipeline.request import (
     FEATHER,
@@ -47,6 +48,7 @@ _MODE_VALUES: dict[OutputMode, dubbing.OutputMode] = {
     "overlay": dubbing.OUTPUT_MODE_OVERLAY,
     "full_frame": dubbing.OUTPUT_MODE_FULL_FRAME,
 }
+_VIEWER_VALUES: dict[Viewer, media.Viewer] = {"player": media.VIEWER_PLAYER, "blender": media.VIEWER_BLENDER}
 MAX_PART_BYTES = 2**20
 _STATES = {state: dubbing.DubState.Value(f"DUB_STATE_{state.name}") for state in JobState}
 _KINDS = {
@@ -82,6 +84,12 @@ def face_selection(message: media.FaceSelection) -> FaceSelection:
     return FaceSelection(_choice(_CROP_VALUES, message.crop, "crop mode"), at, time)
 
 
+def viewer_of(number: int) -> Viewer:
+    """Our word for a viewer's number."""
+    viewer: Viewer = _choice(_VIEWER_VALUES, number, "viewer")
+    return viewer
+
+
 def _choice(values: dict[Any, Any], number: int, what: str) -> Any:
     """Our word for an enum's number; the first one where the field was left out."""
     words = {value: word for word, value in values.items()} | {0: next(iter(values))}
@@ -108,6 +116,7 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         precision=_PRECISION_VALUES[spec.precision],
         size=spec.size,
         output=_output_message(spec.output),
+        viewer=_VIEWER_VALUES[spec.viewer],
     )
 
 
@@ -181,6 +190,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         weights=message.weights_id,
         size=message.size or SIZE,
         output=_output_of(message.output),
+        viewer=viewer_of(message.viewer),
     )
 
 
