@@ -19,7 +19,7 @@ from model_server.pipeline.results import Results, digest
 from model_server.pipeline.tracking import remembered
 
 # Part of the key under which codes are stored: to be changed with anything that changes them.
-_VERSION = "pose 3"
+_VERSION = "pose 4"
 
 
 def pose_track(
