@@ -119,7 +119,25 @@ class _Server:
                 loop.add_signal_handler(name, leave.set)
 
     async def _until(self, leave: asyncio.Event) -> None:
-        parent = self._config.parent
-        while not leave.is_set() and (parent is None or psutil.pid_exists(parent)):
+        pid = self._config.parent
+        parent = _process(pid) if pid else None
+        while not leave.is_set() and (pid is None or _lives(parent)):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(leave.wait(), PARENT_POLL_SECONDS if parent else None)
+                await asyncio.wait_for(leave.wait(), PARENT_POLL_SECONDS if pid else None)
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _lives(process: psutil.Process | None) -> bool:
+    """Whether a process has not ended: neither another one has its number now, nor does its parent ignore its end."""
+    try:
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # it lives, and says nothing about itself
+        return True

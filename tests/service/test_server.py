@@ -336,8 +336,9 @@ def test_sigterm_puts_the_running_job_back_and_the_next_server_ends_it(media: Pa
 def test_the_server_leaves_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     server = ServerProcess(tmp_path / "data", ["--exit-with", str(parent.pid)]).start()
-    parent.communicate(b"\n")
+    parent.stdin.close()  # it ends, and nobody asks how: until then its number stays
     assert server.process.wait(30) == 0
+    parent.wait()
 
 
 def test_a_second_server_on_the_port_says_so(server: ServerProcess, tmp_path: Path) -> None:
