@@ -12,6 +12,8 @@ from model_server.pipeline.stills import open_image, orientation, upright
 
 # Neutral grey behind transparency: it draws no edge that a face could be confused with.
 _BACKDROP = (128, 128, 128, 255)
+# Formats in which the orientation is no remark but belongs to the picture.
+_UPRIGHT = ("AVIF", "HEIF")
 
 
 def load_image(path: Path, turned: bool = True) -> NDArray[np.uint8]:
@@ -21,20 +23,20 @@ def load_image(path: Path, turned: bool = True) -> NDArray[np.uint8]:
     encoded as `film_stills` says, transparency is laid over neutral grey.
 
     Args:
-        turned: whether the picture is turned upright as its EXIF orientation says.
+        turned: whether the picture is turned upright as its EXIF orientation says; photos in tiles always are.
 
     Raises:
         PoseDubError: missing, not a picture, damaged, or above 64 megapixels.
     """
     with open_image(path) as image:
         plain = _eight_bit(image)
-        return np.array(_opaque(upright(plain) if turned else plain))
+        return np.array(_opaque(upright(plain) if turned or image.format in _UPRIGHT else plain))
 
 
 def is_turned(path: Path) -> bool:
     """Whether a picture's EXIF orientation says that it is to be turned or mirrored."""
     with open_image(path) as image:
-        return orientation(image) != 1
+        return orientation(image) != 1 and image.format not in _UPRIGHT
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline import film_stills
 from model_server.pipeline.files import check_file
+from model_server.pipeline.heif import read_heif
 from model_server.pipeline.jpeg2000 import read_jpeg2000
 
 MAX_IMAGE_PIXELS = 64_000_000
@@ -41,8 +42,6 @@ _SIGNATURES = {
 _BEGINNING = 32
 _TARGA = struct.Struct("<3B2HB4H2B")
 _RUN_LENGTHS = 8
-# Files of one signature may hold pictures of both.
-_PILLOWS = {"AVIF": ("AVIF", "HEIF"), "HEIF": ("AVIF", "HEIF")}
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, RuntimeError, struct.error)
 
 # How a picture is turned that is to be shown in one of the orientations of EXIF.
@@ -119,15 +118,13 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 
 def _opened(path: Path, name: str) -> Image.Image:
+    if name in ("AVIF", "HEIF"):
+        return read_heif(path, MAX_IMAGE_PIXELS)
     if name == "JPEG2000":
         return read_jpeg2000(path, MAX_IMAGE_PIXELS)
     if name in film_stills.FORMATS:
         return film_stills.read_film_still(path, name, MAX_IMAGE_PIXELS)
-    if name in _PILLOWS:
-        import pillow_heif  # only here: most dubs do without
-
-        pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-    return Image.open(path, formats=_PILLOWS.get(name, (name,)))
+    return Image.open(path, formats=(name,))
 
 
 def orientation(image: Image.Image) -> int:

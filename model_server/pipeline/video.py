@@ -111,7 +111,7 @@ class Video:
     """A movie addressed by frame index in presentation order; memory does not grow with its length.
 
     Attributes:
-        times: presentation times of all frames, seconds from the first one, ascending.
+        times: presentation times of all frames, seconds from the first one, ascending; as the viewer times them.
         duration: seconds from the first frame's beginning to the last one's end.
 
     Raises:
@@ -123,7 +123,8 @@ class Video:
         self._viewer = viewer
         self._as_stored = False
         self._timing = read_timing(self._path)
-        self.times, self.duration = self._timing.times, self._timing.duration
+        self.times = self._timing.stepped_times if viewer == "blender" else self._timing.times
+        self.duration = self._timing.duration
 
     @cached_property
     def _facts(self) -> tuple[Fraction | None, str, Viewer]:

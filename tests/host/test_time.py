@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from model_server.pipeline.media import read_timing
 from model_server.pipeline.pose import source_frames
+from model_server.pipeline.video import open_footage
 from tests.pipeline.makers import browser_recording, write_movie
 
 from .conftest import RATE, Blender
@@ -236,6 +236,5 @@ def test_movie_of_variable_rate_is_read_at_the_frame_that_is_shown(
     blender.settings(output="crop")
     frames = range(0, 39, 2)
     times = [Fraction(source["start"]) + Fraction(source["speed"]) * k / 25 for k in frames]
-    timing = read_timing(file)
-    asked = source_frames(times, timing.stepped_times, timing.duration)
-    assert asked == [shown_index(blender, 1 + k, tmp_path) for k in frames]
+    seen = open_footage(file, "blender")
+    assert source_frames(times, seen.times, seen.duration) == [shown_index(blender, 1 + k, tmp_path) for k in frames]

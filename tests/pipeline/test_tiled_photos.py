@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline import stills
+from model_server.pipeline import hdr, stills
 from model_server.pipeline.images import load_image
 from model_server.pipeline.media import MediaInfo, probe
 from model_server.pipeline.stills import is_image
@@ -75,6 +75,23 @@ def test_ten_bits(tmp_path: Path) -> None:
     path = tmp_path / "deep.hif"
     pillow_heif.from_bytes("RGB;16", (1000, 600), deep.tobytes()).save(path, quality=90, tile_size=256)
     assert np.abs(np.subtract(corners(load_image(path)), (RED, GREEN, BLUE, YELLOW))).max() <= 4
+
+
+@pytest.mark.parametrize("transfer", [hdr.PQ, hdr.HLG])
+def test_high_dynamic_range_is_brought_to_sdr(tmp_path: Path, transfer: int) -> None:
+    wanted = np.array((RED, GREEN, BLUE, YELLOW))
+    codes = hdr.to_hdr(quarters(1000, 600) / 255, transfer)
+    path, deep = tmp_path / "deep.hif", np.rint(codes * 65535).astype(np.uint16)
+    meant = {"color_primaries": 9, "transfer_characteristics": transfer, "matrix_coefficients": 9}
+    pillow_heif.from_bytes("RGB;16", (1000, 600), deep.tobytes()).save(path, quality=95, tile_size=256, **meant)
+    assert np.abs(np.subtract(corners(load_image(path)), wanted)).max() <= 6
+
+
+@pytest.mark.parametrize("viewer", ["player", "blender"])
+def test_photos_are_upright_whoever_looks(tmp_path: Path, viewer: str) -> None:
+    """Blender itself shows none of them."""
+    assert open_footage(TILES, viewer).frame_at(Fraction(0)).shape == (192, 128, 3)
+    assert open_footage(photo(tmp_path / "photo.heic", 6), viewer).frame_at(Fraction(0)).shape == (1000, 600, 3)
 
 
 @pytest.mark.parametrize("brand", [b"avif", b"mif1"])
