@@ -93,6 +93,7 @@ def test_its_sound_beneath_a_movie(tmp_path: Path) -> None:
     assert abs(speech_duration(tmp_path / "dub.mp4") - 1) < Fraction(1, 20)
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
 def test_picture_with_broken_exif(tmp_path: Path, kind: str) -> None:
     pillow_heif.register_heif_opener()
