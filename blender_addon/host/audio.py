@@ -196,8 +196,6 @@ def _opened(cut: SoundCut, use: Callable[[aud.Sound], Result]) -> Result:
 
 def _samples(cut: SoundCut, rate: int, sound: aud.Sound) -> np.ndarray:
     """The cut's samples (n,) float32 at a rate; silence outside the file."""
-    if sound.specs[1] > 2:
-        sound = sound.rechannel(2)
     if sound.specs[0] != rate:
         sound = sound.resample(rate, RESAMPLING)
     first = timebase.round_half_up(cut.start * rate)

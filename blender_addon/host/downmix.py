@@ -7,22 +7,43 @@ import numpy as np
 BLOCK = 0.02
 MEMORY = 0.3
 """Seconds for which one choice holds, and over which loudness is watched."""
-CANCELLED = 0.25
-"""The mean of unrelated channels keeps half of their mean power; less than half of that means that they cancel."""
+CANCELLED = 0.5
+"""The powers of unrelated channels add up in the mix; less than half of that means that they cancel."""
+
+ASIDE = 0.5**0.5
+GAINS = {
+    3: (1, 1, 0),
+    4: (1, 1, ASIDE, ASIDE),
+    5: (1, 1, 2 * ASIDE, ASIDE, ASIDE),
+    6: (1, 1, 2 * ASIDE, 0, ASIDE, ASIDE),
+    7: (1, 1, 2 * ASIDE, 0, 1, ASIDE, ASIDE),
+    8: (1, 1, 2 * ASIDE, 0, ASIDE, ASIDE, ASIDE, ASIDE),
+}
+"""How loud each channel is in the downmix of ITU-R BS.775. Blender knows channels by their number alone."""
 
 
 def mono(samples: np.ndarray, rate: int) -> np.ndarray:
-    """The mean of the channels, and the louder one where the mean cancels; (n, channels) to (n,), both float32."""
-    mean, size = samples.mean(axis=1), max(1, round(BLOCK * rate))
-    if not len(samples):
-        return mean
+    """The standard downmix, and the louder channel where it cancels; (n, channels) to (n,), both float32."""
+    samples, share = _balanced(samples)
+    mix, size = samples.sum(axis=1) * share, max(1, round(BLOCK * rate))
+    if len(samples.T) == 1 or not len(samples):
+        return mix
     edges = np.arange(0, len(samples), size)
-    energies = np.stack([np.add.reduceat(signal**2, edges) for signal in (*samples.T, mean)])
-    cancels = _watched(energies[-1]) < CANCELLED * _watched(energies[:-1].mean(axis=0))
+    energies = np.stack([np.add.reduceat(signal**2, edges) for signal in (*samples.T, mix)])
+    cancels = _watched(energies[-1]) < CANCELLED * share**2 * _watched(energies[:-1].sum(axis=0))
     if not cancels.any():
-        return mean
+        return mix
     louder = np.cumsum(energies[:-1], axis=1).argmax(axis=0)
-    return _faded(samples, mean, np.where(cancels, louder, -1), size)
+    return _faded(samples, mix, np.where(cancels, louder, -1), size)
+
+
+def _balanced(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    """The channels that are heard, as loud as the two speakers play them together, and each one's share in the mix."""
+    gains = GAINS.get(samples.shape[1])
+    if gains is None:
+        return samples, np.float32(1 / samples.shape[1])
+    heard = np.array(gains, np.float32)
+    return samples[:, heard > 0] * heard[heard > 0], np.float32(0.5)
 
 
 def _watched(energies: np.ndarray) -> np.ndarray:
@@ -34,12 +55,12 @@ def _watched(energies: np.ndarray) -> np.ndarray:
     return watched
 
 
-def _faded(samples: np.ndarray, mean: np.ndarray, chosen: np.ndarray, size: int) -> np.ndarray:
-    """The chosen channel of each block, -1 for the mean, with a block's time to change."""
-    mixed, before = np.empty_like(mean), int(chosen[0])
+def _faded(samples: np.ndarray, mix: np.ndarray, chosen: np.ndarray, size: int) -> np.ndarray:
+    """The chosen channel of each block, -1 for the mix, with a block's time to change."""
+    mixed, before = np.empty_like(mix), int(chosen[0])
     for index, now in enumerate(map(int, chosen)):
         here = slice(index * size, (index + 1) * size)
-        part = [mean[here] if one < 0 else samples[here, one] for one in (before, now)]
+        part = [mix[here] if one < 0 else samples[here, one] for one in (before, now)]
         fade = np.linspace(0, 1, len(part[0]), dtype=np.float32)
         mixed[here] = part[0] * (1 - fade) + part[1] * fade if now != before else part[1]
         before = now

@@ -174,4 +174,4 @@ def _mono(reader: SoundReader) -> Iterator[tuple[Samples, int]]:
     mix: Downmix | None = None
     for block in reader.blocks():
         mix = mix if mix and mix.rate == block.rate else Downmix(block.rate)
-        yield mix.mono(block.samples).astype(np.float32, copy=False), block.rate
+        yield mix.mono(block.samples, block.layout).astype(np.float32, copy=False), block.rate

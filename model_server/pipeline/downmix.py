@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import exp
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
 # Seconds over which loudness is watched: longer than a syllable's attack, shorter than a word.
 _MEMORY = 0.3
-# The mean of unrelated channels keeps 1/n of their mean power; less than half of that means that they cancel.
+# The powers of unrelated channels add up in the mix; less than half of that means that they cancel.
 _CANCELLED = 0.5
-_MEAN = -1
+_MIX = -1
+# How loud each channel is on the two speakers, as in ITU-R BS.775; bass effects are left out.
+_ASIDE = 0.5**0.5
+_LEFT = {"FL": 1.0, "DL": 1.0, "FC": _ASIDE, "BL": _ASIDE, "SL": _ASIDE, "FLC": _ASIDE, "WL": _ASIDE, "BC": 0.5}
+_RIGHT = {"FR": 1.0, "DR": 1.0, "FC": _ASIDE, "BR": _ASIDE, "SR": _ASIDE, "FRC": _ASIDE, "WR": _ASIDE, "BC": 0.5}
+
+
+@cache
+def speaker_gains(layout: str) -> NDArray[np.float64]:
+    """Gain of each channel on the left and the right speaker, (2, channels); 0 for channels without a name."""
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    return np.array([[side.get(name, 0.0) for name in names] for side in (_LEFT, _RIGHT)])
 
 
 class Downmix:
-    """The mean of all channels, and the louder channel where the mean cancels.
+    """The standard downmix of channels with names, else the mean of all, and the louder channel where they cancel.
 
-    A microphone wired in antiphase is loud on both speakers and vanishes in the mean. The choice is made block by
+    A microphone wired in antiphase is loud on both speakers and vanishes in the mix. The choice is made block by
     block and faded from one to the next, so it may change within a file without a click.
 
     Args:
@@ -26,36 +39,52 @@ class Downmix:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self._powers, self._mean = np.zeros(0), 0.0  # energies of late, of the channels and of their mean
+        self._powers, self._mix = np.zeros(0), 0.0  # energies of late, of the channels and of their mix
         self._totals = np.zeros(0)
-        self._choice = _MEAN
+        self._choice = _MIX
 
-    def mono(self, samples: NDArray[np.floating]) -> NDArray[np.floating]:
-        """(channels, n) to (n,); the number of channels may change from call to call."""
+    def mono(self, samples: NDArray[np.floating], layout: str = "") -> NDArray[np.floating]:
+        """(channels, n) to (n,); the channels may change from call to call.
+
+        Args:
+            layout: names the channels as FFmpeg does; without one all count the same.
+        """
+        samples, share = _balanced(samples, layout)
         channels, count = samples.shape
+        mix = samples.sum(axis=0) * share
         if channels == 1 or not count:
-            return samples.mean(axis=0)
-        mean = samples.sum(axis=0) / channels
-        before, after = self._chosen(samples, mean)
+            return mix
+        before, after = self._chosen(samples, mix, share)
         if before == after:
-            return _part(samples, mean, after)
+            return _part(samples, mix, after)
         fade = np.linspace(0, 1, count, dtype=samples.dtype)
-        return _part(samples, mean, before) * (1 - fade) + _part(samples, mean, after) * fade
+        return _part(samples, mix, before) * (1 - fade) + _part(samples, mix, after) * fade
 
-    def _chosen(self, samples: NDArray[np.floating], mean: NDArray[np.floating]) -> tuple[int, int]:
-        """The channel taken at the beginning of a block and at its end, -1 for the mean."""
+    def _chosen(self, samples: NDArray[np.floating], mix: NDArray[np.floating], share: float) -> tuple[int, int]:
+        """The channel taken at the beginning of a block and at its end, -1 for the mix."""
         channels, count = samples.shape
         energies = np.einsum("cn,cn->c", samples, samples).astype(np.float64)
         first = len(self._powers) != channels
         if first:
-            self._powers, self._totals, self._mean = np.zeros(channels), np.zeros(channels), 0.0
+            self._powers, self._totals, self._mix = np.zeros(channels), np.zeros(channels), 0.0
         kept = exp(-count / (_MEMORY * self.rate))
-        self._powers, self._mean = self._powers * kept + energies, self._mean * kept + float(mean @ mean)
+        self._powers, self._mix = self._powers * kept + energies, self._mix * kept + float(mix @ mix)
         self._totals += energies
-        cancels = self._mean < self._powers.sum() / channels * _CANCELLED / channels
-        before, self._choice = self._choice, int(self._totals.argmax()) if cancels else _MEAN
+        cancels = self._mix < self._powers.sum() * share**2 * _CANCELLED
+        before, self._choice = self._choice, int(self._totals.argmax()) if cancels else _MIX
         return self._choice if first else before, self._choice
 
 
-def _part(samples: NDArray[np.floating], mean: NDArray[np.floating], channel: int) -> NDArray[np.floating]:
-    return mean if channel == _MEAN else samples[channel]
+def _balanced(samples: NDArray[np.floating], layout: str) -> tuple[NDArray[np.floating], float]:
+    """The channels that are heard, as loud as two speakers play them, and each one's share in the mix."""
+    if len(samples) < 3 or not layout:
+        return samples, 1 / len(samples)
+    gains = speaker_gains(layout).sum(axis=0)
+    heard = gains > 0
+    if not heard.any():
+        return samples, 1 / len(samples)
+    return samples[heard] * gains[heard, None].astype(samples.dtype), 1 / float(gains.sum())
+
+
+def _part(samples: NDArray[np.floating], mix: NDArray[np.floating], channel: int) -> NDArray[np.floating]:
+    return mix if channel == _MIX else samples[channel]

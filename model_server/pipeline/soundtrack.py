@@ -10,15 +10,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.downmix import Downmix
+from model_server.pipeline.downmix import Downmix, speaker_gains
 from model_server.pipeline.resampling import resampled
 from model_server.pipeline.sound import SoundBlock, SoundReader
 
 AUDIO_RATE = 48000
-# How loud each channel is on the two speakers, as in ITU-R BS.775; bass effects are left out.
-_ASIDE = 0.5**0.5
-_LEFT = {"FL": 1.0, "DL": 1.0, "FC": _ASIDE, "BL": _ASIDE, "SL": _ASIDE, "FLC": _ASIDE, "WL": _ASIDE, "BC": 0.5}
-_RIGHT = {"FR": 1.0, "DR": 1.0, "FC": _ASIDE, "BR": _ASIDE, "SR": _ASIDE, "FRC": _ASIDE, "WR": _ASIDE, "BC": 0.5}
 
 Samples = NDArray[np.float32]
 
@@ -56,8 +52,7 @@ def _two_channels(block: SoundBlock, mix: Downmix) -> NDArray[np.floating]:
     """(2, n): the channels by their names, or the same mix on both speakers where they have none."""
     if len(block.samples) == 2:
         return block.samples
-    names = [channel.name for channel in av.AudioLayout(block.layout).channels]
-    matrix = np.array([[side.get(name, 0.0) for name in names] for side in (_LEFT, _RIGHT)])
-    if len(names) == 1 or not matrix.any(axis=1).all():
+    matrix = speaker_gains(block.layout)
+    if len(block.samples) == 1 or not matrix.any(axis=1).all():
         return np.tile(mix.mono(block.samples), (2, 1))
     return matrix / matrix.sum(axis=1).max() @ block.samples

@@ -65,6 +65,24 @@ def test_channels_do_not_cancel(blender: Blender, tmp_path: Path, gain: float, l
     assert np.std(samples) == pytest.approx(0.1 * level, rel=0.03)
 
 
+def test_surround_is_cut_as_the_server_hears_it(blender: Blender, tmp_path: Path) -> None:
+    """The voice lies in the centre, a rumble in the channel of bass effects, music behind."""
+    sound = np.zeros((6, 2 * RATE), np.float32)
+    sound[2] = ticking(2, (0.5, 1.5))[0]
+    sound[3] = 0.8 * np.sin(2 * np.pi * 45 * np.arange(2 * RATE) / RATE)
+    sound[4:] = np.random.default_rng(0).normal(0, 0.02, (2, 2 * RATE))
+    path = write_tracks(tmp_path / "film.flac", [SoundTrack(sound, "flac")])
+    blender.new_scene(fps=25)
+    blender.add(kind="sound", file=str(path), name="speech", channel=1, start=1)
+
+    cut = cut_of(blender, "speech", tmp_path)
+
+    served = np.fromfile(decode_speech(path, tmp_path / "whole.f32").path, np.float32)
+    cut, served = cut / np.abs(cut).max(), served / np.abs(served).max()
+    assert clicks(cut) == pytest.approx([0.5, 1.5], abs=0.003)
+    assert np.abs(cut - served)[100:-100].max() < 1e-3
+
+
 @pytest.fixture
 def tracks(tmp_path: Path) -> Path:
     """Three sound tracks, of which the first one is silent."""

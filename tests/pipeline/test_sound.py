@@ -282,3 +282,33 @@ def test_nothing_heard(tmp_path: Path) -> None:
     assert not is_heard(speech, Fraction(0), Fraction(9, 10))
     assert is_heard(speech, Fraction(0), Fraction(11, 10)) and is_heard(speech, Fraction(3, 2), Fraction(9))
     assert not is_heard(speech, Fraction(5), Fraction(9))
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [
+        (6, (0.5, 0.5, 0.7071, 0, 0.3536, 0.3536)),
+        (8, (0.5, 0.5, 0.7071, 0, 0.3536, 0.3536, 0.3536, 0.3536)),
+    ],
+)
+def test_surround_is_heard_in_the_standard_downmix(tmp_path: Path, channels: int, expected: tuple[float, ...]) -> None:
+    """ITU-R BS.775: centre and surrounds at -3 dB, bass effects left out; one tone for each channel."""
+    seconds = np.arange(2 * RATE) / RATE
+    tones = np.stack([np.sin(2 * np.pi * 100 * (2 + at) * seconds) for at in range(channels)])
+    path = write_tracks(tmp_path / "surround.flac", [SoundTrack((0.3 * tones).astype(np.float32), "flac")])
+
+    spectrum = np.abs(np.fft.rfft(decoded(path)[1])) / SAMPLE_RATE / 0.3
+    heard = spectrum[[200 * (2 + at) for at in range(channels)]]
+
+    assert heard == pytest.approx(np.array(expected) / sum(expected), abs=0.002)
+
+
+def test_a_rumble_for_the_subwoofer_does_not_drown_the_voice_in_the_centre(tmp_path: Path) -> None:
+    sound = np.zeros((6, 2 * RATE), np.float32)
+    sound[2] = ticking(2, CLICKS)[0]
+    sound[3] = 0.8 * np.sin(2 * np.pi * 45 * np.arange(2 * RATE) / RATE)
+    alone = 0 * sound
+    alone[2] = sound[2]
+    with_rumble = decoded(write_tracks(tmp_path / "film.flac", [SoundTrack(sound, "flac")]))[1]
+    voice = decoded(write_tracks(tmp_path / "voice.flac", [SoundTrack(alone, "flac")]))[1]
+    assert np.abs(with_rumble - voice).max() < 1e-4 and np.abs(voice).max() > 0.1
