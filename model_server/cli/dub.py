@@ -56,13 +56,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the dub and say where it is."""
-    from model_server.cli import output
+    from model_server.cli import destination, output
     from model_server.jobs.blobs import file_digest
 
     _check(options)
+    given = [path for path in (options.portrait, options.audio, options.pose, options.into) if path]
+    destination.check(options.out, given)
     options.fps = options.fps or _footage_rate(options.into)
-    given = (options.portrait, options.audio, options.pose, options.into)
-    assets = {path: file_digest(path) for path in given if path}
+    assets = {path: file_digest(path) for path in given}
     request = _request(options, assets)
     with _server(options) as server:
         for asset, path in {asset: path for path, asset in assets.items()}.items():
