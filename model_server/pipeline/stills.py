@@ -18,6 +18,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline import film_stills
 from model_server.pipeline.files import check_file
 from model_server.pipeline.heif import read_heif
+from model_server.pipeline.jpeg import ended
 from model_server.pipeline.jpeg2000 import read_jpeg2000
 
 MAX_IMAGE_PIXELS = 64_000_000
@@ -103,7 +104,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         with _opened(path, name) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError
-            yield image
+            yield ended(image, path) if name == "JPEG" else image
     except Image.DecompressionBombError as error:
         raise PoseDubError(
             f"The picture {path.name} has more than 64 megapixels; scale it down.", ErrorKind.TOO_LARGE
