@@ -77,6 +77,19 @@ _even_even, _even_odd, _odd_even, _odd_odd = (_part_reader(*parity) for parity i
 _result_ee, _result_eo, _result_oe, _result_oo = (_part_result(*parity) for parity in _PARITIES)
 
 
+# Loops instead of slices: Numba takes ten times as long to compile those.
+@compiled
+def _copy(source: Floats, at: int, result: Floats, to: int, count: int) -> None:
+    for n in range(count):
+        result[to + n] = source[at + n]
+
+
+@compiled
+def _clear(result: Floats, start: int, end: int) -> None:
+    for n in range(start, end):
+        result[n] = 0
+
+
 @compiled
 def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch: Floats) -> tuple[Floats, int, int]:
     """Where the tile at (top, left) of `x` is to be read: array, first element, step of a row.
@@ -88,11 +101,11 @@ def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch
     if top >= 0 and left >= 0 and top + reach <= height and left + reach <= width:
         return flat, (top * width + left) * channels, width * channels
     for pixel in range(reach**2):
-        scratch[pixel * channels : (pixel + 1) * channels] = outside
+        _copy(outside, 0, scratch, pixel * channels, channels)
     first, end = max(left, 0), min(left + reach, width)
     for row in range(max(top, 0), min(top + reach, height)):
         to, source = ((row - top) * reach + first - left) * channels, (row * width + first) * channels
-        scratch[to : to + (end - first) * channels] = flat[source : source + (end - first) * channels]
+        _copy(flat, source, scratch, to, (end - first) * channels)
     return scratch, 0, reach * channels
 
 
@@ -175,21 +188,25 @@ def out_of_half_products(
     """
     first, count, row, tiles_down = strip
     _, height, width, channels = result.shape
+    flat, line = rows.reshape(-1), rows.shape[1] * channels
     size = tiles_down * ((rows.shape[1] - 3) // (2 * TILE))
     top, bottom = 2 * TILE * row, min(2 * TILE * (row + tiles_down), height)
     behind, ends = 3 + bottom - top, bottom == height
-    for picture in range(count):
+    for picture in range(first, first + count):
         if row:
-            rows[:3] = rows[2 * TILE * tiles_down : 2 * TILE * tiles_down + 3]
+            _copy(flat, 2 * TILE * tiles_down * line, flat, 0, 3 * line)
         else:
-            rows[:3] = 0
-        rows[:, 0] = 0
-        _untransformed(products, picture * size, size, rows)
-        _end_of_rows(last[1], first + picture, top, width, rows[3:behind])
+            _clear(flat, 0, 3 * line)
+        for y in range(len(rows)):
+            _clear(flat, y * line, y * line + channels)
+        _untransformed(products, (picture - first) * size, size, rows)
+        for y in range(3, behind):
+            _end_of_row(last[1][picture], top + y - 3, channels, flat, y * line + (width + 1) * channels)
+            _clear(flat, y * line + (width + 2) * channels, (y + 1) * line)
         if ends:
-            _last_rows(last[0], first + picture, width, rows[behind:])
+            _last_rows(last[0][picture], (width, channels), flat, behind * line, line)
         start, end = max(top - 2, 0), bottom if ends else bottom - 2
-        _smooth(rows[start - top + 2 :], first + picture, start, end, finish, result)
+        _smooth(rows[start - top + 2 :], picture, start, end, finish, result)
 
 
 @compiled
@@ -215,39 +232,32 @@ def _untransformed(products: tuple[Floats, Floats], start: int, count: int, rows
 
 
 @compiled
-def _end_of_rows(last: Floats, picture: int, top: int, width: int, rows: Floats) -> None:
-    """The column behind a picture's last one, and zeros; tiles that reach further have made it already."""
-    channels = rows.shape[2]
-    rows[:, width + 2 :] = 0
-    if last.shape[1]:
-        for y in range(len(rows)):
-            _edge(last[picture], top + y, channels, rows[y, width + 1])
+def _end_of_row(last: Floats, row: int, channels: int, flat: Floats, to: int) -> None:
+    """The pixel behind a row's last one, unless tiles reach further: they have made it already."""
+    if len(last):
+        _edge(last, row, channels, flat, to)
 
 
 @compiled
-def _last_rows(last: Floats, picture: int, width: int, rows: Floats) -> None:
-    """The row behind a picture's last one, and zeros."""
-    channels = rows.shape[2]
-    if last.shape[1]:
+def _last_rows(last: Floats, size: tuple[int, int], flat: Floats, at: int, line: int) -> None:
+    """The row behind a picture's last one, where tiles have not made it already, and a row of zeros."""
+    width, channels = size
+    if len(last):
         for x in range(width + 1):
-            _edge(last[picture], x, channels, rows[0, x + 1])
-    rows[0, width + 2 :] = 0
-    rows[1] = 0
+            _edge(last, x, channels, flat, at + (x + 1) * channels)
+    _clear(flat, at + (width + 2) * channels, at + 2 * line)
 
 
 @compiled
-def _edge(last: Floats, place: int, channels: int, result: Floats) -> None:
+def _edge(last: Floats, place: int, channels: int, flat: Floats, to: int) -> None:
     """One pixel of a transposed convolution of stride two along a line, of its pixels' products with 3 taps."""
     pixel = place // 2
-    if place % 2:
-        result[:] = last[pixel, channels : 2 * channels]
-        return
-    if pixel < len(last):
-        result[:] = last[pixel, :channels]
-    else:
-        result[:] = 0
-    if pixel:
-        result += last[pixel - 1, 2 * channels :]
+    for c in range(channels):
+        if place % 2:
+            flat[to + c] = last[pixel, channels + c]
+        else:
+            own = last[pixel, c] if pixel < len(last) else np.float32(0)
+            flat[to + c] = own + last[pixel - 1, 2 * channels + c] if pixel else own
 
 
 @compiled

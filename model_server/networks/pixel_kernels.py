@@ -106,14 +106,28 @@ def _averages(pixels: Floats, channels: int) -> Floats:
             store(sums, c, load(sums, c) + load(pixels, at + c))
         for c in range(vectors, channels):
             sums[c] += pixels[at + c]
-    return sums / np.float32(len(pixels) // channels)
+    for c in range(channels):
+        sums[c] /= np.float32(len(pixels) // channels)
+    return sums
 
 
 @compiled
 def _gates(averages: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[Floats, Floats]) -> Floats:
-    hidden, raised = squeeze[1].copy(), excitation[1].copy()
-    for c in range(len(averages)):
-        hidden += averages[c] * squeeze[0][c]
-    for c in range(len(hidden)):
-        raised += max(hidden[c], np.float32(0)) * excitation[0][c]
-    return np.float32(1) / (np.float32(1) + np.exp(-raised))
+    hidden = _layer(averages, squeeze[0], squeeze[1])
+    for n in range(len(hidden)):
+        hidden[n] = max(hidden[n], np.float32(0))
+    gates = _layer(hidden, excitation[0], excitation[1])
+    for c in range(len(gates)):
+        gates[c] = np.float32(1) / (np.float32(1) + np.exp(-gates[c]))
+    return gates
+
+
+@compiled
+def _layer(values: Floats, weights: Floats, bias: Floats) -> Floats:
+    made = np.empty(len(bias), np.float32)
+    for n in range(len(bias)):
+        made[n] = bias[n]
+    for c in range(len(values)):
+        for n in range(len(bias)):
+            made[n] += values[c] * weights[c, n]
+    return made
