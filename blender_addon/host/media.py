@@ -83,10 +83,15 @@ def require_plain(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
         raise AddonError(f'The strip "{strip.name}" is stereoscopic.', "Render one eye's view to a file.")
 
 
+def is_playable(strip: bpy.types.Strip) -> bool:
+    """Whether Blender shows anything of a strip: of a movie that states no frame rate it does not."""
+    return strip.type != "MOVIE" or strip.fps > 0
+
+
 def playing(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
     """Timeline frames first <= f < end in which a strip is seen, and does not hold its first or last picture."""
     first, end = sequencer.span(strip)
-    if not sequencer.is_moving(strip):
+    if not (sequencer.is_moving(strip) and is_playable(strip)):
         return first, end
     start, seen = sequencer.content_start(strip), shown.warp(scene, strip)
     stop = start + sequencer.content_length(strip)

@@ -108,6 +108,11 @@ def _range(scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip 
     first, end = sound.first, sound.first + sound.frames
     if into is None:
         return first, end
+    if not media.is_playable(into):
+        raise AddonError(
+            f'Blender shows nothing of the footage "{into.name}": its file states no frame rate.',
+            "Convert it, and replace the strip.",
+        )
     begin, stop = media.playing(scene, into)
     shown.require_fit(scene, into, first, end)
     if max(first, begin) >= min(end, stop):

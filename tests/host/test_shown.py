@@ -12,6 +12,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from tests.pipeline.makers import browser_recording
+
 from .conftest import Blender, write_movie
 from .test_dub import dub
 from .test_footage import START, choose, footage, set_up
@@ -273,6 +275,20 @@ def test_another_video_stream_than_the_first_is_refused(blender: Blender, media:
     blender.set_strip(name="actor", stream_index=1)
 
     assert 'The strip "actor" shows video stream 1 of its file. Export' in blender.op(name="dub")["error"]
+
+
+def test_footage_of_which_blender_shows_nothing_is_refused(blender: Blender, media: Path, tmp_path: Path) -> None:
+    pictures = [np.full((64, 64, 3), 5 * n, np.uint8) for n in range(25)]
+    file = browser_recording(tmp_path / "recorded.webm", pictures, [40 * n for n in range(25)])
+    set_up_actor(blender, media)
+    blender.remove_strip(name="actor")
+    blender.add(kind="movie", file=str(file), name="actor", channel=1, start=1)
+    blender.set_strip(name="actor", frame_final_end=26)
+    blender.select(names=["speech", "actor"])
+
+    assert 'Blender shows nothing of the footage "actor"' in blender.op(name="dub")["error"]
+    blender.settings(output="crop")
+    assert blender.plan()["pose"]["file"] == str(file)
 
 
 def test_a_dub_that_would_not_fit_is_refused_and_one_of_the_face_alone_is_not(blender: Blender, media: Path) -> None:
