@@ -200,7 +200,7 @@ def out_of_half_products(
         for y in range(len(rows)):
             _clear(flat, y * line, y * line + channels)
         _untransformed(products, (picture - first) * size, size, rows)
-        for y in range(3, behind):
+        for y in range(3, behind + ends):
             _end_of_row(last[1][picture], top + y - 3, channels, flat, y * line + (width + 1) * channels)
             _clear(flat, y * line + (width + 2) * channels, (y + 1) * line)
         if ends:

@@ -41,7 +41,10 @@ def test_a_convolution_of_what_is_normalised_first() -> None:
     check(Convolution(weight)(x, taken), F.conv2d(rectified.double(), weight.double(), padding=1))
 
 
-@pytest.mark.parametrize("count, height, width", [(1, 4, 4), (3, 28, 28), (1, 12, 40), (2, 112, 112)])
+@pytest.mark.parametrize(
+    "count, height, width",
+    [(1, 4, 4), (3, 28, 28), (1, 12, 40), (2, 112, 112), (2, 7, 7), (1, 14, 14), (1, 6, 12), (1, 8, 9)],
+)
 def test_a_transposed_convolution(count: int, height: int, width: int) -> None:
     x, taken, weight = pictures(height, width, count), modulated(count), kernel(INPUTS, OUTPUTS)
     end = finish(2 * height, 2 * width, count)

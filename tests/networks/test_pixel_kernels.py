@@ -1,0 +1,105 @@
+"""The compiled loops give what PyTorch's own operators give, whether channels fill vectors or not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_server.networks import compiler
+from model_server.networks.blocks import NormConv
+from model_server.networks.nonidentity_encoder import MultiBranchBlock
+from model_server.networks.prepared_encoders import (
+    PreparedConv,
+    PreparedExcitationBlock,
+    PreparedMultiBranchBlock,
+    PreparedNormConv,
+    PreparedPool,
+)
+from model_server.networks.speech_encoder import SqueezeExcitationBlock
+from model_server.networks.warping import blend, blended
+from tests.networks.layers import pictures
+
+TOLERANCE = 1e-4
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """With values and running figures that leave nothing out."""
+    torch.manual_seed(1)
+    for name, values in module.state_dict().items():
+        if name.endswith("running_var"):
+            values.uniform_(0.5, 2)
+        elif values.is_floating_point():
+            values.normal_(0, 0.3)
+    return module.eval()
+
+
+def check(prepared: nn.Module, plain: nn.Module, x: Tensor) -> None:
+    with torch.inference_mode():
+        made, expected = prepared(x), plain(x)
+        assert made.shape == expected.shape
+        assert (made - expected).abs().max() < TOLERANCE * expected.std()
+
+
+@pytest.mark.parametrize("channels", [4, 12, 48])
+def test_a_normalisation_before_a_convolution(channels: int) -> None:
+    layer = randomised(NormConv(channels, 8, 3))
+    assert isinstance(layer, NormConv)
+    check(PreparedNormConv(layer), layer, pictures(9, 7, 3, channels))
+
+
+@pytest.mark.parametrize("inputs, outputs", [(16, 16), (16, 48), (48, 48), (64, 128)])
+def test_branches_are_joined_with_their_shortcut(inputs: int, outputs: int) -> None:
+    block = randomised(MultiBranchBlock(inputs, outputs))
+    assert isinstance(block, MultiBranchBlock)
+    check(PreparedMultiBranchBlock(block), block, pictures(14, 10, 2, inputs))
+
+
+@pytest.mark.parametrize("inputs, outputs, stride", [(16, 16, 1), (32, 72, 2), (128, 128, 1)])
+def test_squeeze_and_excitation(inputs: int, outputs: int, stride: int) -> None:
+    block = randomised(SqueezeExcitationBlock(inputs, outputs, stride))
+    assert isinstance(block, SqueezeExcitationBlock)
+    expected = SqueezeExcitationBlock(inputs, outputs, stride).eval()
+    expected.load_state_dict(block.state_dict())
+    check(PreparedExcitationBlock(block), expected, pictures(20, 12, 2, inputs))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("size, stride, channels", [(1, 1, 24), (3, 1, 128), (7, 2, 3)])
+def test_a_convolution_with_its_bias_and_rectifier(size: int, stride: int, channels: int, relu: bool) -> None:
+    conv = nn.Conv2d(channels, 64, size, stride, size // 2).eval()
+    plain = nn.Sequential(conv, nn.ReLU()) if relu else conv
+    check(PreparedConv(conv, relu), plain, pictures(28, 20, 2, channels))
+
+
+@pytest.mark.parametrize("height, width", [(8, 12), (7, 5)])
+def test_the_largest_of_four_pixels(height: int, width: int) -> None:
+    x = pictures(height, width, 3, 48)
+    assert torch.equal(PreparedPool()(x), F.max_pool2d(x, 2))
+
+
+@pytest.mark.parametrize("portraits", [1, 2])
+@pytest.mark.parametrize("size", [224, 300, 448])
+def test_a_bent_portrait_with_paint_over_it(size: int, portraits: int) -> None:
+    torch.manual_seed(2)
+    flow, mouth_flow = torch.randn(2, 2, 56, 56) * 0.3, torch.randn(2, 2, 112, 112) * 0.05
+    mask, rgb = torch.rand(2, 1, 112, 112), torch.rand(2, 3, 112, 112) * 2 - 1
+    smooth = F.interpolate(torch.rand(portraits, 3, 9, 9) * 2 - 1, (size, size), mode="bilinear")
+    with torch.inference_mode():
+        expected = blend(smooth, flow, mouth_flow, mask, rgb).image
+        assert (blended(smooth, flow, mouth_flow, mask, rgb) - expected).abs().max() < TOLERANCE
+
+
+def test_loops_are_compiled_anew_when_what_they_are_made_of_is_newer(tmp_path: Path) -> None:
+    kept = tmp_path / "loops.py"
+    kept.touch()
+    os.utime(kept, (1, 1))
+    compiler._renew(kept)
+    renewed = kept.stat().st_mtime
+    assert renewed > 1
+    compiler._renew(kept)
+    assert kept.stat().st_mtime == renewed
