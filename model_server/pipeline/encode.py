@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,14 @@ def write_movie(
         sound: media file; its second `start` plays with the first picture, cut at the last one's end.
         title: stored in the file, for players to show.
         track: number of the sound track, as in `soundtrack`.
-        lead: seconds of the sound that are heard before the first picture is shown.
+        lead: seconds of the sound that are heard before the first picture is shown, in whole frames.
         form: how the pictures are stored; by default as suits RGB pictures that are drawn.
     """
     with av.open(str(path), "w", format="mp4") as movie:
         movie.metadata["title"] = title
         picture_track = movie.add_stream("libx264", rate=fps)
         sound_track = movie.add_stream("aac", rate=AUDIO_RATE)
-        count, first = 0, round(lead * fps)
+        count, first = 0, floor(lead * fps)
         for count, picture in enumerate(pictures, 1):
             if count == 1:
                 used = form or MovieFormat.of(picture)

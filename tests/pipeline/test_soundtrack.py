@@ -93,3 +93,9 @@ def test_sound_is_heard_before_pictures_that_begin_late(tmp_path: Path) -> None:
     sound = write_tracks(tmp_path / "sound.m4a", [SoundTrack(ticking(1, ()))])
     made = movie(tmp_path / "movie.mp4", sound, Fraction(2, 5), Fraction(2, 5))
     assert made["video"] == (0.4, 10) and made["audio"][0] == 0
+
+
+def test_less_than_a_frame_of_lead_is_none(tmp_path: Path) -> None:
+    """As in containers whose encoders put a little silence in front."""
+    sound = write_tracks(tmp_path / "sound.m4a", [SoundTrack(ticking(1, ()))])
+    assert movie(tmp_path / "movie.mp4", sound, Fraction(1, 47), Fraction(1, 47))["video"] == (0.0, 10)
