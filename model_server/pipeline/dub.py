@@ -37,7 +37,7 @@ from model_server.pipeline.notices import (
     portrait_notices,
     pose_notices,
 )
-from model_server.pipeline.portrait import PortraitViews, portrait_views
+from model_server.pipeline.portrait import NoFaceError, PortraitViews, portrait_views
 from model_server.pipeline.pose import loops_from
 from model_server.pipeline.request import (
     MOUTH_STRENGTH,
@@ -46,6 +46,7 @@ from model_server.pipeline.request import (
     DubSpec,
     FootageSource,
     Output,
+    Portrait,
     PoseCodes,
     PoseFixed,
     PoseVideo,
@@ -185,16 +186,27 @@ class Dub:
     @cached_property
     def _portrait(self) -> PortraitViews:
         self._report.progress("portrait", 0, 1)
-        spec, crop = self.spec, self._portrait_crop()
-        portrait, size, viewer = spec.portrait, spec.size, spec.viewer
-
-        def make() -> PortraitViews:
-            return portrait_views(self._media(portrait.asset), portrait, size, FaceFinder, crop, viewer)
-
-        views = self._memory.get(("portrait", portrait, size, viewer, None if crop is None else crop.tobytes()), make)
+        try:
+            views = self._views(self.spec.portrait, self._portrait_crop())
+        except NoFaceError:  # footage often begins with a title or fades in
+            later = self._first_seen()
+            if later is None:
+                raise
+            views = later
         if not self._same_face:  # else the footage says it
             self._tell(portrait_notices(views.faces, self.spec.frame_count))
         return views
+
+    def _views(self, portrait: Portrait, crop: Matrix | None) -> PortraitViews:
+        path, size, viewer = self._media(portrait.asset), self.spec.size, self.spec.viewer
+        key = ("portrait", portrait, size, viewer, None if crop is None else crop.tobytes())
+        return self._memory.get(key, lambda: portrait_views(path, portrait, size, FaceFinder, crop, viewer))
+
+    def _first_seen(self) -> PortraitViews | None:
+        """The portrait from the first moment that shows it, None unless it is the footage's own face."""
+        canvas = self._canvas
+        seen = canvas.first_seen() if isinstance(canvas, FootageCanvas) and self._same_face else None
+        return self._views(replace(self.spec.portrait, time=seen[0]), seen[1]) if seen else None
 
     @property
     def _same_face(self) -> bool:

@@ -28,6 +28,8 @@ Picture = NDArray[np.uint8]
 _BRIDGED = 2
 # Frames over which the drawn face comes and goes beside frames that keep the footage.
 _FADE = 4
+# A face of this share of its usual lightness is no longer taken for one in a fade.
+_LIT = 0.7
 # Part of every key: to be changed with anything that changes composed pictures.
 _VERSION = "inset 2"
 
@@ -121,6 +123,19 @@ class FootageCanvas:
         row = np.searchsorted(self.track.indices, frame)
         known = row < len(self.track.indices) and self.track.indices[row] == frame and self.track.shown[row]
         return self.track.transforms[row] if known else None
+
+    def first_seen(self) -> tuple[Fraction, NDArray[np.float64]] | None:
+        """When the face is first seen well, past a fade from black, and the transform from that picture to the crop.
+
+        None where the face is never seen.
+        """
+        track = self.track
+        if not track.shown.any():
+            return None
+        lit = track.tones[:, 0] >= _LIT * np.median(track.tones[track.shown, 0])
+        usable = track.absences == Absence.NONE
+        row = int(np.argmax(usable * 2.0 + lit + track.shown))
+        return self._footage.times[track.indices[row]], track.transforms[row]
 
     @cached_property
     def _opacities(self) -> NDArray[np.float64]:

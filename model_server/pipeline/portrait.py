@@ -29,6 +29,10 @@ from model_server.pipeline.video import picture_at
 _MAX_ASPECT = 1.25
 
 
+class NoFaceError(PoseDubError):
+    """A portrait that shows no face."""
+
+
 @dataclass(frozen=True)
 class PortraitViews:
     """Network views of a portrait, uint8 RGB.
@@ -63,7 +67,8 @@ def portrait_views(
         viewer: whose way of showing the file counts.
 
     Raises:
-        PoseDubError: unreadable, no face, or a crop that is not square.
+        NoFaceError: no face is seen.
+        PoseDubError: unreadable, or a crop that is not square.
     """
     picture = picture_at(path, portrait.time, viewer)
     height, width = picture.shape[:2]
@@ -81,7 +86,7 @@ def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder:
     faces, at = finder.find(picture), portrait.face.at
     face = choose(faces, at, (picture.shape[1], picture.shape[0]))
     if face is None:
-        raise PoseDubError(
+        raise NoFaceError(
             f"No face was found in {path.name}; choose a picture in which the whole face is seen from the front."
         )
     return clip_transforms(face.points[None])[0], len(faces) if at is None else 1
