@@ -34,7 +34,7 @@ class FilmStillError(Exception):
 
 
 def read_film_still(path: Path, kind: str, max_pixels: int) -> Image.Image:
-    """Read the picture, 8 bits a channel, RGB or RGBA with straight alpha; its EXIF data holds its orientation.
+    """Read the picture, 8 bits a channel, RGB or RGBA with straight alpha; EXIF data and ICC profile go with it.
 
     Args:
         kind: one of `FORMATS`; the file is read as nothing else.
@@ -72,6 +72,9 @@ def _picture(file: ImageInput, kind: str, max_pixels: int) -> Image.Image:
     associated = kind in _ASSOCIATED and not spec.get_int_attribute("oiio:UnassociatedAlpha")
     picture = Image.fromarray(_eight_bit(pixels, associated))
     picture.getexif()[_ORIENTATION] = spec.get_int_attribute("Orientation", 1)
+    profile = spec.getattribute("ICCProfile")
+    if profile is not None:
+        picture.info["icc_profile"] = np.asarray(profile, np.uint8).tobytes()
     return picture
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from model_server.pipeline.profiles import to_srgb
 from model_server.pipeline.stills import open_image, orientation, upright
 
 # Neutral grey behind transparency: it draws no edge that a face could be confused with.
@@ -16,7 +17,7 @@ _BACKDROP = (128, 128, 128, 255)
 _UPRIGHT = ("AVIF", "HEIF")
 
 
-def load_image(path: Path, turned: bool = True) -> NDArray[np.uint8]:
+def load_image(path: Path, turned: bool = True, managed: bool = True) -> NDArray[np.uint8]:
     """Read a still picture (an animation's first frame) as uint8 RGB of shape (height, width, 3).
 
     It is upright and whole, also where the file holds tiles; 16-bit grey is scaled to 8 bits, scene-linear light is
@@ -24,13 +25,16 @@ def load_image(path: Path, turned: bool = True) -> NDArray[np.uint8]:
 
     Args:
         turned: whether the picture is turned upright as its EXIF orientation says; photos in tiles always are.
+        managed: whether colours are converted to sRGB as the ICC profile says.
 
     Raises:
         PoseDubError: missing, not a picture, damaged, or above 64 megapixels.
     """
     with open_image(path) as image:
         plain = _eight_bit(image)
-        return np.array(_opaque(upright(plain) if turned or image.format in _UPRIGHT else plain))
+        shown = upright(plain) if turned or image.format in _UPRIGHT else plain
+        profile = image.info.get("icc_profile") if managed else None
+        return np.array(_opaque(to_srgb(shown, profile)))
 
 
 def is_turned(path: Path) -> bool:

@@ -67,7 +67,13 @@ def open_footage(path: Path, viewer: Viewer = "player") -> Footage:
 
 
 def picture_at(path: Path, time: Fraction, viewer: Viewer = "player") -> Picture:
-    """A still picture, or a movie's frame on screen at `time` seconds, uint8 RGB (height, width, 3)."""
+    """A still picture, or a movie's frame on screen at `time` seconds, uint8 RGB (height, width, 3).
+
+    Whoever looks, a still has the colours that its profile means: the picture is not laid over what the viewer shows.
+    """
+    check_file(Path(path))
+    if is_image(Path(path)):
+        return load_image(path, turned=viewer == "player")
     return open_footage(path, viewer).frame_at(time)
 
 
@@ -77,7 +83,8 @@ class Still:
     def __init__(self, path: Path, viewer: Viewer = "player") -> None:
         self.times = [Fraction(0)]
         self.duration = Fraction(0)
-        self._picture = load_image(path, turned=viewer == "player")
+        # Blender shows the values of an image strip as they are stored, whatever ICC profile the file has.
+        self._picture = load_image(path, turned=viewer == "player", managed=viewer == "player")
         asked = Geometry(turns=1) if viewer == "blender" and is_turned(path) else Geometry()
         self.look = Look((self._picture.shape[1], self._picture.shape[0]), viewer, asked=asked)
 
