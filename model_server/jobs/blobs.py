@@ -76,21 +76,28 @@ class Blobs:
         """Whether the content is here, whole."""
         return self.path(sha).is_file()
 
+    def intact(self, sha: str) -> bool:
+        """Whether the content is here and has its hash; a power failure may have cut it off."""
+        return self.has(sha) and file_digest(self.path(sha)) == sha
+
     def put(self, content: bytes) -> str:
         """Store bytes and return their SHA-256."""
         sha = hashlib.sha256(content).hexdigest()
-        if not self.has(sha):
+        if not self.intact(sha):
             self.require_space(len(content))
             with atomic_file(self.path(sha)) as file:
                 file.write(content)
         return sha
 
     def read(self, sha: str) -> bytes:
-        """Content of a blob; PoseDubError when it is gone."""
+        """Content of a blob; PoseDubError when it is gone or damaged."""
         try:
-            return self.path(sha).read_bytes()
+            content = self.path(sha).read_bytes()
         except FileNotFoundError as error:
             raise PoseDubError(f"The stored content {sha[:12]} is gone; dub again.", ErrorKind.CORRUPT) from error
+        if hashlib.sha256(content).hexdigest() != sha:
+            raise PoseDubError(f"The stored content {sha[:12]} is damaged; dub again.", ErrorKind.CORRUPT)
+        return content
 
     def media(self, sha: str) -> Path:
         """Path of an uploaded asset; PoseDubError when it was never uploaded."""

@@ -56,11 +56,11 @@ class LocalServer:
         self._store.cancel(job.id)
 
     def _work(self, job: Job) -> None:
-        while not (self._stopping.is_set() or self._store.job(job.id).state.final):
+        while not self._stopping.is_set():
             claimed = self._store.claim(job.id)
             if claimed:
                 self._runner.run(claimed)
-            else:  # another process is at it
+            else:  # another process is at it, or it is over, unless frames of it turn out to be damaged
                 self._stopping.wait(POLL_SECONDS)
 
     def _path(self, asset: str) -> Path:

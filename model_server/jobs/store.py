@@ -186,15 +186,22 @@ class Store:
         )
         return [(row["idx"], row["sha"]) for place, row in enumerate(rows) if row["idx"] == first + place]
 
+    def lose(self, job_id: str, sha: str) -> None:
+        """Forget a job's frames whose content is damaged; a job that was done makes them again."""
+        with self._database.write() as sql:
+            sql.execute("DELETE FROM frame WHERE job = ? AND sha = ?", (job_id, sha))
+            sql.execute("UPDATE job SET state = 'queued', phase = 'queued' WHERE id = ? AND state = 'done'", (job_id,))
+        self._announce()
+
     def warnings(self, job_id: str) -> list[Warned]:
         """Warnings of a job, by first frame."""
         rows = self._database.rows("SELECT first, end, kind, message FROM warning WHERE job = ? ORDER BY first", job_id)
         return [Warned(*row) for row in rows]
 
     def result(self, key: str) -> str | None:
-        """Blob of the result with that key, if it was made before and still exists."""
+        """Blob of the result with that key, if it was made before and is still intact."""
         rows = self._database.rows("SELECT sha FROM result WHERE key = ?", key)
-        return rows[0]["sha"] if rows and self.blobs.has(rows[0]["sha"]) else None
+        return rows[0]["sha"] if rows and self.blobs.intact(rows[0]["sha"]) else None
 
     def keep_result(self, key: str, sha: str) -> None:
         """Remember a result by its key."""

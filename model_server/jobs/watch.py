@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Progress, Warned
 from model_server.jobs.store import Store
 
@@ -59,11 +60,17 @@ class Watch:
         return list(fresh)
 
     def _read(self, found: list[tuple[int, str]]) -> list[Event]:
-        """As many of the frames found as memory shall hold at once, at least one."""
+        """As many of the frames found as memory shall hold at once, at least one; damaged ones are made again."""
         frames: list[Event] = []
         size = 0
         for index, sha in found:
-            png = self._store.blobs.read(sha)
+            try:
+                png = self._store.blobs.read(sha)
+            except PoseDubError as error:
+                if error.kind is not ErrorKind.CORRUPT:
+                    raise
+                self._store.lose(self._id, sha)
+                break
             frames.append(FrameMade(index, png))
             self._next, size = index + 1, size + len(png)
             if size > BYTES_AT_ONCE:

@@ -180,3 +180,58 @@ def test_a_full_disk_is_said_before_anything_is_written(store: Store, monkeypatc
     with pytest.raises(PoseDubError, match="disk"):
         store.blobs.put(b"content")
     assert not [path for path in store.blobs.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("damage", ["other content", "cut off", "a hole"])
+def test_a_damaged_database_is_put_aside_with_one_notice(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import sqlite3
+
+    store = Store(tmp_path)
+    for seed in range(40):
+        submit(store, seed=seed)
+    path = tmp_path / "posedub.sqlite"
+    with sqlite3.connect(path) as sql:
+        sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sql.close()
+    store._database.connection().close()
+    content = path.read_bytes()
+    half = len(content) // 2
+    bad = {"other content": b"x" * 5000, "cut off": content[:9000], "a hole": content[:half] + bytes(half)}[damage]
+    path.write_bytes(bad)
+
+    anew = Store(tmp_path)
+
+    assert anew.jobs() == []
+    assert anew.job(submit(anew)).state is JobState.QUEUED
+    (aside,) = (one for one in tmp_path.glob("posedub.sqlite.damaged-*") if one.suffix.startswith(".damaged"))
+    assert aside.read_bytes() == bad
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and aside.name in caplog.text
+    caplog.clear()
+    assert len(Store(tmp_path).jobs()) == 1 and not caplog.records
+
+
+@pytest.mark.parametrize("bad", [b"frame", b"frame9", b"", None])
+def test_damaged_frames_are_made_again_and_not_handed_out(store: Store, bad: bytes | None) -> None:
+    job = submit(store, frames=3)
+    store.claim()
+    commit(store, job, 0, 1, 2)
+    store.finish(job, JobState.DONE)
+    sha = hashlib.sha256(b"frame1").hexdigest()
+    store.blobs.path(sha).unlink()
+    if bad is not None:
+        store.blobs.path(sha).write_bytes(bad)
+
+    assert store.result("key1") is None and store.result("key2")
+    watch = Watch(store, job)
+    events = watch.poll() + watch.poll()
+
+    assert [event.png for event in events if isinstance(event, FrameMade)] == [b"frame0"]
+    assert not watch.over and store.job(job).state is JobState.QUEUED
+    assert store.claim() is not None
+    commit(store, job, 1)
+    store.finish(job, JobState.DONE)
+    events = watch.poll()
+    assert [event.png for event in events if isinstance(event, FrameMade)] == [b"frame1", b"frame2"]
+    assert watch.over and store.blobs.read(sha) == b"frame1"
