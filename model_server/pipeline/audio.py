@@ -29,6 +29,8 @@ from model_server.pipeline.sound import AUDIBLE, Flaws, SoundReader, SoundTrack
 
 SAMPLE_RATE = 16000
 _BLOCK = 1 << 16
+# Of the power: what an offset may have without being taken off, which no ear or network notices.
+_OFFSET_SHARE = 0.01
 
 Samples = NDArray[np.float32]
 
@@ -41,10 +43,11 @@ class SpeechFile:
         path: raw native float32 samples in [-1, 1], mono, 16 kHz.
         samples: how many; sample 0 belongs to the beginning of dub frame 0.
         duration: second of the file at which the sound ends, exact; `start` was not applied yet.
-        rms: root mean square over the whole source at 16 kHz.
+        rms: root mean square over the whole source at 16 kHz, around `offset`.
         start: second of the file that sample 0 lies at.
         track: which sound track it is.
         flaws: what that track went through.
+        offset: the constant that a recorder added to all samples of the source, 0 where there is none to speak of.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class SpeechFile:
     start: Fraction
     track: SoundTrack = SoundTrack(1, 1)
     flaws: Flaws = field(default_factory=Flaws)
+    offset: float = 0.0
 
 
 @dataclass
@@ -62,10 +66,17 @@ class _Tally:
 
     samples: int = 0
     energy: float = 0.0
+    total: float = 0.0
+
+    @property
+    def offset(self) -> float:
+        """Mean of all samples; 0 where it adds nothing to the loudness."""
+        mean, power = self.total / max(self.samples, 1), self.energy / max(self.samples, 1)
+        return mean if mean**2 > _OFFSET_SHARE * power else 0.0
 
     @property
     def rms(self) -> float:
-        return float(np.sqrt(self.energy / max(self.samples, 1)))
+        return float(np.sqrt(max(0.0, self.energy / max(self.samples, 1) - self.offset**2)))
 
 
 def decode_speech(
@@ -94,7 +105,7 @@ def decode_speech(
             file.write(block.tobytes())
         samples = file.tell() // 4
         _check_length(path, reader.end, samples, start)
-    return SpeechFile(out_path, samples, reader.end, tally.rms, start, reader.track, reader.flaws)
+    return SpeechFile(out_path, samples, reader.end, tally.rms, start, reader.track, reader.flaws, tally.offset)
 
 
 def temporary_speech(
@@ -166,6 +177,7 @@ def _heard(reader: SoundReader, tally: _Tally) -> Iterator[Samples]:
         tally.samples += len(block)
         exact = block.astype(np.float64)
         tally.energy += float(exact @ exact)
+        tally.total += float(exact.sum())
         yield block
 
 

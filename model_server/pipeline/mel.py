@@ -71,11 +71,12 @@ def _block(speech: SpeechFile, gain: np.float32, number: int) -> NDArray[np.floa
 
 
 def _samples(speech: SpeechFile, first: int, count: int) -> NDArray[np.float32]:
-    """`count` samples from index `first` on, zeros outside the speech."""
+    """`count` samples from index `first` on, without offset, zeros outside the speech."""
     samples = np.zeros(count, np.float32)
     begin, end = max(first, 0), min(first + count, speech.samples)
     if begin < end:
-        samples[begin - first : end - first] = np.fromfile(speech.path, np.float32, count=end - begin, offset=4 * begin)
+        read = np.fromfile(speech.path, np.float32, count=end - begin, offset=4 * begin)
+        samples[begin - first : end - first] = read - np.float32(speech.offset)
     return samples
 
 

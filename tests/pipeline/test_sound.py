@@ -12,6 +12,7 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech, is_heard, speech_duration
 from model_server.pipeline.downmix import Downmix
 from model_server.pipeline.media import pictures_begin
+from model_server.pipeline.mel import MelWindows
 from model_server.pipeline.sound import SoundReader
 from tests.pipeline.makers import click_track, counter_picture, write_sound
 from tests.pipeline.tracks import RATE, SoundTrack, stalling, ticking, write_tracks
@@ -272,6 +273,23 @@ def test_a_microphone_in_antiphase_is_heard(tmp_path: Path, layout: str) -> None
     speech, samples = decoded(path)
     assert clicks(samples) == pytest.approx(CLICKS, abs=0.003)
     assert speech.rms > 0.02
+
+
+@pytest.mark.parametrize("offset", [0.45, -0.05])
+def test_an_offset_of_the_recorder_does_not_count_as_loudness(tmp_path: Path, offset: float) -> None:
+    room = np.random.default_rng(0).normal(0, 0.003, 2 * RATE)
+    voice = (0.5 * ticking(2, CLICKS) + room).astype(np.float32)
+    plain = decoded(write_tracks(tmp_path / "plain.wav", [SoundTrack(voice, "pcm_f32le")]))[0]
+    windows = MelWindows(plain, Fraction(25)).windows(range(5, 43))
+    moved = decoded(write_tracks(tmp_path / "moved.wav", [SoundTrack(voice + np.float32(offset), "pcm_f32le")]))[0]
+    assert moved.rms == pytest.approx(plain.rms, rel=0.01) and moved.offset == pytest.approx(offset, rel=0.02)
+    assert np.abs(MelWindows(moved, Fraction(25)).windows(range(5, 43)) - windows).max() < 0.02
+
+
+def test_speech_without_an_offset_stays_as_it_is(tmp_path: Path) -> None:
+    speech, samples = decoded(write_tracks(tmp_path / "plain.wav", [SoundTrack(ticking(2, CLICKS), "pcm_f32le")]))
+    exact = samples.astype(np.float64)
+    assert speech.offset == 0 and speech.rms == pytest.approx(float(np.sqrt(np.mean(exact**2))), rel=1e-9)
 
 
 def test_nothing_heard(tmp_path: Path) -> None:
