@@ -53,6 +53,11 @@ class Colour:
         """Name of the transfer of HDR, "" for others."""
         return {hdr.PQ: "PQ", hdr.HLG: "HLG"}.get(self.transfer, "")
 
+    def state(self, target: av.VideoFrame | av.VideoCodecContext) -> None:
+        """Have a frame, or what an encoder writes, say that it has this colour."""
+        target.colorspace, target.color_primaries, target.color_trc = self.matrix, self.primaries, self.transfer
+        target.color_range = ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
     @staticmethod
     def of(frame: av.VideoFrame, viewer: Viewer, codec: str = "") -> Colour:
         """Colour of a decoded frame; what it does not state is taken as the viewer takes it."""

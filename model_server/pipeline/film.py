@@ -40,7 +40,7 @@ class Film:
         _, first = next(footage.decoded([0]))
         chroma = _COMMON if look.colour.is_hdr else stored_chroma(first, look.geometry)
         layout = Layout.around(look.size, chroma, _movie_colour(look.colour))
-        self.format = MovieFormat(layout, look.geometry.pixel, EXACT)
+        self.format = MovieFormat(layout, look.geometry.pixel, EXACT, look.first_field)
         self._size = look.size
         self._footage, self._source, self._fps = footage, source, fps
         self._playback = Playback(_AsPlanes(footage, layout))

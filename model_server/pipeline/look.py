@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
@@ -15,6 +16,10 @@ from model_server.pipeline.geometry import Geometry, Viewer
 from model_server.pipeline.media import MAX_FRAME_PIXELS
 
 Picture = NDArray[np.uint8]
+Field = Literal["top", "bottom"]
+
+# All others may be either way, and nearly all are not (IEC 61834-2).
+_BOTTOM_FIRST = ("dvvideo",)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Look:
     Attributes:
         size: width and height of upright pictures, in pixels as they are stored.
         asked: geometry that the file asks for, as players follow it.
+        first_field: of interlaced pictures; None where they are shown whole, or turned.
     """
 
     size: tuple[int, int]
@@ -31,6 +37,7 @@ class Look:
     geometry: Geometry = Geometry()
     asked: Geometry = Geometry()
     colour: Colour = Colour(RGB, full_range=True)
+    first_field: Field | None = None
 
     @staticmethod
     def of(frame: av.VideoFrame, stored_pixel: Fraction | None, codec: str, viewer: Viewer) -> Look:
@@ -43,7 +50,9 @@ class Look:
         geometry = Geometry.of(frame, stored_pixel, viewer)
         size = (frame.height, frame.width) if geometry.turns % 2 else (frame.width, frame.height)
         asked = Geometry.of(frame, stored_pixel, "player")
-        return Look(size, viewer, geometry, asked, Colour.of(frame, viewer, codec))
+        field: Field = "bottom" if codec in _BOTTOM_FIRST else "top"
+        interlaced = frame.interlaced_frame and not (geometry.turns or geometry.mirrored)
+        return Look(size, viewer, geometry, asked, Colour.of(frame, viewer, codec), field if interlaced else None)
 
     @property
     def natural_size(self) -> tuple[int, int]:

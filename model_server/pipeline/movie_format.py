@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.filter import Graph
+from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from model_server.pipeline.look import Field
 from model_server.pipeline.planes import Layout, Planes
 
 Drawn = NDArray[np.uint8] | Planes
@@ -25,6 +28,8 @@ EXACT: Options = (
     ("preset", "veryfast"),
     ("x264-params", "pbratio=1:chroma-qp-offset=-12"),
 )
+# How the encoder is told which field of an interlaced picture is shown first.
+_FIELDS = {"top": "tff", "bottom": "bff"}
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,13 @@ class MovieFormat:
     Attributes:
         pixel: width of a pixel over its height.
         options: of the encoder, `GOOD` or `EXACT`.
+        first_field: of interlaced pictures; None for those that are shown whole.
     """
 
     layout: Layout
     pixel: Fraction = Fraction(1)
     options: Options = GOOD
+    first_field: Field | None = None
 
     @staticmethod
     def of(picture: Drawn) -> MovieFormat:
@@ -49,14 +56,43 @@ class MovieFormat:
 
     def frame(self, picture: Drawn) -> av.VideoFrame:
         """A picture for the encoder."""
-        return (picture if isinstance(picture, Planes) else Planes.of_picture(picture, self.layout)).frame()
+        planes = picture if isinstance(picture, Planes) else Planes.of_picture(picture, self.layout)
+        frame = planes.frame()
+        if self.first_field:
+            frame = _interlaced(frame, self.first_field)
+        self.layout.colour.state(frame)
+        return frame
 
     def apply(self, track: VideoStream) -> None:
         """Set up a new track."""
-        codec, colour = track.codec_context, self.layout.colour
+        codec = track.codec_context
         track.width, track.height = self.layout.size
         track.pix_fmt = self.layout.format
-        codec.options = dict(self.options)
+        codec.options = self._options()
         codec.sample_aspect_ratio = self.pixel
-        codec.colorspace, codec.color_primaries, codec.color_trc = colour.matrix, colour.primaries, colour.transfer
-        codec.color_range = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
+        self.layout.colour.state(codec)
+
+    def _options(self) -> dict[str, str]:
+        options = dict(self.options)
+        if self.first_field and self.layout.size[1] % 4 == 0:  # fields have whole chroma samples
+            known = options.get("x264-params")
+            options["x264-params"] = ":".join(filter(None, (known, f"{_FIELDS[self.first_field]}=1:weightp=0")))
+        return options
+
+
+def _interlaced(frame: av.VideoFrame, first: Field) -> av.VideoFrame:
+    """The frame, saying that it is interlaced: FFmpeg's filters alone can have it do so."""
+    graph = _field_setter(frame.width, frame.height, frame.format.name, first)
+    graph.push(frame)
+    return graph.pull()  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=1)
+def _field_setter(width: int, height: int, pixels: str, first: Field) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat(pixels), time_base=Fraction(1))
+    setter, sink = graph.add("setfield", mode=_FIELDS[first]), graph.add("buffersink")
+    source.link_to(setter)
+    setter.link_to(sink)
+    graph.configure()
+    return graph

@@ -8,7 +8,6 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from model_server.pipeline.colour import BT709, RGB, Colour
@@ -93,14 +92,12 @@ class Planes:
         return Planes(self.layout, (luma, blue, red))
 
     def frame(self) -> av.VideoFrame:
-        """For an encoder."""
-        frame, colour = av.VideoFrame(*self.layout.size, self.layout.format), self.layout.colour
+        """Without its colour being stated."""
+        frame = av.VideoFrame(*self.layout.size, self.layout.format)
         for target, plane in zip(frame.planes, self.planes, strict=True):
             rows = np.zeros((target.height, target.line_size), np.uint8)
             rows[:, : plane.shape[1]] = plane
             target.update(rows.tobytes())
-        frame.colorspace, frame.color_primaries, frame.color_trc = colour.matrix, colour.primaries, colour.transfer
-        frame.color_range = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
         return frame
 
 

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from model_server.pipeline import hdr
+from model_server.pipeline.colour import Colour
 from model_server.pipeline.encode import write_movie
 from model_server.pipeline.film import Film
+from model_server.pipeline.look import Field
+from model_server.pipeline.movie_format import MovieFormat
+from model_server.pipeline.planes import Layout
 from model_server.pipeline.request import FootageSource
 from model_server.pipeline.video import open_footage, picture_at
 from tests.conftest import speechlike, write_wav
@@ -154,7 +158,7 @@ def test_turned_and_mirrored_footage_is_upright(tmp_path: Path, orientation: str
     footage = oriented(plain, tmp_path / "turned.mp4", orientation)
     film, shown = Film(open_footage(footage), SOURCE, FPS), open_footage(footage).stored.frame_at(Fraction(0))
     nothing = np.zeros((*shown.shape[:2], 4), np.uint8)
-    kept = film.picture(0, nothing).frame().to_ndarray(format="rgb24")
+    kept = film.format.frame(film.picture(0, nothing)).to_ndarray(format="rgb24")
     assert np.abs(kept.astype(int) - shown).max() <= (0 if chroma == "420" else 2)
     path, _ = dubbed(footage, tmp_path)
     assert np.abs(picture_at(path, Fraction(0)).astype(int) - shown)[outside(shown.shape[1::-1])].max() <= 3
@@ -209,3 +213,27 @@ def test_animations_and_screen_recordings_keep_their_sharp_colours(tmp_path: Pat
     path, _ = dubbed(footage, tmp_path)
     for result, picture in zip(decoded(path), pictures, strict=True):
         assert np.abs(result.astype(int) - picture)[outside((64, 48))].max() <= 4
+
+
+@pytest.mark.parametrize("first", ["top", "bottom"])
+def test_interlaced_footage_stays_so(tmp_path: Path, first: Field) -> None:
+    footage, size, colour = tmp_path / "fields.mov", (720, 576), Colour(5, primaries=5, transfer=6)
+    with av.open(str(footage), "w") as movie:
+        track = movie.add_stream("dvvideo" if first == "bottom" else "libx264", rate=25)
+        form = MovieFormat(Layout(size, colour=colour), first_field=first, options=(("qp", "1"),))
+        form.apply(track)
+        for number, picture in enumerate(textured(*size)):
+            frame = form.frame(picture)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            movie.mux(track.encode(frame))
+        movie.mux(track.encode(None))
+    path, film = dubbed(footage, tmp_path)
+    assert film.format.first_field == first
+    with av.open(str(path)) as movie:
+        frame = next(movie.decode(video=0))
+        assert (
+            frame.interlaced_frame
+            and movie.streams.video[0].codec_context.field_order == {"top": 2, "bottom": 3}[first]
+        )
+    apart = np.abs(decoded(footage)[1].astype(int) - decoded(path)[1])[outside(size)]
+    assert np.percentile(apart, 99) <= 2
