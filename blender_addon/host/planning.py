@@ -108,6 +108,7 @@ def _range(scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip 
     first, end = sound.first, sound.first + sound.frames
     if into is None:
         return first, end
+    media.require_plain(scene, into)
     if not media.is_playable(into):
         raise AddonError(
             f'Blender shows nothing of the footage "{into.name}": its file states no frame rate.',
