@@ -13,23 +13,24 @@ from pathlib import Path
 import grpc
 
 START_SECONDS = 240
+NO_PROXY = (("grpc.enable_http_proxy", 0),)
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """A port of the loopback that nobody serves on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return probe.getsockname()[1]
 
 
 class ServerProcess:
     """`posedub serve` on a free port over one data folder; `start` may be called again after `kill`."""
 
-    def __init__(self, data: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, data: Path, options: Sequence[str] = (), host: str = "127.0.0.1") -> None:
         self.data = data
-        self.options = list(options)
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.options = [*options, "--host", host]
+        self.port = free_port(host)
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.log = data.with_suffix(".log")
         self.process: subprocess.Popen | None = None
 
@@ -44,9 +45,9 @@ class ServerProcess:
 
     def _channel(self) -> grpc.Channel:
         if "--tls-cert" not in self.options:
-            return grpc.insecure_channel(self.address)
+            return grpc.insecure_channel(self.address, NO_PROXY)
         cert = Path(self.options[self.options.index("--tls-cert") + 1]).read_bytes()
-        return grpc.secure_channel(f"localhost:{self.port}", grpc.ssl_channel_credentials(cert))
+        return grpc.secure_channel(f"localhost:{self.port}", grpc.ssl_channel_credentials(cert), NO_PROXY)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ..core.address import ServerAddress, parse
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, ServerInfo
 from ..core.faces import FaceChoice, FacesFound
@@ -36,10 +36,10 @@ class Endpoint:
     """Where a model server answers.
 
     Attributes:
-        address: "host:port".
+        address: as `core.address.parse` reads it.
         token: bearer token, "" for none.
-        tls_ca: file with the certificate authority to trust, "" for none; TLS is
-            used when it is set, or when a token goes to another machine.
+        tls_ca: file with the certificate authority to trust, "" for none; TLS is used when it is set, when the
+            address asks for it, or when a token goes to another machine.
     """
 
     address: str = "127.0.0.1:50761"
@@ -47,18 +47,19 @@ class Endpoint:
     tls_ca: str = ""
 
     @property
+    def place(self) -> ServerAddress:
+        """The address as it was understood; AddonError when it cannot be."""
+        return parse(self.address)
+
+    @property
     def loopback(self) -> bool:
-        """Whether the address is this machine, so that no traffic leaves it."""
-        host = self.address.rpartition(":")[0].strip("[]")
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host.lower() == "localhost"
+        """Whether the address is this machine, so that no traffic leaves it; AddonError as `place`."""
+        return self.place.loopback
 
     @property
     def secure(self) -> bool:
-        """Whether the connection is encrypted."""
-        return bool(self.tls_ca) or bool(self.token) and not self.loopback
+        """Whether the connection is encrypted; AddonError as `place`."""
+        return bool(self.tls_ca) or self.place.encrypted or bool(self.token) and not self.loopback
 
 
 class Connection:
@@ -222,15 +223,14 @@ class Connection:
 def _channel(endpoint: Endpoint) -> Any:
     import grpc
 
-    # A pool of its own, or a new connection inherits the waiting time of a failed one.
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    if endpoint.loopback:
-        options.append(("grpc.enable_http_proxy", 0))
-    else:
+    # A pool of its own, or a new connection inherits the waiting time of a failed one. The server was named by the
+    # editor: the proxies that the environment names for web pages do not lead to it.
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    if not endpoint.loopback:
         options.append(("grpc.keepalive_time_ms", 30_000))
     if not endpoint.secure:
-        return grpc.insecure_channel(endpoint.address, options)
-    return grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(_authority(endpoint)), options)
+        return grpc.insecure_channel(endpoint.place.target, options)
+    return grpc.secure_channel(endpoint.place.target, grpc.ssl_channel_credentials(_authority(endpoint)), options)
 
 
 def _authority(endpoint: Endpoint) -> bytes | None:

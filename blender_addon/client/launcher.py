@@ -77,7 +77,7 @@ class LocalServer:
         command: the executable, such as `find_posedub()` gives; the arguments of `serve` are added.
         data_dir: the server's store.
         log_file: receives its output.
-        address: "127.0.0.1:port".
+        address: of this machine, as in `Endpoint`.
         options: further arguments of `posedub serve`.
     """
 
@@ -195,8 +195,8 @@ class LocalServer:
         return True
 
     def _launch(self) -> None:
-        host, _, port = self._endpoint.address.rpartition(":")
-        arguments = ["serve", "--host", host, "--port", port, "--data", str(self._data_dir)]
+        place = self._endpoint.place
+        arguments = ["serve", "--host", place.host, "--port", str(place.port), "--data", str(self._data_dir)]
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
             self._log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .address import PORT
 from .faces import CropMode
 from .output import FEATHER, OutputMode
 from .plan import SIZE, PoseKind, Precision
 
 HOST = "127.0.0.1"
-PORT = 50761
 
 
 @dataclass(frozen=True)

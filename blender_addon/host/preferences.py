@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 
 from ..client.connection import Endpoint
+from ..core.errors import AddonError
 from ..core.settings import ServerSettings
 
 ADDON = __package__.rpartition(".")[0]
@@ -34,7 +35,9 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
     data_dir: bpy.props.StringProperty(
         name="Data", subtype="DIR_PATH", description="Where the server keeps its jobs; empty: the add-on's own folder"
     )
-    address: bpy.props.StringProperty(name="Address", default=DEFAULTS.address, description="host:port of the server")
+    address: bpy.props.StringProperty(
+        name="Address", default=DEFAULTS.address, description="Of the server: host, host:port, or a URL"
+    )
     token: bpy.props.StringProperty(name="Token", subtype="PASSWORD", description="Shared secret of the server")
     tls_ca: bpy.props.StringProperty(
         name="TLS Authority", subtype="FILE_PATH", description="Certificate authority that signed the server's key"
@@ -57,8 +60,8 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         for name in ("executable", "port", "data_dir") if self.mode == "local" else ("address", "token", "tls_ca"):
             layout.prop(self, name)
         layout.prop(self, "cache_limit")
-        if not (endpoint(self.settings()).loopback or bpy.app.online_access):
-            layout.label(text="Other computers need System > Network > Allow Online Access", icon="INFO")
+        if notice := _notice(endpoint(self.settings())):
+            layout.label(text=notice, icon="INFO")
 
     def settings(self) -> ServerSettings:
         """The values as plain data."""
@@ -71,6 +74,15 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
             token=self.token,
             tls_ca=_path(self.tls_ca),
         )
+
+
+def _notice(endpoint: Endpoint) -> str:
+    """What is in the way of the server, "" for nothing."""
+    try:
+        reachable = endpoint.loopback or bpy.app.online_access
+    except AddonError as error:
+        return str(error)
+    return "" if reachable else "Other computers need System > Network > Allow Online Access"
 
 
 def settings() -> ServerSettings:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from model_server.cli import options as shared
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
@@ -28,12 +29,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="of a preset")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto", help="of the fast path")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="length of the dub (2)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of each measurement (3)")
+    parser.add_argument("--seconds", type=shared.number(0.1), default=2.0, metavar="S", help="length of the dub (2)")
+    parser.add_argument("--repeats", type=shared.whole(1), default=3, metavar="N", help="of each measurement (3)")
     parser.add_argument("--batches", type=_counts, default=(), metavar="N,N", help="of the generator's ceiling share")
     parser.add_argument("--serve", action="store_true", help="measure a server process through gRPC, too")
     parser.add_argument("--lengths", type=_lengths, default=LENGTHS, metavar="S,S", help="of long clips (10,60,600)")
-    parser.add_argument("--jobs", type=int, default=4, metavar="N", help="at once on a server (4)")
+    parser.add_argument("--jobs", type=shared.whole(1), default=4, metavar="N", help="at once on a server (4)")
     parser.add_argument("--into", type=_sizes, default=(), metavar="WxH,WxH", help="dubs into footage, on servers, too")
     parser.add_argument("--portrait", type=Path, metavar="FILE", help="instead of the demo's")
     parser.add_argument("--audio", type=Path, metavar="FILE", help="instead of the demo's")

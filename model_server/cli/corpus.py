@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_server.cli import options as shared
+
 if TYPE_CHECKING:
     from model_server.corpus.build import Plan, Shares
     from model_server.corpus.shards import Corpus
@@ -38,14 +40,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def _add_synthetic(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser("synthetic", help="render talking heads with exact labels")
     parser.add_argument("--ict", type=Path, required=True, metavar="ict.npz", help="ICT-FaceKit's data")
-    parser.add_argument("--identities", type=int, default=100, metavar="N", help="people (default: 100)")
-    parser.add_argument("--clips-per-identity", type=int, default=5, metavar="C", help="default: 5")
-    parser.add_argument("--frames", type=int, default=50, metavar="F", help="frames of a clip (default: 50)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything (default: 0)")
+    parser.add_argument("--identities", type=shared.whole(1), default=100, metavar="N", help="people (default: 100)")
+    parser.add_argument("--clips-per-identity", type=shared.whole(1), default=5, metavar="C", help="default: 5")
+    parser.add_argument(
+        "--frames", type=shared.whole(1), default=50, metavar="F", help="frames of a clip (default: 50)"
+    )
+    parser.add_argument("--seed", type=shared.whole(0), default=0, help="of everything (default: 0)")
     parser.add_argument("--voices", nargs="+", default=(), metavar="V", help="eSpeak NG voices, as en-us+f2 (many)")
-    parser.add_argument("--texture", type=int, default=256, metavar="PX", help="side of the face texture (256)")
-    parser.add_argument("--strands", type=int, default=1000, help="strands of scalp hair (1000)")
-    parser.add_argument("--supersampling", type=int, default=2, help="samples along a pixel's side (2)")
+    parser.add_argument(
+        "--texture", type=shared.whole(16), default=256, metavar="PX", help="side of the face texture (256)"
+    )
+    parser.add_argument("--strands", type=shared.whole(0), default=1000, help="strands of scalp hair (1000)")
+    parser.add_argument("--supersampling", type=shared.whole(1), default=2, help="samples along a pixel's side (2)")
     _add_common(parser)
     parser.set_defaults(run=_synthetic)
 
@@ -55,25 +61,24 @@ def _add_footage(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("sources", type=Path, nargs="+", metavar="SRC", help="folders or video files")
     parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
     parser.add_argument("--identity-from", choices=("folder", "name"), default="folder", help="of flat layouts")
-    parser.add_argument("--max-frames", type=int, default=250, metavar="F", help="longer videos are cut (250)")
-    parser.add_argument("--min-frames", type=int, default=25, metavar="F", help="shorter clips are dropped (25)")
-    parser.add_argument("--min-face", type=int, default=60, metavar="PX", help="narrower faces are dropped (60)")
+    parser.add_argument(
+        "--max-frames", type=shared.whole(1), default=250, metavar="F", help="longer videos are cut (250)"
+    )
+    parser.add_argument(
+        "--min-frames", type=shared.whole(1), default=25, metavar="F", help="shorter clips are dropped (25)"
+    )
+    parser.add_argument(
+        "--min-face", type=shared.whole(1), default=60, metavar="PX", help="narrower faces are dropped (60)"
+    )
     _add_common(parser)
     parser.set_defaults(run=_footage)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus; a broken-off one goes on")
-    parser.add_argument("--val", type=_share, default=0.05, metavar="PART", help="for validation (0.05)")
-    parser.add_argument("--test", type=_share, default=0.1, metavar="PART", help="for testing (0.1)")
-    parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (1)")
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("give a part of the whole from 0 to 1")
-    return value
+    parser.add_argument("--val", type=shared.number(0, 1), default=0.05, metavar="PART", help="for validation (0.05)")
+    parser.add_argument("--test", type=shared.number(0, 1), default=0.1, metavar="PART", help="for testing (0.1)")
+    parser.add_argument("--workers", type=shared.whole(1), default=1, metavar="W", help="processes (1)")
 
 
 def _shares(options: argparse.Namespace) -> Shares:

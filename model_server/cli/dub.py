@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
 from model_server.cli.options import MOVIE_SUFFIXES
-from model_server.pipeline.request import FEATHER, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode
+from model_server.pipeline.request import FEATHER, MAX_SIZE, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode
 
 if TYPE_CHECKING:
     from model_server.jobs.local import LocalServer
@@ -39,16 +39,26 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--pose-mode", choices=("fixed", "frontal"), help="without --pose (default: fixed)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
-    parser.add_argument("--mouth-strength", type=float, default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)")
-    parser.add_argument("--size", type=int, default=SIZE, metavar="PX", help="of the frames, 224 (default) to 512")
+    parser.add_argument(
+        "--mouth-strength", type=shared.number(0, 3), default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)"
+    )
+    parser.add_argument(
+        "--size",
+        type=shared.whole(SIZE, MAX_SIZE),
+        default=SIZE,
+        metavar="PX",
+        help="of the frames, 224 (default) to 512",
+    )
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
     parser.add_argument(
         "--face", type=shared.point, metavar="X,Y", help="the portrait's (with --into the footage's) face nearest here"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the generator's noise")
+    parser.add_argument("--seed", type=shared.whole(0, 2**64 - 1), default=0, help="of the generator's noise")
     _add_output_options(parser)
     shared.add_engine_options(parser)
-    parser.add_argument("--server", metavar="HOST:PORT", help="use this server (default: work in this process)")
+    parser.add_argument(
+        "--server", metavar="ADDRESS", help="use this server: HOST:PORT (default: work in this process)"
+    )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.mp4", help="frames, or a movie with sound")
@@ -80,11 +90,15 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         "--into", type=Path, metavar="FOOTAGE", help="movie to dub into; also portrait and pose unless these are given"
     )
     into.add_argument("--output", choices=OUTPUTS, help="with --into: the whole frames (full, default) or an overlay")
-    into.add_argument("--face-time", type=Fraction, metavar="S", help="second of the footage that --face points into")
     into.add_argument(
-        "--mouth-only", type=float, default=0.0, metavar="X", help="0: the whole face (default), 1: mouth"
+        "--face-time", type=shared.seconds, metavar="S", help="second of the footage that --face points into"
     )
-    into.add_argument("--feather", type=float, default=FEATHER, metavar="X", help="soft edge, in eye distances (0.2)")
+    into.add_argument(
+        "--mouth-only", type=shared.number(0, 1), default=0.0, metavar="X", help="0: the whole face (default), 1: mouth"
+    )
+    into.add_argument(
+        "--feather", type=shared.number(0, 1), default=FEATHER, metavar="X", help="soft edge, in eye distances (0.2)"
+    )
     into.add_argument(
         "--keep-where-absent",
         action=argparse.BooleanOptionalAction,
@@ -209,9 +223,8 @@ def _server(options: argparse.Namespace) -> LocalServer | RemoteServer:
         from model_server.jobs.local import LocalServer
 
         return LocalServer(shared.data_folder(options, "command"), shared.engine_pool(options))
-    from model_server.service.auth import Security
+    from model_server.service.auth import Security, authority
     from model_server.service.remote import Address, RemoteServer
 
     token = Security.read(options.token_file, None, None).token
-    ca = options.tls_ca.read_bytes() if options.tls_ca else b""
-    return RemoteServer(Address(options.server, token, ca))
+    return RemoteServer(Address(options.server, token, authority(options.tls_ca)))

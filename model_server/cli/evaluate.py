@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from model_server.cli import console
+from model_server.cli import options as shared
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("sources", nargs="*", type=Path, metavar="SRC", help="corpora, folders of videos, or videos")
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"), help="of corpora (test)")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N clips, spread over each source")
-    parser.add_argument("--max-frames", type=int, metavar="F", help="only the first F frames of a video")
+    parser.add_argument("--limit", type=shared.whole(1), metavar="N", help="at most N clips, spread over each source")
+    parser.add_argument("--max-frames", type=shared.whole(1), metavar="F", help="only the first F frames of a video")
     parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
     parser.add_argument("--identity-from", choices=("folder", "name"), default="name", help="of flat layouts (name)")
     _add_weights_options(parser)
@@ -39,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--ict", type=Path, metavar="FILE", help="ict.npz, to render pose sources of synthetic clips")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="sync judge (default: the built-in one)")
     parser.add_argument(
-        "--train-judge", type=float, metavar="MINUTES", help="train --judge on the corpora SRC; no more"
+        "--train-judge", type=shared.number(0), metavar="MINUTES", help="train --judge on the corpora SRC; no more"
     )
     parser.add_argument(
         "--syncnet", type=Path, metavar="FILE", help="the official syncnet_v2.model, for LSE-C and LSE-D"
@@ -93,13 +95,11 @@ def _add_weights_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_judge(options: argparse.Namespace) -> int:
-    import logging
-
     from model_server.evaluation.judge_training import Settings, train_judge
 
     if not options.judge:
         raise SystemExit("posedub evaluate: --train-judge needs --judge FILE to write to")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    console.log(form="%(message)s")
     judge = train_judge(options.sources, Settings(minutes=options.train_judge))
     judge.save(options.judge)
     print(f"{options.judge}: {json.dumps(judge.facts)}")

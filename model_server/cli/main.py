@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
+import signal
 import sys
+from types import FrameType
 
 from model_server import __version__
-from model_server.cli import bench, corpus, doctor, dub, evaluate, serve, train, weights
-from model_server.errors import PoseDubError
+from model_server.cli import bench, console, corpus, doctor, dub, evaluate, serve, train, weights
+from model_server.surroundings import explained
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED, UNREAD = 1, 130, 141
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,20 +26,54 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit code is 0, 1 for a stated problem, 2 for wrong usage."""
+    """Run the command; the exit code is 0, 1 for a stated problem, 2 for wrong usage, else that of a signal.
+
+    Args:
+        arguments: None for those of the process, which is then the command's own.
+    """
     # Waiting threads that spin take the processor from Blender: with both at work a frame takes 30 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may have characters that a console or a pipe lacks
-        sys.stdout.reconfigure(errors="backslashreplace")
-    options = parser().parse_args(arguments)
+    if arguments is not None:
+        return _run(arguments)
+    console.prepare()
+    _end_in_order()
+    code = _run(None)
+    if code in (UNREAD, FAILED):
+        console.hang_up()
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
-        return options.run(options)
-    except PoseDubError as error:
-        print(f"posedub: {error.message}", file=sys.stderr)
-        return 1
+        try:
+            options = parser().parse_args(arguments)
+            return options.run(options)
+        finally:
+            console.flush()
+    except BrokenPipeError:
+        return UNREAD
     except KeyboardInterrupt:
-        print("posedub: interrupted; finished frames are kept, the same command goes on from there", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second time ends at once
+        console.say("interrupted; what is finished is kept, the same command goes on from there.")
         return INTERRUPTED
+    except Exception as error:  # boundary of the process: for what it cannot help, a sentence and no traceback
+        problem = explained(error)
+        if problem is None:
+            raise
+        console.say(problem.message)
+        return FAILED
+
+
+def _end_in_order() -> None:
+    """Asked to end, or left by its terminal, the process leaves its blocks, which tidy up."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, leave)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
+
+from model_server.pipeline.request import FASTEST, SLOWEST
 
 if TYPE_CHECKING:
     from model_server.jobs.engines import EnginePool
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
 CHOICES = "precision.json"
 NTSC_TOLERANCE = Fraction(1, 100)
+MAX_SECONDS = 24 * 3600
+_RATIO = re.compile(r"[0-9]{1,9}([.][0-9]{0,9}|/0*[1-9][0-9]{0,8})?", re.ASCII)
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +47,41 @@ def data_folder(options: argparse.Namespace, part: str) -> Path:
     return options.data or Path(platformdirs.user_data_dir("posedub", appauthor=False)) / part
 
 
-def frame_rate(text: str) -> Fraction:
-    """ "25", "24000/1001" or "23.976", which means 24000/1001."""
+def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    """The type of an option that takes a whole number, `low` to `high`."""
+    return lambda text: int(_between(text, int, low, high))
+
+
+def number(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """The type of an option that takes a number, `low` to `high`."""
+    return lambda text: float(_between(text, float, low, high))
+
+
+def _between(text: str, read: Callable[[str], float], low: float, high: float) -> float:
     try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; write 25 or 24000/1001") from None
+        value = read(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        kind = "whole number" if read is int else "number"
+        limits = f"from {low} on" if high == math.inf else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no {kind} {limits}")
+    return value
+
+
+def seconds(text: str) -> Fraction:
+    """ "2.5" or "5/2": a time in a file."""
+    if not _RATIO.fullmatch(text) or Fraction(text) > MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds; write for example 2.5")
+    return Fraction(text)
+
+
+def frame_rate(text: str) -> Fraction:
+    """ "25", "24000/1001" or "23.976", which means 24000/1001; from 1 to 240."""
+    rate = Fraction(text) if _RATIO.fullmatch(text) else Fraction(0)
+    if not SLOWEST <= rate <= FASTEST:
+        limits = f"from {SLOWEST} to {FASTEST}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate {limits}; write for example 25 or 24000/1001")
     ntsc = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
     return ntsc if "." in text and abs(rate - ntsc) < NTSC_TOLERANCE else rate
 
@@ -53,7 +89,7 @@ def frame_rate(text: str) -> Fraction:
 def frame_range(text: str) -> tuple[int, int]:
     """ "A:B", frames A <= k < B."""
     first, colon, end = text.partition(":")
-    if not colon or not first.isdigit() or not end.isdigit():
+    if not colon or not (first + end).isascii() or not first.isdigit() or not end.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no frame range; write FIRST:END, for example 40:53")
     return int(first), int(end)
 
@@ -62,6 +98,8 @@ def point(text: str) -> tuple[float, float]:
     """ "X,Y" in fractions of width and height."""
     try:
         x, y = (float(part) for part in text.split(","))
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise ValueError
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y in fractions, for example 0.3,0.5") from None
     return x, y

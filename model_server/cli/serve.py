@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
+from contextlib import suppress
 from pathlib import Path
 
+from model_server.cli import console
 from model_server.cli import options as shared
+from model_server.service.address import PORT, parse_host
 
 NICENESS = 10
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -17,7 +18,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("serve", help="run the model server for Blender and remote commands")
     parser.set_defaults(run=run)
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=50761)
+    parser.add_argument(
+        "--port", type=shared.whole(0, 65535), default=PORT, help=f"0 to 65535, 0 for any free one ({PORT})"
+    )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="callers must send its content")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
@@ -30,14 +33,15 @@ def run(options: argparse.Namespace) -> int:
     from model_server.service.auth import Security
     from model_server.service.server import Config, serve
 
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    console.log()
     _let_others_go_first()
     security = Security.read(options.token_file, options.tls_cert, options.tls_key)
-    security.check_host(options.host)
+    host = parse_host(options.host)
+    security.check_host(host)
     config = Config(
         data=shared.data_folder(options, "server"),
         engines=shared.engine_pool(options),
-        host=options.host,
+        host=host,
         port=options.port,
         security=security,
         parent=options.exit_with,
@@ -50,4 +54,5 @@ def _let_others_go_first() -> None:
     """Blender and what else somebody works with on this computer stay quick while a dub takes all processors."""
     import psutil
 
-    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICENESS)
+    with suppress(psutil.AccessDenied):  # who was started with even less may not take more
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICENESS)

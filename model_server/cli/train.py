@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_server.cli import console
+from model_server.cli import options as shared
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", choices=STAGES, default="all")
     parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
     parser.add_argument("--from-stage", choices=STAGES[1:-1], default="generator", help="trained anew after --from")
-    parser.add_argument("--max-minutes", type=float, default=float("inf"), metavar="N", help="leave before so long")
+    parser.add_argument(
+        "--max-minutes", type=shared.number(0), default=float("inf"), metavar="N", help="leave before so long"
+    )
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on from the last checkpoint")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
@@ -80,7 +84,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume == "never" and checkpoint.latest(options.out):
         raise PoseDubError(f"The run {options.out} has checkpoints; choose another folder or --resume auto.")
     team = join_team(resolve_device(options.device))
-    logging.basicConfig(level=logging.INFO if team.leads else logging.WARNING, format="%(asctime)s %(message)s")
+    console.log(logging.INFO if team.leads else logging.WARNING, "%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)
     begin = Inheritance(options.begin, options.from_stage) if options.begin else None
     bar = _Bar() if team.leads and sys.stderr.isatty() else None

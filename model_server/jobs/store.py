@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from sqlite3 import Connection, Row
 
+from model_server import owner
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs import owner
 from model_server.jobs.blobs import Blobs
 from model_server.jobs.database import Database
 from model_server.jobs.model import Job, JobState, Progress, Warned

@@ -21,6 +21,7 @@ MOUTH_STRENGTH = 1.2
 MAX_FRAMES = 2_000_000
 SIZE = 224
 MAX_SIZE = 512
+SLOWEST, FASTEST = 1, 240
 
 CropMode = Literal["auto", "aligned"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -191,7 +192,10 @@ class DubSpec:
     def _problems(self) -> list[tuple[bool, str]]:
         fits = not isinstance(self.pose, PoseCodes) or len(self.pose.rows) == self.frame_count
         return [
-            (not 1 <= self.fps <= 240, f"The frame rate {self.fps} is outside 1 to 240; choose one within."),
+            (
+                not SLOWEST <= self.fps <= FASTEST,
+                f"The frame rate {self.fps} is outside {SLOWEST} to {FASTEST}; choose one within.",
+            ),
             (self.frame_count < 1, "The dub has no frames; give it sound that is longer than nothing."),
             (self.frame_count > MAX_FRAMES, f"The dub has more than {MAX_FRAMES} frames; split it."),
             (not 0 <= self.mouth_strength <= 3, f"The mouth strength {self.mouth_strength} is outside 0 to 3."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.service.address import ServerAddress
 
 HEADER = "authorization"
 DENIED = "The server wants a token and this one is wrong; copy it from the server's --token-file."
@@ -37,11 +38,11 @@ class Security:
         token = _content(token_file).decode(errors="replace").strip() if token_file else ""
         if token_file and not token:
             raise PoseDubError(f"The token file {token_file} is empty; write a long random word into it.")
-        return Security(token, (_content(cert), _content(key)) if cert and key else None)
+        return Security(token, _pair(cert, key) if cert and key else None)
 
     def check_host(self, host: str) -> None:
         """Refuse to be reachable from other machines without a token and TLS."""
-        if not is_loopback(host) and not (self.token and self.tls):
+        if not ServerAddress(host).loopback and not (self.token and self.tls):
             raise PoseDubError(
                 f"Serving on {host} makes this server reachable from other machines; "
                 "give --token-file, --tls-cert and --tls-key, or serve on 127.0.0.1.",
@@ -49,14 +50,28 @@ class Security:
             )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
+def authority(file: Path | None) -> bytes:
+    """Certificates to trust, in PEM, b"" for none; PoseDubError when the file holds none."""
+    if file is None:
+        return b""
+    content = _content(file)
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        ssl.create_default_context(cadata=content.decode())
+    except (ssl.SSLError, ValueError) as error:
+        raise PoseDubError(f"{file} holds no certificate in PEM; give --tls-ca the authority's own file.") from error
+    return content
+
+
+def _pair(cert: Path, key: Path) -> tuple[bytes, bytes]:
+    """Certificate and key, once they are known to fit; gRPC would only say that it cannot serve."""
+    contents = _content(cert), _content(key)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError, OSError) as error:
+        raise PoseDubError(
+            f"{cert} and {key} are no certificate and its key in PEM, or the key has a password; give a pair that fits."
+        ) from error
+    return contents
 
 
 def _content(path: Path) -> bytes:

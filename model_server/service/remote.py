@@ -14,7 +14,8 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.model import Event, Job
 from model_server.pipeline.request import DubRequest, DubSpec
 from model_server.service import wire
-from model_server.service.auth import HEADER, is_loopback
+from model_server.service.address import parse
+from model_server.service.auth import HEADER
 from model_server.service.errors import error_of
 from model_server.service.messages import dubbing
 from model_server.service.rpc import Stub
@@ -28,6 +29,7 @@ class Address:
     """Where a server is and how to be let in.
 
     Attributes:
+        target: as `model_server.service.address.parse` reads it.
         ca: certificate authority in PEM; b"" for the system's own.
     """
 
@@ -116,10 +118,12 @@ class RemoteServer:
 
 
 def _channel(address: Address) -> grpc.Channel:
-    host = address.target.rpartition(":")[0]
-    if address.ca or (address.token and not is_loopback(host)):
-        return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(address.ca or None))
-    return grpc.insecure_channel(address.target)
+    place = parse(address.target)
+    # The server was named by the user: the proxies that the environment names for web pages do not lead to it.
+    options = [("grpc.enable_http_proxy", 0)]
+    if address.ca or place.encrypted or (address.token and not place.loopback):
+        return grpc.secure_channel(place.target, grpc.ssl_channel_credentials(address.ca or None), options)
+    return grpc.insecure_channel(place.target, options)
 
 
 def _chunks(asset: str, path: Path, offset: int) -> Iterator[dubbing.UploadAssetRequest]:

@@ -21,7 +21,9 @@ from model_server.jobs.runner import Runner
 from model_server.jobs.store import Store
 from model_server.jobs.worker import Worker
 from model_server.service import rpc
+from model_server.service.address import ServerAddress
 from model_server.service.auth import Security, TokenGate
+from model_server.service.listening import why_not
 from model_server.service.messages import SERVICE
 from model_server.service.servicer import ChangeSignal, Servicer
 
@@ -42,6 +44,7 @@ class Config:
     """How a server is started.
 
     Attributes:
+        host: a name or an IP address, without brackets.
         port: 0 lets the system choose.
         parent: process id; the server leaves when that process does.
     """
@@ -78,7 +81,8 @@ class _Server:
         for name in ("", SERVICE.full_name):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = ", ".join(f"{one.name} ({one.kind})" for one in self._config.engines.weights)
-        log.info("PoseDub %s serves on %s:%d; data in %s", __version__, self._config.host, port, self._config.data)
+        place = ServerAddress(self._config.host, port).target
+        log.info("PoseDub %s serves on %s; data in %s", __version__, place, self._config.data)
         log.info("device %s; weights: %s", self._config.engines.device, names)
         self._on_signals(leave)
         await self._until(leave)
@@ -99,18 +103,14 @@ class _Server:
         return front
 
     def _bind(self, front: grpc.aio.Server) -> int:
-        address = f"{self._config.host}:{self._config.port}"
-        tls = self._config.security.tls
+        place, tls = ServerAddress(self._config.host, self._config.port), self._config.security.tls
         try:
             if not tls:
-                return front.add_insecure_port(address)
+                return front.add_insecure_port(place.target)
             certificate, key = tls
-            return front.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+            return front.add_secure_port(place.target, grpc.ssl_server_credentials([(key, certificate)]))
         except RuntimeError as error:
-            raise PoseDubError(
-                f"Port {self._config.port} of {self._config.host} is taken; stop the other server or choose --port.",
-                ErrorKind.UNAVAILABLE,
-            ) from error
+            raise PoseDubError(why_not(place), ErrorKind.UNAVAILABLE) from error
 
     def _on_signals(self, leave: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
