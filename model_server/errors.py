@@ -27,6 +27,7 @@ class PoseDubError(Exception):
     """
 
     def __init__(self, message: str, kind: ErrorKind = ErrorKind.INVALID) -> None:
-        super().__init__(message)
-        self.message = message
+        # A file's name may hold bytes that are no text; what stores or sends the sentence takes text only.
+        self.message = message.encode(errors="backslashreplace").decode()
+        super().__init__(self.message)
         self.kind = kind

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from model_server.errors import PoseDubError
 from model_server.owner import PATTERN, is_alive, this_process
 
 FOLDER = "posedub-"
@@ -32,9 +33,9 @@ def part_of(path: Path, folder: Path | None = None) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Where to write a file that appears at `path`, complete or not at all, when the block succeeds."""
-    part = part_of(path)
+def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Where to write a file that appears at `path`, complete or not at all, when the block succeeds; see `part_of`."""
+    part = part_of(path, folder)
     try:
         yield part
         os.replace(part, path)
@@ -61,8 +62,16 @@ def folder() -> Iterator[Path]:
 
 @cache
 def tidy_temporary() -> None:
-    """Remove what killed processes left among the system's temporary folders; once in a process."""
-    tidy(Path(tempfile.gettempdir()))
+    """Remove what killed processes left among the system's temporary folders; once in a process.
+
+    Raises:
+        PoseDubError: there is no temporary folder that can be written to.
+    """
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise PoseDubError("No temporary folder can be written to; set TMPDIR to one that can.") from error
+    tidy(Path(folder))
 
 
 def tidy(folder: Path) -> None:
@@ -83,4 +92,4 @@ def _remove(entry: os.DirEntry[str]) -> None:
 
 def _is_left(name: str) -> bool:
     owned = _OWNED.fullmatch(name)
-    return bool(owned) and not is_alive(owned[1])
+    return owned is not None and not is_alive(owned[1])

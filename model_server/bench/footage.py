@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server import scratch
 from model_server.bench.figures import FRAME_RATE, Row, Stopwatch, figure
 from model_server.bench.inputs import FPS, Inputs, with_speech_of
 from model_server.bench.server import MemoryWatch, running_server
@@ -59,8 +60,8 @@ def into_rows(plan: IntoPlan, say: Callable[[str], None]) -> list[Row]:
     """All rows of one set of weights."""
     rows: list[Row] = []
     for size in plan.sizes:
-        with tempfile.TemporaryDirectory(prefix="posedub-bench-") as name:
-            rows += _Bench(plan, size, Path(name), say).rows()
+        with scratch.folder() as folder:
+            rows += _Bench(plan, size, folder, say).rows()
     return rows
 
 

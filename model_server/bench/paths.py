@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server import scratch
 from model_server.bench.apart import ReferenceRun, reference_process, run_reference
 from model_server.bench.decoded import Decoded, decode
 from model_server.bench.fast import FastRun, run_dub, stage_seconds
@@ -50,9 +50,9 @@ def compare(
     """
     group, count, runs = engine.weights.preset, request.end, _Runs()
     process = reference_process(engine.weights, engine.device)
-    with tempfile.TemporaryDirectory(prefix="posedub-bench-") as folder, process as apart:
+    with scratch.folder() as folder, process as apart:
         say(f"{group}: warming up")
-        media = decode(request.spec, files, Path(folder))
+        media = decode(request.spec, files, folder)
         run_reference(apart, media, request.spec, min(WARM_UP_FRAMES, count))
         run_dub(replace(request, end=min(max(WARM_UP_FRAMES, engine.batch_size), count)), engine, files.__getitem__)
         for repeat in range(repeats):

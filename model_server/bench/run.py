@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from model_server import scratch
 from model_server.bench.ceiling import reached
 from model_server.bench.figures import Row
 from model_server.bench.footage import IntoPlan, Size, into_rows
@@ -79,8 +78,8 @@ def run(settings: Settings, say: Callable[[str], None]) -> Report:
 
 def _measure(settings: Settings, info: WeightsInfo, rows: list[Row], say: Callable[[str], None]) -> dict[str, str]:
     engine = EnginePool([info], settings.device, settings.precision).engine()
-    with tempfile.TemporaryDirectory(prefix="posedub-bench-") as folder:
-        inputs = with_speech_of(settings.inputs, settings.seconds, Path(folder))
+    with scratch.folder() as folder:
+        inputs = with_speech_of(settings.inputs, settings.seconds, folder)
         request = inputs.request(settings.seconds)
         rows += compare(request, engine, inputs.files(), settings.repeats, say)
         rows += reached(engine, settings.repeats, say, settings.batches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+from model_server import scratch
 from model_server.bench.addon import addon_dub, available
 from model_server.bench.figures import FRAME_RATE, Row, figure
 from model_server.bench.inputs import Inputs, with_speech_of
@@ -44,8 +44,8 @@ class Plan:
 
 def serve_rows(plan: Plan, say: Callable[[str], None]) -> list[Row]:
     """All rows of one set of weights."""
-    with tempfile.TemporaryDirectory(prefix="posedub-bench-") as name:
-        bench = _Bench(replace(plan, weights=with_file(plan.weights, Path(name))), Path(name), say)
+    with scratch.folder() as folder:
+        bench = _Bench(replace(plan, weights=with_file(plan.weights, folder)), folder, say)
         return [*bench.waits(), *bench.long_clips(), *bench.concurrent_jobs()]
 
 

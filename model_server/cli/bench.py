@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
+from model_server.places import try_file, write_text
 
 if TYPE_CHECKING:
     from model_server.bench.inputs import Inputs
@@ -45,9 +46,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table and write the JSON."""
+    shared.cache_folder()
     from model_server.bench.run import Settings
     from model_server.bench.run import run as measure
 
+    if options.json:
+        try_file(options.json, "choose another --json")
     settings = Settings(
         _inputs(options),
         _weights(options),
@@ -61,19 +65,12 @@ def run(options: argparse.Namespace) -> int:
         options.jobs,
         options.into,
     )
-    _check_target(options.json)
     with tqdm(bar_format="{desc} [{elapsed}]", file=sys.stderr) as bar:
         report = measure(settings, lambda text: bar.set_description_str(text))
     if options.json:
-        options.json.write_text(report.to_json())
+        write_text(options.json, report.to_json())
     print(report.to_markdown())
     return 0
-
-
-def _check_target(path: Path | None) -> None:
-    """Before minutes of measuring, not after."""
-    if path and not path.parent.is_dir():
-        raise PoseDubError(f"There is no folder {path.parent} to write {path.name} to; make it.")
 
 
 def _inputs(options: argparse.Namespace) -> Inputs:

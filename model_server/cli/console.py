@@ -23,7 +23,7 @@ def prepare() -> None:
     if sys.flags.dev_mode:
         return
     _leave_native_code_outside()
-    logging.getLogger().addHandler(logging.NullHandler())
+    log(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
+from model_server.places import check_readable, folder_to_fill, try_file
 
 if TYPE_CHECKING:
     from model_server.corpus.build import Plan, Shares
     from model_server.corpus.shards import Corpus
 
 SHEET = "contact_sheet.png"
+OTHER = "choose another --out"
 _EXAMPLES = 3
 
 
@@ -90,6 +92,7 @@ def _shares(options: argparse.Namespace) -> Shares:
 def _synthetic(options: argparse.Namespace) -> int:
     from model_server.corpus.synthetic import Settings, plan
 
+    check_readable(options.ict)
     settings = Settings(
         options.ict.absolute(), options.identities, options.clips_per_identity, options.frames, options.seed,
         tuple(options.voices), options.texture, options.strands, options.supersampling,
@@ -107,10 +110,11 @@ def _footage(options: argparse.Namespace) -> int:
 
 
 def _build(plan: Plan, options: argparse.Namespace) -> int:
+    shared.cache_folder()
     from model_server.corpus.build import build
     from model_server.corpus.shards import Corpus
 
-    with _bar() as show:
+    with folder_to_fill(options.out, OTHER), _bar() as show:
         index = build(plan, options.out, options.workers, show)
     corpus = Corpus(options.out, index)
     _report(corpus)
@@ -144,6 +148,8 @@ def _draw_sheet(corpus: Corpus, path: Path, marks: bool = False) -> None:
 def _info(options: argparse.Namespace) -> int:
     from model_server.corpus.shards import Corpus
 
+    if options.sheet:
+        try_file(options.sheet, "choose another --sheet")
     corpus = Corpus.open(options.folder)
     _report(corpus)
     if options.sheet:
@@ -154,7 +160,9 @@ def _info(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     from model_server.corpus.merge import merge
 
-    _report(merge(options.sources, options.out))
+    with folder_to_fill(options.out, OTHER):
+        corpus = merge(options.sources, options.out)
+    _report(corpus)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from model_server import __version__
 from model_server.cli import options as shared
-from model_server.errors import PoseDubError
+from model_server.surroundings import explained
 
 PACKAGES = ("torch", "numpy", "av", "mediapipe", "librosa", "grpcio", "protobuf", "safetensors")
 
@@ -28,9 +28,12 @@ def run(options: argparse.Namespace) -> int:
     for name, check in _checks(options):
         try:
             print(f"{name:12} {check()}")
-        except (PoseDubError, ImportError, OSError) as error:
+        except Exception as error:  # the other parts are to be reported, too
+            problem = error if isinstance(error, ImportError) else explained(error)
+            if problem is None:
+                raise
             sound = False
-            print(f"{name:12} PROBLEM: {error}")
+            print(f"{name:12} PROBLEM: {problem}")
     return 0 if sound else 1
 
 
@@ -55,7 +58,6 @@ def _memory() -> str:
 
 def _data(options: argparse.Namespace) -> str:
     folder = shared.data_folder(options, "server")
-    folder.mkdir(parents=True, exist_ok=True)
     return f"{folder}, {shutil.disk_usage(folder).free / 2**30:.1f} GiB free"
 
 

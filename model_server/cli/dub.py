@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
-from model_server.cli.options import MOVIE_SUFFIXES
 from model_server.pipeline.request import FEATHER, MAX_SIZE, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode
+from model_server.places import check_readable
 
 if TYPE_CHECKING:
     from model_server.jobs.local import LocalServer
@@ -66,21 +66,36 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the dub and say where it is."""
-    from model_server.cli import destination, output
-    from model_server.jobs.blobs import file_digest
+    from model_server.cli import destination, output, target
 
     _check(options)
-    given = [path for path in (options.portrait, options.audio, options.pose, options.into) if path]
-    destination.check(options.out, given)
-    options.fps = options.fps or _footage_rate(options.into)
-    assets = {path: file_digest(path) for path in given}
-    request = _request(options, assets)
-    with _server(options) as server:
-        for asset, path in {asset: path for path, asset in assets.items()}.items():
-            server.add(asset, path)
+    destination.check(options.out, _given(options))
+    for path in _given(options):
+        check_readable(path)
+    with target.tried(options.out), _server(options) as server:
+        request = _asked(options, server)
+        if not shared.is_movie(options.out):
+            target.check_frames(options.out, request)
         job = server.submit(request)
         output.write(server.events(job, request.first), job, options.out, options.audio, options.into)
     return 0
+
+
+def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> DubRequest:
+    """The request, once the server has the files it names."""
+    from model_server.jobs.blobs import file_digest
+
+    options.fps = options.fps or _footage_rate(options.into)
+    files = {file_digest(path): path for path in _given(options) if path}
+    request = _request(options, {path: asset for asset, path in files.items()})
+    for asset, path in files.items():
+        server.add(asset, path)
+    return request
+
+
+def _given(options: argparse.Namespace) -> list[Path]:
+    """The media that were named."""
+    return [path for path in (options.portrait, options.audio, options.pose, options.into) if path]
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -109,20 +124,18 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Leave with a sentence when options do not go together."""
-    movie = _is_movie(options)
     problems = [
         (options.pose and options.pose_mode, "give --pose or --pose-mode, not both"),
         (not (options.portrait or options.into), "give --portrait, or --into to dub somebody in footage"),
         (options.output and not options.into, "--output needs --into and the footage"),
-        (options.output == "overlay" and movie, "an overlay is transparent; give a folder for its frames as --out"),
+        (
+            options.output == "overlay" and shared.is_movie(options.out),
+            "an overlay is transparent; give a folder for its frames as --out",
+        ),
     ]
     for wrong, sentence in problems:
         if wrong:
             raise SystemExit(f"posedub dub: {sentence}")
-
-
-def _is_movie(options: argparse.Namespace) -> bool:
-    return options.out.suffix.lower() in MOVIE_SUFFIXES
 
 
 def _footage_rate(footage: Path | None) -> Fraction:
@@ -176,7 +189,8 @@ def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
     if options.into is None:
         return Output()
     source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
-    mode = "overlay" if _is_movie(options) else OUTPUTS[options.output or "full"]  # a movie has the footage beneath
+    # A movie has the footage beneath.
+    mode = "overlay" if shared.is_movie(options.out) else OUTPUTS[options.output or "full"]
     return Output(mode, source, options.feather, (options.mouth_only,), options.keep_where_absent)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from tqdm import tqdm
 from model_server.cli import console
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
+from model_server.places import check_readable, folder_to_fill, try_file, write_text
+from model_server.surroundings import naming
 
 if TYPE_CHECKING:
     from model_server.engines.base import Engine, Precision, WeightsInfo
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from model_server.evaluation.views import Pictures
 
 OUT = Path("evaluation")
+OTHER = "choose another --out"
 GALLERY = 20  # people to tell apart
 
 
@@ -58,12 +63,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train the judge, or evaluate and write the tables."""
-    if options.turn:
-        return _turn(options)
-    if not options.sources:
+    if not (options.turn or options.sources):
         raise SystemExit("posedub evaluate: name corpora, folders of videos or videos")
     if options.train_judge:
         return _train_judge(options)
+    for path in filter(None, (options.ict, options.judge, options.syncnet, options.identity_weights)):
+        check_readable(path)
+    shared.cache_folder()
+    with _result_place(options):
+        return _turn(options) if options.turn else _evaluate(options)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
     from model_server.evaluation.evaluate import Settings, evaluate
     from model_server.evaluation.report import as_json, as_markdown
 
@@ -79,9 +90,9 @@ def run(options: argparse.Namespace) -> int:
 
         outcome = evaluate(_sources(options), generators, instruments, settings, _portraits(options), progress)
     notes = _notes(engines, instruments)
-    _write(options.out.with_suffix(".json"), json.dumps(as_json(outcome, notes), indent=1) + "\n")
+    write_text(options.out.with_suffix(".json"), json.dumps(as_json(outcome, notes), indent=1) + "\n")
     table = as_markdown(outcome, notes)
-    _write(options.out.with_suffix(".md"), table)
+    write_text(options.out.with_suffix(".md"), table)
     print(table)
     return 0
 
@@ -99,6 +110,7 @@ def _train_judge(options: argparse.Namespace) -> int:
 
     if not options.judge:
         raise SystemExit("posedub evaluate: --train-judge needs --judge FILE to write to")
+    try_file(options.judge, "choose another --judge")
     console.log(form="%(message)s")
     judge = train_judge(options.sources, Settings(minutes=options.train_judge))
     judge.save(options.judge)
@@ -119,7 +131,7 @@ def _turn(options: argparse.Namespace) -> int:
     for name, engine in engines.items():
         title = f"# {name}: heads turned, persons told apart among {len(stills) + len(others)}"
         parts.append(f"{title}\n\n{as_table(turn(stills, others, engine, tools))}")
-    _write(options.out.with_suffix(".md"), "\n".join(parts))
+    write_text(options.out.with_suffix(".md"), "\n".join(parts))
     print("\n".join(parts))
     return 0
 
@@ -232,7 +244,8 @@ def _portraits(options: argparse.Namespace) -> list[Pictures]:
 def _pictures(folder: Path) -> list[Path]:
     from model_server.pipeline.stills import is_image
 
-    return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]
+    with naming(folder):
+        return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]
 
 
 def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, str]:
@@ -245,6 +258,10 @@ def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, st
     return rows
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+@contextmanager
+def _result_place(options: argparse.Namespace) -> Iterator[None]:
+    """The place of the tables, tried before the work."""
+    with folder_to_fill(options.out.parent, OTHER):
+        for suffix in (".json", ".md"):
+            try_file(options.out.with_suffix(suffix), OTHER)
+        yield

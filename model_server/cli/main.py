@@ -7,17 +7,25 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 from model_server import __version__
 from model_server.cli import bench, console, corpus, doctor, dub, evaluate, serve, train, weights
 from model_server.surroundings import explained
 
-FAILED, INTERRUPTED, UNREAD = 1, 130, 141
+FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; all options are listed by --help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of all subcommands."""
-    top = argparse.ArgumentParser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
+    top = _Parser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
     top.add_argument("--version", action="version", version=f"posedub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for module in (dub, serve, weights, doctor, corpus, train, evaluate, bench):

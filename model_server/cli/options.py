@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
+from model_server import scratch
+from model_server.errors import PoseDubError
 from model_server.pipeline.request import FASTEST, SLOWEST
+from model_server.places import try_folder
 
 if TYPE_CHECKING:
     from model_server.jobs.engines import EnginePool
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
 CHOICES = "precision.json"
+LIBRARY_CACHES = ("NUMBA_CACHE_DIR", "MPLCONFIGDIR")
+OTHER_DATA = "choose another data folder (--data)"
 NTSC_TOLERANCE = Fraction(1, 100)
 MAX_SECONDS = 24 * 3600
 _RATIO = re.compile(r"[0-9]{1,9}([.][0-9]{0,9}|/0*[1-9][0-9]{0,8})?", re.ASCII)
@@ -34,17 +42,45 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def engine_pool(options: argparse.Namespace) -> EnginePool:
     """The weights given, else the built-in default."""
+    choices = cache_folder(options.data) / CHOICES  # before Numba is loaded, which asks once where its own is
     from model_server.engines.weights import default_weights, describe
     from model_server.jobs.engines import EnginePool
 
     offered = [describe(path) for path in options.weights] or [default_weights()]
-    measured_here = Path(platformdirs.user_cache_dir("posedub", appauthor=False)) / CHOICES
-    return EnginePool(offered, options.device, options.precision, measured_here)
+    return EnginePool(offered, options.device, options.precision, choices)
 
 
 def data_folder(options: argparse.Namespace, part: str) -> Path:
-    """--data, or this user's own folder for `part` of the program."""
-    return options.data or Path(platformdirs.user_data_dir("posedub", appauthor=False)) / part
+    """--data, or this user's own folder for `part` of the program, tried; PoseDubError when it takes no files."""
+    folder = options.data or _own(platformdirs.user_data_dir) / part
+    try_folder(folder, OTHER_DATA)
+    return folder
+
+
+@cache
+def cache_folder(data: Path | None = None) -> Path:
+    """Where what is measured and compiled on this computer is kept.
+
+    Where this user has no such folder, as in some containers, it is in the data folder, else with this process; for
+    libraries, too, some of which do not even load without one.
+    """
+    try:
+        folder = _own(platformdirs.user_cache_dir)
+        try_folder(folder)
+    except PoseDubError:
+        folder = data / "caches" if data else scratch.make_folder()
+        for name in LIBRARY_CACHES:
+            os.environ.setdefault(name, str(folder))
+    return folder
+
+
+def _own(kind: Callable[..., str]) -> Path:
+    """A folder of this user's; without a home folder it would be one named ~ wherever the command is called."""
+    with suppress(RuntimeError):
+        folder = Path(kind("posedub", appauthor=False))
+        if folder.is_absolute():
+            return folder
+    raise PoseDubError("This user has no home folder; set HOME, or name a data folder with --data.")
 
 
 def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
@@ -74,6 +110,11 @@ def seconds(text: str) -> Fraction:
     if not _RATIO.fullmatch(text) or Fraction(text) > MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds; write for example 2.5")
     return Fraction(text)
+
+
+def is_movie(out: Path) -> bool:
+    """Whether --out names a movie rather than a folder of frames."""
+    return out.suffix.lower() in MOVIE_SUFFIXES
 
 
 def frame_rate(text: str) -> Fraction:

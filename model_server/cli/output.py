@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
 from tqdm import tqdm
 
-from model_server import __version__
-from model_server.cli.options import MOVIE_SUFFIXES
+from model_server.cli.options import is_movie
+from model_server.cli.target import FramesFolder
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.blobs import atomic_file
 from model_server.jobs.model import Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.encode import decode_png, write_movie
 from model_server.pipeline.film import Film
 from model_server.pipeline.movie_format import Drawn
 from model_server.pipeline.timecode import timecode
 from model_server.pipeline.video import open_footage
+from model_server.scratch import replacing
+from model_server.surroundings import naming
 
 
 def write(events: Iterable[Event], job: Job, out: Path, sound: Path, footage: Path | None = None) -> None:
@@ -29,11 +30,11 @@ def write(events: Iterable[Event], job: Job, out: Path, sound: Path, footage: Pa
         footage: what a movie shows under the frames; None when they are all of it.
     """
     spec = job.request.spec
-    frames = _shown(events, job)
-    if out.suffix.lower() in MOVIE_SUFFIXES:
-        _write_movie(frames, job, out, sound, footage)
-    else:
-        _write_folder(frames, job, out)
+    with closing(_shown(events, job)) as frames:  # whatever happens, the bar ends before the next line begins
+        if is_movie(out):
+            _write_movie(frames, job, out, sound, footage)
+        else:
+            FramesFolder(out, job).write((frame.index, frame.png) for frame in frames)
     count = job.request.end - job.request.first
     print(f"{count} frames at {spec.fps} fps in {out}, made with {weights_text(job)}")
 
@@ -46,7 +47,7 @@ def weights_text(job: Job) -> str:
     return f"{kind} weights {name} ({preset})"
 
 
-def _shown(events: Iterable[Event], job: Job) -> Iterator[FrameMade]:
+def _shown(events: Iterable[Event], job: Job) -> Generator[FrameMade]:
     """The frames among the events; the rest goes to the terminal."""
     total = job.request.end - job.request.first
     with tqdm(total=total, unit="frame", desc="queued", file=sys.stderr) as bar:
@@ -75,23 +76,8 @@ def _check_end(job: Job) -> None:
         raise PoseDubError("The dub was cancelled; the same command goes on from there.", ErrorKind.CANCELLED)
 
 
-def _write_folder(frames: Iterable[FrameMade], job: Job, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for frame in frames:
-        with atomic_file(folder / f"{frame.index:06}.png") as file:
-            file.write(frame.png)
-    with atomic_file(folder / "manifest.json") as file:
-        file.write(json.dumps(_manifest(job), indent=1).encode())
-
-
-def _manifest(job: Job) -> dict[str, object]:
-    weights = dict(zip(("id", "name", "kind", "preset"), job.weights, strict=True))
-    return {"posedub": __version__, "job": job.id, "weights": weights, "request": json.loads(job.request.to_json())}
-
-
 def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path, footage: Path | None) -> None:
-    part = path.with_name(f".part-{path.name}")
-    try:
+    with naming(path), replacing(path) as part:
         spec = job.request.spec
         film = _film(job, footage)
         pictures = (_drawn(frame, film) for frame in frames)
@@ -100,9 +86,6 @@ def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path,
         lead = speech.start if index == 0 else Fraction(0)  # what is heard before the footage's first picture
         title, form = f"PoseDub dub, made with {weights_text(job)}", film.format if film else None
         write_movie(part, pictures, spec.fps, sound, start, title, speech.track, lead, form)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _film(job: Job, footage: Path | None) -> Film | None:

@@ -8,15 +8,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_server import scratch
 from model_server.cli import console
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
+from model_server.places import folder_to_fill, try_file
 
 if TYPE_CHECKING:
     from model_server.training.config import Config
     from model_server.training.loop import Progress
 
 UNFINISHED = 3
+OTHER = "choose another --out"
 STAGES = ("trunk", "identity", "speech", "perceptual", "generator", "all")
 
 
@@ -73,16 +76,25 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from model_server.engines.weights import resolve_device
     from model_server.training import checkpoint
+
+    config = _config(options)
+    if options.resume == "never" and checkpoint.latest(options.out):
+        raise PoseDubError(f"The run {options.out} has checkpoints; choose another folder or --resume auto.")
+    with folder_to_fill(options.out, OTHER):
+        finished = _trained(config, options)
+    print(f"{'finished' if finished else 'not finished yet; the same command goes on'}: {options.out}")
+    return 0 if finished else UNFINISHED
+
+
+def _trained(config: Config, options: argparse.Namespace) -> bool:
+    """Whether all stages asked for are finished."""
+    from model_server.engines.weights import resolve_device
     from model_server.training.config import STAGES as ALL
     from model_server.training.inheritance import Inheritance
     from model_server.training.loop import Limits, Trainer
     from model_server.training.team import join_team, leave_team
 
-    config = _config(options)
-    if options.resume == "never" and checkpoint.latest(options.out):
-        raise PoseDubError(f"The run {options.out} has checkpoints; choose another folder or --resume auto.")
     team = join_team(resolve_device(options.device))
     console.log(logging.INFO if team.leads else logging.WARNING, "%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)
@@ -91,11 +103,9 @@ def _train(options: argparse.Namespace) -> int:
     try:
         report = bar or (lambda progress: None)
         trainer = Trainer(config, options.corpus, options.out, team, options.precision, report, begin)
-        finished = trainer.train(stages, Limits(seconds=60 * options.max_minutes))
+        return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
         leave_team()
-    print(f"{'finished' if finished else 'not finished yet; the same command goes on'}: {options.out}")
-    return 0 if finished else UNFINISHED
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -123,16 +133,14 @@ class _Bar:
 
 
 def _pack(options: argparse.Namespace) -> int:
-    import tempfile
-
     from model_server.training import checkpoint
 
     last = checkpoint.latest(options.run_folder)
     if last is None:
         raise PoseDubError(f"There is no checkpoint in {options.run_folder}; train first.")
-    with tempfile.TemporaryDirectory() as folder:
+    with folder_to_fill(options.out, OTHER), scratch.folder() as folder:
         if options.light:
-            last = checkpoint.save(Path(folder), checkpoint.lightened(checkpoint.load(last)))
+            last = checkpoint.save(folder, checkpoint.lightened(checkpoint.load(last)))
         files = checkpoint.pack(last, options.out)
     print(f"{len(files)} files in {options.out}")
     return 0
@@ -141,7 +149,8 @@ def _pack(options: argparse.Namespace) -> int:
 def _unpack(options: argparse.Namespace) -> int:
     from model_server.training import checkpoint
 
-    print(checkpoint.unpack(options.parts, options.out))
+    with folder_to_fill(options.out, OTHER):
+        print(checkpoint.unpack(options.parts, options.out))
     return 0
 
 
@@ -149,6 +158,7 @@ def _export(options: argparse.Namespace) -> int:
     from model_server.engines.shipped import ship
     from model_server.training.export import export
 
+    try_file(options.out, OTHER)
     info = export(options.run_folder, options.corpus, options.out, options.name or options.run_folder.name)
     print(f"{info.path} ({info.preset}, {info.kind}), id {info.id}")
     if options.ship:

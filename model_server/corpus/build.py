@@ -32,6 +32,7 @@ from model_server.corpus.shards import (
     write_shard,
 )
 from model_server.errors import PoseDubError
+from model_server.scratch import tidy
 
 LOG = "workers.log"
 _INDEX_EVERY = 15.0  # seconds
@@ -153,7 +154,8 @@ def _check_settings(state: _State) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    for part in folder.glob(".*.part"):
+    tidy(folder)
+    for part in folder.glob(".*.part"):  # of earlier versions, which did not say whose they were
         part.unlink()
 
 

@@ -6,7 +6,6 @@ without a jump becomes a clip. Landmarks and head angles are the mesh's estimate
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server import scratch
 from model_server.corpus.build import Made, Plan, Shares
 from model_server.corpus.labels import lip_opening
 from model_server.corpus.layouts import SourceVideo
@@ -77,9 +77,9 @@ class VideoMaker:
 
     def _add(self, video: SourceVideo, clips: list[Clip], dropped: list[Dropped]) -> None:
         """Add the clips of one video, stretch by stretch."""
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch.folder() as folder:
             footage = Video(video.path)
-            speech = _speech(video.path, Path(folder))
+            speech = _speech(video.path, folder)
             frames = _frames_at_25(footage)
             for part, first in enumerate(range(0, len(frames), self.settings.max_frames)):
                 name = f"{video.name}.{part}" if len(frames) > self.settings.max_frames else video.name

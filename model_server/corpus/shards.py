@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.scratch import replacing
+from model_server.surroundings import naming
 
 FPS = 25
 CROP_SIDE = 224
@@ -328,9 +330,7 @@ def _count(clips: Sequence[Entry]) -> dict[str, int]:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
+    with naming(path), replacing(path) as part, part.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
+
+from model_server.scratch import replacing
 
 
 def remembered(file: Path | None, key: str) -> str | None:
@@ -18,19 +19,15 @@ def remember(file: Path | None, key: str, choice: str) -> None:
     """Keep a choice; without a file, or a place for it, it is measured again next time."""
     if file is None:
         return
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(_read(file) | {key: choice}, indent=1) + "\n")
-        os.replace(part, file)
-    except OSError:
-        with suppress(OSError):
-            part.unlink()
+        with replacing(file) as part:
+            part.write_text(json.dumps(_read(file) | {key: choice}, indent=1) + "\n", encoding="utf-8")
 
 
 def _read(file: Path | None) -> dict[str, object]:
     try:
-        known = json.loads(file.read_text()) if file else {}
+        known = json.loads(file.read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

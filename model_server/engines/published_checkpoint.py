@@ -26,6 +26,7 @@ from model_server.engines.weights_file import file_digest, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import parameter_shapes
 from model_server.networks.checkpoint_keys import TABLES, published_key
+from model_server.surroundings import out_of_memory
 
 NETWORKS = tuple(letter for letter, _ in TABLES.values())
 FILE_NAME = re.compile(r"(?P<epoch>[^.].*)_net_(?P<network>" + "|".join(NETWORKS) + r")\.pth")
@@ -88,7 +89,9 @@ def _read_pickle(source: Path, file: Traversable) -> dict[str, Any]:
     data = _read(source, file)
     try:
         entries = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as problem:  # noqa: BLE001 - a stranger's bytes can fail in any way
+    except Exception as problem:  # a stranger's bytes can fail in any way
+        if out_of_memory(problem):
+            raise
         log.info("torch refused %s: %s", file.name, problem)
         entries = None
     if not isinstance(entries, dict):

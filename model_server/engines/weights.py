@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,9 @@ from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights_file import describe, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import PresetName
+from model_server.places import try_file
+from model_server.scratch import replacing
+from model_server.surroundings import out_of_memory
 
 __all__ = [
     "check_precision",
@@ -83,20 +84,19 @@ def import_checkpoint(source: Path, out: Path, name: str = "") -> WeightsInfo:
 
     if not source.exists():
         raise PoseDubError(f"There is no checkpoint at {source}; check the path.", ErrorKind.NOT_FOUND)
-    if not out.parent.is_dir():
-        raise PoseDubError(f"There is no folder {out.parent} to write {out.name} to; make it.", ErrorKind.NOT_FOUND)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".import-") as folder:
-        made = Path(folder) / out.name
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-            try:
-                pool.submit(convert, source, made, name or source.stem).result()
-            except (BrokenProcessPool, MemoryError) as problem:
-                raise PoseDubError(
-                    f"Reading the checkpoint {source.name} took more memory than it may; get it from its authors.",
-                    ErrorKind.TOO_LARGE,
-                ) from problem
-        made.replace(out)
+    try_file(out)
+    context = multiprocessing.get_context("spawn")
+    with replacing(out) as part, ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        try:
+            pool.submit(convert, source, part, name or source.stem).result()
+        except Exception as problem:
+            if not out_of_memory(problem):
+                raise
+            raise PoseDubError(
+                f"Reading the checkpoint {source.name} took more memory than it may, or than there is; close other "
+                "programs, or get it from its authors.",
+                ErrorKind.TOO_LARGE,
+            ) from problem
     return describe(out)
 
 

@@ -15,6 +15,7 @@ from model_server.engines.base import WeightsInfo, WeightsKind
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.presets import PRESETS, PresetName
+from model_server.scratch import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,21 +44,18 @@ def write_weights(
     """
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     metadata = {"format": FORMAT, "engine": ENGINE, "preset": preset, "kind": kind, "name": name, "source": source}
     if pose_map:
         metadata["pose_map"] = pose_map.to_json()
     try:
-        save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
     except (OSError, SafetensorError) as problem:
         raise PoseDubError(
             f"The weights could not be written to {path} ({problem}); choose another place."
         ) from problem
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def compacted(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -139,7 +137,7 @@ def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
         )
     return WeightsInfo(
         id=file_digest(path),
-        name=metadata.get("name") or path.stem,
+        name=metadata.get("name") or path.stem.encode(errors="backslashreplace").decode(),
         kind=cast(WeightsKind, kind),
         preset=cast(PresetName, preset),
         path=path.resolve(),

@@ -7,7 +7,6 @@ a source that speaks otherwise; where the self-driven one does not, that is anot
 
 from __future__ import annotations
 
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server import scratch
 from model_server.errors import PoseDubError
 from model_server.evaluation.comparison import Comparison, Face, Gallery, Pair
 from model_server.evaluation.generate import Generator
@@ -116,10 +116,10 @@ def evaluate(
             continue
         begin = time.monotonic()
         try:
-            with tempfile.TemporaryDirectory(prefix="posedub-") as folder:
-                take = source.open(Path(folder))
-                other = _another(sources, number, outcome.skipped).open(Path(folder))
-                scene = _Scene(take, other, Path(folder), instruments, settings, people.gallery(source.identity))
+            with scratch.folder() as folder:
+                take = source.open(folder)
+                other = _another(sources, number, outcome.skipped).open(folder)
+                scene = _Scene(take, other, folder, instruments, settings, people.gallery(source.identity))
                 for name, comparison in scene.comparisons(generators):
                     outcome.comparisons.setdefault(name, []).append(comparison)
             outcome.pose_sources[source.name] = scene.kind

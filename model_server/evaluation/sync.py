@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.scratch import replacing
 
 FRAMES = 5
 MARGIN = FRAMES // 2
@@ -111,7 +112,8 @@ class SyncJudge:
         # Vectors are few, and half precision's range may be too small for the variances among them.
         state = self._network.state_dict()
         halved = {name: (value.half() if value.ndim > 1 else value).contiguous() for name, value in state.items()}
-        save_file(halved, path, {"format": FORMAT, "facts": json.dumps(self.facts)})
+        with replacing(path) as part:
+            save_file(halved, part, {"format": FORMAT, "facts": json.dumps(self.facts)})
 
 
 def load_judge(path: Path = BUILT_IN) -> SyncJudge:

@@ -7,12 +7,13 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.scratch import replacing, tidy
+from model_server.surroundings import naming
 
 DISK_RESERVE = 256 * 2**20
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -35,19 +36,19 @@ def file_digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears at `path`, complete and on disk, when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
+def atomic_file(path: Path, parts: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path`, complete and on disk, when the block succeeds.
+
+    Args:
+        parts: folder of the same disk for the file until then; else it is beside `path`.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, parts) as part, part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -65,8 +66,10 @@ class Blobs:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.uploads = root / "uploads"
+        self.uploads, self._parts = root / "uploads", root / "parts"
         self.uploads.mkdir(parents=True, exist_ok=True)
+        self._parts.mkdir(exist_ok=True)
+        tidy(self._parts)
 
     def path(self, sha: str) -> Path:
         """Where the content `sha` lies, present or not."""
@@ -85,7 +88,7 @@ class Blobs:
         sha = hashlib.sha256(content).hexdigest()
         if not self.intact(sha):
             self.require_space(len(content))
-            with atomic_file(self.path(sha)) as file:
+            with atomic_file(self.path(sha), self._parts) as file:
                 file.write(content)
         return sha
 
@@ -125,7 +128,7 @@ class Blobs:
         if offset > held:
             raise PoseDubError(f"The upload skips bytes {held} to {offset}; send on from {held}.")
         self.require_space(len(chunk))
-        with self._part(sha).open("r+b" if held else "wb") as file:
+        with naming(self.root), self._part(sha).open("r+b" if held else "wb") as file:
             file.seek(offset)
             file.write(chunk)
             file.truncate()

@@ -28,6 +28,7 @@ class LocalServer:
         self._stopping = threading.Event()
         self._runner = Runner(self._store, engines, self._path, self._stopping)
         self._thread: threading.Thread | None = None
+        self._problem: Exception | None = None
 
     def __enter__(self) -> LocalServer:
         return self
@@ -49,13 +50,26 @@ class LocalServer:
         """The job's events until it ends; makes its frames meanwhile."""
         self._thread = threading.Thread(target=self._work, args=(job,), name="dub", daemon=True)
         self._thread.start()
-        return follow(self._store, job.id, from_index)
+        return follow(self._store, job.id, from_index, self._wait)
+
+    def _wait(self) -> None:
+        """Until something happened; raises what ended the work without the store knowing."""
+        if self._problem:
+            raise self._problem
+        with self._store.changed:
+            self._store.changed.wait(POLL_SECONDS)
 
     def cancel(self, job: Job) -> None:
         """Stop a job; its frames stay in the data folder."""
         self._store.cancel(job.id)
 
     def _work(self, job: Job) -> None:
+        try:
+            self._run(job)
+        except Exception as error:  # noqa: BLE001 - thread boundary: whoever waits for the frames must hear of it
+            self._problem = error
+
+    def _run(self, job: Job) -> None:
         while not self._stopping.is_set():
             claimed = self._store.claim(job.id)
             if claimed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 import threading
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from sqlite3 import OperationalError
 
 from model_server import __version__
 from model_server.engines.base import WeightsInfo, check_size
@@ -21,12 +19,14 @@ from model_server.jobs.store import LeaseLost, Store
 from model_server.pipeline.dub import Dub, Frame
 from model_server.pipeline.memory import Memory
 from model_server.pipeline.request import DubRequest
+from model_server.surroundings import explained, out_of_memory
 
 REPORT_SECONDS = 0.2
 COMMIT_SECONDS = 0.25
 COMMIT_FRAMES = 64
 # Files that wait for the disk at the same time.
 WRITERS = 4
+UNEXPECTED = "The server hit an unexpected problem with this dub; see its log and report it."
 log = logging.getLogger(__name__)
 
 
@@ -98,6 +98,7 @@ class Runner:
         weights = checked(request, self._engines)
         for asset in request.spec.assets():
             self._media(asset)
+        self._store.blobs.require_space(0)
         setup = f"{__version__} {weights.id} {self._engines.device} {self._engines.precision(request.spec.precision)}"
         return self._store.submit(request, (weights.id, weights.name, weights.kind, weights.preset), setup)
 
@@ -108,13 +109,13 @@ class Runner:
             self._make(job)
         except LeaseLost:
             log.info("job %s: cancelled", job.id)
-        except PoseDubError as error:
-            self._stopped(job, error)
-        except (OSError, OperationalError) as error:
-            self._fail(job, _storage_problem(error))
-        except Exception:  # the worker thread's boundary: a job may fail, the server may not
-            log.exception("job %s: failed", job.id)
-            self._fail(job, "The server hit an unexpected problem with this dub; see its log and report it.")
+        except Exception as error:  # the worker thread's boundary: a job may fail, the server may not
+            problem = explained(error)
+            if problem is None:
+                log.exception("job %s: failed", job.id)
+            if out_of_memory(error):
+                self.memory.clear()
+            self._stopped(job, problem or PoseDubError(UNEXPECTED))
 
     def _make(self, job: Job) -> None:
         request, report = job.request, JobReport(self._store, job.id)
@@ -177,10 +178,3 @@ def grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
             group, flushed = [], time.monotonic()
     if group:
         yield group
-
-
-def _storage_problem(error: OSError | OperationalError) -> str:
-    full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
-    if full:
-        return "The server's disk is full; free some space and dub again: finished frames are kept."
-    return f"The server could not read or write its files ({error}); check its data folder and dub again."

@@ -21,6 +21,7 @@ from model_server.jobs.blobs import Blobs
 from model_server.jobs.database import Database
 from model_server.jobs.model import Job, JobState, Progress, Warned
 from model_server.pipeline.request import DubRequest
+from model_server.scratch import tidy_temporary
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
@@ -54,6 +55,7 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
+        tidy_temporary()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.blobs = Blobs(folder / "blobs")

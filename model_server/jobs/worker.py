@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from model_server.jobs.model import Job
 from model_server.jobs.runner import Runner
 from model_server.jobs.store import Store
+from model_server.surroundings import explained
 
 # Jobs that run at once. They take turns at the engine, batch by batch, so that a short one is not kept by a long one.
 SIDE_BY_SIDE = 4
@@ -48,8 +49,8 @@ class Worker:
         """Hand the oldest waiting job to a thread, or wait for one."""
         try:
             job = None if self._stopping.is_set() else self._store.claim()
-        except Exception:  # thread boundary: the queue must go on
-            log.exception("the worker met a problem; it tries again")
+        except Exception as error:  # noqa: BLE001 - thread boundary: the queue must go on
+            _note("the worker", error)
             self._free.release()
             self._stopping.wait(IDLE_SECONDS)
             return
@@ -64,7 +65,13 @@ class Worker:
     def _run(self, job: Job) -> None:
         try:
             self._runner.run(job)
-        except Exception:  # thread boundary: the next job must go on
-            log.exception("job %s: the store failed; it will be taken up again", job.id)
+        except Exception as error:  # noqa: BLE001 - thread boundary: the next job must go on
+            _note(f"job {job.id}", error)
         finally:
             self._free.release()
+
+
+def _note(who: str, error: Exception) -> None:
+    """The store failed: say it once, in a sentence where it is known why."""
+    problem = explained(error)
+    log.error("%s: %s It will be tried again.", who, problem or "failed.", exc_info=None if problem else error)

@@ -7,9 +7,7 @@ where the container states them.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +24,8 @@ from model_server.pipeline.downmix import Downmix
 from model_server.pipeline.media import never
 from model_server.pipeline.resampling import resampled
 from model_server.pipeline.sound import AUDIBLE, Flaws, SoundReader, SoundTrack
+from model_server.scratch import make_folder, replacing
+from model_server.surroundings import naming
 
 SAMPLE_RATE = 16000
 _BLOCK = 1 << 16
@@ -112,9 +112,9 @@ def temporary_speech(
     path: Path, start: Fraction = Fraction(0), cancelled: Callable[[], bool] = never, track: int = 0
 ) -> SpeechFile:
     """`decode_speech` into a file of its own, which goes when the returned value does."""
-    folder = tempfile.mkdtemp(prefix="posedub-")
+    folder = make_folder()
     try:
-        speech = decode_speech(path, Path(folder) / "speech.f32", start, cancelled, track)
+        speech = decode_speech(path, folder / "speech.f32", start, cancelled, track)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -152,14 +152,8 @@ def _check_length(path: Path, end: Fraction, samples: int, start: Fraction) -> N
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with naming(path), replacing(path) as part, part.open("xb") as file:
+        yield file
 
 
 def _shifted(blocks: Iterator[Samples], skip: int) -> Iterator[Samples]:

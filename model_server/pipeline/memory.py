@@ -35,6 +35,11 @@ class Memory:
                 place.value, place.filled = make(), True
             return place.value
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._places.clear()
+
 
 @dataclass
 class _Place:

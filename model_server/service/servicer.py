@@ -23,6 +23,7 @@ from model_server.pipeline.request import MAX_FRAMES, DubRequest
 from model_server.service import wire
 from model_server.service.errors import status_of
 from model_server.service.messages import dubbing, media
+from model_server.surroundings import explained
 
 MAX_ASSET_BYTES = 64 * 2**30
 MAX_CHUNK_BYTES = 2**20
@@ -39,11 +40,8 @@ def _guarded(method: Callable) -> Callable:
     async def call(self: Servicer, request: Any, context: grpc.aio.ServicerContext) -> Any:
         try:
             return await method(self, request, context)
-        except PoseDubError as error:
-            await context.abort(status_of(error), error.message)
-        except Exception:  # RPC boundary
-            log.exception("%s failed", method.__name__)
-            await context.abort(grpc.StatusCode.INTERNAL, "The server hit an unexpected problem; see its log.")
+        except Exception as error:  # noqa: BLE001 - RPC boundary
+            await context.abort(*_status(error, method.__name__))
 
     return call
 
@@ -56,13 +54,19 @@ def _guarded_stream(method: Callable) -> Callable:
         try:
             async for answer in method(self, request, context):
                 yield answer
-        except PoseDubError as error:
-            await context.abort(status_of(error), error.message)
-        except Exception:  # RPC boundary
-            log.exception("%s failed", method.__name__)
-            await context.abort(grpc.StatusCode.INTERNAL, "The server hit an unexpected problem; see its log.")
+        except Exception as error:  # noqa: BLE001 - RPC boundary
+            await context.abort(*_status(error, method.__name__))
 
     return call
+
+
+def _status(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
+    """What the caller is told."""
+    problem = explained(error)
+    if problem is None:
+        log.error("%s failed", method, exc_info=error)
+        return grpc.StatusCode.INTERNAL, "The server hit an unexpected problem; see its log."
+    return status_of(problem), problem.message
 
 
 class Servicer:

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.places import write_text
+from model_server.scratch import replacing
+from model_server.surroundings import naming
 from model_server.training.config import StageName
 
 FORMAT = "posedub-training-1"
@@ -54,17 +57,13 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint to the run's folder and remove all but the last two."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{checkpoint.total_steps:09}.pt"
-    part = folder / f".{path.name}.{os.getpid()}.part"
     try:
-        with part.open("wb") as file:
+        with replacing(path) as part, part.open("xb") as file:
             torch.save({"format": FORMAT, **vars(checkpoint)}, file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch has an error of its own for a full disk
         raise PoseDubError(f"The checkpoint {path} cannot be written ({error}); free some space.") from error
-    finally:
-        part.unlink(missing_ok=True)
     for old in _all(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -107,9 +106,10 @@ def pack(path: Path, folder: Path, part_bytes: int = PART_BYTES) -> list[Path]:
     pieces = [data[start : start + part_bytes] for start in range(0, len(data), part_bytes)]
     parts = [folder / f"{path.stem}.{n:03}.part" for n in range(len(pieces))]
     for part, piece in zip(parts, pieces, strict=True):
-        part.write_bytes(piece)
+        with naming(part):
+            part.write_bytes(piece)
     manifest = {"name": path.name, "sha256": hashlib.sha256(data).hexdigest(), "parts": [part.name for part in parts]}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
     return [*parts, folder / MANIFEST]
 
 
@@ -130,7 +130,8 @@ def unpack(folder: Path, run: Path) -> Path:
         raise PoseDubError(f"A part of the checkpoint in {folder} is damaged; copy it again.", ErrorKind.CORRUPT)
     run.mkdir(parents=True, exist_ok=True)
     target = run / Path(manifest["name"]).name
-    target.write_bytes(data)
+    with naming(target), replacing(target) as part:
+        part.write_bytes(data)
     return target
 
 

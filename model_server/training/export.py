@@ -21,6 +21,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import COUNTER, Networks
 from model_server.networks.modulation import EqualizedLinear
 from model_server.networks.presets import POSE_SIZE
+from model_server.places import write_text
 from model_server.training import checkpoint as checkpoints
 from model_server.training.config import Config, restored
 from model_server.training.data import ClipStore, Frames
@@ -128,7 +129,7 @@ def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: i
     state = {key: value for key, value in done.networks.state_dict().items() if not key.endswith(COUNTER)}
     pose_map = done.pose.recentred() if done.pose else None
     write_weights(out, compacted(state), done.config.preset, "trained", name, done.config.digest(), pose_map)
-    out.with_suffix(".json").write_text(json.dumps(_account(done, corpora), indent=1))
+    write_text(out.with_suffix(".json"), json.dumps(_account(done, corpora), indent=1))
     return describe(out)
 
 

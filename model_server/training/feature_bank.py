@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model_server.networks.assembly import Networks
+from model_server.scratch import replacing
 from model_server.training import augment
 from model_server.training.data import ClipStore, ClipTensors, Frames
 
@@ -90,9 +91,8 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 
 def _save(path: Path, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    part = path.with_suffix(".part")
-    save_file({kind: value.cpu().contiguous() for kind, value in values.items()}, part)
-    part.replace(path)
+    with replacing(path) as part:
+        save_file({kind: value.cpu().contiguous() for kind, value in values.items()}, part)
     return values
 
 
