@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ _MEMORY_SIGNS = (
     "can't allocate memory",
     "unable to allocate",
     "failed to allocate",
+    "allocatetensors",
     "failed to map segment",
     "insufficient memory",
     "bad_alloc",
@@ -38,8 +39,8 @@ def explained(error: BaseException) -> PoseDubError | None:
 
     Whoever finds a file damaged because memory ran out while it was read says so in good faith: the cause counts.
     """
-    causes = list(_causes(error))
-    memory = next(filter(out_of_memory, causes), None)
+    causes = list(_causes(error, lambda one: one.__cause__))
+    memory = next(filter(out_of_memory, _causes(error, lambda one: one.__cause__ or one.__context__)), None)
     stated = next((cause for cause in causes if isinstance(cause, PoseDubError)), None)
     if memory and not (stated and stated.kind is ErrorKind.TOO_LARGE):
         return PoseDubError(NO_GPU_MEMORY if "cuda" in str(memory).lower() else NO_MEMORY, ErrorKind.TOO_LARGE)
@@ -58,10 +59,12 @@ def out_of_memory(error: BaseException) -> bool:
     return not isinstance(error, PoseDubError) and any(sign in str(error).lower() for sign in _MEMORY_SIGNS)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _causes(
+    error: BaseException | None, cause: Callable[[BaseException], BaseException | None]
+) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__
+        error = cause(error)
 
 
 @contextmanager

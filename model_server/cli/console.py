@@ -9,20 +9,27 @@ import warnings
 from contextlib import suppress
 from typing import TextIO
 
+from model_server.cli import watcher
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # The program's own loggers, and those that report its faults.
 _HEARD = ("model_server", "asyncio", "concurrent", "grpc")
 
 
 def prepare() -> None:
-    """Make what the program writes arrive, and what libraries write vanish; `python -X dev` lets them speak."""
+    """Make what the program writes arrive, and what libraries write vanish; `python -X dev` lets them speak.
+
+    Ends with `watcher.dismiss`.
+    """
     _fill_standard_places()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if sys.flags.dev_mode:
         return
-    _leave_native_code_outside()
+    sys.stderr.flush()
+    sys.stderr = _writer(os.dup(2), sys.stderr.encoding)  # the program's own; file 2 is any library's
+    watcher.begin()
     log(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -61,15 +68,6 @@ def _fill_standard_places() -> None:
     os.close(handle)
     sys.stdout = sys.stdout or _writer(1)
     sys.stderr = sys.stderr or _writer(2)
-
-
-def _leave_native_code_outside() -> None:
-    """Native libraries write to file 2 as they please, which no setting turns off; the program's own stderr moves."""
-    sys.stderr.flush()
-    sys.stderr = _writer(os.dup(2), sys.stderr.encoding)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
 
 
 def _writer(handle: int, encoding: str | None = None) -> TextIO:

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from model_server import __version__
-from model_server.cli import bench, console, corpus, doctor, dub, evaluate, serve, train, weights
+from model_server.cli import console, watcher
 from model_server.surroundings import explained
 
 FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -25,6 +25,9 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The command line of all subcommands."""
+    # Here, where an interrupt is caught already.
+    from model_server.cli import bench, corpus, doctor, dub, evaluate, serve, train, weights
+
     top = _Parser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
     top.add_argument("--version", action="version", version=f"posedub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
@@ -43,12 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if arguments is not None:
         return _run(arguments)
-    console.prepare()
     _end_in_order()
-    code = _run(None)
-    if code in (UNREAD, FAILED):
-        console.hang_up()
-    return code
+    console.prepare()
+    try:
+        code = _run(None)
+        if code in (UNREAD, FAILED):
+            console.hang_up()
+        return code
+    finally:
+        watcher.dismiss()
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -62,6 +68,7 @@ def _run(arguments: list[str] | None) -> int:
         return UNREAD
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second time ends at once
+        watcher.dismiss()
         console.say("interrupted; what is finished is kept, the same command goes on from there.")
         return INTERRUPTED
     except Exception as error:  # boundary of the process: for what it cannot help, a sentence and no traceback

@@ -93,10 +93,12 @@ def _pose_map(path: Path, metadata: dict[str, str]) -> PoseMap | None:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """All tensors of a weights file, as float32."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     with _readable(path):
-        return {name: value.float() for name, value in load_file(path).items()}
+        # safetensors maps only files whose names are text.
+        named = str(path).isprintable()
+        return {name: value.float() for name, value in (load_file(path) if named else load(path.read_bytes())).items()}
 
 
 def file_digest(path: Path) -> str:

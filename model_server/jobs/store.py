@@ -25,7 +25,10 @@ from model_server.scratch import tidy_temporary
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
-GAVE_UP = "The server stopped three times while making this dub; see its log, then dub again."
+GAVE_UP = (
+    "The server stopped three times while making this dub, most likely out of memory; see its log, close other "
+    "programs or choose smaller pictures, then dub again."
+)
 
 _POSITION = """
 (SELECT COUNT(*) FROM job AS other WHERE job.state = 'queued' AND (other.state = 'running'
