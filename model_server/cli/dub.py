@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
-from model_server.pipeline.request import FEATHER, MAX_SIZE, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode
+from model_server.pipeline.request import FEATHER, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode, check_rate
 from model_server.places import check_readable
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
     parser.add_argument(
-        "--mouth-strength", type=shared.number(0, 3), default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)"
+        "--mouth-strength", type=shared.finite, default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)"
     )
     parser.add_argument(
         "--size",
-        type=shared.whole(SIZE, MAX_SIZE),
+        type=int,
         default=SIZE,
         metavar="PX",
         help="of the frames, 224 (default) to 512",
@@ -53,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--face", type=shared.point, metavar="X,Y", help="the portrait's (with --into the footage's) face nearest here"
     )
-    parser.add_argument("--seed", type=shared.whole(0, 2**64 - 1), default=0, help="of the generator's noise")
+    parser.add_argument("--seed", type=int, default=0, help="of the generator's noise")
     _add_output_options(parser)
     shared.add_engine_options(parser)
     parser.add_argument(
@@ -86,9 +86,9 @@ def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> D
     from model_server.jobs.blobs import file_digest
 
     options.fps = options.fps or _footage_rate(options.into)
-    files = {file_digest(path): path for path in _given(options) if path}
-    request = _request(options, {path: asset for asset, path in files.items()})
-    for asset, path in files.items():
+    assets = {path: file_digest(path) for path in _given(options) if path}
+    request = _request(options, assets)
+    for asset, path in {asset: path for path, asset in assets.items()}.items():
         server.add(asset, path)
     return request
 
@@ -109,10 +109,10 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         "--face-time", type=shared.seconds, metavar="S", help="second of the footage that --face points into"
     )
     into.add_argument(
-        "--mouth-only", type=shared.number(0, 1), default=0.0, metavar="X", help="0: the whole face (default), 1: mouth"
+        "--mouth-only", type=shared.finite, default=0.0, metavar="X", help="0: the whole face (default), 1: mouth"
     )
     into.add_argument(
-        "--feather", type=shared.number(0, 1), default=FEATHER, metavar="X", help="soft edge, in eye distances (0.2)"
+        "--feather", type=shared.finite, default=FEATHER, metavar="X", help="soft edge, in eye distances (0.2)"
     )
     into.add_argument(
         "--keep-where-absent",
@@ -133,6 +133,8 @@ def _check(options: argparse.Namespace) -> None:
             "an overlay is transparent; give a folder for its frames as --out",
         ),
     ]
+    if options.fps is not None:
+        check_rate(options.fps)
     for wrong, sentence in problems:
         if wrong:
             raise SystemExit(f"posedub dub: {sentence}")

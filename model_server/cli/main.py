@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from model_server import __version__
 from model_server.cli import console, watcher
+from model_server.errors import PoseDubError
 from model_server.surroundings import explained
 
 FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -61,6 +62,7 @@ def _run(arguments: list[str] | None) -> int:
     try:
         try:
             options = parser().parse_args(arguments)
+            _check_folder()
             return options.run(options)
         finally:
             console.flush()
@@ -77,6 +79,14 @@ def _run(arguments: list[str] | None) -> int:
             raise
         console.say(problem.message)
         return FAILED
+
+
+def _check_folder() -> None:
+    """Some libraries end the process where the folder it was started in is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise PoseDubError("The folder that this was started in is gone; change to another one.") from error
 
 
 def _end_in_order() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -17,7 +19,6 @@ import platformdirs
 
 from model_server import scratch
 from model_server.errors import PoseDubError
-from model_server.pipeline.request import FASTEST, SLOWEST
 from model_server.places import try_folder
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def cache_folder(data: Path | None = None) -> Path:
         try_folder(folder)
     except PoseDubError:
         folder = data / "caches" if data else scratch.make_folder()
+        if not data:
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         for name in LIBRARY_CACHES:
             os.environ.setdefault(name, str(folder))
     return folder
@@ -86,6 +89,14 @@ def _own(kind: Callable[..., str]) -> Path:
 def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
     """The type of an option that takes a whole number, `low` to `high`."""
     return lambda text: int(_between(text, int, low, high))
+
+
+def finite(text: str) -> float:
+    """Any number; what takes it says which there may be."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return value
 
 
 def number(low: float, high: float = math.inf) -> Callable[[str], float]:
@@ -106,7 +117,7 @@ def _between(text: str, read: Callable[[str], float], low: float, high: float) -
 
 
 def seconds(text: str) -> Fraction:
-    """ "2.5" or "5/2": a time in a file."""
+    """ "2.5" or "5/2": a time in a file, which is not longer than a day."""
     if not _RATIO.fullmatch(text) or Fraction(text) > MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds; write for example 2.5")
     return Fraction(text)
@@ -118,11 +129,10 @@ def is_movie(out: Path) -> bool:
 
 
 def frame_rate(text: str) -> Fraction:
-    """ "25", "24000/1001" or "23.976", which means 24000/1001; from 1 to 240."""
-    rate = Fraction(text) if _RATIO.fullmatch(text) else Fraction(0)
-    if not SLOWEST <= rate <= FASTEST:
-        limits = f"from {SLOWEST} to {FASTEST}"
-        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate {limits}; write for example 25 or 24000/1001")
+    """ "25", "24000/1001" or "23.976", which means 24000/1001; `DubSpec` says which there may be."""
+    if not _RATIO.fullmatch(text.removeprefix("-")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; write for example 25 or 24000/1001")
+    rate = Fraction(text)
     ntsc = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
     return ntsc if "." in text and abs(rate - ntsc) < NTSC_TOLERANCE else rate
 

@@ -30,7 +30,11 @@ class Crew:
         self._pool = ThreadPoolExecutor(size, "draw", _on_one_processor) if size > 1 else None
         if self._pool:
             everybody = Barrier(size)
-            list(self._pool.map(lambda _: everybody.wait(), range(size)))
+            try:
+                list(self._pool.map(lambda _: everybody.wait(), range(size)))
+            except BaseException:  # one could not begin for lack of memory, and the others wait for it
+                everybody.abort()
+                raise
             # What a thread sets, threads to come take over. All of the crew have begun; others shall not.
             torch.set_num_threads(processors)
 

@@ -91,7 +91,11 @@ def _read_pickle(source: Path, file: Traversable) -> dict[str, Any]:
         entries = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as problem:  # a stranger's bytes can fail in any way
         if out_of_memory(problem):
-            raise
+            raise PoseDubError(
+                f"The file {file.name} of {source.name} asks for more memory than it may have: it is damaged, or other "
+                "programs take too much; close them, or get the checkpoint from its authors.",
+                ErrorKind.TOO_LARGE,
+            ) from problem
         log.info("torch refused %s: %s", file.name, problem)
         entries = None
     if not isinstance(entries, dict):

@@ -185,6 +185,7 @@ class DubSpec:
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""
+        check_rate(self.fps)
         for wrong, sentence in self._problems():
             if wrong:
                 raise PoseDubError(sentence)
@@ -192,10 +193,6 @@ class DubSpec:
     def _problems(self) -> list[tuple[bool, str]]:
         fits = not isinstance(self.pose, PoseCodes) or len(self.pose.rows) == self.frame_count
         return [
-            (
-                not SLOWEST <= self.fps <= FASTEST,
-                f"The frame rate {self.fps} is outside {SLOWEST} to {FASTEST}; choose one within.",
-            ),
             (self.frame_count < 1, "The dub has no frames; give it sound that is longer than nothing."),
             (self.frame_count > MAX_FRAMES, f"The dub has more than {MAX_FRAMES} frames; split it."),
             (not 0 <= self.mouth_strength <= 3, f"The mouth strength {self.mouth_strength} is outside 0 to 3."),
@@ -260,6 +257,12 @@ class DubRequest:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def check_rate(fps: Fraction) -> None:
+    """Raise PoseDubError for frames per second that no dub can have."""
+    if not SLOWEST <= fps <= FASTEST:
+        raise PoseDubError(f"The frame rate {fps} is outside {SLOWEST} to {FASTEST}; choose one within.")
 
 
 def _finite_rows(rows: tuple[tuple[float, ...], ...]) -> bool:

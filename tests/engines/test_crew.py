@@ -42,3 +42,20 @@ def test_a_members_problem_is_the_callers() -> None:
 
     with pytest.raises(KeyError, match="0"):
         Crew(2).map(fail, range(2))
+
+
+def test_a_crew_that_cannot_begin_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def second_fails(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", second_fails)
+    with pytest.raises(RuntimeError, match="new thread"):
+        Crew(2)
+    begun[0].join(30)
+    assert not begun[0].is_alive()

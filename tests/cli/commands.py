@@ -1,0 +1,94 @@
+"""The `posedub` command in surroundings that a test chooses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 300
+
+
+def _words(arguments: Sequence[object]) -> list[str]:
+    return [sys.executable, "-m", "model_server", *map(str, arguments)]
+
+
+def _environment(changes: Mapping[str, str], without: Sequence[str] = ()) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in without}
+    return kept | {"PYTHONPATH": str(ROOT)} | dict(changes)
+
+
+def ended(arguments: Sequence[object], changes: Mapping[str, str] = {}, **options: Any) -> subprocess.CompletedProcess:  # noqa: B006
+    """The command after its end."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    environment = _environment(changes)
+    return subprocess.run(_words(arguments), text=True, errors="replace", timeout=SECONDS, env=environment, **pipes)
+
+
+def one_sentence(done: subprocess.CompletedProcess) -> str:
+    """What a command that failed said last, which is all but for a progress bar."""
+    assert done.returncode in (1, 2), (done.returncode, done.stderr)
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("posedub")]
+    assert len(said) == 1 and done.stderr.endswith(f"{said[0]}\n"), done.stderr
+    return said[0]
+
+
+class Following(subprocess.Popen):
+    """A process whose stderr is read while it runs."""
+
+    heard = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read until it has said `text`."""
+        while text not in self.heard:
+            piece = os.read(self.stderr.fileno(), 4096).decode(errors="replace")
+            assert piece, f"it ended: {self.heard}"
+            self.heard += piece
+
+    def rest(self) -> str:
+        """All that was said up to the end, a line for each step of a progress bar."""
+        self.heard += self.stderr.read().decode(errors="replace")
+        return self.heard.replace("\r", "\n").rstrip()
+
+
+class Command:
+    """A subcommand with options that each call may change; None leaves one out.
+
+    Attributes:
+        prefix: what starts the command, as another user or in a shell.
+        environment, without: what is set in its environment, and what is not there.
+        folder: where it is started.
+    """
+
+    def __init__(self, name: str, options: dict[str, object], environment: dict[str, str]) -> None:
+        self._name, self._options = name, options
+        self.environment, self.without = environment, ()
+        self.prefix: list[str] = []
+        self.folder: Path | None = None
+
+    def _started(self, changes: Mapping[str, object]) -> dict[str, Any]:
+        options = self._options | changes
+        flags = [part for name, value in options.items() if value is not None for part in (f"--{name}", value)]
+        environment = _environment(self.environment, self.without)
+        return {"args": [*self.prefix, *_words([self._name, *flags])], "env": environment, "cwd": self.folder}
+
+    def __call__(self, **changes: object) -> subprocess.CompletedProcess:
+        """Run it to its end."""
+        return subprocess.run(
+            **self._started(changes), capture_output=True, text=True, errors="replace", timeout=SECONDS
+        )
+
+    @contextmanager
+    def started(self, **changes: object) -> Iterator[Following]:
+        """Run it beside the block."""
+        with Following(**self._started(changes), stderr=subprocess.PIPE) as process:
+            try:
+                yield process
+            finally:
+                process.kill()

@@ -1,0 +1,96 @@
+"""Frames of one dub in the folder of another: no stale ones, and nothing of anybody else's is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Command, one_sentence
+from tests.conftest import speechlike, write_wav
+
+
+@pytest.fixture
+def dub(media: Path, tmp_path: Path) -> Command:
+    options = {
+        "portrait": media / "portrait.png",
+        "audio": media / "speech.wav",
+        "pose-mode": "frontal",
+        "crop": "aligned",
+        "data": tmp_path / "data",
+        "out": tmp_path / "frames",
+    }
+    return Command("dub", options, {})
+
+
+def frames(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob("*.png"))
+
+
+def test_a_shorter_dub_leaves_no_frames_of_a_longer_one(dub: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    assert dub(fps=10).returncode == 0 and frames(folder) == list(range(22))
+    mine = ("000030.png", "000005.jpg", "0007.png", "notes.txt")
+    for name in mine:
+        (folder / name).write_text("mine")
+    assert dub(fps=5).returncode == 0
+    assert {path.name for path in folder.iterdir()} == {f"{k:06}.png" for k in range(11)} | {"manifest.json", *mine}
+    assert all((folder / name).read_text() == "mine" for name in mine)
+
+
+def test_the_same_for_shorter_speech_and_after_an_interrupt(dub: Command, tmp_path: Path) -> None:
+    """A dub that was broken off has told already whose its frames are."""
+    folder = tmp_path / "frames"
+    with dub.started(fps=100) as process:
+        process.wait_for("frames:")
+        while not list(folder.glob("*.png")):
+            process.wait_for("frame")
+            process.heard = ""
+        process.kill()
+    short = write_wav(tmp_path / "short.wav", speechlike(0.1))
+    assert dub(audio=short, fps=10).returncode == 0
+    assert frames(folder) == [0]
+
+
+def test_parts_of_one_dub_come_together_in_one_folder(dub: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    for part in ("0:4", "4:9"):
+        assert dub(range=part).returncode == 0
+    assert dub(range="2:5", seed=7).returncode == 0
+    assert frames(folder) == list(range(9))
+    assert json.loads((folder / "manifest.json").read_text())["frames"] == [[0, 9]]
+    assert dub(range="8:12", fps=24).returncode == 0
+    assert frames(folder) == [8, 9, 10, 11]
+
+
+def test_files_that_no_dub_wrote_are_not_replaced(dub: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "000003.png").write_text("mine")
+    assert "000003.png, which no dub wrote there" in one_sentence(dub())
+    assert [path.name for path in folder.iterdir()] == ["000003.png"]
+    assert dub(range="0:2").returncode == 0
+    (folder / "manifest.json").write_text('{"name": "an extension of a browser"}')
+    assert "manifest.json was not written by this command" in one_sentence(dub(range="0:2"))
+
+
+def test_a_dub_that_fails_leaves_no_folder(dub: Command, media: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "frames"
+    one_sentence(dub(portrait=media / "speech.wav", out=out))
+    one_sentence(dub(range="50:900", out=out))
+    assert not out.parent.exists()
+    out.mkdir(parents=True)
+    one_sentence(dub(portrait=media / "speech.wav", out=out))
+    assert out.is_dir()
+
+
+def test_an_earlier_manifest_without_a_list_of_frames(dub: Command, tmp_path: Path) -> None:
+    """Frames of earlier versions are known by what was asked for."""
+    folder = tmp_path / "frames"
+    assert dub(fps=10).returncode == 0
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["frames"], manifest["state"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert dub(fps=5).returncode == 0
+    assert frames(folder) == list(range(11))
