@@ -86,7 +86,7 @@ def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> D
     from model_server.jobs.blobs import file_digest
 
     options.fps = options.fps or _footage_rate(options.into)
-    assets = {path: file_digest(path) for path in _given(options) if path}
+    assets = {path: file_digest(path) for path in _given(options)}
     request = _request(options, assets)
     for asset, path in {asset: path for path, asset in assets.items()}.items():
         server.add(asset, path)
