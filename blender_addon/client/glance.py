@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..core import sequences
-from ..core.errors import AddonError
+from ..core.errors import AddonError, unexpected
 from ..core.events import DubEstimated, Event, FramePreviewed, GlanceFailed
 from ..core.files import Digests
 from ..core.plan import DubPlan
@@ -57,7 +57,7 @@ class GlanceJob:
             answer = GlanceFailed(self._plan.uid, str(error))
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("glance %s", self._plan.uid)
-            answer = GlanceFailed(self._plan.uid, f"The server was not to be asked: {error!r}. See Blender's console.")
+            answer = GlanceFailed(self._plan.uid, str(unexpected("The server could not be asked", error)))
         if not self._cancel.is_set:
             self._emit(answer)
 

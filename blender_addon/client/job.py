@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import sequences
-from ..core.errors import AddonError
+from ..core.errors import AddonError, unexpected
 from ..core.events import (
     Event,
     FramesSaved,
@@ -26,7 +26,7 @@ from ..core.events import (
     JobWarning,
     ServerInfo,
 )
-from ..core.files import link_or_copy, sha256_of, write_atomic
+from ..core.files import discard_parts, link_or_copy, sha256_of, write_atomic
 from ..core.manifest import FILE_NAME, Manifest, SourceFile, read_manifest
 from ..core.naming import frame_name, saved_end
 from ..core.plan import DubPlan
@@ -99,7 +99,7 @@ class DubJob:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("job %s", self.plan.uid)
-            self._failed(AddonError(f"The job stopped on an unexpected error: {error!r}.", "See Blender's console."))
+            self._failed(unexpected("The job stopped on an unexpected error", error))
 
     def _prepare(self) -> None:
         plan = self.plan
@@ -109,6 +109,7 @@ class DubJob:
             raise AddonError(
                 f"The folder {plan.folder} cannot be made: {error.strerror}.", "Choose another folder."
             ) from error
+        discard_parts(plan.folder)
         self._take_over()
         if self._next is None:
             self._next = saved_end(plan.folder, plan.first, plan.end)

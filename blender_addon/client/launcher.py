@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
-from ..core.errors import AddonError
+from ..core.errors import AddonError, unexpected
 from .cancel import Cancelled, CancelToken
 from .connection import Connection, Endpoint
 
@@ -29,13 +30,16 @@ PROBE_PAUSE = 0.25
 TAIL_BYTES = 64 * 1024
 
 TAKEN = "Its port is taken by another program: choose another port in the preferences."
+NO_MEMORY = "The machine is out of memory: close other programs."
+LAST_WORD = "posedub: "
+"""How the line begins in which the server's command says why it ends."""
 _ADVICE = (
     ("address already in use", TAKEN),
     (" is taken; ", TAKEN),
     ("no module named", "Its installation is incomplete: install the model server again."),
     ("no space left", "The disk is full: free some space."),
     ("permission denied", "It may not write its folder: choose another data folder in the preferences."),
-    ("out of memory", "The machine is out of memory: close other programs."),
+    ("out of memory", NO_MEMORY),
     ("unrecognized arguments", "It is of another version: update the model server or the add-on."),
 )
 
@@ -173,7 +177,7 @@ class LocalServer:
             self._settle(cancel, ServerState.FAILED, str(error))
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("local server")
-            self._settle(cancel, ServerState.FAILED, f"The model server could not be started: {error!r}.")
+            self._settle(cancel, ServerState.FAILED, str(unexpected("The model server could not be started", error)))
 
     def _found(self, cancel: CancelToken, leaving: float) -> bool:
         """Whether a fitting server is at the address; until `leaving` one that holds the port is waited for."""
@@ -198,9 +202,7 @@ class LocalServer:
         place = self._endpoint.place
         arguments = ["serve", "--host", place.host, "--port", str(place.port), "--data", str(self._data_dir)]
         try:
-            self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._log_file.parent.mkdir(parents=True, exist_ok=True)
-            with self._log_file.open("wb") as output:
+            with self._log() as output:
                 self._process = subprocess.Popen(
                     [*self._command, *arguments, "--exit-with", str(os.getpid()), *self._options],
                     stdin=subprocess.DEVNULL,
@@ -213,6 +215,18 @@ class LocalServer:
             raise AddonError(
                 f"The model server {self._command[0]} could not be started: {error.strerror}.",
                 "Correct its path in the preferences.",
+            ) from error
+
+    def _log(self) -> BinaryIO:
+        """The log, begun anew, and the server's folder made."""
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+            return self._log_file.open("wb")
+        except OSError as error:
+            raise AddonError(
+                f"{error.filename or self._data_dir} cannot be written: {error.strerror}.",
+                "Choose another data folder in the preferences.",
             ) from error
 
     def _await(self, cancel: CancelToken, leaving: float) -> None:
@@ -249,10 +263,12 @@ class LocalServer:
                 self._state, self._advice = state, advice
 
     def _exit_sentence(self) -> str:
-        tail = self.log_tail(20)
-        advice = next((text for sign, text in _ADVICE if sign in tail.lower()), "Look at its log.")
-        code = self._process.returncode if self._process else None
-        return f"The model server ended with code {code}. {advice}"
+        tail, code = self.log_tail(20), self._process.returncode if self._process else None
+        said = [line.removeprefix(LAST_WORD) for line in tail.splitlines() if line.startswith(LAST_WORD)]
+        advice = next((text for sign, text in _ADVICE if sign in tail.lower()), said[-1] if said else "")
+        if not advice and code is not None and code < 0:  # by a signal, as systems do when memory runs out
+            advice = NO_MEMORY
+        return f"The model server ended with code {code}. {advice or 'Look at its log.'}"
 
 
 def _is_free(address: str) -> bool:

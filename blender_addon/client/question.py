@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core import sequences
-from ..core.errors import AddonError
+from ..core.errors import AddonError, unexpected
 from ..core.events import Event, JobProgress
 from ..core.files import sha256_of
 from .cancel import Cancelled, CancelToken
@@ -58,9 +58,7 @@ class Question:
             self._emit(self._failed(self._uid, str(error)))
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("question %s", self._uid)
-            self._emit(
-                self._failed(self._uid, f"The {self._phase} could not be read: {error!r}. See Blender's console.")
-            )
+            self._emit(self._failed(self._uid, str(unexpected(f"The {self._phase} could not be read", error))))
 
     def _ask(self) -> Event:
         self._progress("connecting", 0, 0)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-from ..core.errors import AddonError
+from ..core.errors import AddonError, unexpected
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
 from ..core.faces import FacesRequest
 from ..core.files import Digests
@@ -125,7 +125,7 @@ class Session:
             self._events.put(Disconnected(str(error)))
         except Exception as error:  # noqa: BLE001 - boundary of the thread
             log.exception("handshake")
-            self._events.put(Disconnected(f"The connection could not be made: {error!r}."))
+            self._events.put(Disconnected(str(unexpected("The connection could not be made", error))))
 
     def poll(self) -> list[Event]:
         """All events since the last call, oldest first; frames and progress of a job are merged."""

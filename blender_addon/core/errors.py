@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
@@ -27,3 +29,18 @@ class AddonError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+def unexpected(what: str, error: BaseException) -> AddonError:
+    """The sentence for an error that nobody foresaw; says what the computer lacks where that is the cause.
+
+    Args:
+        what: what failed, without a full stop.
+    """
+    number = getattr(error, "errno", None)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return AddonError(f"{what}: the memory of this computer is used up.", "Close other programs and try again.")
+    if isinstance(error, OSError):
+        place, reason = error.filename or "a file", error.strerror or error
+        return AddonError(f"{what}: {place} cannot be used ({reason}).", "Check the folder and the disk's free space.")
+    return AddonError(f"{what}: {error!r}.", "See Blender's console.")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import AddonError
 
 BLOCK = 1 << 20
+WRITING_SECONDS = 60.0
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -28,6 +31,14 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise AddonError(
             f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another folder."
         ) from error
+
+
+def discard_parts(folder: Path) -> None:
+    """Delete what `write_atomic` left in a folder when its process was killed; writing takes moments."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > WRITING_SECONDS:
+                part.unlink()
 
 
 def sha256_of(path: Path, step: Callable[[], object] = lambda: None) -> tuple[str, int]:

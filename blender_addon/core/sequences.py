@@ -77,8 +77,8 @@ def ensure(file: Path, step: Callable[[], object] = lambda: None) -> Path:
 
 
 def tidy(folder: Path, seconds: float) -> None:
-    """Delete movies that were not made within the last `seconds`; their descriptions stay."""
-    for movie in folder.glob(f"*{MOVIE}"):
+    """Delete movies, also unfinished ones, that were not made within the last `seconds`; their descriptions stay."""
+    for movie in (*folder.glob(f"*{MOVIE}"), *folder.glob("*.part")):
         if time.time() - movie.stat().st_mtime > seconds:
             movie.unlink(missing_ok=True)
 

@@ -6,7 +6,6 @@ which may take seconds, and touches no Blender data.
 
 from __future__ import annotations
 
-import tempfile
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import aud
 import bpy
 import numpy as np
 
-from ..core import timebase
+from ..core import scratch, timebase
 from ..core.errors import AddonError
 from . import audio_tracks, downmix, fcurves, hidden, sequencer
 
@@ -138,8 +137,8 @@ def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     if bpy.app.version >= (5, 1):
         raise AddonError(f'The sound strip "{strip.name}" is retimed.', "Reset its retiming, or mix it down to a file.")
     first, end = sequencer.span(strip)
-    with tempfile.TemporaryDirectory() as folder, _alone(scene, strip), sequencer.override(scene):
-        file = Path(folder, "mix.wav")
+    with scratch.folder() as folder, _alone(scene, strip), sequencer.override(scene):
+        file = folder / "mix.wav"
         bpy.ops.sound.mixdown(filepath=str(file), container="WAV", codec="PCM", format="S24")
         mix = file.read_bytes()
     return SoundCut(strip.name, file, Fraction(0), end - first, sequencer.fps(scene), mix)
@@ -186,8 +185,8 @@ def _opened(cut: SoundCut, use: Callable[[aud.Sound], Result]) -> Result:
     try:
         if cut.packed is None:
             return use(aud.Sound.file(str(cut.file), cut.stream))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, f"packed{cut.file.suffix}")
+        with scratch.folder() as folder:
+            file = folder / f"packed{cut.file.suffix}"
             file.write_bytes(cut.packed)
             return use(aud.Sound.file(str(file), cut.stream))
     except aud.error as error:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import bpy
 import bpy.utils.previews
 
 from ..client.connection import Endpoint
+from ..core import scratch
 from ..core.errors import AddonError
 from ..core.events import FacesFailed, JobProgress
 from ..core.faces import Face, FaceChoice, FacesFound, FacesRequest
@@ -135,9 +134,9 @@ class FaceSearch:
 def _loaded(faces: tuple[Face, ...]) -> bpy.utils.previews.ImagePreviewCollection:
     """Thumbnails as Blender's previews, which only come from files."""
     previews = bpy.utils.previews.new()
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch.folder() as folder:
         for number, face in enumerate(faces):
-            file = Path(folder, f"{number}.jpg")
+            file = folder / f"{number}.jpg"
             file.write_bytes(face.thumbnail)
             preview = previews.load(str(number), str(file), "IMAGE")
             preview.image_size[:]  # reads the file now

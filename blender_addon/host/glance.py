@@ -6,9 +6,9 @@ scene they show, and when its settings have not changed for a moment the server 
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
@@ -18,6 +18,7 @@ from pathlib import Path
 import bpy
 
 from ..client.connection import Endpoint
+from ..core import scratch
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, FramePreviewed, GlanceEvent, GlanceFailed
 from ..core.plan import DubPlan, SpeechSource
@@ -64,7 +65,8 @@ class Glances:
         self.shown: FramePreviewed | None = None
         self._link = link
         self._cutter = cutter
-        self._folder = tempfile.TemporaryDirectory(prefix="posedub-", ignore_cleanup_errors=True)
+        self._folder = scratch.make_folder()
+        weakref.finalize(self, scratch.remove, self._folder)
         self._sounds: OrderedDict[Hashable, tuple[Path, Future[None]]] = OrderedDict()
         self._asked: dict[str, Asked] = {}
         self._cutting: set[str] = set()
@@ -116,7 +118,7 @@ class Glances:
 
     def preview(self, scene: bpy.types.Scene) -> None:
         """Have the dub's frame at the playhead made; raises AddonError."""
-        draft = planning.look(scene, Path(self._folder.name))
+        draft = planning.look(scene, self._folder)
         index = scene.frame_current - draft.placement.start
         if not 0 <= index < draft.plan.frame_count:
             raise AddonError("The playhead is not over the sound strip.", "Move it there.")
@@ -154,7 +156,7 @@ class Glances:
             around = (one for strip in sources.sounds(scene) for one in sequencer.around(strip))
             if any(map(sequencer.is_retimed, around)):  # mixing it down would hold up the editor
                 raise AddonError(RETIMED)
-            draft = planning.look(scene, Path(self._folder.name))
+            draft = planning.look(scene, self._folder)
             self._total = draft.plan.frame_count
             self._answer = self._known.get(_key(draft, None))
             if self._answer is None:
@@ -174,7 +176,7 @@ class Glances:
         """The sound as a file, cut before if possible."""
         key = mix, tuple(_modified(cut.file) for _offset, cut in mix.cuts)
         if key not in self._sounds:
-            file = Path(self._folder.name, f"{uuid.uuid4().hex}.wav")
+            file = self._folder / f"{uuid.uuid4().hex}.wav"
             self._sounds[key] = file, self._cutter.submit(audio.write_mix, mix, file)
         self._sounds.move_to_end(key)
         while len(self._sounds) > 2:
@@ -211,7 +213,7 @@ class Glances:
                 self._known.popitem(last=False)
         elif isinstance(event, FramePreviewed):
             self.shown = event
-            picture.show(event.png, Path(self._folder.name))
+            picture.show(event.png, self._folder)
             self.outdated()
         elif isinstance(event, GlanceFailed):
             self.problem = event.message
@@ -233,7 +235,7 @@ class Glances:
         """The end of the add-on."""
         self.clear()
         picture.forget()
-        self._folder.cleanup()
+        scratch.remove(self._folder)
 
 
 def _key(draft: planning.Draft, index: int | None) -> Hashable:

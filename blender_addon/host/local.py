@@ -73,7 +73,6 @@ class ManagedServer:
         if command is None:
             raise AddonError("The command posedub is not found.", HOW_TO_INSTALL)
         data = Path(settings.data_dir)
-        data.mkdir(parents=True, exist_ok=True)
         return LocalServer(command, data, data / LOG_FILE, settings.target)
 
     def stop(self) -> None:

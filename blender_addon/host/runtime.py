@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ..client.connection import Endpoint
-from ..core import sequences
+from ..core import scratch, sequences
 from ..core.errors import AddonError
 from ..core.events import (
     DubEstimated,
@@ -98,6 +98,7 @@ class Runtime:
         self.glances = Glances(self.link, self._cutter)
         self._reader = ThreadPoolExecutor(1, "posedub takes")
         self.takes = Takes(self._reader)
+        self._reader.submit(scratch.tidy)
         self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
         self.book = JobBook()

@@ -149,6 +149,47 @@ def test_early_exit_gives_advice(local, script, words):
         assert "Traceback" in server.log_tail()
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "posedub: The disk of /data is full; free some space and try again.",
+            "code 1. The disk of /data is full; free",
+        ),
+        (
+            "posedub: This user may not serve on port 80; choose a --port from 1024 on.",
+            "code 1. This user may not serve",
+        ),
+        (
+            "posedub: ended by the system or by a library, most likely out of memory; close",
+            "out of memory: close other",
+        ),
+    ],
+)
+def test_the_last_word_of_a_server_is_passed_on(local, line, words):
+    server = local(f"import sys; print('starting'); sys.exit(print({line!r}) or 1)")
+    server.start()
+    assert server.wait(60) is ServerState.FAILED
+    assert words in server.advice
+
+
+@posix_only
+def test_a_server_that_the_system_ended_most_likely_lacked_memory(local):
+    server = local("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    server.start()
+    assert server.wait(60) is ServerState.FAILED
+    assert "code -9. The machine is out of memory" in server.advice
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    data = tmp_path / "file" / "data"
+    server = LocalServer([sys.executable], data, data / "log", f"127.0.0.1:{free_port()}")
+    server.start()
+    assert server.wait(20) is ServerState.FAILED
+    assert str(tmp_path / "file") in server.advice and "Choose another data folder" in server.advice
+
+
 def test_missing_executable(tmp_path):
     server = LocalServer([str(tmp_path / "none")], tmp_path, tmp_path / "log", f"127.0.0.1:{free_port()}")
     server.start()
