@@ -122,6 +122,36 @@ def test_only_other_computers_are_noted_to_need_online_access(blender: Blender, 
     assert ONLINE not in blender.preferences_panel()
 
 
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{}", "grpc://localhost:{}/", " LOCALHOST:{} "])
+def test_an_address_in_a_usual_form_is_understood(blender: Blender, server: ServerProcess, form: str) -> None:
+    blender.preferences(mode="address", address=form.format(server.port))
+
+    assert blender.op(name="server_check", wait=True) == {"result": ["FINISHED"]}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "[::1]", "http://[::1]"])
+def test_an_address_of_this_computer_needs_no_port_and_no_network(blender: Blender, address: str) -> None:
+    blender.preferences(mode="address", address=address)
+
+    assert ONLINE not in blender.preferences_panel()
+    error = blender.op(name="server_check", wait=True).get("error", "No model server answers")
+    assert "No model server answers" in error
+
+
+@pytest.mark.parametrize("address", ["http//here:50761", "127.0.0.1:port", "127.0.0.1:70000", "ftp://here:1"])
+def test_an_address_that_cannot_be_read_says_how_to_write_it(blender: Blender, media: Path, address: str) -> None:
+    blender.preferences(mode="address", address=address)
+    set_up(blender, media)
+
+    sentence = f'The server address "{address}" cannot be read. Write it as host:port'
+    for operator in ("server_check", "dub"):
+        assert sentence in blender.op(name=operator)["error"]
+        assert sentence in " ".join(blender.panel(name="POSEDUB_PT_dub"))
+    assert sentence in " ".join(blender.preferences_panel())
+    assert blender.panel(name="POSEDUB_PT_server") and not blender.jobs()
+    blender.finish()
+
+
 def test_the_add_on_is_disabled_even_when_blender_has_forgotten_its_handlers(blender: Blender) -> None:
     blender.forget_handlers()
     blender.toggle(enabled=False)
