@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
+from ..core.address import ServerAddress
 from ..core.errors import AddonError, unexpected
 from .cancel import Cancelled, CancelToken
 from .connection import Connection, Endpoint
@@ -182,7 +183,7 @@ class LocalServer:
     def _found(self, cancel: CancelToken, leaving: float) -> bool:
         """Whether a fitting server is at the address; until `leaving` one that holds the port is waited for."""
         while not self._answers(cancel):
-            if time.monotonic() > leaving or _is_free(self._endpoint.address):
+            if time.monotonic() > leaving or _is_free(self._endpoint.place):
                 return False
             cancel.wait(PROBE_PAUSE)
         return True
@@ -271,14 +272,13 @@ class LocalServer:
         return f"The model server ended with code {code}. {advice or 'Look at its log.'}"
 
 
-def _is_free(address: str) -> bool:
+def _is_free(place: ServerAddress) -> bool:
     """Whether a server could take the port; another reason than its being taken is left to the server to tell."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as trial:
+    with socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET) as trial:
         if os.name == "posix":  # as servers do, or a port whose connections have just ended seems taken
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((host, int(port)))
+            trial.bind((place.host, place.port))
         except OSError as error:
             return error.errno != errno.EADDRINUSE
     return True
