@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import atan2, degrees
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import av
 import cv2
@@ -15,9 +15,7 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from numpy.typing import NDArray
 
-Viewer = Literal["player", "blender"]
-"""Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
-and leaves the EXIF orientation of photos aside; players do all that files ask for."""
+from model_server.pipeline.request import Viewer
 
 Pixels = TypeVar("Pixels", bound=NDArray)
 

@@ -14,7 +14,6 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.geometry import Viewer
 
 POSE_SIZE = 12
 MOUTH_STRENGTH = 1.2
@@ -28,6 +27,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
 FEATHER = 0.2
 ROLES = {"portrait": "the portrait", "speech": "the sound", "pose": "the pose source", "footage": "the footage"}
+Viewer = Literal["player", "blender"]
+"""Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
+and leaves the EXIF orientation of photos aside; players do all that files ask for."""
 
 
 @dataclass(frozen=True)
