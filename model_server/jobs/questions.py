@@ -13,11 +13,10 @@ from model_server.jobs.runner import StoredResults, checked, with_role, with_rol
 from model_server.jobs.store import Store
 from model_server.pipeline.encode import encode_jpeg
 from model_server.pipeline.faces import FaceFinder, FoundFace, thumbnail
-from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.glance import Estimate, Glances, Preview
 from model_server.pipeline.memory import Memory
 from model_server.pipeline.pose import PoseTrack
-from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection
+from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection, Viewer
 from model_server.pipeline.stored_pose import pose_track
 from model_server.pipeline.video import open_footage
 

@@ -14,7 +14,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from model_server.pipeline import hdr
-from model_server.pipeline.geometry import Viewer
+from model_server.pipeline.request import Viewer
 
 RGB, BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 0, 1, 2, 5, 6, 9
 """Matrices, and but for RGB also primaries; of transfers BT709, UNSPECIFIED and BT601_525."""

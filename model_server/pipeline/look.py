@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.colour import RGB, Colour, Converter
-from model_server.pipeline.geometry import Geometry, Viewer
+from model_server.pipeline.geometry import Geometry
 from model_server.pipeline.media import MAX_FRAME_PIXELS
+from model_server.pipeline.request import Viewer
 
 Picture = NDArray[np.uint8]
 Field = Literal["top", "bottom"]

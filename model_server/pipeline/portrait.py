@@ -21,8 +21,7 @@ from model_server.pipeline.alignment import (
     warp,
 )
 from model_server.pipeline.faces import FaceFinder, choose
-from model_server.pipeline.geometry import Viewer
-from model_server.pipeline.request import Portrait
+from model_server.pipeline.request import Portrait, Viewer
 from model_server.pipeline.video import picture_at
 
 # A VoxCeleb2-like crop is square; anything far from it would be squeezed.

@@ -16,10 +16,9 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import network_view, warp
 from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.media import never
 from model_server.pipeline.portrait import aligned_crop
-from model_server.pipeline.request import FaceSelection
+from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.timecode import average_rate
 from model_server.pipeline.tracking import FaceTrack, TrackFaces, track_face
 from model_server.pipeline.video import Footage, open_footage

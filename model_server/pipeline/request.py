@@ -25,6 +25,9 @@ SLOWEST, FASTEST = 1, 240
 CropMode = Literal["auto", "aligned"]
 Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
+Viewer = Literal["player", "blender"]
+"""Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
+and leaves the EXIF orientation of photos aside; players do all that files ask for."""
 FEATHER = 0.2
 ROLES = {"portrait": "the portrait", "speech": "the sound", "pose": "the pose source", "footage": "the footage"}
 Viewer = Literal["player", "blender"]

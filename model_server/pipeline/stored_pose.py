@@ -11,10 +11,9 @@ import numpy as np
 
 from model_server.engines.base import Engine
 from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.media import never
 from model_server.pipeline.pose import PoseTrack, read_pose
-from model_server.pipeline.request import FaceSelection
+from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.results import Results, digest
 from model_server.pipeline.tracking import remembered
 

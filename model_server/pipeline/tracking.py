@@ -17,10 +17,9 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.ahead import ahead
 from model_server.pipeline.alignment import clip_transforms
 from model_server.pipeline.faces import OUTLINE_POINTS, FaceFinder, FoundFace, Points, choose, overlap
-from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.likeness import SAME_PERSON, Appearance, Gallery, appearance
 from model_server.pipeline.media import never
-from model_server.pipeline.request import FaceSelection
+from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.results import Results, digest
 from model_server.pipeline.shots import ShotDetector
 from model_server.pipeline.smoothing import steadied

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.files import check_file
-from model_server.pipeline.geometry import Geometry, Viewer
+from model_server.pipeline.geometry import Geometry
 from model_server.pipeline.images import is_turned, load_image
 from model_server.pipeline.look import Look, Pictures
 from model_server.pipeline.media import (
@@ -28,6 +28,7 @@ from model_server.pipeline.media import (
     read_timing,
     video_stream,
 )
+from model_server.pipeline.request import Viewer
 from model_server.pipeline.stills import is_image
 
 Picture = NDArray[np.uint8]

@@ -12,7 +12,6 @@ from model_server.engines.pose_map import PoseMap
 from model_server.errors import PoseDubError
 from model_server.jobs.model import Accepted, Ended, Event, FrameMade, Job, JobState, Progress, Warned
 from model_server.pipeline.faces import FoundFace
-from model_server.pipeline.geometry import Viewer
 from model_server.pipeline.glance import Estimate, Preview
 from model_server.pipeline.request import (
     FEATHER,
@@ -33,6 +32,7 @@ from model_server.pipeline.request import (
     PoseVideo,
     Precision,
     Speech,
+    Viewer,
 )
 from model_server.service.messages import dubbing, media
 
