@@ -30,9 +30,6 @@ Viewer = Literal["player", "blender"]
 and leaves the EXIF orientation of photos aside; players do all that files ask for."""
 FEATHER = 0.2
 ROLES = {"portrait": "the portrait", "speech": "the sound", "pose": "the pose source", "footage": "the footage"}
-Viewer = Literal["player", "blender"]
-"""Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
-and leaves the EXIF orientation of photos aside; players do all that files ask for."""
 
 
 @dataclass(frozen=True)
