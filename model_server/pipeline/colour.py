@@ -68,8 +68,9 @@ class Colour:
         elif matrix not in _KNOWN_MATRICES:
             matrix = standard
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj") or matrix == RGB
-        primaries = _stated(frame.color_primaries) or standard
-        return Colour(matrix, full, primaries, _stated(frame.color_trc) or (BT709 if primaries == BT709 else BT601_525))
+        primaries = _stated(frame.color_primaries) or (matrix if matrix in (BT709, BT2020) else standard)
+        transfer = _stated(frame.color_trc) or (BT601_525 if primaries in (BT601_625, BT601_525) else BT709)
+        return Colour(matrix, full, primaries, transfer)
 
 
 def usual_matrix(size: tuple[int, int], viewer: Viewer = "player") -> int:
