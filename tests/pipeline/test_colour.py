@@ -72,7 +72,7 @@ def test_display_matrices_turn_and_mirror_as_players_do(tmp_path: Path, orientat
     assert np.array_equal(picture_at(path, FIRST), shown(picture_at(plain, FIRST), orientation))
 
 
-# Measured by rendering in Blender 5.0: it reads a matrix as a turn.
+# Measured by rendering in Blender 4.5 and 5.0: it reads a matrix as a turn.
 IN_BLENDER = {
     "left and right": "half",
     "up and down": "plain",
