@@ -23,7 +23,7 @@ def light(values: np.ndarray) -> np.ndarray:
 
 def first_frame(portrait: Path, sound: Path, folder: Path) -> np.ndarray:
     """The first picture of a dub of an aligned portrait."""
-    out = folder / f"of {portrait.name}"
+    out = folder / f"of {portrait.name}".replace(".", " ")  # a folder, not a movie
     options = ["--crop", "aligned", "--pose-mode", "frontal", "--range", "0:1", "--data", folder / "data"]
     posedub("dub", "--portrait", portrait, "--audio", sound, *options, "--out", out)
     return decode_png((out / "000000.png").read_bytes()).astype(int)

@@ -104,7 +104,7 @@ def test_hdr_footage(dubbing: Blender, tmp_path: Path, transfer: int, output: st
     apart = np.abs(composed - plain).max(axis=2)
     x, y = PLACE
     face, elsewhere = apart[y - 50 : y + 60, x - 40 : x + 40], apart[:, 400:]
-    assert 1 < face.mean() < 40
+    assert 2 < face.mean() < 40
     # Eight bits of HDR are dithered.
     assert not elsewhere.any() if output == "overlay" else elsewhere.mean() < 3 and elsewhere.max() < 20
     assert "hdr" in {warning["kind"] for warning in dubbing.jobs()[-1]["warnings"]}
