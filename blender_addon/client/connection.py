@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class Connection:
     def __init__(self, endpoint: Endpoint, cancel: CancelToken | None = None) -> None:
         self.endpoint = endpoint
         self._cancel = cancel or CancelToken()
+        if not re.fullmatch(r"[\x20-\x7e]*", endpoint.token):
+            raise AddonError("The token holds characters that no token has.", "Correct it in the preferences.")
         self._channel = _channel(endpoint)
         self._calls = dict(_callables(self._channel))
         self._metadata = [("authorization", f"Bearer {endpoint.token}")] if endpoint.token else []

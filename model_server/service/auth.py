@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.service.address import ServerAddress
 
 HEADER = "authorization"
+_SENDABLE = re.compile(r"[\x20-\x7e]*")
 DENIED = "The server wants a token and this one is wrong; copy it from the server's --token-file."
 
 
@@ -38,6 +40,8 @@ class Security:
         token = _content(token_file).decode(errors="replace").strip() if token_file else ""
         if token_file and not token:
             raise PoseDubError(f"The token file {token_file} is empty; write a long random word into it.")
+        if not _SENDABLE.fullmatch(token):
+            raise PoseDubError(f"The token file {token_file} holds more than one plain word; write one into it.")
         return Security(token, _pair(cert, key) if cert and key else None)
 
     def check_host(self, host: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ def load_head(path: Path) -> HeadModel:
     try:
         with np.load(path) as archive:
             return _head_from_archive(dict(archive))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise PoseDubError(
             f"The head model {path} cannot be read ({error}): give the path of ICT-FaceKit's ict.npz.",
             ErrorKind.NOT_FOUND,

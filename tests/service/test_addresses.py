@@ -11,6 +11,7 @@ from blender_addon.client.connection import Connection, Endpoint
 from blender_addon.core.errors import AddonError
 from model_server.errors import PoseDubError
 from model_server.service.address import ServerAddress
+from model_server.service.auth import Security, authority
 from model_server.service.listening import why_not
 from model_server.service.remote import Address, RemoteServer
 from tests.servers import ServerProcess, free_port
@@ -85,3 +86,21 @@ def test_why_it_cannot_be_served_at_an_address() -> None:
         assert why_not(ServerAddress("127.0.0.1", port)).startswith(f"Port {port} of 127.0.0.1 is taken;")
     assert "192.0.2.1 is no address of this computer" in why_not(ServerAddress("192.0.2.1", port))
     assert "nowhere.invalid is not known" in why_not(ServerAddress("nowhere.invalid", port))
+
+
+@pytest.mark.parametrize("content", [b"two\nlines", b"sch\xc3\xb6n", b"\x00\xff"])
+def test_tokens_are_plain_words(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(PoseDubError, match="holds more than one plain word"):
+        Security.read(tmp_path / "token", None, None)
+    with pytest.raises(AddonError, match="token holds characters"):
+        Connection(Endpoint(token=content.decode(errors="replace")))
+
+
+def test_keys_and_certificates_are_looked_at_first(tmp_path: Path) -> None:
+    """gRPC would only say that it cannot serve, or that nobody answers."""
+    (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(PoseDubError, match="are no certificate and its key in PEM"):
+        Security.read(None, tmp_path / "cert.pem", tmp_path / "cert.pem")
+    with pytest.raises(PoseDubError, match="holds no certificate in PEM"):
+        authority(tmp_path / "cert.pem")
