@@ -27,7 +27,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise AddonError(
             f"{path} could not be written: {error.strerror or error}.", "Free some space or choose another folder."
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import bpy
 
-from ..core.errors import AddonError
+from ..core.errors import AddonError, unexpected
 from ..core.jobs import JobRecord
 from . import pump, runtime
 
@@ -28,9 +28,9 @@ class SentenceOperator:
         state.error = ""
         try:
             return self.run(context)
-        except AddonError as error:
-            state.error = str(error)
-            self.report({"ERROR"}, str(error))
+        except (AddonError, OSError, MemoryError) as error:  # a folder or the memory may give out anywhere
+            state.error = str(error if isinstance(error, AddonError) else unexpected("This did not work", error))
+            self.report({"ERROR"}, state.error)
             return CANCELLED
         finally:
             pump.wake()

@@ -4,6 +4,7 @@
 No postponed annotations here: Blender reads them as values.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import bpy
@@ -103,8 +104,10 @@ def endpoint(settings: ServerSettings) -> Endpoint:
 
 
 def user_folder(name: str) -> Path:
-    """A folder of the add-on in the user's files; updates leave it alone."""
-    return Path(bpy.utils.extension_path_user(ADDON, path=name, create=True))
+    """A folder of the add-on in the user's files; updates leave it alone. Whoever writes there meets what is wrong."""
+    with suppress(OSError):
+        return Path(bpy.utils.extension_path_user(ADDON, path=name, create=True))
+    return Path(bpy.utils.extension_path_user(ADDON, path=name))
 
 
 def _path(text: str) -> str:
