@@ -122,9 +122,12 @@ def _turn(options: argparse.Namespace) -> int:
     from model_server.evaluation.takes import portrait_of
     from model_server.evaluation.turning import as_table, turn
 
+    pictures = _pictures(options.turn)
+    if not pictures:
+        raise PoseDubError(f"The folder {options.turn} holds no pictures; give one with portraits.")
     engines = _engines(options)
     tools = _instruments(options, next(iter(engines.values())))
-    stills = {path.stem: portrait_of(path) for path in _pictures(options.turn)}
+    stills = {path.stem: portrait_of(path) for path in pictures}
     others = [*_portraits(options), *(source.portrait() for source in _strangers(_sources(options)))]
     others = others[: max(0, GALLERY - len(stills))]
     parts = []
