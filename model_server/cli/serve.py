@@ -54,5 +54,6 @@ def _let_others_go_first() -> None:
     """Blender and what else somebody works with on this computer stay quick while a dub takes all processors."""
     import psutil
 
-    with suppress(psutil.AccessDenied):  # who was started with even less may not take more
-        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICENESS)
+    process = psutil.Process()
+    with suppress(psutil.AccessDenied):
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else max(NICENESS, process.nice()))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,8 @@ class Command:
     @contextmanager
     def started(self, **changes: object) -> Iterator[Following]:
         """Run it beside the block."""
-        with Following(**self._started(changes), stderr=subprocess.PIPE) as process:
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background hear no interrupts
+        with Following(**self._started(changes), stderr=subprocess.PIPE, preexec_fn=heard) as process:
             try:
                 yield process
             finally:
