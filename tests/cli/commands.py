@@ -90,7 +90,9 @@ class Command:
     def started(self, **changes: object) -> Iterator[Following]:
         """Run it beside the block."""
         heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background hear no interrupts
-        with Following(**self._started(changes), stderr=subprocess.PIPE, preexec_fn=heard) as process:
+        with Following(
+            **self._started(changes), stderr=subprocess.PIPE, preexec_fn=None if os.name == "nt" else heard
+        ) as process:
             try:
                 yield process
             finally:
