@@ -18,7 +18,7 @@ from ..core.plan import DubPlan
 from ..core.version import VERSION
 from . import wire
 from .cancel import Cancelled, CancelToken
-from .status import addon_error
+from .grpc_errors import addon_error
 
 PROTOCOL = 1
 """Counts incompatible changes of the contract; both sides must agree."""

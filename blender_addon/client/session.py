@@ -6,40 +6,39 @@ touch Blender: the main thread calls `Session.poll` and acts on what it returns.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
 from collections.abc import Iterable
 
-from ..core.errors import AddonError, unexpected
+from ..core.errors import AddonError
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
 from ..core.faces import FacesRequest
 from ..core.files import Digests
 from ..core.plan import DubPlan, PoseRequest
-from .cancel import Cancelled, CancelToken
+from .boundary import boundary
+from .cancel import CancelToken
 from .connection import Connection, Endpoint
-from .glance import GlanceJob
-from .job import DubJob
-from .question import Question
-from .questions import faces_question, pose_question
+from .tasks.base import Task
+from .tasks.dub import DubTask
+from .tasks.preview import EstimateQuery, PreviewQuery
+from .tasks.query import FacesQuery, PoseQuery
 
 HANGING_UP_SECONDS = 1.0
-log = logging.getLogger(__name__)
 
 
 class Session:
     """All jobs towards one endpoint. No method blocks.
 
     Args:
-        patience: seconds that a job waits for a server that went away.
+        retry_for: seconds that a job waits for a server that went away.
     """
 
-    def __init__(self, endpoint: Endpoint, patience: float = 120.0) -> None:
+    def __init__(self, endpoint: Endpoint, retry_for: float = 120.0) -> None:
         self.endpoint = endpoint
-        self._patience = patience
+        self._retry_for = retry_for
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._jobs: dict[str, tuple[DubJob | Question | GlanceJob, threading.Thread]] = {}
+        self._jobs: dict[str, tuple[Task, threading.Thread]] = {}
         self._digests = Digests()
         self._check: threading.Thread | None = None
         self._closing = CancelToken()
@@ -69,32 +68,32 @@ class Session:
     def _launch(self, plan: DubPlan, job_id: str, from_index: int | None) -> None:
         if plan.uid in self.running() and not self._hung_up(plan.uid):
             raise AddonError(f"{plan.name} is being dubbed already.", "Wait for it, or cancel it.")
-        self._run(plan.uid, DubJob(self.endpoint, plan, self._events.put, job_id, from_index, self._patience))
+        self._run(plan.uid, DubTask(self.endpoint, plan, self._events.put, job_id, from_index, self._retry_for))
 
     def _hung_up(self, uid: str) -> bool:
         """Whether a job that has said its last word is gone now; it takes a moment."""
         job, thread = self._jobs[uid]
-        if isinstance(job, DubJob) and job.over:
+        if job.over:
             thread.join(HANGING_UP_SECONDS)
         return not thread.is_alive()
 
     def read_pose(self, request: PoseRequest) -> None:
         """Have the server read a pose; answers with PoseRead or PoseFailed, unless cancelled."""
-        self._run(request.uid, pose_question(self.endpoint, request, self._events.put))
+        self._run(request.uid, PoseQuery(self.endpoint, request, self._events.put))
 
     def estimate(self, plan: DubPlan) -> None:
-        """Ask which of a plan's frames would be generated; answers with DubEstimated or GlanceFailed."""
-        self._run(plan.uid, GlanceJob(self.endpoint, plan, None, self._digests, self._events.put))
+        """Ask which of a plan's frames would be generated; answers with DubEstimated or PreviewFailed."""
+        self._run(plan.uid, EstimateQuery(self.endpoint, plan, self._digests, self._events.put))
 
     def preview(self, plan: DubPlan, index: int) -> None:
-        """Have one frame made at once, no job; answers with FramePreviewed or GlanceFailed."""
-        self._run(plan.uid, GlanceJob(self.endpoint, plan, index, self._digests, self._events.put))
+        """Have one frame made at once, no job; answers with FramePreviewed or PreviewFailed."""
+        self._run(plan.uid, PreviewQuery(self.endpoint, plan, index, self._digests, self._events.put))
 
     def find_faces(self, request: FacesRequest) -> None:
         """Have the server look for faces; answers with FacesFound or FacesFailed, unless cancelled."""
-        self._run(request.uid, faces_question(self.endpoint, request, self._events.put))
+        self._run(request.uid, FacesQuery(self.endpoint, request, self._events.put))
 
-    def _run(self, uid: str, job: DubJob | Question | GlanceJob) -> None:
+    def _run(self, uid: str, job: Task) -> None:
         self._jobs = {uid: entry for uid, entry in self._jobs.items() if entry[1].is_alive()}
         thread = threading.Thread(target=job.run, name=f"posedub {uid}", daemon=True)
         self._jobs[uid] = (job, thread)
@@ -116,16 +115,14 @@ class Session:
             self._check.start()
 
     def _handshake(self) -> None:
-        try:
-            with Connection(self.endpoint, self._closing) as connection:
-                self._events.put(Connected(connection.info()))
-        except Cancelled:
-            return
-        except AddonError as error:
-            self._events.put(Disconnected(str(error)))
-        except Exception as error:  # noqa: BLE001 - boundary of the thread
-            log.exception("handshake")
-            self._events.put(Disconnected(str(unexpected("The connection could not be made", error))))
+        with (
+            boundary("handshake", "The connection could not be made", self._unreached),
+            Connection(self.endpoint, self._closing) as connection,
+        ):
+            self._events.put(Connected(connection.info()))
+
+    def _unreached(self, error: AddonError) -> None:
+        self._events.put(Disconnected(str(error)))
 
     def poll(self) -> list[Event]:
         """All events since the last call, oldest first; frames and progress of a job are merged."""

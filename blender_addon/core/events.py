@@ -176,7 +176,7 @@ class FramePreviewed:
 
 
 @dataclass(frozen=True)
-class GlanceFailed:
+class PreviewFailed:
     """An estimate or a preview was not to be had; `message` is a sentence that says what to do."""
 
     uid: str
@@ -186,6 +186,6 @@ class GlanceFailed:
 JobEvent = JobAccepted | JobProgress | FramesSaved | JobWarning | JobMeasured | JobFinished | JobCancelled | JobFailed
 PoseEvent = PoseRead | PoseFailed
 FacesEvent = FacesFound | FacesFailed
-GlanceEvent = DubEstimated | FramePreviewed | GlanceFailed
-QuestionEvent = PoseEvent | FacesEvent | GlanceEvent
-Event = Connected | Disconnected | JobEvent | QuestionEvent
+PreviewEvent = DubEstimated | FramePreviewed | PreviewFailed
+QueryEvent = PoseEvent | FacesEvent | PreviewEvent
+Event = Connected | Disconnected | JobEvent | QueryEvent

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import atexit
 
-from . import (
-    copies,
-    handlers,
-    menus,
-    operators_dub,
-    operators_faces,
-    operators_pose,
-    operators_server,
-    operators_sources,
-    operators_takes,
-    panels,
-    panels_output,
-    panels_pose,
-    panels_takes,
-    pose_tools,
-    preferences,
-    presets,
-    properties,
-    pump,
-    statusbar,
-)
+from . import copies, handlers, operators, panels, preferences, properties
 from .copies import waits
+from .tasks import main_loop
 
-DUBS = (operators_sources, operators_dub, operators_takes, operators_faces)
-OPERATORS = (*DUBS, operators_pose, pose_tools, operators_server)
-PANELS = (presets, panels, panels_output, panels_takes, panels_pose, menus, statusbar)
-MODULES = (preferences, properties, *OPERATORS, *PANELS, handlers, pump)
+MODULES = (preferences, properties, *operators.MODULES, *panels.MODULES, handlers, main_loop)
 
 
 def register() -> None:

@@ -13,8 +13,9 @@ from bpy.app.handlers import persistent
 from ..core import naming
 from ..core.errors import AddonError
 from ..core.jobs import JobBook, JobRecord
-from . import pump, recovery, runtime, takes
-from .results import Placement
+from .strips import recovery
+from .strips.placement import Placement
+from .tasks import main_loop, runtime, take_list
 
 log = logging.getLogger(__name__)
 KEY = "posedub_jobs"
@@ -27,7 +28,7 @@ def save_pre(path: str, *_unused: object) -> None:
         store(scene, Path(path).parent if path else None)
     if path:
         try:
-            recovery.claim(takes.in_use(), Path(path).name)
+            recovery.claim(take_list.in_use(), Path(path).name)
         except AddonError as error:  # the file is saved all the same
             log.warning("%s", error)
 
@@ -49,7 +50,7 @@ def load_post(*_unused: object) -> None:
 def undo_post(*_unused: object) -> None:
     """Strips that come back may be shorter than what was saved since."""
     runtime.current().recheck_strips()
-    pump.wake()
+    main_loop.wake()
 
 
 def store(scene: bpy.types.Scene, home: Path | None) -> None:

@@ -10,11 +10,10 @@ import bpy
 
 from ..core.plan import POSE_SIZE
 from ..core.settings import DubSettings
-from . import footage, pose_keys
-from .sequencer import StripRef
+from .bl.sequencer import StripRef
+from .sources import footage, pose_keys
 
 DEFAULTS = DubSettings()
-ROLES = ("portrait", "audio", "pose", "footage")
 
 CROPS = (
     ("auto", "Find Face", "Find the face, align it and crop it"),

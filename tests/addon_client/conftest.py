@@ -42,8 +42,8 @@ def plan(tmp_path):
 class Watched(Session):
     """A session that lets a test block until an event comes."""
 
-    def __init__(self, endpoint, patience=20.0):
-        super().__init__(endpoint, patience)
+    def __init__(self, endpoint, retry_for=20.0):
+        super().__init__(endpoint, retry_for)
         self.seen = []
 
     def until(self, *kinds, uid=None, timeout=30.0):

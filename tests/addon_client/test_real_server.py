@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from blender_addon.client.connection import Connection, Endpoint
-from blender_addon.client.launcher import LocalServer, ServerState
+from blender_addon.client.server_process import LocalServer, ServerState
 from blender_addon.core.events import (
     Connected,
     Disconnected,
@@ -97,7 +97,7 @@ def test_killed_server_changes_no_byte(tmp_path, session_towards, real, real_pla
     assert calm.end() == JobFinished("u1", 8)
     restless = replace(real_plan, uid="u2", folder=real_plan.folder.with_name("v002"))
     with ServerProcess(tmp_path / "data") as server:
-        session = session_towards(server.address, patience=60.0)
+        session = session_towards(server.address, retry_for=60.0)
         session.start(restless)
         session.until(FramesSaved)
         server.kill()

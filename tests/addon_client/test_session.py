@@ -179,7 +179,7 @@ def test_cancel_of_unknown_jobs_does_nothing(session):
 def test_nobody_answers(session_towards, plan):
     with StubServer() as gone:
         pass
-    session = session_towards(gone.address, patience=0.5)
+    session = session_towards(gone.address, retry_for=0.5)
     session.start(plan)
     ended = session.end()
     assert isinstance(ended, JobFailed) and ended.retryable and "posedub serve" in ended.message

@@ -10,7 +10,7 @@ import sys
 from time import perf_counter
 
 from blender_addon.client.connection import Endpoint
-from blender_addon.client.job import DubJob
+from blender_addon.client.tasks.dub import DubTask
 from blender_addon.core.events import Event, FramesSaved, JobFailed
 from blender_addon.core.plan import DubPlan
 
@@ -27,7 +27,7 @@ def main(address: str) -> int:
         elif isinstance(event, JobFailed):
             failures.append(event.message)
 
-    DubJob(Endpoint(address), DubPlan.from_json(json.load(sys.stdin)), note).run()
+    DubTask(Endpoint(address), DubPlan.from_json(json.load(sys.stdin)), note).run()
     json.dump({"frames": saved, "end": perf_counter() - start}, sys.stdout)
     print(*failures, file=sys.stderr)
     return 1 if failures else 0

@@ -99,7 +99,7 @@ def dub(scene: bpy.types.Scene):
                 strip.select = strip.name == name
             bpy.ops.posedub.assign_source(role=role)
         bpy.ops.posedub.dub()
-    state = host("runtime").current()
+    state = host("tasks.runtime").current()
     record = list(state.book)[-1]
 
     def ended() -> bool:
@@ -107,7 +107,7 @@ def dub(scene: bpy.types.Scene):
         say(phase=record.phase, text=text, share=share)
         return not state.active(record.plan.uid)
 
-    host("pump").run_until(ended)
+    host("tasks.main_loop").run_until(ended)
     if record.error:
         raise SystemExit(record.error)
     return next(strip for strip in scene.sequence_editor.strips_all if strip.name.startswith("Dub ")), record

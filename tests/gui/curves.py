@@ -38,7 +38,7 @@ def measure(archive: str) -> None:
     from tests.demo import edit
 
     edit.install(archive)
-    keys, sequencer = edit.host("pose_keys"), edit.host("sequencer")
+    keys, sequencer = edit.host("sources.pose_keys"), edit.host("bl.sequencer")
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = 30, 1.001

@@ -102,7 +102,7 @@ def set_strip(name, **values):
 def retime(name):
     """Give a strip retiming keys, with the operators, as the API crashes in 4.5 and 5.0."""
     select([name])
-    with host("sequencer").override(scene()):
+    with host("bl.sequencer").override(scene()):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=200)
     return len(strip(name).retiming_keys)
 
@@ -143,7 +143,7 @@ def op(name, **arguments):
 
 
 def describe(one):
-    sequencer = host("sequencer")
+    sequencer = host("bl.sequencer")
     return {
         "name": one.name,
         "type": one.type,
@@ -183,7 +183,7 @@ def editing_state():
 
 def plan():
     """Plan a dub without starting it."""
-    return host("planning").draft(scene()).plan.to_json()
+    return host("planning.scene_plan").draft(scene()).plan.to_json()
 
 
 def cut(name, target):
@@ -193,7 +193,7 @@ def cut(name, target):
 
 def mix(names, target):
     """Write the sound of strips as a dub of all of them would; its first frame and its frames."""
-    audio = host("audio")
+    audio = host("sources.audio")
     found = audio.read_mix(scene(), list(map(strip, names)))
     audio.write_mix(found, Path(target))
     return [found.first, found.frames]
@@ -208,7 +208,7 @@ def jobs():
 
 
 def runtime():
-    return host("runtime").current()
+    return host("tasks.runtime").current()
 
 
 def pump_until_saved(frames):
@@ -217,7 +217,7 @@ def pump_until_saved(frames):
     while record.saved < frames or not lengths or lengths[-1] < frames:
         assert time.monotonic() < limit, record
         assert not record.error, record.error
-        host("pump").pump(0.02)
+        host("tasks.main_loop").pump(0.02)
         shown = [len(one.elements) for one in scene().sequence_editor.strips_all if one.get("posedub_job")]
         if shown and (not lengths or lengths[-1] != shown[0]):
             lengths.append(shown[0])
@@ -227,13 +227,13 @@ def pump_until_saved(frames):
 def finish():
     """Pump until nothing is left to do."""
     limit = time.monotonic() + LIMIT
-    while host("pump").pump(0.02):
+    while host("tasks.main_loop").pump(0.02):
         assert time.monotonic() < limit, jobs()
     return jobs()
 
 
 def pump(budget=0.02):
-    return host("pump").pump(budget)
+    return host("tasks.main_loop").pump(budget)
 
 
 def progress():
@@ -251,7 +251,7 @@ def forget_server():
 
 
 def diagnostics():
-    return host("operators_server").report()
+    return host("operators.server").report()
 
 
 def texts():
@@ -293,7 +293,7 @@ def mixdown(name, target):
     """What Blender itself plays from the left to the right handle of a strip; as WAV."""
     one = describe(strip(name))
     scene().frame_start, scene().frame_end = one["left"], one["right"] - 1
-    with host("sequencer").override(scene()):
+    with host("bl.sequencer").override(scene()):
         bpy.ops.sound.mixdown(filepath=target, container="WAV", codec="PCM", format="S16")
     return target
 
@@ -324,7 +324,7 @@ def wrap_in_meta(name, channel):
 
 def placement_channel():
     """The channel above which a dub would go."""
-    return host("planning").draft(scene()).placement.above
+    return host("planning.scene_plan").draft(scene()).placement.above
 
 
 def finds_edited_scene():
@@ -335,7 +335,7 @@ def finds_edited_scene():
         members["sequencer_scene"] = scene()
     edited = scene()
     with bpy.context.temp_override(**members):
-        return host("sequencer").edit_scene(bpy.context) == edited
+        return host("bl.sequencer").edit_scene(bpy.context) == edited
 
 
 def set_scene_key(key, value):
@@ -392,7 +392,7 @@ def panel(name):
 
 def menu():
     """What the add-on appends to Blender's strip menus."""
-    return written_by(host("menus").draw)
+    return written_by(host("panels.menus").draw)
 
 
 def written_by(draw):
@@ -418,7 +418,7 @@ def add_dub(file, name, channel, start, frames, uid="dub"):
 def bake_rows(name, start, rows, tolerance=0.0, prop="posedub_pose"):
     """Write pose codes as keyframes, and the seconds that took."""
     before = time.perf_counter()
-    host("pose_keys").bake(scene(), strip(name), prop, start, [tuple(row) for row in rows], tolerance)
+    host("sources.pose_keys").bake(scene(), strip(name), prop, start, [tuple(row) for row in rows], tolerance)
     seconds = time.perf_counter() - before
     bpy.ops.ed.undo_push(message="bake")
     return seconds
@@ -426,12 +426,12 @@ def bake_rows(name, start, rows, tolerance=0.0, prop="posedub_pose"):
 
 def pose_rows(name, first, end, prop="posedub_pose"):
     """The rows of a pose property for timeline frames."""
-    return host("pose_keys").values(scene(), strip(name), prop, first, end)
+    return host("sources.pose_keys").values(scene(), strip(name), prop, first, end)
 
 
 def pose_keys(name, prop="posedub_pose"):
     """Keys by array index: [frame, value]."""
-    fcurves = host("fcurves")
+    fcurves = host("bl.fcurves")
     curves = fcurves.find(scene(), strip(name).path_from_id(prop))
     return {index: fcurves.read(curve)["co"].tolist() for index, curve in curves.items()}
 
@@ -447,13 +447,13 @@ def key(name, prop, frame, value, index=-1):
 
 
 def animated_paths():
-    return sorted(host("fcurves").paths(scene()))
+    return sorted(host("bl.fcurves").paths(scene()))
 
 
 def pose_source(name, first, end):
     """What a dub of these timeline frames reads, and whether the playhead stayed."""
     before = scene().frame_current_final
-    pose = host("pose_keys").pose_source(scene(), strip(name), first, end)
+    pose = host("sources.pose_keys").pose_source(scene(), strip(name), first, end)
     assert scene().frame_current_final == before
     return {"codes": pose.codes, "angles": pose.angles}
 

@@ -6,7 +6,7 @@ from scenes import host, scene, strip
 
 def shaped_curve(name, keys, extrapolation, modifier=""):
     """Key the yaw with (frame, value, interpolation, handle type); the values read in bulk, and Blender's own."""
-    fcurves, path = host("fcurves"), strip(name).path_from_id("posedub_yaw")
+    fcurves, path = host("bl.fcurves"), strip(name).path_from_id("posedub_yaw")
     fcurves.remove(scene(), path)
     curve = fcurves.ensure(scene(), path, 0, "test")
     for frame, value, interpolation, handles in keys:

@@ -1,5 +1,7 @@
 """What the tests of effects and meta strips have Blender do; beside `scenes`, in the same process."""
 
+from pathlib import Path
+
 import bpy
 from scenes import host, scene, select, strip
 
@@ -34,7 +36,7 @@ def input_count(kind):
 
 
 def refresh():
-    host("sequencer").refresh(scene())
+    host("bl.sequencer").refresh(scene())
 
 
 def in_sequencer():
@@ -70,23 +72,23 @@ def remove_strip(name):
 
 def seen(name, frames):
     """Seconds of its file that a strip shows at timeline frames."""
-    return [str(host("media").moment(scene(), strip(name), frame)[1]) for frame in frames]
+    return [str(host("sources.media").moment(scene(), strip(name), frame)[1]) for frame in frames]
 
 
 def remarks():
     """What a dub would be started with."""
-    return [[one.first, one.end, one.text] for one in host("planning").look(scene(), host("media").Path()).remarks]
+    return [[one.first, one.end, one.text] for one in host("planning.scene_plan").look(scene(), Path()).remarks]
 
 
 def dub_start():
     """Timeline frame of a dub's frame 0."""
-    return host("planning").look(scene(), host("media").Path()).placement.start
+    return host("planning.scene_plan").look(scene(), Path()).placement.start
 
 
 def error_of_plan():
     """Why no dub of the selected sound can be planned."""
     try:
-        host("planning").look(scene(), host("media").Path())
-    except host("sequencer").AddonError as error:
+        host("planning.scene_plan").look(scene(), Path())
+    except host("bl.sequencer").AddonError as error:
         return str(error)
     return ""

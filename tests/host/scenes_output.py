@@ -29,7 +29,7 @@ def placed(name):
     """Transform and crop of a strip, with the keys of its position."""
     one = strip(name)
     path = one.transform.path_from_id("offset_x")
-    fcurves = host("fcurves")
+    fcurves = host("bl.fcurves")
     keys = [fcurves.read(curve)["co"].tolist() for curve in fcurves.find(scene(), path).values()]
     transform = {key: getattr(one.transform, key) for key in ("offset_y", "scale_x", "scale_y", "rotation", "filter")}
     return [transform, list(one.transform.origin), [one.crop.min_x, one.crop.max_y], keys]
@@ -43,7 +43,7 @@ def key_transform(name, prop, keys):
 
 def linear_keys():
     """Straight lines between all keys."""
-    fcurves = host("fcurves")
+    fcurves = host("bl.fcurves")
     for path in fcurves.paths(scene()):
         for curve in fcurves.find(scene(), path).values():
             for point in curve.keyframe_points:
@@ -86,12 +86,12 @@ def pump_until_queued(uid):
     limit = time.monotonic() + LIMIT
     while runtime().book.get(uid).phase != "queued":
         assert time.monotonic() < limit, jobs()
-        host("pump").pump(0.02)
+        host("tasks.main_loop").pump(0.02)
 
 
 def status_bar():
     """What the add-on appends to Blender's status bar."""
-    return written_by(host("statusbar").draw)
+    return written_by(host("panels.statusbar").draw)
 
 
 def operators():
@@ -140,7 +140,7 @@ def grade(name):
     """Give a strip modifiers of three kinds, one of them keyed, with a curve that is bent."""
     modifiers, made = strip(name).modifiers, []
     for kind in ("BRIGHT_CONTRAST", "CURVES", "COLOR_BALANCE"):
-        with host("sequencer").override(scene()):
+        with host("bl.sequencer").override(scene()):
             made.append(modifiers.new(kind.title(), kind))
     bright, curves, balance = made
     bright.contrast = 12.0
@@ -171,6 +171,6 @@ def key_strip(name, prop, keys):
 
 
 def strip_keys(name, prop):
-    fcurves = host("fcurves")
+    fcurves = host("bl.fcurves")
     found = fcurves.find(scene(), strip(name).path_from_id(prop)).values()
     return [fcurves.read(curve)["co"].tolist() for curve in found]

@@ -16,7 +16,7 @@ def estimate():
     """What the panel says on the next dub, when it is known."""
     panel("POSEDUB_PT_dub")
     finish()
-    return list(runtime().glances.text())
+    return list(runtime().previews.text())
 
 
 def preview():

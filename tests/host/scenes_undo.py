@@ -77,7 +77,7 @@ def draw_all():
     names = [name for name in dir(bpy.types) if name.startswith("POSEDUB_PT_") and name != "POSEDUB_PT_presets"]
     for name in names:
         panel(name)
-    menu(), written_by(host("statusbar").draw)
+    menu(), written_by(host("panels.statusbar").draw)
     return len(names)
 
 
@@ -98,7 +98,7 @@ def pump_with_a_fault(module, name, times=1):
     newest, original = list(runtime().book)[-1].plan.uid if runtime().book else "", getattr(owner, name)
 
     def faulty(*arguments, **options):
-        if module == "results" and arguments[0].plan.uid != newest:
+        if module == "strips.results" and arguments[0].plan.uid != newest:
             return original(*arguments, **options)
         raise RuntimeError("out of order")
 
@@ -107,7 +107,7 @@ def pump_with_a_fault(module, name, times=1):
     try:
         for _ in range(times):
             pump()
-        while module == "results" and pump():
+        while module == "strips.results" and pump():
             pass
     finally:
         setattr(owner, name, original)

@@ -153,7 +153,7 @@ def test_a_fault_in_one_jobs_strip_is_told_once_and_stops_no_other(dubbing: Blen
     dubbing.settings(seed=730)
     dubbing.op(name="dub")
 
-    told = dubbing.pump_with_a_fault(module="results", name="grow")
+    told = dubbing.pump_with_a_fault(module="strips.results", name="grow")
 
     good, bad = dubbing.jobs()[-2:]
     assert (good["state"], bad["state"]) == ("done", "failed")
@@ -170,9 +170,9 @@ def test_a_fault_beside_the_jobs_is_logged_once_and_stops_no_dub(dubbing: Blende
     dubbing.op(name="server_check", wait=True)
     dubbing.panel(name="POSEDUB_PT_dub")
 
-    told = dubbing.pump_with_a_fault(module="change", name="signature", times=20)
+    told = dubbing.pump_with_a_fault(module="planning.scene_signature", name="signature", times=20)
 
-    assert told.count("glances") <= 1
+    assert told.count("previews") <= 1
     assert dubbing.finish()[-1]["state"] == "done"
     assert results(dubbing)[0]["left"] == strip["left"]
 

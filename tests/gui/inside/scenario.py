@@ -89,7 +89,7 @@ class Run:
         preferences.token = self.job["token"]
         editor = scene().sequence_editor_create()
         sound = editor.strips.new_sound(SOUND, self.job["audio"], 1, 1)
-        end = host("sequencer").right(sound)
+        end = host("bl.sequencer").right(sound)
         for name, add, channel in ((POSE, editor.strips.new_movie, 2), (PORTRAIT, editor.strips.new_image, 3)):
             strip = add(name, self.job[name.lower()], channel, 1, fit_method="FIT")
             set_right(strip, end)
@@ -99,7 +99,7 @@ class Run:
         scene().frame_end = end - 1
         bpy.ops.wm.save_as_mainfile(filepath=self.job["blend"])
         self.sidebar = Sidebar(self.hands)
-        self.heart.time_pump(host("pump"))
+        self.heart.time_pump(host("tasks.main_loop"))
         self.arrange()
         yield from self.sidebar.open()
         yield from self.view(area("SEQUENCE_EDITOR"))
@@ -126,7 +126,7 @@ class Run:
     def click_strip(self, name, **modifiers):
         """Click a strip in the timeline, a third into it."""
         strip = scene().sequence_editor.strips_all[name]
-        first, end = host("sequencer").left(strip), host("sequencer").right(strip)
+        first, end = host("bl.sequencer").left(strip), host("bl.sequencer").right(strip)
         place = point(area("SEQUENCE_EDITOR"), first + (end - first) / 3, strip.channel + 0.5)
         yield from self.hands.click(*place, **modifiers)
         yield from until(lambda: scene().sequence_editor.strips_all[name].select, f"A click did not select {name}", 10)
@@ -154,7 +154,7 @@ class Run:
 
     def start(self):
         """Press Dub; the new job's record."""
-        book = host("runtime").current().book
+        book = host("tasks.runtime").current().book
         before = len(list(book))
         yield from self.sidebar.press("posedub.dub(")
         yield from until(lambda: len(list(book)) > before, "The button Dub started nothing", 10)
@@ -162,7 +162,7 @@ class Run:
 
     def ended(self, record):
         """Wait for a job's end."""
-        state = host("runtime").current()
+        state = host("tasks.runtime").current()
         yield from until(lambda: not state.active(record.plan.uid), f"{record.plan.name} did not end")
         for _ in range(10):
             yield
@@ -187,7 +187,7 @@ class Run:
         """Undo the cancelled dub, and delete the long speech."""
         yield from self.view(area("SEQUENCE_EDITOR"))
         yield from self.hands.key("Z", ctrl=True)
-        strips, is_dub = scene().sequence_editor.strips_all, host("sequencer").is_dub
+        strips, is_dub = scene().sequence_editor.strips_all, host("bl.sequencer").is_dub
         yield from until(lambda: not any(map(is_dub, strips)), "Ctrl Z did not undo the dub", 10)
         yield from self.click_strip(LONG)
         yield from self.hands.key("DEL")
@@ -201,7 +201,7 @@ class Run:
         self.heart.enter("job")
         began = time.monotonic()
         yield from self.hands.click(*self.hands.at)
-        record = list(host("runtime").current().book)[-1]
+        record = list(host("tasks.runtime").current().book)[-1]
         yield from self.ended(record)
         self.heart.enter("work")
         self.result["load"] = os.getloadavg()[0]
@@ -222,7 +222,7 @@ class Run:
 
     def dub_strip(self):
         """The newest dub's strip."""
-        return max(filter(host("sequencer").is_dub, scene().sequence_editor.strips_all), key=lambda s: s.name)
+        return max(filter(host("bl.sequencer").is_dub, scene().sequence_editor.strips_all), key=lambda s: s.name)
 
     def bake(self):
         """Bake the dub's pose into keyframes."""
@@ -230,13 +230,13 @@ class Run:
         yield from self.sidebar.unfold("POSEDUB_PT_pose")
         self.heart.enter("bake")
         yield from self.sidebar.press("posedub.bake_pose(")
-        keyed = host("pose_keys").is_keyed
+        keyed = host("sources.pose_keys").is_keyed
         yield from until(lambda: keyed(scene(), self.dub_strip()), "The pose was not baked", 120)
         yield from self.picture("baked")
 
     def key_field(self):
         """Type the yaw, or the blend where weights tell no angles, on three frames, and key it with I."""
-        if host("pose_tools").map_problem():
+        if host("tasks.runtime").current().link.pose_map_problem:
             self.field = "posedub_blend"
             yield from self.sidebar.unfold("POSEDUB_PT_pose_codes")
         for frame, value in zip(FRAMES, ("0", PEAKS[self.field][0], "0"), strict=True):
@@ -260,7 +260,7 @@ class Run:
     def keys(self):
         """Keys of the field: frame to value."""
         path = self.dub_strip().path_from_id(self.field)
-        curves = host("fcurves").find(scene(), path)
+        curves = host("bl.fcurves").find(scene(), path)
         return {round(key.co[0]): round(key.co[1], 3) for curve in curves.values() for key in curve.keyframe_points}
 
     def edit_key(self):
@@ -335,7 +335,7 @@ class Run:
         yield from self.sidebar.unfold("POSEDUB_PT_settings")
         yield from self.type_into("posedub.seed", "7")
         yield from until(lambda: scene().posedub.seed == 7, "The seed was not typed", 10)
-        book = host("runtime").current().book
+        book = host("tasks.runtime").current().book
         before, began = len(list(book)), time.monotonic()
         yield from self.sidebar.press("posedub.redub_range(")
         yield from until(lambda: len(list(book)) > before, "The button Re-dub Range started nothing", 10)
@@ -343,7 +343,7 @@ class Run:
         yield from self.ended(record)
         self.require(record, "done")
         self.note("range", record, time.monotonic() - began)
-        self.result["dub_strips"] = sum(map(host("sequencer").is_dub, scene().sequence_editor.strips_all))
+        self.result["dub_strips"] = sum(map(host("bl.sequencer").is_dub, scene().sequence_editor.strips_all))
         self.result["range"] = [scene().frame_preview_start, scene().frame_preview_end]
         yield from self.picture("range")
         yield from self.hands.move(*start)

@@ -1,0 +1,1 @@
+"""Work of one background thread each: a dub, a preview, a query."""

@@ -1,0 +1,56 @@
+"""What the panels of the sidebar's tab share."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from ..sources import select
+
+ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
+ROLES = {"portrait": "Portrait", "audio": "Sound", "pose": "Pose", "footage": "Footage"}
+ROLE_WIDTH = 0.25
+"""Of a row of the sidebar."""
+PIXELS_PER_LETTER = 7
+
+
+class DubPanel:
+    """What the panels of the tab share."""
+
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Dub"
+    bl_order = 0
+
+
+def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -> None:
+    """A row: the role, its strip or what is missing, and the buttons that set and clear it."""
+    choice, assigned = select.choose(scene, role), scene.posedub.source(role).ref is not None
+    missing = choice.problem if assigned or choice.of_dub else f"Select {select.WANTED[role]}"
+    split = layout.split(factor=ROLE_WIDTH, align=True)
+    split.label(text=ROLES[role])
+    row = split.row(align=True)
+    label = row.row()
+    label.alert = choice.strip is None
+    label.label(text=choice.strip.name if choice.strip else missing, icon=ICONS[role])
+    icon = "PINNED" if assigned else "LINKED" if choice.of_dub else "UNPINNED"
+    row.operator("posedub.assign_source", text="", icon=icon).role = role
+    if assigned:
+        row.operator("posedub.clear_source", text="", icon="X").role = role
+
+
+def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
+    """A red box with a sentence."""
+    box = layout.box()
+    box.alert = True
+    draw_sentence(box, context, sentence, "ERROR")
+
+
+def draw_sentence(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
+    """A sentence, broken into the panel's width."""
+    column = layout.column(align=True)
+    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
+    letters = context.region.width / PIXELS_PER_LETTER / scale
+    for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")

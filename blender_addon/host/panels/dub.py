@@ -1,0 +1,120 @@
+"""The sidebar tab *Dub* of the sequencer: sources and settings of the next dub."""
+
+from __future__ import annotations
+
+import bpy
+
+from .. import copies, preferences
+from ..bl import sequencer
+from ..sources import audio_tracks, pose_keys, select
+from ..tasks import main_loop, runtime
+from .base import ICONS, ROLES, DubPanel, draw_error, draw_sentence, draw_source
+from .presets import POSEDUB_PT_presets
+
+
+class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
+    """Sources, and the button that dubs them."""
+
+    bl_label = "Dub"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Sources, then what is missing or went wrong, then the button."""
+        layout, scene = self.layout, sequencer.edit_scene(context)
+        column = layout.column(align=True)
+        for role in ("portrait", "audio"):
+            draw_source(column, scene, role)
+        draw_audio_track(column, scene)
+        column.prop(scene.posedub, "pose_kind")
+        if scene.posedub.pose_kind == "strip":
+            draw_source(column, scene, "pose")
+        draw_origin(layout, scene)
+        if copies.waiting():
+            draw_sentence(layout, context, copies.sentence(preferences.ADDON), "ERROR")
+        if runtime.current().error:
+            draw_error(layout, context, runtime.current().error)
+        draw_server_line(layout)
+        draw_estimate(layout, scene)
+        row = layout.row()
+        row.scale_y = 1.5
+        row.operator("posedub.dub", icon="PLAY").sounds = "active"
+        if not select.choose(scene, "audio").of_dub:
+            draw_several(layout, len(select.sounds(scene)))
+
+
+class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
+    """Parameters of the next dub."""
+
+    bl_label = "Settings"
+    bl_parent_id = "POSEDUB_PT_dub"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        """The presets' button."""
+        POSEDUB_PT_presets.draw_panel_header(self.layout)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """All parameters."""
+        self.layout.use_property_split = True
+        self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
+        values = sequencer.edit_scene(context).posedub
+        for name in ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision"):
+            self.layout.prop(values, name)
+
+
+def draw_audio_track(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """Which track of the sound's file is meant, where there are several."""
+    strip, number = select.choose(scene, "audio").strip, scene.posedub.audio_track
+    count = len(audio_tracks.names(strip)) if strip else 0
+    if strip is None or count < 2:
+        return
+    layout.prop(scene.posedub, "audio_track")
+    meant = number or audio_tracks.played(strip)
+    if meant <= count:
+        why = "" if number else ", as Blender plays"
+        layout.label(text=f"Track {audio_tracks.title(strip, meant)} of {count}{why}", icon="SOUND")
+
+
+def draw_origin(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """A line when sources are those of the selected dub."""
+    dub = pose_keys.active(scene)
+    roles = [ROLES[role].lower() for role in ICONS if select.choose(scene, role).of_dub and _needed(scene, role)]
+    if dub and roles:
+        layout.label(text=f"As in {dub.name}: {', '.join(roles)}", icon="LINKED")
+
+
+def _needed(scene: bpy.types.Scene, role: str) -> bool:
+    values = scene.posedub
+    return {"pose": values.pose_kind == "strip", "footage": values.output != "crop"}.get(role, True)
+
+
+def draw_several(layout: bpy.types.UILayout, sounds: int) -> None:
+    """What else can be done with several sound strips."""
+    if sounds > 1:
+        row = layout.row(align=True)
+        row.operator("posedub.dub", text=f"Dub Each of {sounds}").sounds = "each"
+        row.operator("posedub.dub", text=f"Dub {sounds} as One").sounds = "together"
+
+
+def draw_server_line(layout: bpy.types.UILayout) -> None:
+    """A line when the weights are not trained, or the server is about to start."""
+    link = runtime.current().link
+    if link.server.starting:
+        layout.label(text="The server starts...", icon="TIME")
+    if link.info and link.info.weights and link.info.weights[0].kind == "untrained":
+        layout.label(text="Untrained weights: no speech, no movement", icon="INFO")
+
+
+def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """How many frames a dub would generate; counted in the background."""
+    if select.problem(scene):
+        return
+    previews = runtime.current().previews
+    previews.look(scene)
+    main_loop.wake()
+    for text, icon in zip(previews.text(), ("RENDERLAYERS", "INFO"), strict=True):
+        if text:
+            layout.label(text=text, icon=icon)
+
+
+CLASSES = (POSEDUB_PT_dub, POSEDUB_PT_settings)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -1,0 +1,101 @@
+"""The sidebar's pose panels: what the head of the selected dub does, frame by frame."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.pose_map import PoseMap
+from ..bl import sequencer
+from ..sources import pose_keys
+from ..tasks import runtime
+from .base import DubPanel, draw_error, draw_sentence
+
+TOOLS = ("smooth", "scale", "hold", "frontalise", "mirror", "offset", "loop", "ease")
+UNKNOWN = "The error of the angles was not measured"
+
+
+class POSEDUB_PT_pose(DubPanel, bpy.types.Panel):
+    """Handles and keyframes of the active dub strip."""
+
+    bl_label = "Pose Keyframes"
+    bl_parent_id = "POSEDUB_PT_dub"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The strip, its bake, and its handles."""
+        layout, baker = self.layout, runtime.current().baker
+        strip = pose_keys.active(sequencer.edit_scene(context))
+        layout.label(text=strip.name if strip else "No dub strip is selected", icon="ARMATURE_DATA")
+        if strip and baker.phase(strip):
+            row = layout.row()
+            row.label(text=f"{baker.phase(strip)}...", icon="TIME")
+            row.operator("posedub.bake_cancel", text="", icon="X")
+        else:
+            layout.operator("posedub.bake_pose", icon="KEYFRAME_HLT")
+        if baker.problem:
+            draw_error(layout, context, baker.problem)
+        if baker.note:
+            draw_sentence(layout, context, baker.note, "INFO")
+        if strip:
+            draw_handles(layout, context, strip)
+
+
+class POSEDUB_PT_pose_tools(DubPanel, bpy.types.Panel):
+    """What can be done to the keyframes of a range."""
+
+    bl_label = "Tools"
+    bl_parent_id = "POSEDUB_PT_pose"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The range, then a button for each tool."""
+        scene = sequencer.edit_scene(context)
+        strip = pose_keys.active(scene)
+        if strip:
+            first, end = pose_keys.working_range(scene, strip)
+            where = "preview range" if scene.use_preview_range else "strip"
+            self.layout.label(text=f"Frames {first} to {end - 1} ({where})")
+        grid = self.layout.grid_flow(columns=2, align=True)
+        for tool in TOOLS:
+            grid.operator(f"posedub.pose_{tool}")
+
+
+class POSEDUB_PT_pose_codes(DubPanel, bpy.types.Panel):
+    """The numbers behind the pose."""
+
+    bl_label = "Pose Codes"
+    bl_parent_id = "POSEDUB_PT_pose"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Both codes and how they are blended."""
+        strip = pose_keys.active(sequencer.edit_scene(context))
+        if strip is None:
+            return
+        self.layout.use_property_split = True
+        self.layout.prop(strip, pose_keys.BLEND)
+        self.layout.prop(strip, pose_keys.FIRST)
+        self.layout.prop(strip, pose_keys.SECOND)
+
+
+def draw_handles(layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip) -> None:
+    """Yaw, pitch and roll, how exact they are, and their keys."""
+    column = layout.column()
+    column.use_property_split = True
+    for name in pose_keys.HANDLES:
+        column.prop(strip, name)
+    link = runtime.current().link
+    draw_sentence(layout, context, link.pose_map_problem or accuracy(link.require_pose_map()), "INFO")
+    row = layout.row(align=True)
+    row.operator("posedub.key_handles", icon="KEY_HLT")
+    row.operator_menu_enum("posedub.clear_pose", "what", text="Clear")
+
+
+def accuracy(pose_map: PoseMap) -> str:
+    """How well the weights' pose codes tell angles."""
+    degrees = " / ".join(f"{value:.1f}" for value in pose_map.residual)
+    return f"Error of the angles: {degrees} degrees" if degrees else UNKNOWN
+
+
+CLASSES = (POSEDUB_PT_pose, POSEDUB_PT_pose_tools, POSEDUB_PT_pose_codes)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

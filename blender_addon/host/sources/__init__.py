@@ -1,0 +1,1 @@
+"""What a dub is made from: which strips, and what of their files and keys."""

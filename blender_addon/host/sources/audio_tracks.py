@@ -1,0 +1,68 @@
+"""Which sound track of a strip's file drives the mouth: the one that Blender plays, or another one.
+
+Either is cut out of the timeline: trimmed, mixed and as loud as the strip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import bpy
+
+from ...core.errors import AddonError
+from ...core.sound_tracks import sound_tracks
+from ..bl import sequencer, sound_fields
+
+
+def names(strip: bpy.types.Strip) -> tuple[str, ...]:
+    """Name of each sound track of a strip's file, "" for none; () where that cannot be told."""
+    if strip.sound is None or strip.sound.packed_file:
+        return ()
+    file = sequencer.absolute(strip.sound.filepath, strip.sound)
+    return _names(file, file.stat().st_mtime_ns) if file.is_file() else ()
+
+
+@lru_cache(maxsize=64)
+def _names(file: Path, _modified: int) -> tuple[str, ...]:
+    return sound_tracks(file)
+
+
+def played(strip: bpy.types.Strip) -> int:
+    """Number, from 1 on, of the track that Blender plays."""
+    return sound_fields.read(strip.sound).stream + 1 if strip.sound else 1
+
+
+def meant(scene: bpy.types.Scene, strip: bpy.types.Strip) -> int:
+    """Number, from 1 on, of the track that drives the mouth; raises AddonError when the file has no such track.
+
+    The choice is for files of several tracks; of all others Blender's track is taken.
+    """
+    number, count = scene.posedub.audio_track, len(names(strip))
+    if number == 0 or count < 2:
+        return played(strip)
+    if number > count:
+        raise AddonError(
+            f'The file of "{strip.name}" has {count} sound tracks, and no number {number}.',
+            "Choose another Sound Track.",
+        )
+    return int(number)
+
+
+def title(strip: bpy.types.Strip, number: int) -> str:
+    """A track of a strip in a sentence."""
+    name = names(strip)[number - 1]
+    return f"{number} ({name})" if name else str(number)
+
+
+def notices(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> Iterator[str]:
+    """Which of several tracks is heard, a sentence for each strip of such a file."""
+    for strip in strips:
+        count, number = len(names(strip)), meant(scene, strip)
+        if count > 1 and number <= count:
+            why = ", which Blender plays," if number == played(strip) else ""
+            yield (
+                f'The file of "{strip.name}" has {count} sound tracks; number {title(strip, number)}{why} drives the '
+                "mouth: choose another one as Sound Track."
+            )

@@ -1,0 +1,52 @@
+"""Dubbing into the footage: which strip, how its overlay lies on it, and how much of the face is dubbed.
+
+The amount is a property of the dub strip, 0 for the whole face and 1 for the
+mouth only: Blender moves, splits and undoes its F-Curve with the strip.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from ...core.output import Output
+from ..bl import appearance
+from . import media, pose_keys, select
+
+MOUTH_ONLY = "posedub_mouth_only"
+
+
+def output(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> Output:
+    """What a dub of the timeline frames first <= f < end is; raises AddonError."""
+    values = scene.posedub
+    if values.output == "crop":
+        return Output()
+    strip = select.choose(scene, "footage").require()
+    return Output(
+        mode=values.output,
+        footage=media.footage(scene, strip, first),
+        feather=round(values.feather, 6),
+        mouth_only=_amounts(scene, sound, first, end),
+        keep_where_absent=values.keep_where_absent,
+    )
+
+
+def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | None:
+    """The dub strip whose keyed amount serves a dub of this sound."""
+    return pose_keys.for_dub(scene, sound, (MOUTH_ONLY,))
+
+
+def _amounts(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:
+    """One value when all frames have the same."""
+    strip = keyed(scene, sound)
+    if strip is None:
+        return (round(scene.posedub.mouth_only, 6),)
+    found = pose_keys.parts(scene, strip, first, end, (MOUTH_ONLY,))
+    rows = (row for part in found for row in pose_keys.values(scene, part[0], MOUTH_ONLY, *part[1:]))
+    amounts = tuple(min(1.0, max(0.0, amount)) for (amount,) in rows)
+    return amounts if len(set(amounts)) > 1 else amounts[:1]
+
+
+def lay_over(scene: bpy.types.Scene, strip: bpy.types.Strip, footage: bpy.types.Strip) -> None:
+    """Show a strip's pictures where and as the footage shows its own, keys included."""
+    strip.blend_type, strip.alpha_mode = "ALPHA_OVER", "STRAIGHT"
+    appearance.give(scene, footage, strip)

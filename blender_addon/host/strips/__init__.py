@@ -1,0 +1,1 @@
+"""What a dub becomes on the timeline, and what is known of it on disk."""

@@ -1,0 +1,154 @@
+"""Poses on their way into keyframes: read by the server in the background, written in the main thread."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import bpy
+
+from ...client.connection import Endpoint
+from ...core import pose_curves
+from ...core.errors import AddonError
+from ...core.events import JobProgress, PoseFailed, PoseRead
+from ...core.plan import DubPlan, PoseRequest, PoseSource
+from ...core.pose_map import Row
+from ..bl import sequencer
+from ..bl.sequencer import StripRef
+from ..sources import pose_keys
+from .server_link import ServerLink
+
+PHASES = {"connecting": "Connecting", "uploading": "Uploading", "pose": "Reading the pose"}
+NO_FACE = "{} frames show no face; a neighbour's pose is held there."
+
+
+@dataclass(frozen=True)
+class Bake:
+    """A pose that becomes keyframes.
+
+    Attributes:
+        scene: Blender's session uid of the scene.
+        name: which pose of the strip, `pose_keys.FIRST` or `SECOND`.
+        plan: of the dub that the strip shows; row k belongs to its frame k.
+        tolerance: as in `pose_keys.bake`.
+    """
+
+    scene: int
+    strip: StripRef
+    name: str
+    plan: DubPlan
+    tolerance: float
+
+
+class Baker:
+    """The bakes of the open file.
+
+    Attributes:
+        problem: why the last bake failed, a sentence; "" when it did not.
+        note: what deserves a look in the last bake.
+    """
+
+    def __init__(self, link: ServerLink) -> None:
+        self.problem = self.note = ""
+        self._link = link
+        self._bakes: dict[str, Bake] = {}
+        self._waiting: dict[str, tuple[Endpoint, PoseRequest]] = {}
+        self._phases: dict[str, str] = {}
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._bakes
+
+    @property
+    def busy(self) -> bool:
+        """Whether a pose is being read."""
+        return bool(self._bakes)
+
+    def phase(self, strip: bpy.types.Strip) -> str:
+        """What is being done for a strip; "" when no pose is read for it."""
+        ref = sequencer.reference(strip)
+        return next((self._phases[uid] for uid, bake in self._bakes.items() if bake.strip == ref), "")
+
+    def start(self, bake: Bake, pose: PoseSource) -> str:
+        """Bake a pose; its uid, in this object until it is done. Raises AddonError."""
+        self.problem = self.note = ""
+        uid, count = uuid.uuid4().hex, bake.plan.frame_count
+        if pose.kind in ("codes", "frontal"):
+            _write(bake, pose.codes or [pose_curves.FRONTAL] * count)
+            return uid
+        self._waiting[uid] = self._link.reach(), request(uid, bake.plan, pose)
+        self._bakes[uid], self._phases[uid] = bake, "Starting"
+        return uid
+
+    def cancel(self, strip: bpy.types.Strip) -> None:
+        """Give up the bakes of a strip."""
+        ref = sequencer.reference(strip)
+        for uid in [uid for uid, bake in self._bakes.items() if bake.strip == ref]:
+            self._forget(uid)
+            self._link.cancel(uid)
+
+    def launch(self) -> bool:
+        """Hand requests over as soon as the server runs; whether there was one."""
+        ready = [] if self._link.server.starting else list(self._waiting)
+        for uid in ready:
+            endpoint, asked = self._waiting.pop(uid)
+            try:
+                self._link.server.require(endpoint)
+                self._link.session(endpoint).read_pose(asked)
+            except AddonError as error:
+                self.end(PoseFailed(uid, str(error)))
+        return bool(ready)
+
+    def progress(self, event: JobProgress) -> None:
+        """Take over how far a bake's background thread is."""
+        self._phases[event.uid] = PHASES.get(event.phase, event.phase)
+
+    def end(self, event: PoseRead | PoseFailed) -> None:
+        """Write what was read; one that was given up meanwhile is ignored."""
+        bake = self._forget(event.uid)
+        if bake is None:
+            return
+        if isinstance(event, PoseFailed):
+            self.problem = event.message
+            return
+        held = sum(end - first for first, end in event.held)
+        self.note = NO_FACE.format(held) if held else ""
+        try:
+            # A still pose is asked for once.
+            _write(bake, event.rows if len(event.rows) > 1 else event.rows * bake.plan.frame_count)
+        except AddonError as error:
+            self.problem = str(error)
+
+    def _forget(self, uid: str) -> Bake | None:
+        self._waiting.pop(uid, None)
+        self._phases.pop(uid, None)
+        return self._bakes.pop(uid, None)
+
+    def clear(self) -> None:
+        """Forget all, as when another file is opened."""
+        for kept in (self._bakes, self._waiting, self._phases):
+            kept.clear()
+        self.problem = self.note = ""
+
+
+def request(uid: str, plan: DubPlan, pose: PoseSource) -> PoseRequest:
+    """What to ask the server for the pose of a dub: exactly what it would read itself."""
+    if pose.kind == "fixed" or pose.file is None:
+        portrait = plan.portrait
+        return PoseRequest(uid, portrait.file, portrait.face, (portrait.time,), plan.weights_id)
+    times = tuple(pose.start + pose.speed * Fraction(k) / plan.fps for k in range(plan.frame_count))
+    return PoseRequest(uid, pose.file, pose.face, times, plan.weights_id)
+
+
+def _write(bake: Bake, rows: Sequence[Row]) -> None:
+    """Write the keys where the strip lies now, as one undo step; raises AddonError when it is gone."""
+    scene = sequencer.scene_by_uid(bake.scene)
+    strip = sequencer.find(scene, bake.strip) if scene else None
+    if scene is None or strip is None:
+        raise AddonError(f'The strip "{bake.strip.name}" is gone.', "Bake the pose of another one.")
+    start = sequencer.first_picture(strip) - bake.plan.take_first
+    pose_keys.bake(scene, strip, bake.name, start, list(rows), bake.tolerance)
+    if bake.name == pose_keys.FIRST:
+        scene.posedub.pose_kind = "keyframes"
+    bpy.ops.ed.undo_push(message=f"Bake Pose {strip.name}")

@@ -1,0 +1,335 @@
+"""The jobs that run beside Blender's data.
+
+One `Runtime` lives from the enabling of the add-on to its disabling. It is
+used by the main thread only; panels read it, operators and `pump` change it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ...client.connection import Endpoint
+from ...core import scratch, sequences
+from ...core.errors import AddonError
+from ...core.events import (
+    DubEstimated,
+    FacesFailed,
+    FramePreviewed,
+    JobEvent,
+    JobFailed,
+    JobMeasured,
+    JobProgress,
+    JobWarning,
+    PoseFailed,
+    PoseRead,
+    PreviewFailed,
+    QueryEvent,
+)
+from ...core.faces import FacesFound
+from ...core.jobs import UNFINISHED, JobBook, JobRecord
+from ...core.progress import ProgressMeter
+from .. import preferences
+from ..planning.scene_plan import Draft, kept_if_done
+from ..sources import audio, media
+from ..strips.job_strips import JobStrips
+from .baking import Baker
+from .face_search import FaceSearch
+from .preview import Previews
+from .server_link import ServerLink
+from .take_list import Takes
+
+log = logging.getLogger(__name__)
+
+SOUND_PHASE = "sound"
+DAY = 86400.0
+PHASES = {
+    SOUND_PHASE: "Reading the sound",
+    "connecting": "Connecting",
+    "reconnecting": "The server went away; connecting again",
+    "uploading": "Uploading",
+    "queued": "Queued, {ahead} ahead",
+    "weights": "Loading the weights",
+    "speech": "Listening to the speech",
+    "portrait": "Looking at the portrait",
+    "pose": "Reading the pose",
+    "footage": "Following the face",
+    "frames": "Making frames",
+}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job not yet handed to a session: its sound is being cut, or the server starts.
+
+    Attributes:
+        speech: the cutting; None when the wav file is there already.
+        fetch: go on with the job that the server has, rather than submit it.
+    """
+
+    endpoint: Endpoint
+    speech: Future[None] | None
+    fetch: bool = False
+
+
+class Runtime:
+    """The jobs of the open file.
+
+    Attributes:
+        link: to the model server.
+        baker: of poses into keyframes.
+        previews: at the next dub, before it is made.
+        takes: of the sound that is edited.
+        faces: the people to choose from.
+        book: all jobs.
+        strips: of the jobs.
+        error: why the last operator failed, a sentence.
+    """
+
+    def __init__(self) -> None:
+        self.link = ServerLink()
+        self.baker = Baker(self.link)
+        self.faces = FaceSearch(self.link)
+        self._cutter = ThreadPoolExecutor(1, "posedub sound")
+        self.previews = Previews(self.link, self._cutter)
+        self._reader = ThreadPoolExecutor(1, "posedub takes")
+        self.takes = Takes(self._reader)
+        self._reader.submit(scratch.tidy)
+        self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
+        self._room_due = False
+        self.book = JobBook()
+        self.strips = JobStrips(self._strip_failed)
+        self.error = ""
+        self._meters: dict[str, ProgressMeter] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._running: set[str] = set()
+        self._broken: dict[str, str] = {}
+
+    def start(self, draft: Draft) -> JobRecord:
+        """Begin a dub; raises AddonError when no server may be reached."""
+        with kept_if_done(draft.plan.folder):
+            endpoint = self.link.reach()
+        record = self.book.add(draft.plan)
+        record.phase = SOUND_PHASE
+        self.strips.placements[draft.plan.uid] = draft.placement
+        for remark in draft.remarks:
+            at = remark.first - draft.placement.start, remark.end - draft.placement.start
+            record.apply(JobWarning(draft.plan.uid, *at, "timeline", remark.text))
+        speech = self._cutter.submit(audio.write_mix, draft.sound, draft.plan.speech.file) if draft.sound else None
+        self._waiting[draft.plan.uid] = Waiting(endpoint, speech)
+        return record
+
+    def restart(self, record: JobRecord) -> None:
+        """Submit a job that ended again, into the same folder; raises AddonError."""
+        for sentence in record.plan.problems():
+            raise AddonError(sentence)
+        self._wait(record, Waiting(self.link.reach(), None))
+
+    def fetch(self, record: JobRecord) -> None:
+        """Go on with a job that the server has; raises AddonError."""
+        self._wait(record, Waiting(self.link.reach(), None, fetch=True))
+
+    def _wait(self, record: JobRecord, waiting: Waiting) -> None:
+        self.strips.renew(record.plan.uid)
+        self._waiting[record.plan.uid] = waiting
+        record.state, record.error, record.phase = "starting", "", ""
+
+    def cancel(self, uid: str) -> None:
+        """Stop a job; its finished frames stay."""
+        record = self.book.get(uid)
+        if self._waiting.pop(uid, None) and record:
+            record.state = "cancelled"
+            self.strips.note(uid, ended=True)
+        self.link.cancel(uid)
+
+    def forget(self, uid: str) -> None:
+        """Take a job off the list; its frames and strip stay."""
+        self.book.remove(uid)
+        self.strips.forget(uid)
+        self._meters.pop(uid, None)
+
+    def active(self, uid: str) -> bool:
+        """Whether this Blender works on the job, or has yet to show its last frames."""
+        return any(uid in jobs for jobs in (self._waiting, self._running, self.strips))
+
+    @property
+    def busy(self) -> bool:
+        """Whether `pump` has anything to do."""
+        jobs = self._waiting or self._running or self.strips.busy
+        asking = self.baker.busy or self.faces.busy or self.previews.busy or self.takes.busy
+        return self.link.changing or asking or bool(jobs)
+
+    def step(self, deadline: float) -> bool:
+        """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
+        parts: dict[str, Callable[[], bool]] = {
+            "server": self._listen,
+            "jobs": self._launch,
+            "bakes": self.baker.launch,
+            "faces": self.faces.launch,
+            "previews": self.previews.step,
+            "strips": partial(self._show, deadline),
+            "room": self._make_room,
+            "takes": self.takes.step,
+        }
+        changed = [self._part(name, work) for name, work in parts.items()]
+        return any(changed)
+
+    @property
+    def fault(self) -> str:
+        """What keeps the jobs from getting on, a sentence; "" when nothing does."""
+        broken = next((self._broken[name] for name in ("server", "jobs", "strips") if name in self._broken), "")
+        return f"The dubs do not get on: {broken}. See Blender's console." if broken else ""
+
+    def _part(self, name: str, work: Callable[[], bool]) -> bool:
+        """Boundary of a part of the tick: what goes wrong in it stops no other part, and is logged once."""
+        try:
+            changed = work()
+        except Exception as error:  # noqa: BLE001 - boundary: part of the timer's
+            if self._broken.get(name) != repr(error):
+                log.exception("%s", name)
+            self._broken[name] = repr(error)
+            return False
+        self._broken.pop(name, None)
+        return changed
+
+    def _listen(self) -> bool:
+        events, changed = self.link.step()
+        for event in events:
+            self._part(f"event of {event.uid}", partial(self._take, event))
+        return changed or bool(events)
+
+    def _take(self, event: JobEvent | QueryEvent) -> bool:
+        if isinstance(event, (PoseRead, PoseFailed)):
+            self.baker.end(event)
+        elif isinstance(event, (FacesFound, FacesFailed)):
+            self.faces.end(event)
+        elif isinstance(event, (DubEstimated, FramePreviewed, PreviewFailed)):
+            self.previews.end(event)
+        elif isinstance(event, JobProgress) and event.uid in self.faces:
+            self.faces.progress(event)
+        elif isinstance(event, JobProgress) and event.uid in self.baker:
+            self.baker.progress(event)
+        else:
+            self._apply(event)
+        return True
+
+    def _make_room(self) -> bool:
+        """When a job has ended and its strip is there: keep within the limit of the preferences."""
+        due = self._room_due and not self.strips.ending
+        if due:
+            self._room_due = False
+            self.takes.outdated()
+            if limit := preferences.cache_limit():
+                self.takes.make_room(limit, self.busy_folders())
+        return due
+
+    def busy_folders(self) -> set[Path]:
+        """Folders that jobs write, or take frames from."""
+        plans = [record.plan for record in self.book if record.state in UNFINISHED or self.active(record.plan.uid)]
+        folders = [folder for plan in plans for folder in (plan.folder, plan.kept and plan.kept.folder) if folder]
+        return {folder.resolve() for folder in folders}
+
+    def _launch(self) -> bool:
+        ready = [uid for uid, waiting in self._waiting.items() if self._is_ready(waiting)]
+        for uid in ready:
+            self._hand_over(self.book.records[uid], self._waiting.pop(uid))
+        return bool(ready)
+
+    def _is_ready(self, waiting: Waiting) -> bool:
+        return not self.link.server.starting and (waiting.speech is None or waiting.speech.done())
+
+    def _hand_over(self, record: JobRecord, waiting: Waiting) -> None:
+        try:
+            if waiting.speech is not None:
+                waiting.speech.result()
+            self.link.server.require(waiting.endpoint)
+            session = self.link.session(waiting.endpoint)
+            if waiting.fetch:
+                session.resume(record.plan, record.job_id)
+            else:
+                session.start(record.plan)
+            self._running.add(record.plan.uid)
+        except Exception as error:  # noqa: BLE001 - boundary of one job: the others go on
+            told = isinstance(error, AddonError)
+            sentence = str(error) if told else f"The sound of {record.plan.name} could not be read: {error!r}."
+            self._apply(JobFailed(record.plan.uid, sentence, retryable=record.plan.speech.file.is_file()))
+
+    def _apply(self, event: JobEvent) -> None:
+        record = self.book.apply(event)
+        if record is None:
+            return
+        if isinstance(event, JobProgress) and event.phase == "frames":
+            self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
+        if isinstance(event, JobMeasured) and event.generated:
+            self.previews.speed = event.seconds / event.generated
+        ended = record.state not in UNFINISHED
+        self.strips.note(event.uid, ended)
+        if ended:
+            self._running.discard(event.uid)
+            self.previews.outdated()
+            self._room_due = True
+
+    def _show(self, deadline: float) -> bool:
+        return self.strips.show(self.book, self._running, deadline)
+
+    def _strip_failed(self, event: JobFailed) -> None:
+        self._apply(event)
+        self.link.cancel(event.uid)
+
+    def recheck_strips(self) -> None:
+        """After an undo or redo: bring strips up to date."""
+        self.strips.recheck(self.book.records)
+
+    def progress(self, record: JobRecord) -> tuple[float, str]:
+        """(share done in [0, 1], phase, or count with speed and time left) of a running job."""
+        meter = self._meters.get(record.plan.uid)
+        if record.phase == "frames" and meter:
+            return record.saved / record.plan.frames_wanted, meter.text(record.total, time.monotonic())
+        share = record.done / record.total if record.total else 0.0
+        return share, PHASES.get(record.phase, "Starting").format(ahead=record.queue_position)
+
+    def detach(self) -> None:
+        """Leave all jobs to the server and forget them, as when another file is opened."""
+        self.link.detach()
+        for waiting in self._waiting.values():
+            if waiting.speech:
+                waiting.speech.cancel()
+        for jobs in (self._running, self._waiting, self._meters, self.strips):
+            jobs.clear()
+        self.baker.clear()
+        self.previews.clear()
+        self.takes.clear()
+        self.faces.clear()
+        self.book, self.error = JobBook(), ""
+
+    def close(self) -> None:
+        """The end of the add-on, or of Blender."""
+        self.detach()
+        self.previews.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._cutter.shutdown(wait=False, cancel_futures=True)
+        self.link.close()
+
+
+_current: Runtime | None = None
+
+
+def current() -> Runtime:
+    """The one Runtime, made on first use."""
+    global _current
+    if _current is None:
+        _current = Runtime()
+    return _current
+
+
+def close() -> None:
+    """End the one Runtime."""
+    global _current
+    if _current is not None:
+        _current.close()
+        _current = None

@@ -1,0 +1,169 @@
+"""The link to the model server: which one, whether it answers, and the sessions towards it."""
+
+from __future__ import annotations
+
+import bpy
+
+from ...client.connection import Endpoint
+from ...client.server_process import ServerState
+from ...client.session import Session
+from ...client.tasks.dub import RECONNECTING
+from ...core.errors import AddonError
+from ...core.events import Connected, Disconnected, JobEvent, JobProgress, QueryEvent, ServerInfo
+from ...core.pose_map import PoseMap
+from .. import preferences
+from .managed_server import ManagedServer
+
+
+class ServerLink:
+    """The server of the preferences.
+
+    Attributes:
+        server: the one managed on this machine, if the preferences say so.
+        info: the server that answered last; None before.
+        problem: why none answers, a sentence; "" when one does, or none was asked.
+        checking: whether an answer is awaited.
+    """
+
+    def __init__(self) -> None:
+        self.server = ManagedServer()
+        self.info: ServerInfo | None = None
+        self.problem = ""
+        self.checking = False
+        self._wanted = False
+        self._asked: Endpoint | None = None
+        self._sessions: dict[Endpoint, Session] = {}
+
+    @property
+    def changing(self) -> bool:
+        """Whether the managed server is about to run or fail, or an answer is awaited."""
+        return self.server.changing or self.checking or self._wanted
+
+    @property
+    def pose_map_problem(self) -> str:
+        """Why head angles mean nothing to the server's default weights, a sentence; "" when they do."""
+        if self.info is None:
+            return "Connect to the server first: its weights tell which way the head turns."
+        return "" if self._pose_map else "The server's weights do not tell head angles; use trained ones."
+
+    @property
+    def _pose_map(self) -> PoseMap | None:
+        weights = self.info.offered("") if self.info else None
+        return weights.pose_map if weights else None
+
+    def require_pose_map(self) -> PoseMap:
+        """How the server's default weights tell head angles; raises AddonError."""
+        if (found := self._pose_map) is None:
+            raise AddonError(self.pose_map_problem)
+        return found
+
+    def reach(self) -> Endpoint:
+        """The endpoint of the preferences; its managed server is started. Raises AddonError."""
+        settings = preferences.settings()
+        endpoint = self._allowed()
+        if settings.mode == "local":
+            self.server.start(settings)
+        elif self.info is None and not self.checking:
+            self.check()  # a managed server is asked when it runs
+        return endpoint
+
+    def _allowed(self) -> Endpoint:
+        endpoint = preferences.endpoint(preferences.settings())
+        if not endpoint.loopback and not bpy.app.online_access:
+            raise AddonError(
+                f"Blender may not reach {endpoint.address}.",
+                "Allow online access in Preferences > System, or use a server on this computer.",
+            )
+        return endpoint
+
+    def start_server(self) -> None:
+        """Start the managed server, and ask it for its version when it runs; raises AddonError."""
+        self.info, self.problem = None, ""
+        self.reach()
+
+    def stop_server(self) -> None:
+        """Stop the managed server."""
+        self.info, self.problem = None, ""
+        self.server.stop()
+
+    def check(self) -> None:
+        """Ask the server for its version and weights; answered in `step`. Raises AddonError."""
+        self.info, self.problem = None, ""
+        self.session(self._allowed()).check()
+        self.checking = True
+
+    def wanted(self) -> None:
+        """It would be good to know the server: ask the one at an address, once; a managed one is asked anyway."""
+        self._wanted = True
+
+    def _check_wanted(self) -> None:
+        self._wanted = False
+        try:
+            asked = preferences.settings().mode == "address" and self._allowed()
+        except AddonError:
+            return
+        if asked and asked != self._asked:
+            self._asked = asked
+            self.check()
+
+    def current(self) -> Endpoint:
+        """The endpoint of the preferences, as it is; raises AddonError."""
+        return self._allowed()
+
+    def session(self, endpoint: Endpoint) -> Session:
+        """The session towards an endpoint, made on first use."""
+        if endpoint not in self._sessions:
+            self._sessions[endpoint] = Session(endpoint)
+        return self._sessions[endpoint]
+
+    def cancel(self, uid: str) -> None:
+        """Stop a job, whichever session has it."""
+        for session in self._sessions.values():
+            session.cancel(uid)
+
+    def step(self) -> tuple[list[JobEvent | QueryEvent], bool]:
+        """What happened to jobs and to what was asked beside them, and whether anything about the server changed."""
+        changed = self.server.step()
+        jobs: list[JobEvent | QueryEvent] = []
+        if self._wanted:
+            self._check_wanted()
+        if changed:
+            self._follow_server()
+        told = [(endpoint, event) for endpoint, session in list(self._sessions.items()) for event in session.poll()]
+        for endpoint, event in told:
+            if isinstance(event, JobProgress) and event.phase == RECONNECTING:
+                self._recover(endpoint)
+            if isinstance(event, Connected):
+                self.info, self.problem, self.checking, changed = event.info, "", False, True
+            elif isinstance(event, Disconnected):
+                self.info, self.problem, self.checking, changed = None, event.reason, False, True
+            else:
+                jobs.append(event)
+        return jobs, changed
+
+    def _recover(self, endpoint: Endpoint) -> None:
+        """The server of a job went away; a Blender that managed it may have been closed."""
+        settings = preferences.settings()
+        if settings.mode == "local" and preferences.endpoint(settings) == endpoint:
+            try:
+                self.server.take_over(settings)
+            except AddonError as error:
+                self.problem = str(error)
+
+    def _follow_server(self) -> None:
+        if self.server.state is ServerState.RUNNING:
+            self.check()
+        elif self.server.state is ServerState.FAILED:
+            self.info, self.problem = None, self.server.advice
+
+    def detach(self) -> None:
+        """Leave all jobs to their servers."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+        self.checking, self._asked = False, None
+
+    def close(self) -> None:
+        """Detach, and stop the managed server if the add-on started it."""
+        self.detach()
+        self.server.stop()
