@@ -56,7 +56,7 @@ class JobProgress:
 
     Attributes:
         phase: this side's "connecting", "reconnecting" or "uploading" (bytes), or the server's
-            "queued", "weights", "speech", "portrait", "pose", "footage", "frames".
+            "queued", "weights", "speech", "portrait", "compiling", "pose", "footage", "frames".
         done, total: units of the phase; total 0 when unknown.
         queue_position: jobs ahead of this one.
     """

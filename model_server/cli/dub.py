@@ -229,9 +229,8 @@ def _pose(options: argparse.Namespace, assets: dict[Path, str], first: Fraction)
 
 
 def _weights_id(options: argparse.Namespace) -> str:
-    from model_server.engines.weights import describe
-
-    return describe(options.weights[0]).id if options.weights else ""
+    given = shared.given_weights(options)
+    return given[0].id if given else ""
 
 
 def _server(options: argparse.Namespace) -> LocalServer | RemoteServer:

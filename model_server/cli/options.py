@@ -22,6 +22,7 @@ from model_server.errors import PoseDubError
 from model_server.places import try_folder
 
 if TYPE_CHECKING:
+    from model_server.engines.base import WeightsInfo
     from model_server.jobs.engines import EnginePool
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
@@ -44,11 +45,23 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 def engine_pool(options: argparse.Namespace) -> EnginePool:
     """The weights given, else the built-in default."""
     choices = cache_folder(options.data) / CHOICES  # before Numba is loaded, which asks once where its own is
-    from model_server.engines.weights import default_weights, describe
+    if options.device != "cuda":
+        from model_server.networks import loops
+
+        loops.begin()  # beside all that is loaded from here on
+    from model_server.engines.weights import default_weights
     from model_server.jobs.engines import EnginePool
 
-    offered = [describe(path) for path in options.weights] or [default_weights()]
-    return EnginePool(offered, options.device, options.precision, choices)
+    return EnginePool(given_weights(options) or [default_weights()], options.device, options.precision, choices)
+
+
+def given_weights(options: argparse.Namespace) -> list[WeightsInfo]:
+    """Those of --weights; the files are read once for each command."""
+    from model_server.engines.weights import describe
+
+    if "described" not in options:
+        options.described = [describe(path) for path in options.weights]
+    return options.described
 
 
 def data_folder(options: argparse.Namespace, part: str) -> Path:

@@ -22,6 +22,8 @@ from model_server.pipeline.video import open_footage
 from model_server.scratch import replacing
 from model_server.surroundings import naming
 
+_PHASES = {"compiling": "compiling for this processor, once"}
+
 
 def write(events: Iterable[Event], job: Job, out: Path, sound: Path, footage: Path | None = None) -> None:
     """Write the frames as they come and report on stderr; PoseDubError when the job failed.
@@ -57,7 +59,7 @@ def _shown(events: Iterable[Event], job: Job) -> Generator[FrameMade]:
                 bar.update()
             elif isinstance(event, Progress):
                 share = f" {event.done}/{event.total}" if event.phase in ("pose", "footage") and event.total else ""
-                bar.set_description(event.phase + share)
+                bar.set_description(_PHASES.get(event.phase, event.phase) + share)
             elif isinstance(event, Warned):
                 bar.write(_warning_text(event, job.request.spec.fps), file=sys.stderr)
             elif isinstance(event, Ended):

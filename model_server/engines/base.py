@@ -88,6 +88,11 @@ class Engine(Protocol):
     precision: Precision
 
     @property
+    def compiling(self) -> bool:
+        """Whether the first call waits for code that is being made for this processor, once."""
+        ...
+
+    @property
     def batch_size(self) -> int:
         """How many frames of one call keep the device busy."""
         ...

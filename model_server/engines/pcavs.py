@@ -23,6 +23,7 @@ from model_server.engines.gpu import Draw, Drawings, HostCopies, NoCopies, fitti
 from model_server.engines.precision import PrecisionChoice, drawing, prepared, reading
 from model_server.engines.remembered import RememberedRows
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks import loops
 from model_server.networks.assembly import Networks
 from model_server.networks.compiler import AVAILABLE
 from model_server.networks.presets import PresetName
@@ -74,6 +75,11 @@ class PcavsEngine:
         self.forget()
         self._noise: tuple[int, list[Tensor]] | None = None
         self._gate = Gate()
+
+    @property
+    def compiling(self) -> bool:
+        """See `Engine.compiling`."""
+        return self.device == "cpu" and loops.busy()
 
     @property
     def batch_size(self) -> int:
@@ -235,6 +241,8 @@ class PcavsEngine:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         with ExitStack() as stack:
+            if self.device == "cpu":
+                loops.finish()
             stack.enter_context(self._gate)
             stack.enter_context(torch.inference_mode())
             if self.device == "cuda":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from model_server.networks.generator import Generator
 from model_server.networks.identity_encoder import IdentityEncoder
@@ -100,22 +101,39 @@ class Networks(nn.Module):
 
 def parameter_shapes(preset: PresetName) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a weights file of this preset must hold."""
-    with torch.device("meta"):
-        state = Networks(preset).state_dict()
+    state = _without_values(preset).state_dict()
     return {name: tuple(value.shape) for name, value in state.items() if not name.endswith(COUNTER)}
 
 
 def build(preset: PresetName, state: dict[str, Tensor]) -> Networks:
     """Networks in evaluation mode, with the tensors that `parameter_shapes` names (others raise RuntimeError)."""
-    with torch.device("meta"):
-        networks = Networks(preset)
+    networks = _without_values(preset)
     counters = {name: torch.zeros((), dtype=torch.long) for name in networks.state_dict() if name.endswith(COUNTER)}
     networks.load_state_dict(state | counters, assign=True)
     return networks.eval()
 
 
+def _without_values(preset: PresetName) -> Networks:
+    with torch.device("meta"), _NoChance():
+        return Networks(preset)
+
+
+class _NoChance(TorchFunctionMode):
+    """Leaves out the random values that modules begin with.
+
+    On a device without memory nothing is drawn either, but PyTorch loads an algebra system to find that out.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """What PyTorch calls in the place of each of its functions."""
+        if func in (nn.init.uniform_, nn.init.kaiming_uniform_):
+            return (kwargs or {})["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
 def parameter_counts(preset: PresetName) -> dict[str, int]:
     """Number of parameters of each network."""
-    with torch.device("meta"):
-        networks = Networks(preset)
+    networks = _without_values(preset)
     return {name: sum(value.numel() for value in child.parameters()) for name, child in networks.named_children()}

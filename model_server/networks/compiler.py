@@ -25,6 +25,12 @@ def compiled(function: Callable) -> Callable:
         return njit(nogil=True)(function)
 
 
+def compiled_part(function: Callable) -> Callable:
+    """What compiled functions of the same file call, kept as a part of them."""
+    alone = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # nothing else calls them
+    return njit(nogil=True, **alone)(function)  # type: ignore[call-overload]
+
+
 def _renew(file: Path) -> None:
     """Numba compiles anew when a loop's own file is; it shall be no older than what all loops are made of."""
     with suppress(OSError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.networks.compiler import compiled
+from model_server.networks.compiler import compiled, compiled_part
 from model_server.networks.kernels import Finish, Floats
 from model_server.networks.lanes import LANES, larger, load, splat, store, total
 
@@ -83,7 +83,7 @@ def smooth(parts: tuple[Halves, Halves, Halves, Halves], ending: Finish, result:
             _smooth_down(lines, row, (gains, bias, noise[row], slope), result[row])
 
 
-@compiled
+@compiled_part
 def _smooth_across(even: Halves, odd: Halves, row: int, line: Floats) -> None:
     """One row of the enlarged picture, four times as large as it should be."""
     width, channels, three = odd.shape[1], odd.shape[2], splat(3.0)
@@ -99,7 +99,7 @@ def _smooth_across(even: Halves, odd: Halves, row: int, line: Floats) -> None:
             store(line, to + channels + c, (second + third) * three + (first + after))
 
 
-@compiled
+@compiled_part
 def _smooth_down(lines: Floats, row: int, ending: Finish, result: Halves) -> None:
     """One finished row, of the line before it, its own and the next two."""
     gains, bias, noise, slope = ending

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.networks.compiler import compiled
+from model_server.networks.compiler import compiled, compiled_part
 from model_server.networks.lanes import (
     LANES,
     both_ways,
@@ -78,19 +78,19 @@ _result_ee, _result_eo, _result_oe, _result_oo = (_part_result(*parity) for pari
 
 
 # Loops instead of slices: Numba takes ten times as long to compile those.
-@compiled
+@compiled_part
 def _copy(source: Floats, at: int, result: Floats, to: int, count: int) -> None:
     for n in range(count):
         result[to + n] = source[at + n]
 
 
-@compiled
+@compiled_part
 def _clear(result: Floats, start: int, end: int) -> None:
     for n in range(start, end):
         result[n] = 0
 
 
-@compiled
+@compiled_part
 def _around(x: Floats, top: int, left: int, reach: int, outside: Floats, scratch: Floats) -> tuple[Floats, int, int]:
     """Where the tile at (top, left) of `x` is to be read: array, first element, step of a row.
 
@@ -209,7 +209,7 @@ def out_of_half_products(
         _smooth(rows[start - top + 2 :], picture, start, end, finish, result)
 
 
-@compiled
+@compiled_part
 def _untransformed(products: tuple[Floats, Floats], start: int, count: int, rows: Floats) -> None:
     """8x8 pixels of each tile into `rows`, from the fourth row and the second column on."""
     edge, inner = products
@@ -231,14 +231,14 @@ def _untransformed(products: tuple[Floats, Floats], start: int, count: int, rows
             _write_4(rows, to + step + channels, 2 * step, 2 * channels, oo)
 
 
-@compiled
+@compiled_part
 def _end_of_row(last: Floats, row: int, channels: int, flat: Floats, to: int) -> None:
     """The pixel behind a row's last one, unless tiles reach further: they have made it already."""
     if len(last):
         _edge(last, row, channels, flat, to)
 
 
-@compiled
+@compiled_part
 def _last_rows(last: Floats, size: tuple[int, int], flat: Floats, at: int, line: int) -> None:
     """The row behind a picture's last one, where tiles have not made it already, and a row of zeros."""
     width, channels = size
@@ -248,7 +248,7 @@ def _last_rows(last: Floats, size: tuple[int, int], flat: Floats, at: int, line:
     _clear(flat, at + (width + 2) * channels, at + 2 * line)
 
 
-@compiled
+@compiled_part
 def _edge(last: Floats, place: int, channels: int, flat: Floats, to: int) -> None:
     """One pixel of a transposed convolution of stride two along a line, of its pixels' products with 3 taps."""
     pixel = place // 2
@@ -260,7 +260,7 @@ def _edge(last: Floats, place: int, channels: int, flat: Floats, to: int) -> Non
             flat[to + c] = own + last[pixel - 1, 2 * channels + c] if pixel else own
 
 
-@compiled
+@compiled_part
 def _smooth(rows: Floats, picture: int, first: int, end: int, finish: Finish, result: Floats) -> None:
     """Smooth `rows` by the [1, 3, 3, 1] filter into the result's rows `first` to `end`, finished.
 

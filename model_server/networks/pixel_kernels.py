@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_server.networks.compiler import compiled
+from model_server.networks.compiler import compiled, compiled_part
 from model_server.networks.kernels import Floats
 from model_server.networks.lanes import LANES, larger, load, splat, store
 
@@ -98,7 +98,7 @@ def excite(
                 made[at + c] = max(flat[at + c] * gates[c] + rest[at + c], np.float32(0))
 
 
-@compiled
+@compiled_part
 def _averages(pixels: Floats, channels: int) -> Floats:
     sums, vectors = np.zeros(channels, np.float32), channels - channels % LANES
     for at in range(0, len(pixels), channels):
@@ -111,7 +111,7 @@ def _averages(pixels: Floats, channels: int) -> Floats:
     return sums
 
 
-@compiled
+@compiled_part
 def _gates(averages: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[Floats, Floats]) -> Floats:
     hidden = _layer(averages, squeeze[0], squeeze[1])
     for n in range(len(hidden)):
@@ -122,7 +122,7 @@ def _gates(averages: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[F
     return gates
 
 
-@compiled
+@compiled_part
 def _layer(values: Floats, weights: Floats, bias: Floats) -> Floats:
     made = np.empty(len(bias), np.float32)
     for n in range(len(bias)):

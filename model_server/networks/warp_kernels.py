@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_server.networks.compiler import compiled
+from model_server.networks.compiler import compiled, compiled_part
 from model_server.networks.kernels import Floats
 from model_server.networks.lanes import LANES, load, splat, store
 
@@ -45,7 +45,7 @@ def blend(layers: Floats, coarse: int, portrait: Floats, result: Floats) -> None
             _bend(wide, source, y, height, flat[to : to + width * 3])
 
 
-@compiled
+@compiled_part
 def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) -> None:
     """A row of pixels of one that says where each is taken from."""
     width, corner = len(result) // 3, np.empty(LANES, np.float32)
@@ -66,7 +66,7 @@ def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) ->
             result[3 * x + c] = painted + (taken - painted) * share
 
 
-@compiled
+@compiled_part
 def _places(size: int, coarse: int) -> Floats:
     """Where pixels of `size` lie among `coarse` ones: (2, size), the one before and the share of the one behind."""
     made = np.empty((2, size), np.float32)

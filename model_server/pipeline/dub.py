@@ -227,6 +227,8 @@ class Dub:
     def _identity(self) -> Identity:
         views = self._portrait
         key = ("identity", self._fingerprint, views.seen.tobytes(), views.drawn.tobytes())
+        if self._engine.compiling:
+            self._report.progress("compiling", 0, 1)
         return self._memory.get(key, lambda: self._engine.identity(views.seen[None], views.drawn))
 
     @cached_property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -117,9 +119,22 @@ def _mediapipe() -> Any:
     # Its native libraries log to stderr; these must be set before they load.
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import mediapipe
+    with _without_plots():
+        import mediapipe
 
     return mediapipe
+
+
+@contextmanager
+def _without_plots() -> Iterator[None]:
+    """Let mediapipe load without matplotlib, which takes longer than the rest and is for plots that nobody asks for."""
+    names = [name for name in ("matplotlib", "matplotlib.pyplot") if name not in sys.modules]
+    sys.modules.update((name, ModuleType(name)) for name in names)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 def _started(build: Callable[[], Any]) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 
 from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech
-from model_server.pipeline.mel import MelWindows, window_start
+from model_server.pipeline.mel import MelWindows, filter_bank, window_start
 from tests.pipeline.makers import write_sound
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "pcavs" / "golden_mel.npz"
@@ -103,3 +104,8 @@ def test_very_soft_speech_is_not_blown_up(speak: Speak) -> None:
     soft = MelWindows(speak(noise(SAMPLE_RATE) * 1e-5), Fraction(25)).windows([10])
     loud = MelWindows(speak(noise(SAMPLE_RATE)), Fraction(25)).windows([10])
     assert soft.mean() < 0.7 * loud.mean()
+
+
+def test_the_filter_bank_is_that_of_librosa() -> None:
+    published = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=1280, n_mels=80, fmin=125, fmax=7600)
+    assert np.array_equal(filter_bank(), published.astype(np.float64))

@@ -55,6 +55,7 @@ PHASES = {
     "uploading": "Uploading",
     "queued": "Queued, {ahead} ahead",
     "weights": "Loading the weights",
+    "compiling": "Compiling for this processor, once",
     "speech": "Listening to the speech",
     "portrait": "Looking at the portrait",
     "pose": "Reading the pose",
