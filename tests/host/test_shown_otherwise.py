@@ -103,8 +103,9 @@ def test_hdr_footage(dubbing: Blender, tmp_path: Path, transfer: int, output: st
 
     apart = np.abs(composed - plain).max(axis=2)
     x, y = PLACE
-    face, elsewhere = apart[y - 50 : y + 60, x - 40 : x + 40], apart[:, 400:]
-    assert 2 < face.mean() < 40
+    face, elsewhere = (slice(y - 50, y + 60), slice(x - 40, x + 40)), apart[:, 400:]
+    # Of SDR footage the dub changes an eighth of the face's own contrast. Blender 4.5 shows HDR faintly, dub and all.
+    assert 0.06 < apart[face].mean() / plain[face].std(axis=(0, 1)).mean() < 0.5
     # Eight bits of HDR are dithered.
     assert not elsewhere.any() if output == "overlay" else elsewhere.mean() < 3 and elsewhere.max() < 20
     assert "hdr" in {warning["kind"] for warning in dubbing.jobs()[-1]["warnings"]}
