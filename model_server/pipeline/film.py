@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model_server.pipeline.colour import BT709, RGB, Colour
 from model_server.pipeline.look import Pictures
 from model_server.pipeline.media import never
-from model_server.pipeline.movie_format import EXACT, MovieFormat
+from model_server.pipeline.movie_format import EXACT, LOSSLESS, MovieFormat
 from model_server.pipeline.planes import Layout, Planes, stored_chroma, stored_planes
 from model_server.pipeline.playback import Playback
 from model_server.pipeline.pose import source_frames
@@ -40,7 +40,8 @@ class Film:
         _, first = next(footage.decoded([0]))
         chroma = _COMMON if look.colour.is_hdr else stored_chroma(first, look.geometry)
         layout = Layout.around(look.size, chroma, _movie_colour(look.colour))
-        self.format = MovieFormat(layout, look.geometry.pixel, EXACT, look.first_field)
+        options = LOSSLESS if chroma == (1, 1) else EXACT
+        self.format = MovieFormat(layout, look.geometry.pixel, options, look.first_field)
         self._size = look.size
         self._footage, self._source, self._fps = footage, source, fps
         self._playback = Playback(_AsPlanes(footage, layout))

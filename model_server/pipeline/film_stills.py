@@ -28,7 +28,6 @@ _LARGEST_HALF = 65504
 _LARGEST_MEGABYTES = 2048
 
 
-
 class FilmStillError(Exception):
     """A picture that OpenImageIO cannot read."""
 

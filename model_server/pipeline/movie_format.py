@@ -21,13 +21,22 @@ Drawn = NDArray[np.uint8] | Planes
 
 Options = tuple[tuple[str, str], ...]
 
-# In what networks drew nothing is lost that one could see. Of footage hardly a value changes, and if so by one.
+# In what networks drew nothing is lost that one could see. Of footage hardly a value changes, and if so by one: steps
+# are the smallest that profile High has, values go to the nearest one, and chroma's steps, which x264 rounds down, are
+# 7/16 of that, as small as its 16-bit arithmetic allows.
 GOOD: Options = (("crf", "18"),)
+_CHROMA_STEPS = ",".join(["7"] * 16)
 EXACT: Options = (
     ("qp", "1"),
     ("preset", "veryfast"),
-    ("x264-params", "pbratio=1:chroma-qp-offset=-12"),
+    (
+        "x264-params",
+        "pbratio=1:deadzone-inter=0:deadzone-intra=0:chroma-qp-offset=-12"
+        f":cqm4ic={_CHROMA_STEPS}:cqm4pc={_CHROMA_STEPS}",
+    ),
 )
+# For 4:4:4, whose profile can be lossless.
+LOSSLESS: Options = (("qp", "0"), ("preset", "veryfast"))
 # How the encoder is told which field of an interlaced picture is shown first.
 _FIELDS = {"top": "tff", "bottom": "bff"}
 
@@ -38,7 +47,7 @@ class MovieFormat:
 
     Attributes:
         pixel: width of a pixel over its height.
-        options: of the encoder, `GOOD` or `EXACT`.
+        options: of the encoder, `GOOD`, `EXACT` or `LOSSLESS`.
         first_field: of interlaced pictures; None for those that are shown whole.
     """
 

@@ -13,9 +13,10 @@ from model_server.pipeline import hdr
 from model_server.pipeline.colour import Colour
 from model_server.pipeline.encode import write_movie
 from model_server.pipeline.film import Film
+from model_server.pipeline.geometry import Geometry
 from model_server.pipeline.look import Field
-from model_server.pipeline.movie_format import MovieFormat
-from model_server.pipeline.planes import Layout
+from model_server.pipeline.movie_format import EXACT, MovieFormat
+from model_server.pipeline.planes import Layout, Planes, stored_planes
 from model_server.pipeline.request import FootageSource
 from model_server.pipeline.video import open_footage, picture_at
 from tests.conftest import speechlike, write_wav
@@ -91,8 +92,8 @@ def test_outside_the_face_pixels_are_the_footages_and_so_are_the_tags(tmp_path: 
     assert len(results) == COUNT
     for source, result in zip(sources, results, strict=True):
         apart = np.abs(source.astype(int) - result)[clear]
-        # Noise hits the encoder's last half step now and then.
-        assert np.percentile(apart, 98) <= 2 and apart.max() <= 6
+        # Noise hits the encoder's last half step now and then, and ten bits that become eight lose theirs.
+        assert (apart.max(axis=-1) > 2).mean() < (1e-4 if tags.bits == 8 else 5e-3) and apart.max() <= 5
     flat = np.abs(patches(decoded(path)[0]) - patches(decoded(footage)[0]))
     assert flat[[0, 1, 3, 4, 5, 7]].max() <= 2
 
@@ -114,6 +115,28 @@ def test_the_face_has_its_colour(tmp_path: Path, kind: str) -> None:
     path, _ = dubbed(write_tagged(tmp_path / "footage.mp4", [bars(*size)] * COUNT, tags), tmp_path)
     middle = decoded(path)[1][size[1] // 2, int(0.55 * size[0])]
     assert np.abs(middle.astype(int) - FACE).max() <= 3
+
+
+def test_noise_of_each_chroma_sample_is_kept(tmp_path: Path) -> None:
+    """Of cameras' noise chroma has its own, which leaves the encoder least room."""
+    random = np.random.default_rng(4)
+    layout = Layout((640, 360))
+    sizes = ((360, 640), (180, 320), (180, 320))
+    noisy = [
+        Planes(layout, tuple(np.clip(random.normal(120, 4, size), 0, 255).astype(np.uint8) for size in sizes))
+        for _ in range(COUNT)
+    ]
+    form = MovieFormat(layout, options=EXACT)
+    sound = write_wav(tmp_path / "speech.wav", speechlike(COUNT / 25))
+    write_movie(tmp_path / "noise.mp4", noisy, FPS, sound, Fraction(0), "noise", form=form)
+    with av.open(str(tmp_path / "noise.mp4")) as movie:
+        assert movie.streams.video[0].codec_context.profile == "High"  # which all players show
+        for given, frame in zip(noisy, movie.decode(video=0), strict=True):
+            kept = stored_planes(frame, Geometry(), layout)
+            assert kept is not None
+            for plane, other, wrong in zip(given.planes, kept.planes, (0.1, 0.005, 0.005), strict=True):
+                apart = np.abs(plane.astype(int) - other)
+                assert apart.max() <= 1 and apart.mean() < wrong
 
 
 def test_frames_the_face_is_absent_from_are_the_footages_values(tmp_path: Path) -> None:
