@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from model_server.pipeline import hdr
+from model_server.pipeline.video import picture_at
 from tests.clips import hero
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import paste, scene
-from tests.pipeline.tagged import Tags, oriented, write_tagged
+from tests.pipeline.tagged import Tags, bars, oriented, patches, write_tagged
 
 from .conftest import Blender
 from .test_dub import dub
@@ -111,6 +112,18 @@ def test_hdr_footage(dubbing: Blender, tmp_path: Path, transfer: int, output: st
     assert "hdr" in {warning["kind"] for warning in dubbing.jobs()[-1]["warnings"]}
     with Image.open(Path(strip["directory"]) / strip["elements"][0]) as picture:
         assert picture.size == SIZE
+
+
+@pytest.mark.parametrize("tags", [Tags(), Tags(stated=False), Tags(6, primaries=6)], ids=["HD", "unstated", "SD's"])
+def test_colours_of_hd_are_taken_as_blender_takes_them(blender: Blender, tmp_path: Path, tags: Tags) -> None:
+    """Where a file states no matrix players go by the size, Blender does not."""
+    size = (1280, 720)
+    film = write_tagged(tmp_path / "bars.mp4", [bars(*size)] * 2, tags)
+    blender.new_scene(fps=25)
+    blender.resolution(width=size[0], height=size[1])
+    blender.add(kind="movie", file=str(film), name="bars", channel=1, start=1)
+    seen = patches(shown(blender, 1, tmp_path))
+    assert np.abs(seen - patches(picture_at(film, Fraction(0), "blender"))).max() <= 2
 
 
 def test_a_photo_that_players_turn(dubbing: Blender, tmp_path: Path) -> None:
