@@ -1,4 +1,4 @@
-"""`posedub corpus`: make training corpora from renders or footage, look into them, join them."""
+"""`posedub corpus`: make training corpora from renders, footage or voices, look into them, join them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ _EXAMPLES = 3
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Register `corpus synthetic`, `footage`, `info` and `merge`."""
+    """Register `corpus synthetic`, `footage`, `speech`, `info` and `merge`."""
     corpus = commands.add_parser("corpus", help="make, inspect and join training corpora")
     actions = corpus.add_subparsers(required=True, metavar="ACTION")
     _add_synthetic(actions)
     _add_footage(actions)
+    _add_speech(actions)
     info = actions.add_parser("info", help="show what a corpus holds and draw its contact sheet")
     info.add_argument("folder", type=Path, metavar="DIR")
     info.add_argument("--sheet", type=Path, metavar="X.png", help="draw a contact sheet there")
@@ -76,6 +77,19 @@ def _add_footage(actions: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_footage)
 
 
+def _add_speech(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("speech", help="collect voices and what they say, to train the ears")
+    parser.add_argument("sources", type=Path, nargs="*", metavar="SRC", help="folders of sounds with their texts")
+    parser.add_argument("--language", default="en", help="where the sources tell none (en)")
+    parser.add_argument("--espeak", type=shared.whole(0), default=0, metavar="N", help="clips of eSpeak NG voices (0)")
+    parser.add_argument("--seed", type=shared.whole(0), default=0, help="of those (0)")
+    parser.add_argument("--hold-out", nargs="+", default=(), metavar="GLOB", help="clips for testing, by their names")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus; a broken-off one goes on")
+    parser.add_argument("--val", type=shared.number(0, 1), default=0.02, metavar="PART", help="for validation (0.02)")
+    parser.add_argument("--workers", type=shared.whole(1), default=1, metavar="W", help="processes (1)")
+    parser.set_defaults(run=_speech)
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus; a broken-off one goes on")
     parser.add_argument("--val", type=shared.number(0, 1), default=0.05, metavar="PART", help="for validation (0.05)")
@@ -109,17 +123,33 @@ def _footage(options: argparse.Namespace) -> int:
     return _build(plan(videos, settings, _shares(options)), options)
 
 
+def _speech(options: argparse.Namespace) -> int:
+    from model_server.corpus.speech.build import Settings, plan
+    from model_server.corpus.speech.layouts import find_speech
+
+    if not (options.sources or options.espeak):
+        raise SystemExit("posedub corpus speech: give folders of sounds, or --espeak N")
+    sources = find_speech(options.sources, options.language) if options.sources else []
+    settings = Settings(options.espeak, options.seed, test=tuple(options.hold_out), val=options.val)
+    _report(_built(plan(sources, settings), options))
+    return 0
+
+
 def _build(plan: Plan, options: argparse.Namespace) -> int:
+    corpus = _built(plan, options)
+    _report(corpus)
+    _draw_sheet(corpus, options.out / SHEET)
+    return 0
+
+
+def _built(plan: Plan, options: argparse.Namespace) -> Corpus:
     shared.cache_folder()
     from model_server.corpus.build import build
     from model_server.corpus.shards import Corpus
 
     with folder_to_fill(options.out, OTHER), _bar() as show:
         index = build(plan, options.out, options.workers, show)
-    corpus = Corpus(options.out, index)
-    _report(corpus)
-    _draw_sheet(corpus, options.out / SHEET)
-    return 0
+    return Corpus(options.out, index)
 
 
 @contextmanager

@@ -20,11 +20,11 @@ from typing import Any
 from model_server.corpus.shards import (
     INDEX,
     MAX_SHARD_BYTES,
-    Clip,
     Dropped,
     Entry,
     Index,
     ShardContent,
+    Storable,
     read_content,
     read_index,
     shard_bytes,
@@ -39,7 +39,7 @@ _INDEX_EVERY = 15.0  # seconds
 _QUEUED_PER_WORKER = 2
 _SHARD = re.compile(r"shard-(\d{5})(?:-(\d+))?\.safetensors")
 
-Made = tuple[list[Clip], list[Dropped]]
+Made = tuple[Sequence[Storable], Sequence[Dropped]]
 Progress = Callable[[int, int, int], None]
 
 
@@ -227,9 +227,9 @@ def _make_unit(make: Callable[[Any], Made], unit: Any, folder: Path, number: int
         write_shard(_shard_path(folder, number, part), parts[part], dropped if part == 0 else ())
 
 
-def _packed(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
+def _packed(clips: Iterable[Storable]) -> Iterator[list[Storable]]:
     """Clips in groups that fit into a shard."""
-    group: list[Clip] = []
+    group: list[Storable] = []
     size = 0
     for clip in clips:
         extra = shard_bytes(clip)

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,22 @@ _BINS_PER_FRAME, _LEAD_BINS, _WINDOW_BINS = 4, 8, 20
 _FLOW_STEPS = 8  # per pixel; float16 is no finer above 128
 _CONTENT = "corpus"  # key of a shard's metadata
 _PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "flow_sources")
+
+
+class Storable(Protocol):
+    """What shards can hold; `frames` of 25 in a second tell its length."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def frames(self) -> int: ...
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All it holds, by names of which no two kinds of clips share one for different things."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +87,15 @@ class Clip:
     flow_sources: NDArray[np.int16] | None = None
     flow: NDArray[np.float16] | None = None
     visible: NDArray[np.bool_] | None = None
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.jpegs)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The clip as the tensors of a shard; absent labels are left out."""
+        return _tensors(self)
 
 
 @dataclass(frozen=True)
@@ -131,15 +156,15 @@ def mel_rows_needed(frames: int) -> int:
     return _BINS_PER_FRAME * (frames - 1) - _LEAD_BINS + _WINDOW_BINS
 
 
-def write_shard(path: Path, clips: Sequence[Clip], dropped: Sequence[Dropped] = ()) -> None:
+def write_shard(path: Path, clips: Sequence[Storable], dropped: Sequence[Dropped] = ()) -> None:
     """Write clips to a shard, which appears whole or not at all.
 
     Raises:
         PoseDubError: the shard would be larger than 16 MiB.
     """
     path = Path(path)
-    tensors = {f"{clip.name}/{key}": value for clip in clips for key, value in _tensors(clip).items()}
-    listed = [{"name": c.name, "identity": c.identity, "source": c.source, "frames": len(c.jpegs)} for c in clips]
+    tensors = {f"{clip.name}/{key}": value for clip in clips for key, value in clip.tensors().items()}
+    listed = [{"name": c.name, "identity": c.identity, "source": c.source, "frames": c.frames} for c in clips]
     content = {"format": FORMAT, "clips": listed, "dropped": [asdict(item) for item in dropped]}
     # One entry only: several would be written in any order, and the same clips give the same bytes.
     data = save(tensors, {_CONTENT: json.dumps(content)})
@@ -151,9 +176,9 @@ def write_shard(path: Path, clips: Sequence[Clip], dropped: Sequence[Dropped] = 
     _write_atomically(path, data)
 
 
-def shard_bytes(clip: Clip) -> int:
+def shard_bytes(clip: Storable) -> int:
     """Bytes that a clip takes in a shard, its share of the header included."""
-    tensors = _tensors(clip)
+    tensors = clip.tensors()
     return sum(value.nbytes for value in tensors.values()) + 200 * (len(tensors) + 1)
 
 
@@ -279,7 +304,6 @@ def _has(shard: Any, key: str) -> bool:
 
 
 def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:
-    """A clip as the tensors of a shard; absent labels are left out."""
     tensors = {key: value for key in _PLAIN if (value := getattr(clip, key)) is not None}
     tensors["jpegs"] = np.frombuffer(b"".join(clip.jpegs), np.uint8)
     tensors["sizes"] = np.array([len(jpeg) for jpeg in clip.jpegs], np.int32)

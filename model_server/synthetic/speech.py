@@ -23,26 +23,42 @@ from model_server.errors import ErrorKind, PoseDubError
 SYNCHRONOUS = 2
 PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT = 0x1, 0x2, 0x8000
 RATE, PITCH, PITCH_RANGE = 1, 3, 4
-LIST_END, PHONEME = 0, 7
+LIST_END, WORD, PHONEME = 0, 1, 7
 POSITION_CHARACTER, CHARACTERS_UTF8 = 1, 1
 
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One phoneme: IPA symbol (empty for a pause), start and end in seconds."""
+    """One phoneme: IPA symbol (empty for a pause), start and end in seconds, and number of its word, -1 for none."""
 
     symbol: str
     start: float
     end: float
+    word: int = -1
+
+
+@dataclass(frozen=True)
+class WordMark:
+    """Where a spoken word begins: character of the text, and seconds of the sound."""
+
+    position: int
+    start: float
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Synthesised speech: samples (N,) float32 in -1..1, their rate in Hz, and the phonemes in order."""
+    """Synthesised speech: samples (N,) float32 in -1..1, their rate in Hz, phonemes and beginnings of words in order.
+
+    Attributes:
+        words: short words that are spoken as one with the word before them have no beginning of their own.
+        written: all phonemes, also those without a time of their own, which are spoken together with a neighbour.
+    """
 
     samples: npt.NDArray[np.floating]
     sample_rate: int
     phonemes: tuple[Phoneme, ...]
+    words: tuple[WordMark, ...] = ()
+    written: tuple[Phoneme, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -95,25 +111,30 @@ def synthesize(text: str, voice: Voice | None = None) -> Speech:
         library.espeak_Synth(data, len(data) + 1, 0, POSITION_CHARACTER, 0, CHARACTERS_UTF8, None, None)
         library.espeak_Synchronize()
     samples = np.concatenate([np.zeros(0, np.int16), *recorder.samples])
-    phonemes = _phonemes(recorder.marks, len(samples) / rate)
-    return Speech(samples.astype(np.float32) / 32768.0, rate, phonemes)
+    written = _phonemes(recorder.marks, len(samples) / rate)
+    heard = tuple(phoneme for phoneme in written if phoneme.end > phoneme.start)
+    return Speech(samples.astype(np.float32) / 32768.0, rate, heard, tuple(recorder.words), written)
 
 
 class _Recorder:
-    """Collects the sound and the phoneme starts (symbol, seconds) that the library hands to its callback."""
+    """Collects the sound, phoneme starts (symbol, seconds, word) and words that the library hands to its callback."""
 
     def __init__(self) -> None:
         self.samples: list[npt.NDArray[np.int16]] = []
-        self.marks: list[tuple[str, float]] = []
+        self.marks: list[tuple[str, float, int]] = []
+        self.words: list[WordMark] = []
 
     def receive(self, samples: ctypes._Pointer, count: int, events: ctypes._Pointer) -> int:
         if count > 0 and samples:
             self.samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
         index = 0
         while events[index].type != LIST_END:
-            if events[index].type == PHONEME:
-                name = events[index].id.string.decode(errors="ignore")
-                self.marks.append((name, events[index].audio_position / 1000.0))
+            event, seconds = events[index], events[index].audio_position / 1000.0
+            if event.type == PHONEME:
+                name = event.id.string.decode(errors="ignore")
+                self.marks.append((name, seconds, len(self.words) - 1))
+            elif event.type == WORD:
+                self.words.append(WordMark(event.text_position - 1, seconds))
             index += 1
         return 0
 
@@ -163,8 +184,8 @@ def _espeakng_loader() -> ModuleType:
         ) from error
 
 
-def _phonemes(marks: list[tuple[str, float]], duration: float) -> tuple[Phoneme, ...]:
+def _phonemes(marks: list[tuple[str, float, int]], duration: float) -> tuple[Phoneme, ...]:
     """Phonemes end where the next one starts."""
-    ends = [start for _, start in marks[1:]] + [duration]
+    ends = [start for _, start, _ in marks[1:]] + [duration]
     spans = zip(marks, ends, strict=True)
-    return tuple(Phoneme(name.strip("_: "), start, end) for (name, start), end in spans if end > start)
+    return tuple(Phoneme(name.strip("_: "), start, end, word) for (name, start, word), end in spans)
