@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 UNFINISHED = 3
 OTHER = "choose another --out"
 STAGES = ("trunk", "identity", "speech", "perceptual", "generator", "all")
+PHONEMES = "phonemes"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,12 +36,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="TOML file; or give --preset")
-    parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, or an ablation such as lite-pose-36")
+    parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, recogniser, or as lite-pose-36")
     parser.add_argument(
         "--corpus", type=Path, nargs="+", action="extend", required=True, metavar="DIR", help="folders of shards"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--stage", choices=STAGES, default="all")
+    parser.add_argument("--stage", choices=(*STAGES, PHONEMES), default="all")
     parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
     parser.add_argument("--from-stage", choices=STAGES[1:-1], default="generator", help="trained anew after --from")
     parser.add_argument(
@@ -78,16 +79,37 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     from model_server.training import checkpoint
 
-    config = _config(options)
+    train = _train_recogniser if PHONEMES in (options.stage, _stage_of(options.preset)) else _train_networks
     if options.resume == "never" and checkpoint.latest(options.out):
         raise PoseDubError(f"The run {options.out} has checkpoints; choose another folder or --resume auto.")
     with folder_to_fill(options.out, OTHER):
-        finished = _trained(config, options)
+        finished = train(options)
     print(f"{'finished' if finished else 'not finished yet; the same command goes on'}: {options.out}")
     return 0 if finished else UNFINISHED
 
 
-def _trained(config: Config, options: argparse.Namespace) -> bool:
+def _stage_of(preset: str | None) -> str | None:
+    """The one stage that a preset is about, None for those of the networks that make frames."""
+    return PHONEMES if preset == "recogniser" else None
+
+
+def _train_recogniser(options: argparse.Namespace) -> bool:
+    """Whether the phoneme recogniser is finished."""
+    from model_server.training.config import parse_settings
+    from model_server.training.pace import Limits
+    from model_server.training.recogniser.config import PRESETS, changed
+    from model_server.training.recogniser.trainer import RecogniserTrainer
+    from model_server.training.team import join_team
+
+    if options.config or options.preset not in (None, *PRESETS):
+        raise PoseDubError("The stage phonemes takes --preset recogniser, and --set for what is to differ.")
+    console.log(logging.INFO, "%(asctime)s %(message)s")
+    config = changed(PRESETS["recogniser"], parse_settings(options.set))
+    trainer = RecogniserTrainer(config, options.corpus, options.out, join_team("cpu"), options.precision)
+    return trainer.train(Limits(seconds=60 * options.max_minutes))
+
+
+def _train_networks(options: argparse.Namespace) -> bool:
     """Whether all stages asked for are finished."""
     from model_server.engines.weights import resolve_device
     from model_server.training.config import STAGES as ALL
@@ -95,6 +117,7 @@ def _trained(config: Config, options: argparse.Namespace) -> bool:
     from model_server.training.loop import Limits, Trainer
     from model_server.training.team import join_team, leave_team
 
+    config = _config(options)
     team = join_team(resolve_device(options.device))
     console.log(logging.INFO if team.leads else logging.WARNING, "%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from model_server.synthetic.speech import Phoneme, Speech, Voice, synthesize
 
 # The order is part of trained weights.
-UNITS = tuple(
-    "p b t d k ɡ ʔ q m n ŋ ɲ f v θ ð s z ʃ ʒ ç x h β ʁ ɹ r ɾ l ʎ j w ɥ c ɟ ɕ ʑ ʂ ʐ "
-    "i y ɨ u ɪ ʏ ʊ e ø ɤ o ə ɚ ɜ ɛ œ ʌ ɔ æ a ɐ ɑ ɒ ɯ".split()
-)
+UNITS = (*"pbtdkɡʔqmnŋɲfvθðszʃʒçxhβʁɹrɾlʎjwɥcɟɕʑʂʐ", *"iyɨuɪʏʊeøɤoəɚɜɛœʌɔæaɐɑɒɯ")
 _NUMBERS = {unit: number for number, unit in enumerate(UNITS)}
 # Rare letters take the place of the nearest frequent one.
 _FOLDED = str.maketrans(

@@ -17,7 +17,6 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.places import write_text
 from model_server.scratch import replacing
 from model_server.surroundings import naming
-from model_server.training.config import StageName
 
 FORMAT = "posedub-training-1"
 KEPT = 2
@@ -41,7 +40,7 @@ class Checkpoint:
     """
 
     config: str
-    stage: StageName
+    stage: str
     steps: dict[str, int]
     models: dict[str, Tensor]
     optimizers: dict[str, Any]

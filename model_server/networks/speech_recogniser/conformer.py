@@ -52,9 +52,8 @@ class FeedForward(nn.Sequential):
             nn.LayerNorm(width),
             nn.Linear(width, 4 * width),
             nn.SiLU(),
-            nn.Dropout(dropout),
             nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
+            nn.Dropout(dropout),  # not inside, too: drawing so many numbers would take a quarter of the training
         )
 
 
@@ -85,6 +84,8 @@ class LocalAttention(nn.Module):
 
     cosine: Tensor
     sine: Tensor
+    near: Tensor
+    same: Tensor
 
     def __init__(self, width: int, heads: int, reach: int) -> None:
         super().__init__()
@@ -107,11 +108,12 @@ class LocalAttention(nn.Module):
         beyond = -t % block
         q, k, v = F.pad(self.inputs(x), (0, 0, 0, beyond)).view(n, t + beyond, 3, self.heads, -1).unbind(2)
         q = self._turned(q.unflatten(1, (-1, block)), slice(block, 2 * block))
-        k, v = (self._neighbourhoods(part) for part in (k, v))
+        k, v = self._neighbourhoods(k), self._neighbourhoods(v)
         mask = self._neighbourhoods(F.pad(valid, (0, beyond))[..., None, None])[..., 0, 0]
         seen = (mask[:, :, None, None] & self.near) | self.same
         k = self._turned(k, slice(0, 3 * block))
-        heard = F.scaled_dot_product_attention(*(part.transpose(2, 3) for part in (q, k, v)), attn_mask=seen)
+        q, k, v = (part.transpose(2, 3) for part in (q, k, v))
+        heard = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         return self.out(heard.transpose(2, 3).reshape(n, t + beyond, width)[:, :t])
 
     def _neighbourhoods(self, x: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class RecogniserSize:
     """
 
     units: int
-    width: int = 160
+    width: int = 192
     blocks: int = 6
     heads: int = 4
     reach: int = 32
@@ -127,12 +127,17 @@ def heard_in_windows(recogniser: Recogniser, mel: Tensor, window: int = 1000) ->
 
 
 def _cut(heard: Heard, first: int, end: int) -> Heard:
-    plain = (heard.ctc, heard.frames, heard.energy, heard.voicing, heard.pitch)
-    return Heard(*(part[:, first:end] for part in plain), tuple(part[:, first:end] for part in heard.hidden))
+    steps = slice(first, end)
+    return Heard(
+        heard.ctc[:, steps], heard.frames[:, steps], heard.energy[:, steps], heard.voicing[:, steps],
+        heard.pitch[:, steps], tuple(layer[:, steps] for layer in heard.hidden),
+    )  # fmt: skip
 
 
 def _joined(parts: list[Heard]) -> Heard:
-    names = ("ctc", "frames", "energy", "voicing", "pitch")
-    plain = (torch.cat([getattr(part, name) for part in parts], 1) for name in names)
-    hidden = zip(*(part.hidden for part in parts), strict=True)
-    return Heard(*plain, tuple(torch.cat(layers, 1) for layers in hidden))
+    def whole(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts], 1)
+
+    layers = zip(*(part.hidden for part in parts), strict=True)
+    hidden = tuple(torch.cat(layer, 1) for layer in layers)
+    return Heard(whole("ctc"), whole("frames"), whole("energy"), whole("voicing"), whole("pitch"), hidden)

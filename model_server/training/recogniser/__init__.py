@@ -1,0 +1,1 @@
+"""Trains the phoneme recogniser (stage `phonemes`) on corpora of voices."""
