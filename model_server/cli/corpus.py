@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_server.cli import align
 from model_server.cli import options as shared
 from model_server.places import check_readable, folder_to_fill, try_file
 
@@ -23,12 +24,13 @@ _EXAMPLES = 3
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Register `corpus synthetic`, `footage`, `speech`, `info` and `merge`."""
+    """Register `corpus synthetic`, `footage`, `speech`, `align`, `info` and `merge`."""
     corpus = commands.add_parser("corpus", help="make, inspect and join training corpora")
     actions = corpus.add_subparsers(required=True, metavar="ACTION")
     _add_synthetic(actions)
     _add_footage(actions)
     _add_speech(actions)
+    align.add_parser(actions)
     info = actions.add_parser("info", help="show what a corpus holds and draw its contact sheet")
     info.add_argument("folder", type=Path, metavar="DIR")
     info.add_argument("--sheet", type=Path, metavar="X.png", help="draw a contact sheet there")

@@ -55,6 +55,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--identity-weights", type=Path, metavar="FILE", help="whose identity encoder recognises people"
     )
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="more people to tell apart, one picture each")
+    parser.add_argument(
+        "--recogniser", type=Path, metavar="FILE", help="only measure this speech recogniser, on corpora of voices"
+    )
     parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
         "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
@@ -71,7 +74,18 @@ def run(options: argparse.Namespace) -> int:
         check_readable(path)
     shared.cache_folder()
     with _result_place(options):
+        if options.recogniser:
+            return _recogniser(options)
         return _turn(options) if options.turn else _evaluate(options)
+
+
+def _recogniser(options: argparse.Namespace) -> int:
+    from model_server.cli.recogniser import evaluate
+
+    table = evaluate(options)
+    write_text(options.out.with_suffix(".md"), table)
+    print(table)
+    return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -180,8 +180,14 @@ def _unpack(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from model_server.engines.shipped import ship
     from model_server.training.export import export
+    from model_server.training.recogniser.export import export_recogniser, is_recogniser_run
 
     try_file(options.out, OTHER)
+    if is_recogniser_run(options.run_folder):
+        print(
+            f"{options.out} (speech recogniser of {export_recogniser(options.run_folder, options.out)['steps']} steps)"
+        )
+        return 0
     info = export(options.run_folder, options.corpus, options.out, options.name or options.run_folder.name)
     print(f"{info.path} ({info.preset}, {info.kind}), id {info.id}")
     if options.ship:
