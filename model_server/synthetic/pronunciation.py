@@ -65,12 +65,14 @@ def spoken_words(text: str, speech: Speech) -> list[Word]:
     eSpeak NG speaks short words as one with their neighbour; these share out the phonemes by the length of each.
     """
     written = [match for match in re.finditer(r"\S+", text) if _bare(match[0])]
+    if not written:
+        return []
     owners = [_owner(written, mark.position) for mark in speech.words]
     symbols: dict[int, list[str]] = {}
     for phoneme in speech.written:
         if phoneme.word >= 0 and units_of(phoneme.symbol):
             symbols.setdefault(owners[phoneme.word], []).append(phoneme.symbol)
-    spoken = sorted({0, *owners}) if written else []
+    spoken = sorted({0, *owners})
     found = []
     for begin, end in zip(spoken, [*spoken[1:], len(written)], strict=True):
         found += _shared([_bare(match[0]) for match in written[begin:end]], symbols.get(begin, []))
@@ -79,7 +81,7 @@ def spoken_words(text: str, speech: Speech) -> list[Word]:
 
 def _owner(written: list[re.Match[str]], position: int) -> int:
     """Number of the word that a character of the text belongs to."""
-    return max(0, sum(match.start() <= position for match in written) - 1)
+    return max(0, sum(word.start() <= position for word in written) - 1)
 
 
 def unit_times(phonemes: Sequence[Phoneme]) -> list[tuple[int, float, float]]:
