@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-START_SECONDS = 240
+from tests.gate import Gate
+from tests.limits import HANGS
+
 NO_PROXY = (("grpc.enable_http_proxy", 0),)
 
 
@@ -23,11 +26,25 @@ def free_port(host: str = "127.0.0.1") -> int:
         return probe.getsockname()[1]
 
 
-class ServerProcess:
-    """`posedub serve` on a free port over one data folder; `start` may be called again after `kill`."""
+def wait_until_stopping(address: str) -> None:
+    """Go on when the server there has begun to leave."""
+    with grpc.insecure_channel(address) as channel:
+        for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=HANGS):
+            if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                return
 
-    def __init__(self, data: Path, options: Sequence[str] = (), host: str = "127.0.0.1") -> None:
+
+class ServerProcess:
+    """`posedub serve` on a free port over one data folder; `start` may be called again after `kill`.
+
+    Its dubs wait at a gate, where there is one.
+    """
+
+    def __init__(
+        self, data: Path, options: Sequence[str] = (), gate: Gate | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.data = data
+        self._program = ["-m", "tests.gate", str(gate.port)] if gate else ["-m", "model_server"]
         self.options = [*options, "--host", host]
         self.port = free_port(host)
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
@@ -36,11 +53,11 @@ class ServerProcess:
 
     def start(self) -> ServerProcess:
         """Start the process and wait until it serves."""
-        command = [sys.executable, "-m", "model_server", "serve", "--port", str(self.port), "--data", str(self.data)]
+        command = [sys.executable, *self._program, "serve", "--port", str(self.port), "--data", str(self.data)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, *self.options], stderr=log, env={**os.environ})
         with self._channel() as channel:
-            grpc.channel_ready_future(channel).result(START_SECONDS)
+            grpc.channel_ready_future(channel).result(HANGS)
         return self
 
     def _channel(self) -> grpc.Channel:
@@ -57,7 +74,7 @@ class ServerProcess:
     def stop(self) -> int:
         """SIGTERM and the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(HANGS)
 
     def __enter__(self) -> ServerProcess:
         return self.start()

@@ -10,6 +10,7 @@ from blender_addon.core.events import JobCancelled, JobFailed, JobFinished
 from blender_addon.core.faces import FaceChoice
 from blender_addon.core.plan import DubPlan, PortraitSource, PoseSource, SpeechSource
 from tests.addon_client.stub_server import StubServer
+from tests.limits import HANGS
 
 LAST = (JobFinished, JobCancelled, JobFailed)
 
@@ -42,11 +43,11 @@ def plan(tmp_path):
 class Watched(Session):
     """A session that lets a test block until an event comes."""
 
-    def __init__(self, endpoint, retry_for=20.0):
+    def __init__(self, endpoint, retry_for=HANGS):
         super().__init__(endpoint, retry_for)
         self.seen = []
 
-    def until(self, *kinds, uid=None, timeout=30.0):
+    def until(self, *kinds, uid=None, timeout=HANGS):
         """Events up to and including the first of these kinds."""
         while True:
             event = self._events.get(timeout=timeout)
@@ -67,7 +68,7 @@ def session(server):
     made = Watched(Endpoint(server.address))
     yield made
     server.go.set()
-    made.close(wait=10.0)
+    made.close(wait=HANGS)
 
 
 @pytest.fixture
@@ -80,4 +81,4 @@ def session_towards():
 
     yield make
     for one in made:
-        one.close(wait=10.0)
+        one.close(wait=HANGS)

@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from blender_addon.client.stubs import dubbing_pb2 as pb
 from blender_addon.client.stubs import media_pb2 as media
+from tests.limits import HANGS
 
 
 def picture(index):
@@ -54,8 +55,9 @@ class StubServer:
         self.stop()
 
     def stop(self):
+        ended = self._server.stop(0)  # first: a watch that is let go would else go on to its end
         self.go.set()
-        self._server.stop(0).wait()
+        ended.wait()
         self.go.clear()
 
     @property
@@ -147,7 +149,7 @@ class StubServer:
         if index == self.hold_at:
             self.holding.set()
             context.add_callback(self.go.set)
-            self.go.wait(30)
+            self.go.wait(HANGS)
 
     def CancelDub(self, request, _context):
         self.cancelled.append(request.job_id)

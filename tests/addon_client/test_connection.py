@@ -18,6 +18,7 @@ from blender_addon.core.errors import AddonError
 from blender_addon.core.faces import FaceChoice
 from blender_addon.core.plan import PoseSource
 from tests.addon_client.stub_server import StubServer, picture
+from tests.limits import HANGS
 
 
 @pytest.fixture
@@ -275,6 +276,6 @@ def test_a_stalled_stream_is_woken_by_cancelling(server, plan):
     cancel = CancelToken()
     with Connection(Endpoint(server.address), cancel) as connection:
         dub = connection.submit(plan, {"portrait": "a" * 64, "speech": "b" * 64, "pose": "c" * 64})
-        threading.Thread(target=lambda: server.holding.wait(20) and cancel.set()).start()
+        threading.Thread(target=lambda: server.holding.wait(HANGS) and cancel.set()).start()
         with pytest.raises(Cancelled):
             list(connection.watch("u1", dub.job_id, 0))

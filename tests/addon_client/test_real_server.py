@@ -32,6 +32,7 @@ from blender_addon.core.plan import DubPlan, PortraitSource, PoseRequest, PoseSo
 from blender_addon.core.pose_map import PoseMap
 from model_server.engines.weights import default_weights
 from tests.clips import hero, noisy, other
+from tests.limits import HANGS
 from tests.pipeline.conftest import paste, scene
 from tests.servers import ServerProcess, free_port
 
@@ -97,7 +98,7 @@ def test_killed_server_changes_no_byte(tmp_path, session_towards, real, real_pla
     assert calm.end() == JobFinished("u1", 8)
     restless = replace(real_plan, uid="u2", folder=real_plan.folder.with_name("v002"))
     with ServerProcess(tmp_path / "data") as server:
-        session = session_towards(server.address, retry_for=60.0)
+        session = session_towards(server.address, retry_for=HANGS)
         session.start(restless)
         session.until(FramesSaved)
         server.kill()
@@ -232,7 +233,7 @@ def test_managed_server_marks_untrained_weights(tmp_path, session_towards, real_
     server = LocalServer(command, tmp_path / "data", tmp_path / "log", address, ["--weights", str(untrained_weights)])
     server.start()
     try:
-        assert server.wait(90) is ServerState.RUNNING, server.advice + server.log_tail()
+        assert server.wait(HANGS) is ServerState.RUNNING, server.advice + server.log_tail()
         assert server.owned
         session = session_towards(address)
         session.start(real_plan)
@@ -240,7 +241,7 @@ def test_managed_server_marks_untrained_weights(tmp_path, session_towards, real_
         assert read_manifest(real_plan.folder).weights.kind == "untrained"
     finally:
         server.stop(grace=10)
-        server.wait(20)
+        server.wait(HANGS)
     assert server._process.returncode == 0
 
 

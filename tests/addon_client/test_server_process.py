@@ -15,6 +15,7 @@ from blender_addon.client.connection import Connection, Endpoint
 from blender_addon.client.server_process import LocalServer, ServerState, find_posedub
 from blender_addon.core.errors import AddonError
 from tests.addon_client.stub_server import StubServer
+from tests.limits import HANGS
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def local(tmp_path):
     yield make
     for server in made:
         server.stop(grace=0.1)
-        server.wait(20)
+        server.wait(HANGS)
 
 
 def serving(obedient=True):
@@ -58,7 +59,7 @@ def test_start_serve_stop(local, tmp_path):
     server = local(serving(), options=["--weights", "w.safetensors"])
     assert server.state is ServerState.STOPPED
     server.start()
-    assert server.wait(60) is ServerState.RUNNING, server.advice
+    assert server.wait(HANGS) is ServerState.RUNNING, server.advice
     assert server.owned
     words = server.log_tail().split()
     assert words[1:6] == ["serve", "--host", "127.0.0.1", "--port", server._endpoint.address.rpartition(":")[2]]
@@ -71,9 +72,9 @@ def test_start_serve_stop(local, tmp_path):
         "w.safetensors",
     ]
     process = server._process
-    server.stop()
+    server.stop(grace=HANGS)
     assert server.state is ServerState.STOPPED
-    server.wait(20)
+    server.wait(HANGS)
     assert process.returncode == 0
 
 
@@ -81,19 +82,19 @@ def test_start_serve_stop(local, tmp_path):
 def test_a_deaf_process_is_killed(local):
     server = local(serving(obedient=False))
     server.start()
-    assert server.wait(60) is ServerState.RUNNING, server.advice
+    assert server.wait(HANGS) is ServerState.RUNNING, server.advice
     server.stop(grace=0.2)
-    server.wait(20)
+    server.wait(HANGS)
     assert server._process.returncode == -9
 
 
 def test_restart_after_stop(local):
     server = local(serving())
     server.start()
-    first = server.wait(60), server._process
+    first = server.wait(HANGS), server._process
     server.stop()
     server.start()
-    assert (first[0], server.wait(60)) == (ServerState.RUNNING, ServerState.RUNNING)
+    assert (first[0], server.wait(HANGS)) == (ServerState.RUNNING, ServerState.RUNNING)
     assert first[1].poll() is not None and server._process is not first[1]
 
 
@@ -101,10 +102,10 @@ def test_a_running_server_is_reused_and_left_alone(local):
     with StubServer() as running:
         server = local("raise SystemExit(9)", running.address)
         server.start()
-        assert server.wait(20) is ServerState.RUNNING
+        assert server.wait(HANGS) is ServerState.RUNNING
         assert not server.owned
         server.stop()
-        server.wait(20)
+        server.wait(HANGS)
         with Connection(Endpoint(running.address)) as connection:
             assert connection.info().protocol == 1
 
@@ -114,7 +115,7 @@ def test_a_server_of_another_protocol_is_not_used(local):
         running.protocol = 2
         server = local("raise SystemExit(9)", running.address)
         server.start()
-        assert server.wait(20) is ServerState.FAILED
+        assert server.wait(HANGS) is ServerState.FAILED
         assert "Update the add-on." in server.advice
 
 
@@ -125,7 +126,7 @@ def test_another_program_at_the_port(local):
     try:
         server = local("raise SystemExit(9)", f"127.0.0.1:{port}")
         server.start()
-        assert server.wait(20) is ServerState.FAILED
+        assert server.wait(HANGS) is ServerState.FAILED
         assert "another port" in server.advice
     finally:
         other.stop(0).wait()
@@ -143,7 +144,7 @@ def test_another_program_at_the_port(local):
 def test_early_exit_gives_advice(local, script, words):
     server = local(script)
     server.start()
-    assert server.wait(60) is ServerState.FAILED
+    assert server.wait(HANGS) is ServerState.FAILED
     assert words in server.advice
     if "SystemExit" not in script:
         assert "Traceback" in server.log_tail()
@@ -193,7 +194,7 @@ def test_a_data_folder_that_cannot_be_made(tmp_path):
 def test_missing_executable(tmp_path):
     server = LocalServer([str(tmp_path / "none")], tmp_path, tmp_path / "log", f"127.0.0.1:{free_port()}")
     server.start()
-    assert server.wait(20) is ServerState.FAILED
+    assert server.wait(HANGS) is ServerState.FAILED
     assert "could not be started" in server.advice and "preferences" in server.advice
     assert server.log_tail() == ""
 
@@ -202,7 +203,7 @@ def test_missing_executable(tmp_path):
 def test_death_after_start_is_noticed(local):
     server = local(serving())
     server.start()
-    assert server.wait(60) is ServerState.RUNNING
+    assert server.wait(HANGS) is ServerState.RUNNING
     server._process.kill()
     server._process.wait()
     assert server.state is ServerState.FAILED
@@ -213,14 +214,14 @@ def test_stop_while_starting(local):
     server = local("import threading; threading.Event().wait()")
     server.start()
     server.stop(grace=0.2)
-    assert server.wait(20) is ServerState.STOPPED
+    assert server.wait(HANGS) is ServerState.STOPPED
     assert server._process is None or server._process.poll() is not None
 
 
 def test_long_logs_are_read_from_their_end(local):
     server = local("print('x' * 70000); print(*range(50), sep='\\n'); raise SystemExit(1)")
     server.start()
-    server.wait(60)
+    server.wait(HANGS)
     assert server.log_tail(3) == "47\n48\n49"
 
 
@@ -246,7 +247,7 @@ def test_executable_is_found(tmp_path, monkeypatch):
 def test_no_leftover_threads(local):
     server = local("raise SystemExit(1)")
     server.start()
-    server.wait(60)
+    server.wait(HANGS)
     assert not any(thread.name == "posedub launcher" for thread in threading.enumerate())
 
 
@@ -266,7 +267,7 @@ def test_a_server_that_leaves_is_waited_for(local):
         server = local(serving(), f"127.0.0.1:{leaving.getsockname()[1]}")
         server.start()
         leaving.accept()[0].close()  # it was looked for
-    assert server.wait(60) is ServerState.RUNNING, server.advice
+    assert server.wait(HANGS) is ServerState.RUNNING, server.advice
     assert server.owned
 
 
@@ -292,10 +293,10 @@ def test_a_server_that_was_quicker_is_used(local, tmp_path):
     server = local(QUICKER.format(root=str(ROOT)))
     server.start()
     try:
-        assert server.wait(60) is ServerState.RUNNING, server.advice
+        assert server.wait(HANGS) is ServerState.RUNNING, server.advice
         launched = server._process
         if launched is not None:
-            launched.wait(20)
+            launched.wait(HANGS)
         assert server.state is ServerState.RUNNING and not server.owned
     finally:
         os.kill(int((tmp_path / "server0.pid").read_text()), signal.SIGKILL)

@@ -25,6 +25,7 @@ from blender_addon.core.events import (
 from blender_addon.core.manifest import read_manifest
 from blender_addon.core.naming import frame_name
 from tests.addon_client.stub_server import StubServer, pb, picture
+from tests.limits import HANGS
 
 
 def saved(plan):
@@ -82,7 +83,7 @@ def test_server_that_is_restarted_on_the_same_port(session_towards, plan):
     with first:
         session = session_towards(first.address)
         session.start(plan)
-        assert first.holding.wait(20)
+        assert first.holding.wait(HANGS)
         session.until(FramesSaved)
     second = StubServer(port=first.port)
     second.jobs = first.jobs
@@ -133,13 +134,14 @@ def test_a_job_that_only_hangs_up_does_not_keep_the_next_one(server, session, pl
     asked, hang_up, hung_up = threading.Event(), Connection.__exit__, session._hung_up
 
     def hang_up_when_asked(*arguments):
-        asked.wait(10)
+        asked.wait(HANGS)
         hang_up(*arguments)
 
     def ask(uid):
         asked.set()
         return hung_up(uid)
 
+    monkeypatch.setattr("blender_addon.client.session.HANGING_UP_SECONDS", HANGS)
     monkeypatch.setattr(Connection, "__exit__", hang_up_when_asked)
     monkeypatch.setattr(session, "_hung_up", ask)
     session.start(plan)
@@ -152,7 +154,7 @@ def test_a_job_that_only_hangs_up_does_not_keep_the_next_one(server, session, pl
 def test_cancel_keeps_the_frames_and_tells_the_server(server, session, plan):
     server.hold_at = 8
     session.start(plan)
-    assert server.holding.wait(20)
+    assert server.holding.wait(HANGS)
     session.cancel("u1")
     ended = session.end()
     assert isinstance(ended, JobCancelled)
@@ -262,8 +264,8 @@ def test_two_jobs_at_once(server, session, plan):
 def test_closing_detaches_without_a_word(server, session, plan):
     server.hold_at = 5
     session.start(plan)
-    assert server.holding.wait(20)
-    session.close(wait=10.0)
+    assert server.holding.wait(HANGS)
+    session.close(wait=HANGS)
     assert session.running() == frozenset()
     assert not any(isinstance(event, (JobCancelled, JobFailed)) for event in session.poll())
     assert server.cancelled == []
@@ -301,7 +303,7 @@ def test_merged_events():
 
 def test_poll_merges_what_came_meanwhile(server, session, plan):
     session.start(plan)
-    session._jobs["u1"][1].join(30)
+    session._jobs["u1"][1].join(HANGS)
     events = session.poll()
     assert [event for event in events if isinstance(event, FramesSaved)] == [FramesSaved("u1", 0, 40)]
     assert events[-1] == JobFinished("u1", 40)

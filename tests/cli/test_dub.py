@@ -17,12 +17,13 @@ from PIL import Image
 
 from model_server.engines.weights import default_weights
 from tests.conftest import speechlike, write_wav
+from tests.limits import HANGS
 from tests.servers import ServerProcess
 
 
 def posedub(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "model_server", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
     if check:
         assert done.returncode == 0, done.stderr
     return done

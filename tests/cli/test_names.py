@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.limits import HANGS
+
 
 def test_a_name_that_the_console_lacks(media: Path, tmp_path: Path) -> None:
     portrait, sound = tmp_path / "Gesicht für 吹き替え.png", tmp_path / "Ärger.wav"
@@ -18,7 +20,7 @@ def test_a_name_that_the_console_lacks(media: Path, tmp_path: Path) -> None:
         [sys.executable, "-m", "model_server", "dub", *names, *settings],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGS,
         env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
     )
     assert done.returncode == 0, done.stderr

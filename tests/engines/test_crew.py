@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model_server.engines.crew import Crew
+from tests.limits import HANGS
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -16,7 +17,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_members_work_at_the_same_time_and_have_one_processor_each() -> None:
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=HANGS)
 
     def meet(_: int) -> int:
         together.wait()

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from model_server.engines.gate import Gate, hurried
 from model_server.pipeline.ahead import ahead
-
-SECONDS = 10.0
+from tests.limits import HANGS
 
 
 class Queue:
@@ -93,7 +92,7 @@ def test_an_error_opens_the_gate_again() -> None:
             freed.set()
 
     threading.Thread(target=enter, daemon=True).start()
-    assert freed.wait(SECONDS)
+    assert freed.wait(HANGS)
 
 
 def test_who_is_in_a_hurry_is_so_in_threads_that_work_ahead() -> None:

@@ -21,6 +21,8 @@ import soundfile
 from PIL import Image
 
 import build_addon
+from tests.gate import Gate
+from tests.limits import HANGS
 from tests.servers import ServerProcess
 
 PYTHON = os.environ.get("POSEDUB_BPY_PYTHON", sys.executable)
@@ -66,7 +68,7 @@ class Blender:
         """Leave as a script does that reaches its end; the exit code."""
         assert self._process.stdin
         self._process.stdin.close()
-        return self._process.wait(30)
+        return self._process.wait(HANGS)
 
     def crash(self) -> None:
         """Die without a chance to save."""
@@ -88,10 +90,18 @@ def addon_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, untrained_weights: Path) -> Iterator[ServerProcess]:
+def gate() -> Iterator[Gate]:
+    """Where the dubs of all tests' server wait while it is closed."""
+    made = Gate()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, untrained_weights: Path, gate: Gate) -> Iterator[ServerProcess]:
     """A server that runs for all tests, with untrained weights."""
     options = ["--weights", str(untrained_weights)]
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data", options) as running:
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data", options, gate) as running:
         yield running
 
 

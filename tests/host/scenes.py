@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-LIMIT = 300
+LIMIT = 900
 """Seconds after which a job that does not get on fails the test."""
 
 ADDON = "bl_ext.user_default.posedub"
@@ -353,7 +353,7 @@ def stop_server_and_wait():
     link = runtime().link
     link.server.stop()
     if link.server._server:
-        link.server._server.wait(30)
+        link.server._server.wait(LIMIT)
 
 
 class Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.gate import Gate
 from tests.servers import ServerProcess
 
 from .conftest import Blender
@@ -26,17 +27,18 @@ def test_finished_dub_is_listed_again_after_reopening(dubbing: Blender, media: P
 
 
 def test_running_dub_is_fetched_after_blender_was_quit(
-    dubbing: Blender, server: ServerProcess, media: Path, tmp_path: Path
+    dubbing: Blender, gate: Gate, server: ServerProcess, media: Path, tmp_path: Path
 ) -> None:
     sound = set_up(dubbing, media, frames=MANY, seed=5)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.save(path=str(tmp_path / "edit.blend"))
-    dubbing.restart()
-    dubbing.preferences(mode="address", address=server.address)
-    dubbing.load(path=str(tmp_path / "edit.blend"))
-    (job,) = dubbing.jobs()
-    assert (job["state"], job["active"]) == ("running", False)
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.save(path=str(tmp_path / "edit.blend"))
+        dubbing.restart()
+        dubbing.preferences(mode="address", address=server.address)
+        dubbing.load(path=str(tmp_path / "edit.blend"))
+        (job,) = dubbing.jobs()
+        assert (job["state"], job["active"]) == ("running", False)
 
     assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
 
@@ -46,17 +48,18 @@ def test_running_dub_is_fetched_after_blender_was_quit(
 
 
 def test_dub_is_listed_after_blender_crashed_without_saving(
-    dubbing: Blender, server: ServerProcess, media: Path, tmp_path: Path
+    dubbing: Blender, gate: Gate, server: ServerProcess, media: Path, tmp_path: Path
 ) -> None:
     set_up(dubbing, media, seed=10)
     dubbing.save(path=str(tmp_path / "edit.blend"))
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.crash()
-    dubbing.restart()
-    dubbing.preferences(mode="address", address=server.address)
-    dubbing.load(path=str(tmp_path / "edit.blend"))
-    assert results(dubbing) == []
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.crash()
+        dubbing.restart()
+        dubbing.preferences(mode="address", address=server.address)
+        dubbing.load(path=str(tmp_path / "edit.blend"))
+        assert results(dubbing) == []
 
     assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
 
@@ -82,17 +85,20 @@ def test_project_folder_may_move(dubbing: Blender, media: Path, tmp_path: Path) 
     assert job["saved_end"] == FRAMES
 
 
-def test_opening_another_file_leaves_the_job_to_the_server(dubbing: Blender, media: Path, tmp_path: Path) -> None:
+def test_opening_another_file_leaves_the_job_to_the_server(
+    dubbing: Blender, gate: Gate, media: Path, tmp_path: Path
+) -> None:
     set_up(dubbing, media, seed=6)
     dubbing.save(path=str(tmp_path / "edit.blend"))
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.save(path=str(tmp_path / "edit.blend"))
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.save(path=str(tmp_path / "edit.blend"))
 
-    dubbing.new_scene()
+        dubbing.new_scene()
 
-    assert dubbing.pump() is False
-    assert dubbing.strips() == []
+        assert dubbing.pump() is False
+        assert dubbing.strips() == []
     dubbing.load(path=str(tmp_path / "edit.blend"))
     assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
     assert len(results(dubbing)[0]["elements"]) == FRAMES

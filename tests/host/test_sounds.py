@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.gate import Gate
+
 from .conftest import RATE, Blender
 from .test_dub import FRAMES, MANY, results, set_up
 
@@ -146,19 +148,20 @@ def test_several_sounds_become_one_dub(dubbing: Blender, media: Path) -> None:
     assert heard.tolist() == [True] * FRAMES + [False] * 4 + [True] * 3
 
 
-def test_queued_dubs_are_listed_and_each_can_be_cancelled(dubbing: Blender, media: Path) -> None:
+def test_queued_dubs_are_listed_and_each_can_be_cancelled(dubbing: Blender, gate: Gate, media: Path) -> None:
     """The server works on four at a time."""
     set_up(dubbing, media, frames=MANY, seed=21)
-    for seed in range(21, 26):
-        dubbing.settings(seed=seed)
-        dubbing.op(name="dub")
-    first, *others, last = (job["plan"]["uid"] for job in dubbing.jobs())
-    dubbing.pump_until_queued(uid=last)
-    shown = " ".join(dubbing.panel(name="POSEDUB_PT_jobs"))
-    assert shown.count("[posedub.cancel]") == 5 and "Queued, " in shown
+    with gate.closed():
+        for seed in range(21, 26):
+            dubbing.settings(seed=seed)
+            dubbing.op(name="dub")
+        first, *others, last = (job["plan"]["uid"] for job in dubbing.jobs())
+        dubbing.pump_until_queued(uid=last)
+        shown = " ".join(dubbing.panel(name="POSEDUB_PT_jobs"))
+        assert shown.count("[posedub.cancel]") == 5 and "Queued, " in shown
 
-    for uid in (last, *others):
-        dubbing.op(name="cancel", uid=uid)
+        for uid in (last, *others):
+            dubbing.op(name="cancel", uid=uid, wait=True)
     states = {job["plan"]["uid"]: (job["state"], job["saved_end"]) for job in dubbing.finish()}
 
     assert states[first] == ("done", MANY)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.gate import Gate
+
 from .conftest import Blender
 from .test_dub import MANY, dub, results, set_up
 
@@ -54,10 +56,13 @@ def test_switching_gives_the_older_take_back(dubbing: Blender, shown: dict[str, 
     }
 
 
-def test_a_take_that_was_cancelled_replaces_nothing(dubbing: Blender, media: Path, shown: dict[str, Any]) -> None:
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.op(name="cancel", wait=True)
+def test_a_take_that_was_cancelled_replaces_nothing(
+    dubbing: Blender, gate: Gate, media: Path, shown: dict[str, Any]
+) -> None:
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.op(name="cancel", wait=True)
 
     assert shown in dubbing.strips() and len(results(dubbing)) == 2
     assert dubbing.op(name="retry", wait=True) == {"result": ["FINISHED"]}
@@ -96,11 +101,12 @@ def test_another_portrait_or_picture_makes_another_dub(
     assert len({strip["channel"] for strip in results(dubbing)}) == 3
 
 
-def test_what_the_editor_does_to_the_growing_strip_is_kept(dubbing: Blender, shown: dict[str, Any]) -> None:
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    (growing,) = (strip for strip in results(dubbing) if strip["uid"] != shown["uid"])
-    dubbing.key(name=growing["name"], prop="posedub_yaw", frame=107, value=5.0)
+def test_what_the_editor_does_to_the_growing_strip_is_kept(dubbing: Blender, gate: Gate, shown: dict[str, Any]) -> None:
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        (growing,) = (strip for strip in results(dubbing) if strip["uid"] != shown["uid"])
+        dubbing.key(name=growing["name"], prop="posedub_yaw", frame=107, value=5.0)
     dubbing.finish()
 
     assert shown in dubbing.strips() and len(results(dubbing)) == 2

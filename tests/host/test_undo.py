@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.gate import Gate
+
 from .conftest import Blender
 from .test_dub import FRAMES, MANY, dub, results, set_up
 
 
-def test_undo_to_before_the_sequencer_and_redo_keep_the_dub(dubbing: Blender, media: Path) -> None:
+def test_undo_to_before_the_sequencer_and_redo_keep_the_dub(dubbing: Blender, gate: Gate, media: Path) -> None:
     dubbing.start_without_sequencer()
     sound = set_up(dubbing, media, frames=MANY, seed=720)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=2)
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
 
-    steps = dubbing.undo_all()
+        steps = dubbing.undo_all()
     jobs = dubbing.finish()
 
     assert (jobs[-1]["state"], jobs[-1]["saved_end"], jobs[-1]["error"]) == ("done", MANY, "")
@@ -28,13 +31,14 @@ def test_undo_to_before_the_sequencer_and_redo_keep_the_dub(dubbing: Blender, me
     assert "no sequencer" not in " ".join(dubbing.panel(name="POSEDUB_PT_jobs"))
 
 
-def test_a_dub_that_ends_after_an_undo_leaves_the_redo(dubbing: Blender, media: Path) -> None:
+def test_a_dub_that_ends_after_an_undo_leaves_the_redo(dubbing: Blender, gate: Gate, media: Path) -> None:
     set_up(dubbing, media, frames=MANY, seed=721)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=2)
-    dubbing.set_strip(name="face", mute=True)
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.set_strip(name="face", mute=True)
 
-    dubbing.undo()
+        dubbing.undo()
     assert dubbing.finish()[-1]["state"] == "done"
 
     assert dubbing.may_redo()
@@ -47,12 +51,13 @@ def test_a_dub_that_ends_after_an_undo_leaves_the_redo(dubbing: Blender, media: 
     assert {strip["name"]: strip["mute"] for strip in dubbing.strips()}["face"]
 
 
-def test_undo_past_the_beginning_of_a_dub_and_redo(dubbing: Blender, media: Path) -> None:
+def test_undo_past_the_beginning_of_a_dub_and_redo(dubbing: Blender, gate: Gate, media: Path) -> None:
     set_up(dubbing, media, frames=MANY, seed=722)
-    dubbing.op(name="dub")
-    for _ in range(3):
-        dubbing.undo()
-    assert "speech" not in [strip["name"] for strip in dubbing.strips()]
+    with gate.closed():
+        dubbing.op(name="dub")
+        for _ in range(3):
+            dubbing.undo()
+        assert "speech" not in [strip["name"] for strip in dubbing.strips()]
 
     assert dubbing.finish()[-1]["state"] == "done"
     for _ in range(3):
@@ -63,15 +68,16 @@ def test_undo_past_the_beginning_of_a_dub_and_redo(dubbing: Blender, media: Path
     assert {"face", "pose", "speech"} < names and len(results(dubbing)[0]["elements"]) == MANY
 
 
-def test_a_sequencer_removed_during_a_dub_stops_no_other_dub(dubbing: Blender, media: Path) -> None:
+def test_a_sequencer_removed_during_a_dub_stops_no_other_dub(dubbing: Blender, gate: Gate, media: Path) -> None:
     set_up(dubbing, media, frames=MANY, seed=723)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    first = dubbing.second_scene(name="second")
-    set_up(dubbing, media, seed=724)
-    dubbing.op(name="dub")
-    dubbing.show_scene(name=first)
-    dubbing.remove_sequencer()
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        first = dubbing.second_scene(name="second")
+        set_up(dubbing, media, seed=724)
+        dubbing.op(name="dub")
+        dubbing.show_scene(name=first)
+        dubbing.remove_sequencer()
 
     assert [job["state"] for job in dubbing.finish()] == ["done", "done"]
 
@@ -84,13 +90,14 @@ def test_a_sequencer_removed_during_a_dub_stops_no_other_dub(dubbing: Blender, m
     assert len(results(dubbing)[0]["elements"]) == MANY
 
 
-def test_a_dub_of_a_deleted_scene_goes_on_and_comes_back_with_it(dubbing: Blender, media: Path) -> None:
+def test_a_dub_of_a_deleted_scene_goes_on_and_comes_back_with_it(dubbing: Blender, gate: Gate, media: Path) -> None:
     first = dubbing.second_scene(name="second")
     set_up(dubbing, media, frames=MANY, seed=725)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.show_scene(name=first)
-    dubbing.remove_scene(name="second")
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.show_scene(name=first)
+        dubbing.remove_scene(name="second")
 
     job = dubbing.finish()[-1]
 
@@ -102,43 +109,48 @@ def test_a_dub_of_a_deleted_scene_goes_on_and_comes_back_with_it(dubbing: Blende
     assert len(results(dubbing)[0]["elements"]) == MANY
 
 
-def test_a_dub_whose_scene_was_deleted_is_listed_after_a_crash(dubbing: Blender, media: Path, tmp_path: Path) -> None:
+def test_a_dub_whose_scene_was_deleted_is_listed_after_a_crash(
+    dubbing: Blender, gate: Gate, media: Path, tmp_path: Path
+) -> None:
     first = dubbing.second_scene(name="second")
     set_up(dubbing, media, frames=MANY, seed=726)
     dubbing.save(path=str(tmp_path / "edit.blend"))
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.show_scene(name=first)
-    dubbing.remove_scene(name="second")
-    dubbing.save(path=str(tmp_path / "edit.blend"))
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.show_scene(name=first)
+        dubbing.remove_scene(name="second")
+        dubbing.save(path=str(tmp_path / "edit.blend"))
 
-    dubbing.load(path=str(tmp_path / "edit.blend"))
+        dubbing.load(path=str(tmp_path / "edit.blend"))
 
-    (job,) = dubbing.jobs()
-    assert (job["state"], job["active"]) == ("running", False)
+        (job,) = dubbing.jobs()
+        assert (job["state"], job["active"]) == ("running", False)
     assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
     assert dubbing.jobs()[-1]["saved_end"] == MANY
 
 
-def test_a_renamed_scene_gets_its_dub(dubbing: Blender, media: Path, tmp_path: Path) -> None:
+def test_a_renamed_scene_gets_its_dub(dubbing: Blender, gate: Gate, media: Path, tmp_path: Path) -> None:
     set_up(dubbing, media, frames=MANY, seed=727)
     dubbing.save(path=str(tmp_path / "edit.blend"))
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
-    dubbing.rename_scene(name="Interview")
-    dubbing.save(path=str(tmp_path / "edit.blend"))
-    dubbing.load(path=str(tmp_path / "edit.blend"))
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.rename_scene(name="Interview")
+        dubbing.save(path=str(tmp_path / "edit.blend"))
+        dubbing.load(path=str(tmp_path / "edit.blend"))
 
     assert dubbing.op(name="fetch", wait=True) == {"result": ["FINISHED"]}
 
     assert len(results(dubbing)[0]["elements"]) == MANY
 
 
-def test_a_strip_deleted_during_its_dub_stays_deleted(dubbing: Blender, media: Path) -> None:
+def test_a_strip_deleted_during_its_dub_stays_deleted(dubbing: Blender, gate: Gate, media: Path) -> None:
     set_up(dubbing, media, frames=MANY, seed=728)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=2)
-    dubbing.delete(name=results(dubbing)[0]["name"])
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
+        dubbing.delete(name=results(dubbing)[0]["name"])
 
     assert dubbing.finish()[-1]["state"] == "done"
 
@@ -183,12 +195,13 @@ def test_a_script_does_not_wait_for_what_never_comes(dubbing: Blender, media: Pa
     assert dubbing.finish()[-1]["state"] == "done"
 
 
-def test_dubs_of_a_new_file_are_not_mixed_with_those_of_the_old_one(dubbing: Blender, media: Path) -> None:
+def test_dubs_of_a_new_file_are_not_mixed_with_those_of_the_old_one(dubbing: Blender, gate: Gate, media: Path) -> None:
     set_up(dubbing, media, frames=MANY, seed=732)
-    dubbing.op(name="dub")
-    dubbing.pump_until_saved(frames=1)
+    with gate.closed():
+        dubbing.op(name="dub")
+        dubbing.pump_until_saved(frames=1)
 
-    dubbing.new_scene()
+        dubbing.new_scene()
     set_up(dubbing, media)
     dub(dubbing)
 

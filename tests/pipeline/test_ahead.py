@@ -8,6 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from model_server.pipeline.ahead import ahead
+from tests.limits import HANGS
 
 
 def test_items_come_in_order_and_from_another_thread() -> None:
@@ -33,7 +34,7 @@ def test_items_are_made_before_they_are_asked_for_but_not_more_than_agreed() -> 
 
     items = ahead(numbers(), 2)
     assert next(items) == 0
-    assert third.wait(10)  # two wait in the queue, a third in the thread's hand
+    assert third.wait(HANGS)  # two wait in the queue, a third in the thread's hand
     assert made == [0, 1, 2, 3]
     assert list(items) == list(range(1, 10))
 

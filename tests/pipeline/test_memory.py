@@ -8,6 +8,7 @@ from threading import Barrier, Event
 import pytest
 
 from model_server.pipeline.memory import Memory
+from tests.limits import HANGS
 
 
 def test_a_value_is_made_once_while_it_is_used() -> None:
@@ -29,13 +30,13 @@ def test_who_asks_for_the_same_waits_and_who_asks_for_another_does_not() -> None
 
     def slow() -> int:
         begun.set()
-        assert other_is_there.wait(30)
+        assert other_is_there.wait(HANGS)
         made.append("slow")
         return 1
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(memory.get, "slow", slow)
-        assert begun.wait(30)
+        assert begun.wait(HANGS)
         second = pool.submit(memory.get, "slow", slow)
         assert memory.get("other", lambda: 2) == 2
         other_is_there.set()
@@ -51,7 +52,7 @@ def test_a_failure_is_not_kept() -> None:
 
 
 def test_many_threads_at_once() -> None:
-    memory, together = Memory(kept=3), Barrier(8, timeout=30)
+    memory, together = Memory(kept=3), Barrier(8, timeout=HANGS)
 
     def ask(number: int) -> list[int]:
         together.wait()

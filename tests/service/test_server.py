@@ -37,6 +37,7 @@ from model_server.pipeline.request import (
 from model_server.service import rpc, wire
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing
+from tests.limits import HANGS
 from tests.servers import ServerProcess
 
 ALIGNED = FaceSelection("aligned")
@@ -337,13 +338,13 @@ def test_the_server_leaves_with_its_parent(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     server = ServerProcess(tmp_path / "data", ["--exit-with", str(parent.pid)]).start()
     parent.stdin.close()  # it ends, and nobody asks how: until then its number stays
-    assert server.process.wait(30) == 0
+    assert server.process.wait(HANGS) == 0
     parent.wait()
 
 
 def test_a_second_server_on_the_port_says_so(server: ServerProcess, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "model_server", "serve", "--port", str(server.port), "--data", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 1
     assert f"Port {server.port}" in done.stderr.splitlines()[-1]
 
