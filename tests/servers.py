@@ -28,7 +28,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def wait_until_stopping(address: str) -> None:
     """Go on when the server there has begun to leave."""
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, NO_PROXY) as channel:
         for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=HANGS):
             if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
                 return

@@ -16,17 +16,9 @@ import pytest
 from PIL import Image
 
 from model_server.engines.weights import default_weights
+from tests.cli.commands import posedub
 from tests.conftest import speechlike, write_wav
-from tests.limits import HANGS
 from tests.servers import ServerProcess
-
-
-def posedub(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "model_server", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture

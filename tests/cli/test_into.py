@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model_server.pipeline.encode import decode_png
 from model_server.pipeline.video import open_footage
-from tests.cli.test_dub import posedub
+from tests.cli.commands import posedub
 from tests.clips import CUT, FRAMES, HERO, SIZE, two_people
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import scene

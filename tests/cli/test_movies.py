@@ -13,7 +13,7 @@ import pytest
 from model_server.pipeline import hdr
 from model_server.pipeline.encode import decode_png
 from model_server.pipeline.video import picture_at
-from tests.cli.test_dub import posedub
+from tests.cli.commands import posedub
 from tests.clips import hero
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import paste

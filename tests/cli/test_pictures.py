@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model_server.pipeline.encode import decode_png
-from tests.cli.test_dub import posedub
+from tests.cli.commands import posedub
 from tests.pipeline.film import write_still
 from tests.servers import ServerProcess
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.cli.test_dub import posedub
+from tests.cli.commands import posedub
 from tests.clips import hero, noisy
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import paste, scene

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.test_dub import posedub
+from tests.cli.commands import posedub
 from tests.cli.test_into import warnings
 from tests.clips import hero, other, two_people
 from tests.conftest import speechlike, write_wav

@@ -13,7 +13,7 @@ import pytest
 from model_server.cli import timing
 from model_server.pipeline.audio import decode_speech
 from model_server.pipeline.encode import decode_png
-from tests.cli.test_dub import posedub
+from tests.cli.commands import posedub
 from tests.cli.test_into import warnings
 from tests.clips import hero, noisy
 from tests.conftest import speechlike

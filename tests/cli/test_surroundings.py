@@ -18,6 +18,7 @@ from PIL import Image
 from model_server import scratch
 from model_server.engines.shipped import DATA, FILE
 from tests.cli.commands import Command, ended, one_sentence
+from tests.limits import HANGS
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 BUILT_IN = DATA / FILE
@@ -176,7 +177,7 @@ def test_an_interrupted_dub_says_so_and_goes_on_later(dub: Command, tmp_path: Pa
     with dub.started(fps=100) as process:
         process.wait_for("frames:")
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(HANGS) == 130
         said = process.rest()
     assert said.splitlines()[-1].startswith("posedub: interrupted;") and "Traceback" not in said
     assert not list(tmp_path.glob("posedub-*"))
@@ -189,7 +190,7 @@ def test_what_a_killed_dub_leaves_is_tidied_and_what_others_use_is_not(dub: Comm
     with dub.started(fps=100) as process:
         process.wait_for("frames:")
         process.kill()
-        process.wait(60)
+        process.wait(HANGS)
         assert "most likely out of memory" in process.rest()
     (left,) = tmp_path.glob("posedub-*")
     dead = left.name.removeprefix(scratch.FOLDER).rsplit("-", 1)[0]
