@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import wave
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from model_server.engines.pose_map import PoseMap
+from tests.gate import Gate
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
 RATE = 22050
@@ -43,6 +45,14 @@ def drawn_head(turn: float = 0.0, size: int = 224) -> np.ndarray:
     for cx, cy, rx, ry, colour in ((87, 59, 9, 5, 30), (137, 59, 9, 5, 30), (112, 120, 18, 6, 90)):
         picture[((x - cx - 12 * turn) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1] = colour
     return picture
+
+
+@pytest.fixture(scope="session")
+def gate() -> Iterator[Gate]:
+    """Where the dubs of servers and commands wait that were started with it."""
+    made = Gate()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,11 @@ class Gate:
             asking.sendall(b"go")
 
 
+def program(gate: Gate | None) -> list[str]:
+    """What Python runs as `posedub`, with a gate where there is one."""
+    return ["-m", "tests.gate", str(gate.port)] if gate else ["-m", "model_server"]
+
+
 def main() -> int:
     """`posedub` whose dubs ask before each batch; batches are small, also where there are many processors, and each
     frame is told at once."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.gate import Gate
+from tests.gate import Gate, program
 from tests.limits import HANGS
 
 NO_PROXY = (("grpc.enable_http_proxy", 0),)
@@ -44,7 +44,7 @@ class ServerProcess:
         self, data: Path, options: Sequence[str] = (), gate: Gate | None = None, host: str = "127.0.0.1"
     ) -> None:
         self.data = data
-        self._program = ["-m", "tests.gate", str(gate.port)] if gate else ["-m", "model_server"]
+        self._program = program(gate)
         self.options = [*options, "--host", host]
         self.port = free_port(host)
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from model_server.cli.main import main
+from tests.gate import Gate, program
 from tests.limits import HANGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +40,8 @@ def posedub(*arguments: object, check: bool = True) -> subprocess.CompletedProce
     return done
 
 
-def _words(arguments: Sequence[object]) -> list[str]:
-    return [sys.executable, "-m", "model_server", *map(str, arguments)]
+def _words(arguments: Sequence[object], gate: Gate | None = None) -> list[str]:
+    return [sys.executable, *program(gate), *map(str, arguments)]
 
 
 def _environment(changes: Mapping[str, str], without: Sequence[str] = ()) -> dict[str, str]:
@@ -89,6 +90,7 @@ class Command:
         prefix: what starts the command, as another user or in a shell.
         environment, without: what is set in its environment, and what is not there.
         folder: where it is started.
+        gate: where its dubs wait while it is closed.
     """
 
     def __init__(self, name: str, options: dict[str, object], environment: dict[str, str]) -> None:
@@ -96,9 +98,11 @@ class Command:
         self.environment, self.without = environment, ()
         self.prefix: list[str] = []
         self.folder: Path | None = None
+        self.gate: Gate | None = None
 
     def _started(self, changes: Mapping[str, object]) -> dict[str, Any]:
-        environment, words = _environment(self.environment, self.without), _words([self._name, *self._flags(changes)])
+        environment = _environment(self.environment, self.without)
+        words = _words([self._name, *self._flags(changes)], self.gate)
         return {"args": [*self.prefix, *words], "env": environment, "cwd": self.folder}
 
     def _flags(self, changes: Mapping[str, object]) -> list[object]:

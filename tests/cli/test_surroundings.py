@@ -18,6 +18,7 @@ from PIL import Image
 from model_server import scratch
 from model_server.engines.shipped import DATA, FILE
 from tests.cli.commands import Command, ended, one_sentence
+from tests.gate import Gate
 from tests.limits import HANGS
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
@@ -173,10 +174,12 @@ def test_too_little_memory_is_called_that(dub: Command, mebibytes: int, tmp_path
 
 
 @posix_only
-def test_an_interrupted_dub_says_so_and_goes_on_later(dub: Command, tmp_path: Path) -> None:
+def test_an_interrupted_dub_says_so_and_goes_on_later(dub: Command, gate: Gate, tmp_path: Path) -> None:
+    dub.gate = gate
     with dub.started(fps=100) as process:
-        process.wait_for("frames:")
-        process.send_signal(signal.SIGINT)
+        with gate.closed():
+            process.wait_for("frames:")
+            process.send_signal(signal.SIGINT)
         assert process.wait(HANGS) == 130
         said = process.rest()
     assert said.splitlines()[-1].startswith("posedub: interrupted;") and "Traceback" not in said
@@ -186,8 +189,11 @@ def test_an_interrupted_dub_says_so_and_goes_on_later(dub: Command, tmp_path: Pa
 
 
 @posix_only
-def test_what_a_killed_dub_leaves_is_tidied_and_what_others_use_is_not(dub: Command, tmp_path: Path) -> None:
-    with dub.started(fps=100) as process:
+def test_what_a_killed_dub_leaves_is_tidied_and_what_others_use_is_not(
+    dub: Command, gate: Gate, tmp_path: Path
+) -> None:
+    dub.gate = gate
+    with gate.closed(), dub.started(fps=100) as process:
         process.wait_for("frames:")
         process.kill()
         process.wait(HANGS)

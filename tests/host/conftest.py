@@ -90,14 +90,6 @@ def addon_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def gate() -> Iterator[Gate]:
-    """Where the dubs of all tests' server wait while it is closed."""
-    made = Gate()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, untrained_weights: Path, gate: Gate) -> Iterator[ServerProcess]:
     """A server that runs for all tests, with untrained weights."""
     options = ["--weights", str(untrained_weights)]

@@ -37,8 +37,9 @@ from model_server.pipeline.request import (
 from model_server.service import rpc, wire
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing
+from tests.gate import Gate
 from tests.limits import HANGS
-from tests.servers import ServerProcess
+from tests.servers import ServerProcess, wait_until_stopping
 
 ALIGNED = FaceSelection("aligned")
 INPUTS = Path(__file__).parents[1] / "demo" / "inputs"
@@ -302,13 +303,14 @@ def test_more_dubs_than_run_at_once_all_end(remote: RemoteServer, media: Path) -
     assert all(sorted(frames_of(remote, job)) == list(range(6)) for job in jobs)
 
 
-def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(media: Path, tmp_path: Path) -> None:
-    request = make_request(media, seconds=4)
-    with ServerProcess(tmp_path / "reference") as whole, RemoteServer(Address(whole.address)) as remote:
-        expected = frames_of(remote, submit(remote, media, request))
-    process = ServerProcess(tmp_path / "killed").start()
+def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(
+    remote: RemoteServer, gate: Gate, media: Path, tmp_path: Path
+) -> None:
+    request = make_request(media, seconds=2)
+    expected = frames_of(remote, submit(remote, media, request))
+    process = ServerProcess(tmp_path / "killed", gate=gate).start()
     got: dict[int, bytes] = {}
-    with RemoteServer(Address(process.address)) as remote:
+    with gate.closed(after=21), RemoteServer(Address(process.address)) as remote:
         job = submit(remote, media, request)
         with pytest.raises(PoseDubError) as caught:
             for event in remote.events(job):
@@ -323,13 +325,17 @@ def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(media: Path,
     assert got == expected
 
 
-def test_sigterm_puts_the_running_job_back_and_the_next_server_ends_it(media: Path, tmp_path: Path) -> None:
+def test_sigterm_puts_the_running_job_back_and_the_next_server_ends_it(gate: Gate, media: Path, tmp_path: Path) -> None:
     request = make_request(media, seconds=4, pose=PoseFixed())
-    process = ServerProcess(tmp_path / "data").start()
+    process = ServerProcess(tmp_path / "data", gate=gate).start()
     with RemoteServer(Address(process.address)) as remote:
-        job = submit(remote, media, request)
-        next(event for event in remote.events(job) if isinstance(event, FrameMade))
-        assert process.stop() == 0
+        with gate.closed():
+            job = submit(remote, media, request)
+            next(event for event in remote.events(job) if isinstance(event, FrameMade))
+            process.process.terminate()
+            wait_until_stopping(process.address)
+        assert process.process.wait(HANGS) == 0
+    assert "put back into the queue" in process.log.read_text()
     with process, RemoteServer(Address(process.address)) as remote:
         assert len(frames_of(remote, job)) == request.spec.frame_count
 
