@@ -170,7 +170,7 @@ def test_early_exit_gives_advice(local, script, words):
 def test_the_last_word_of_a_server_is_passed_on(local, line, words):
     server = local(f"import sys; print('starting'); sys.exit(print({line!r}) or 1)")
     server.start()
-    assert server.wait(60) is ServerState.FAILED
+    assert server.wait(HANGS) is ServerState.FAILED
     assert words in server.advice
 
 
@@ -178,7 +178,7 @@ def test_the_last_word_of_a_server_is_passed_on(local, line, words):
 def test_a_server_that_the_system_ended_most_likely_lacked_memory(local):
     server = local("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     server.start()
-    assert server.wait(60) is ServerState.FAILED
+    assert server.wait(HANGS) is ServerState.FAILED
     assert "code -9. The machine is out of memory" in server.advice
 
 
@@ -187,7 +187,7 @@ def test_a_data_folder_that_cannot_be_made(tmp_path):
     data = tmp_path / "file" / "data"
     server = LocalServer([sys.executable], data, data / "log", f"127.0.0.1:{free_port()}")
     server.start()
-    assert server.wait(20) is ServerState.FAILED
+    assert server.wait(HANGS) is ServerState.FAILED
     assert str(tmp_path / "file") in server.advice and "Choose another data folder" in server.advice
 
 

@@ -58,5 +58,5 @@ def test_a_crew_that_cannot_begin_keeps_nobody_waiting(monkeypatch: pytest.Monke
     monkeypatch.setattr(threading.Thread, "start", second_fails)
     with pytest.raises(RuntimeError, match="new thread"):
         Crew(2)
-    begun[0].join(30)
+    begun[0].join(HANGS)
     assert not begun[0].is_alive()
