@@ -46,6 +46,7 @@ class IntoPlan:
     Attributes:
         sizes: width and height of the footage, even.
         seconds: of the short clip; the long one has `LONGER` times that.
+        modes: of the output, each measured for itself.
     """
 
     inputs: Inputs
@@ -54,6 +55,7 @@ class IntoPlan:
     precision: str
     sizes: Sequence[Size]
     seconds: float
+    modes: Sequence[OutputMode] = MODES
 
 
 def into_rows(plan: IntoPlan, say: Callable[[str], None]) -> list[Row]:
@@ -80,8 +82,8 @@ class _Bench:
         self._film = write_film(folder / "footage.mp4", load_image(plan.inputs.portrait), size, round(long * FPS))
 
     def rows(self) -> list[Row]:
-        """Server's figures of both outputs, then the stages."""
-        return [row for mode in MODES for row in self._served(mode)] + list(self._stages())
+        """Server's figures of each output, then the stages."""
+        return [row for mode in self._plan.modes for row in self._served(mode)] + list(self._stages())
 
     def _served(self, mode: OutputMode) -> Iterator[Row]:
         peaks = []
@@ -117,7 +119,7 @@ class _Bench:
     def _stages(self) -> Iterator[Row]:
         """What each step takes for the first frames when nothing else runs beside it."""
         self._say(f"{self._group}: stages")
-        for mode in MODES:
+        for mode in self._plan.modes:
             watch = self._watched(mode)
             for stage, seconds in watch.seconds.items():
                 yield figure(self._group, f"{mode}, {stage}", "ms/frame", 1000 * seconds / STAGE_FRAMES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model_server.bench.footage import MODES, IntoPlan, into_rows
+from model_server.bench.footage import IntoPlan, into_rows
 from model_server.bench.inputs import demo_inputs
 from model_server.bench.serving import Plan, serve_rows
 from model_server.cli.main import main
@@ -38,7 +38,7 @@ def test_both_paths_make_the_same_pictures(report: dict[str, dict[str, object]])
 
 
 def test_servers_are_measured_through_both_clients(tmp_path: Path) -> None:
-    plan = Plan(demo_inputs(), untrained("lite"), "cpu", "fp32", seconds=0.4, lengths=(0.4, 0.8), jobs=2, repeats=1)
+    plan = Plan(demo_inputs(), untrained("lite"), "cpu", "fp32", seconds=0.2, lengths=(0.2, 0.4), jobs=2, repeats=1)
     values = {row.name: row.fast.median for row in serve_rows(plan, lambda text: None)}
     assert all(value > 0 for name, value in values.items() if "growth" not in name)
     assert {
@@ -46,21 +46,20 @@ def test_servers_are_measured_through_both_clients(tmp_path: Path) -> None:
         "first frame, cold",
         "preview of one frame, warm",
         "first to last file of the add-on's client, warm",
-        "time per frame, 0.8 s against 0.4 s",
-        "memory growth, 0.8 s against 0.4 s",
+        "time per frame, 0.4 s against 0.2 s",
+        "memory growth, 0.4 s against 0.2 s",
         "2 jobs, at once against in sequence",
         "preview of one frame beside 2 jobs",
     } < set(values)
 
 
 def test_dubs_into_footage_have_their_rates_memory_and_stages(tmp_path: Path) -> None:
-    weights = untrained("lite")
-    rows = into_rows(IntoPlan(demo_inputs(), weights, "cpu", "fp32", [(640, 360)], 0.2), lambda text: None)
+    plan = IntoPlan(demo_inputs(), untrained("lite"), "cpu", "fp32", [(640, 360)], 0.1, modes=("full_frame",))
+    rows = into_rows(plan, lambda text: None)
     values = {row.name: row.fast.median for row in rows if row.group == "lite, into 640x360"}
-    assert len(values) == len(rows) == 2 * (2 * 2 + 1) + 2 * 4
+    assert len(values) == len(rows) == 2 * 2 + 1 + 4
     assert all(value > 0 for name, value in values.items() if "growth" not in name)
-    for mode in MODES:
-        assert {f"{mode}, 0.2 s, server's memory", f"{mode}, 0.8 s, through gRPC"} < set(values)
+    assert {"full_frame, 0.1 s, server's memory", "full_frame, 0.4 s, through gRPC"} < set(values)
 
 
 @pytest.mark.parametrize("sizes", ["1920", "1920x1081", "axb", "1920x"])
