@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from model_server.service.remote import Address, RemoteServer
+from tests.gate import Gate
 from tests.servers import ServerProcess
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data") as process:
+def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data", gate=gate) as process:
         yield process
 
 

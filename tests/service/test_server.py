@@ -203,17 +203,20 @@ def test_watching_from_an_index_gives_the_rest(remote: RemoteServer, media: Path
     assert frames_of(remote, job, 20) == {index: everything[index] for index in range(20, 24)}
 
 
-def test_cancel_stops_and_keeps_frames_and_the_dub_goes_on_when_asked_again(remote: RemoteServer, media: Path) -> None:
-    request = make_request(media, seconds=60, pose=PoseFixed(), seed=77)
-    job = submit(remote, media, request)
+def test_cancel_stops_and_keeps_frames_and_the_dub_goes_on_when_asked_again(
+    remote: RemoteServer, gate: Gate, media: Path
+) -> None:
+    request = make_request(media, seconds=2, pose=PoseFixed(), seed=77)
     made = []
-    for event in remote.events(job):
-        if isinstance(event, FrameMade):
-            made.append(event)
-            if len(made) == 3:
-                remote.cancel(job)
-        if isinstance(event, Ended):
-            assert event.job.state is JobState.CANCELLED
+    with gate.closed(after=4):
+        job = submit(remote, media, request)
+        for event in remote.events(job):
+            if isinstance(event, FrameMade):
+                made.append(event)
+                if len(made) == 3:
+                    remote.cancel(job)
+            if isinstance(event, Ended):
+                assert event.job.state is JobState.CANCELLED
     assert 3 <= len(made) < request.spec.frame_count
     short = DubRequest(request.spec, 0, 6)
     again = frames_of(remote, submit(remote, media, short))
@@ -286,14 +289,17 @@ def test_a_slow_reader_holds_nobody_up(remote: RemoteServer, media: Path) -> Non
     assert len([event for event in slow if isinstance(event, FrameMade)]) == 24
 
 
-def test_a_short_dub_does_not_wait_for_a_long_one(remote: RemoteServer, stub: rpc.Stub, media: Path) -> None:
-    long = submit(remote, media, make_request(media, seconds=30, fps=Fraction(50), pose=PoseFixed(), seed=70))
-    with closing(remote.events(long)) as events:
-        assert next(event.index for event in events if isinstance(event, FrameMade)) == 0
-    short = submit(remote, media, make_request(media, frame_count=5, pose=PoseFixed(), seed=71))
-    assert sorted(frames_of(remote, short)) == list(range(5))
-    states = {dub.job_id: dub.state for dub in stub.ListDubs(dubbing.ListDubsRequest(limit=3)).dubs}
-    remote.cancel(long)
+def test_a_short_dub_does_not_wait_for_a_long_one(
+    remote: RemoteServer, stub: rpc.Stub, gate: Gate, media: Path
+) -> None:
+    with gate.closed(after=5):
+        long = submit(remote, media, make_request(media, seconds=2, pose=PoseFixed(), seed=70))
+        with closing(remote.events(long)) as events:
+            assert next(event.index for event in events if isinstance(event, FrameMade)) == 0
+        short = submit(remote, media, make_request(media, frame_count=5, pose=PoseFixed(), seed=71))
+        assert sorted(frames_of(remote, short)) == list(range(5))
+        states = {dub.job_id: dub.state for dub in stub.ListDubs(dubbing.ListDubsRequest(limit=3)).dubs}
+        remote.cancel(long)
     assert states[long.id] == dubbing.DUB_STATE_RUNNING
 
 
