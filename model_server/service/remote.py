@@ -22,6 +22,8 @@ from model_server.service.rpc import Stub
 
 CHUNK_BYTES = 256 * 1024
 SECONDS = 30.0
+# Answers for which networks may have to be loaded and media read first; as the add-on waits.
+SLOW_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class RemoteServer:
 
     def submit(self, request: DubRequest) -> Job:
         """Queue a dub whose assets were added."""
-        answer = self._call("SubmitDub", wire.request_message(request))
+        answer = self._call("SubmitDub", wire.request_message(request), SLOW_SECONDS)
         return wire.job_of(answer.dub, request)
 
     def events(self, job: Job, from_index: int = 0) -> Iterator[Event]:
@@ -86,13 +88,14 @@ class RemoteServer:
     def estimate(self, request: DubRequest) -> Any:
         """Which frames a dub would generate."""
         shaped = wire.request_message(request)
-        return self._call("EstimateDub", dubbing.EstimateDubRequest(spec=shaped.spec, frames=shaped.frames))
+        asked = dubbing.EstimateDubRequest(spec=shaped.spec, frames=shaped.frames)
+        return self._call("EstimateDub", asked, SLOW_SECONDS)
 
     def preview(self, spec: DubSpec, index: int) -> tuple[bytes, bool]:
         """Frame `index` of a dub as PNG, and whether it is approximate."""
         asked = dubbing.PreviewFrameRequest(spec=wire.spec_message(spec), index=index)
         try:
-            parts = list(self._stub.PreviewFrame(asked, metadata=self._metadata, timeout=SECONDS))
+            parts = list(self._stub.PreviewFrame(asked, metadata=self._metadata, timeout=SLOW_SECONDS))
         except grpc.RpcError as error:
             raise error_of(error) from error
         return b"".join(part.png for part in parts), parts[0].approximate

@@ -241,7 +241,7 @@ def test_managed_server_marks_untrained_weights(tmp_path, session_towards, real_
         assert session.end() == JobFinished("u1", 8)
         assert read_manifest(real_plan.folder).weights.kind == "untrained"
     finally:
-        server.stop(grace=10)
+        server.stop(grace=HANGS)
         server.wait(HANGS)
     assert server._process.returncode == 0
 
