@@ -68,8 +68,8 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file with the built-in untrained values: the default may be trained."""
-    from model_server.engines.untrained import untrained_state
-    from model_server.engines.weights import write_weights
+    from model_server.engines.pcavs.untrained import untrained_state
+    from model_server.engines.pcavs.weights import write_weights
 
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     write_weights(path, untrained_state("lite"), "lite", "untrained", "untrained lite")
@@ -87,8 +87,8 @@ def pose_map() -> PoseMap:
 @pytest.fixture(scope="session")
 def posed_weights(tmp_path_factory: pytest.TempPathFactory, pose_map: PoseMap) -> Path:
     """A weights file with untrained values that says how head angles and pose codes correspond."""
-    from model_server.engines.untrained import untrained_state
-    from model_server.engines.weights import write_weights
+    from model_server.engines.pcavs.untrained import untrained_state
+    from model_server.engines.pcavs.weights import write_weights
 
     path = tmp_path_factory.mktemp("weights") / "posed.safetensors"
     write_weights(path, untrained_state("lite"), "lite", "untrained", "posed", pose_map=pose_map)

@@ -52,7 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("lite", "full"), help="the dubs of one preset")
     only = parser.parse_args().only
-    from model_server.engines.weights import default_weights, untrained
+    from model_server.engines.pcavs.weights import untrained
+    from model_server.engines.weights import default_weights
 
     weights = {"lite": default_weights(), "full": untrained("full")}
     with tempfile.TemporaryDirectory() as data, LocalServer(Path(data), EnginePool(list(weights.values()))) as server:

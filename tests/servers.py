@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -41,9 +41,15 @@ class ServerProcess:
     """
 
     def __init__(
-        self, data: Path, options: Sequence[str] = (), gate: Gate | None = None, host: str = "127.0.0.1"
+        self,
+        data: Path,
+        options: Sequence[str] = (),
+        gate: Gate | None = None,
+        host: str = "127.0.0.1",
+        environment: Mapping[str, str] = {},  # noqa: B006
     ) -> None:
         self.data = data
+        self.environment = {**os.environ, **environment}
         self._program = program(gate)
         self.options = [*options, "--host", host]
         self.port = free_port(host)
@@ -55,7 +61,7 @@ class ServerProcess:
         """Start the process and wait until it serves."""
         command = [sys.executable, *self._program, "serve", "--port", str(self.port), "--data", str(self.data)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, *self.options], stderr=log, env={**os.environ})
+            self.process = subprocess.Popen([*command, *self.options], stderr=log, env=self.environment)
         with self._channel() as channel:
             grpc.channel_ready_future(channel).result(HANGS)
         return self

@@ -10,10 +10,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_server.bench.figures import FRAME_RATE, Row, Spread, Stopwatch, figure
-from model_server.engines.base import Engine, Identity, Precision
+from model_server.engines.base import Precision
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
+from model_server.engines.pcavs.engine import Identity, PcavsEngine
 from model_server.networks.assembly import Networks
-from model_server.networks.presets import IMAGE_SIZE, MEL_BANDS, MEL_BINS, PRESETS, PresetName
-from model_server.pipeline.request import MOUTH_STRENGTH
+from model_server.networks.presets import IMAGE_SIZE, MEL_BANDS, MEL_BINS, PRESETS
 
 MATRIX_SIZES = {"cpu": (512, 1024, 2048, 4096), "cuda": (4096, 8192, 16384)}
 BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 16, 32, 64, 128, 256)}
@@ -51,7 +52,7 @@ def _durations(work: Callable[[], object], device: str) -> list[float]:
     return found
 
 
-def generator_operations(preset: PresetName) -> int:
+def generator_operations(preset: str) -> int:
     """Multiplications and additions of the generator for one frame of 224x224, counted in its plain form."""
     widths = PRESETS[preset]
     with FakeTensorMode(), FlopCounterMode(display=False) as counter:
@@ -62,7 +63,7 @@ def generator_operations(preset: PresetName) -> int:
     return counter.get_total_flops()
 
 
-def reached(engine: Engine, repeats: int, say: Callable[[str], None], batches: Sequence[int] = ()) -> list[Row]:
+def reached(engine: PcavsEngine, repeats: int, say: Callable[[str], None], batches: Sequence[int] = ()) -> list[Row]:
     """Rows on the ceiling, the generator's work, and its speed and share at several batch sizes.
 
     The generator's time is that of the engine's drawing call when it knows the speech contents: it includes the style
@@ -85,17 +86,17 @@ def reached(engine: Engine, repeats: int, say: Callable[[str], None], batches: S
     return rows
 
 
-def _some_identity(engine: Engine) -> Identity:
+def _some_identity(engine: PcavsEngine) -> Identity:
     random = np.random.default_rng(0)
     return engine.identity(random.integers(0, 256, (1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8))
 
 
-def _drawing_seconds(engine: Engine, identity: Identity, batch: int) -> float:
+def _drawing_seconds(engine: PcavsEngine, identity: Identity, batch: int) -> float:
     random = np.random.default_rng(0)
     windows = random.random((batch, MEL_BANDS, MEL_BINS), np.float32)
     codes = random.standard_normal((batch, PRESETS[engine.weights.preset].pose), np.float32)
     engine.speech_contents(windows)
     watch = Stopwatch(engine.device)
     with watch.stage("drawing"):
-        engine.frames(identity, windows, codes, MOUTH_STRENGTH, 0)
+        engine.frames(identity, windows, codes, PUBLISHED_GAIN, 0)
     return watch.seconds["drawing"]

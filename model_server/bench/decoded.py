@@ -14,7 +14,7 @@ from model_server.pipeline.audio import SpeechFile, decode_speech
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.portrait import PortraitViews, portrait_views
 from model_server.pipeline.pose import read_pose
-from model_server.pipeline.request import POSE_SIZE, DubSpec, PoseVideo
+from model_server.pipeline.request import DubSpec, PoseVideo
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def decode(spec: DubSpec, files: Mapping[str, Path], folder: Path) -> Decoded:
     """
     finder = cache(FaceFinder)
     speech = decode_speech(files[spec.speech.asset], folder / "speech.f32", spec.speech.start)
+    assert spec.portrait is not None
     portrait = portrait_views(files[spec.portrait.asset], spec.portrait, spec.size, finder)
     assert isinstance(spec.pose, PoseVideo)
     times = [spec.pose.start + spec.pose.speed * k / spec.fps for k in range(spec.frame_count)]
@@ -52,7 +53,7 @@ def decode(spec: DubSpec, files: Mapping[str, Path], folder: Path) -> Decoded:
         """Numbers in place of codes: the track then tells which view each frame has."""
         first = len(views)
         views.extend(batch)
-        return np.repeat(np.arange(first, len(views), dtype=np.float32)[:, None], POSE_SIZE, axis=1)
+        return np.repeat(np.arange(first, len(views), dtype=np.float32)[:, None], 1, axis=1)
 
     track = read_pose(files[spec.pose.asset], spec.pose.face, times, number, finder)
     return Decoded(portrait, speech, np.stack(views), track.codes[:, 0].astype(np.intp))

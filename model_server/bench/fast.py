@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from model_server.bench.decoded import Decoded
 from model_server.bench.figures import Stopwatch
 from model_server.bench.reference import ENCODE, GENERATOR, IDENTITY, MEL, POSE, SPEECH
-from model_server.engines.base import Engine, Identity
-from model_server.pipeline.dub import WINDOWS_AT_ONCE, Dub
+from model_server.engines.base import Engine, Views
+from model_server.engines.pcavs.conditioning import GAIN
+from model_server.engines.pcavs.engine import Identity, PcavsEngine
+from model_server.features import MelWindows
+from model_server.pipeline.analysis import Context, analyse
 from model_server.pipeline.encode import encode_png
-from model_server.pipeline.mel import MelWindows
-from model_server.pipeline.request import DubRequest, DubSpec
+from model_server.pipeline.render import FRAMES_AT_ONCE, Rendering
+from model_server.pipeline.request import DubRequest, DubSpec, parameters_of
 
 VIEWS_AT_ONCE = 16
 
@@ -54,16 +57,16 @@ class _Forgetful:
 class _ClockedEngine:
     """An engine that notes how long its encoders take."""
 
-    def __init__(self, engine: Engine, watch: Stopwatch) -> None:
+    def __init__(self, engine: PcavsEngine, watch: Stopwatch) -> None:
         self._engine = engine
         self._watch = watch
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def identity(self, *crops: Any) -> Identity:
+    def identity_of(self, portrait: Views | None, size: int) -> Identity:
         with self._watch.stage("encoders"):
-            return self._engine.identity(*crops)
+            return self._engine.identity_of(portrait, size)
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self._watch.stage("encoders"):
@@ -86,17 +89,19 @@ class _DecodingReport:
         pass
 
 
-def run_dub(request: DubRequest, engine: Engine, media: Callable[[str], Path]) -> FastRun:
+def run_dub(request: DubRequest, engine: PcavsEngine, media: Callable[[str], Path]) -> FastRun:
     """One whole dub through the pipeline, with nothing remembered from earlier ones."""
     engine.forget()
     watch = Stopwatch(engine.device)
     report = _DecodingReport(watch)
-    dub = Dub(request, cast(Engine, _ClockedEngine(engine, watch)), media, _Forgetful(), report)
-    frames = [frame.png for frame in dub.frames()]
+    context = Context(cast(Engine, _ClockedEngine(engine, watch)), media, _Forgetful())
+    rendering = Rendering(analyse(request, context, report), context)
+    report.progress("frames", 0, request.end - request.first)
+    frames = [frame.png for frame in rendering.frames(range(request.first, request.end))]
     return FastRun(frames, perf_counter() - report.start, report.decoding or 0.0)
 
 
-def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> Mapping[str, float]:
+def stage_seconds(engine: PcavsEngine, media: Decoded, spec: DubSpec, count: int) -> Mapping[str, float]:
     """What each stage takes for the first `count` frames when nothing else runs beside it."""
     engine.forget()
     watch = Stopwatch(engine.device)
@@ -112,7 +117,7 @@ def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> 
         for rows in _batches(engine, count):
             engine.speech_contents(windows[rows])
     with watch.stage(GENERATOR):
-        drawn = [engine.frames(identity, windows[rows], codes[rows], spec.mouth_strength, spec.seed)
+        drawn = [engine.frames(identity, windows[rows], codes[rows], parameters_of(spec)[GAIN], spec.seed)
                  for rows in _batches(engine, count)]  # fmt: skip
     with watch.stage(ENCODE):
         for picture in chain.from_iterable(drawn):
@@ -122,9 +127,9 @@ def stage_seconds(engine: Engine, media: Decoded, spec: DubSpec, count: int) -> 
 
 def _windows(media: Decoded, spec: DubSpec, count: int) -> NDArray[np.float32]:
     mel = MelWindows(media.speech, spec.fps)
-    starts = range(0, count, WINDOWS_AT_ONCE)
-    return np.concatenate([mel.windows(range(first, min(first + WINDOWS_AT_ONCE, count))) for first in starts])
+    starts = range(0, count, FRAMES_AT_ONCE)
+    return np.concatenate([mel.windows(range(first, min(first + FRAMES_AT_ONCE, count))) for first in starts])
 
 
-def _batches(engine: Engine, count: int) -> list[slice]:
+def _batches(engine: PcavsEngine, count: int) -> list[slice]:
     return [slice(first, min(first + engine.batch_size, count)) for first in range(0, count, engine.batch_size)]

@@ -23,7 +23,7 @@ from model_server.jobs.blobs import file_digest
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.images import load_image
-from model_server.pipeline.inset import FootageCanvas
+from model_server.pipeline.inset import FootageCanvas, look_through
 from model_server.pipeline.playback import Playback
 from model_server.pipeline.request import DubRequest, FootageSource, Output, OutputMode, PoseFixed
 from model_server.pipeline.tracking import track_face
@@ -130,7 +130,10 @@ class _Bench:
         output = self._request(mode, self._plan.seconds).spec.output
         times = [(k + Fraction(1, 2)) / FPS for k in range(STAGE_FRAMES)]
         with watch.stage(FOLLOW):
-            canvas = FootageCanvas(output, footage, times, 224, track_face, lambda: finder, lambda done, total: None)
+            assert output.footage is not None
+            face = output.footage.face
+            track = look_through(footage, times, face, track_face, lambda: finder, lambda done, total: None)
+            canvas = FootageCanvas(output, footage, times, 224, track)
         with watch.stage(DECODE):
             playback = Playback(footage)
             for frame in canvas.frames:

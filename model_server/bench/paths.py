@@ -16,7 +16,7 @@ from model_server.bench.decoded import Decoded, decode
 from model_server.bench.fast import FastRun, run_dub, stage_seconds
 from model_server.bench.figures import FRAME_RATE, Row, Spread, figure
 from model_server.bench.reference import GENERATOR, STAGES
-from model_server.engines.base import Engine
+from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.pipeline.encode import decode_png
 from model_server.pipeline.request import DubRequest
 
@@ -39,7 +39,7 @@ class _Runs:
 
 
 def compare(
-    request: DubRequest, engine: Engine, files: Mapping[str, Path], repeats: int, say: Callable[[str], None]
+    request: DubRequest, engine: PcavsEngine, files: Mapping[str, Path], repeats: int, say: Callable[[str], None]
 ) -> list[Row]:
     """Rows of both paths for one engine.
 
@@ -68,7 +68,7 @@ def compare(
 
 
 def _run_fast(
-    runs: _Runs, engine: Engine, media: Decoded, request: DubRequest, files: Mapping[str, Path], folder: Path
+    runs: _Runs, engine: PcavsEngine, media: Decoded, request: DubRequest, files: Mapping[str, Path], folder: Path
 ) -> None:
     start = perf_counter()
     decode(request.spec, files, folder)

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from model_server.bench.decoded import Decoded
 from model_server.bench.figures import Stopwatch
 from model_server.engines.base import WeightsInfo
-from model_server.engines.untrained import untrained_state
+from model_server.engines.pcavs.conditioning import GAIN
+from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.weights_file import read_state
+from model_server.features import MelWindows
 from model_server.networks.assembly import Networks, OwnCodes, build
 from model_server.networks.modulation import EPSILON, ModulatedConv
-from model_server.pipeline.mel import MelWindows
-from model_server.pipeline.request import DubSpec
+from model_server.pipeline.request import DubSpec, parameters_of
 
 MEL, IDENTITY, POSE, SPEECH, GENERATOR, ENCODE = "mel", "identity", "pose", "speech", "generator", "encode"
 STAGES = (MEL, IDENTITY, POSE, SPEECH, GENERATOR, ENCODE)
@@ -107,7 +108,7 @@ class ReferencePath:
             encoder = networks.nonidentity_encoder
             driven = encoder.pose_code(encoder(self._image(media.views[media.view_of[index]])))
         with watch.stage(SPEECH):
-            content = networks.speech_encoder(window) * spec.mouth_strength
+            content = networks.speech_encoder(window) * parameters_of(spec)[GAIN]
         with watch.stage(GENERATOR):
             mouth = networks.nonidentity_encoder.mouth_code(content)
             portrait = self._image(media.portrait.drawn)

@@ -15,6 +15,7 @@ from model_server.bench.paths import compare
 from model_server.bench.report import Report
 from model_server.bench.serving import Plan, serve_rows
 from model_server.engines.base import WeightsInfo
+from model_server.engines.pcavs.engine import as_pcavs
 from model_server.errors import PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.pipeline.request import Precision
@@ -77,7 +78,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> Report:
 
 
 def _measure(settings: Settings, info: WeightsInfo, rows: list[Row], say: Callable[[str], None]) -> dict[str, str]:
-    engine = EnginePool([info], settings.device, settings.precision).engine()
+    engine = as_pcavs(EnginePool([info], settings.device, settings.precision).engine())
     with scratch.folder() as folder:
         inputs = with_speech_of(settings.inputs, settings.seconds, folder)
         request = inputs.request(settings.seconds)

@@ -15,8 +15,9 @@ from model_server.bench.figures import FRAME_RATE, Row, figure
 from model_server.bench.inputs import Inputs, with_speech_of
 from model_server.bench.server import Course, MemoryWatch, Server, help_seconds, running_server
 from model_server.engines.base import WeightsInfo
-from model_server.engines.untrained import untrained_state
-from model_server.engines.weights_file import describe, write_weights
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import write_weights
+from model_server.engines.weights_file import describe
 from model_server.jobs.model import FrameMade
 from model_server.pipeline.request import DubRequest
 

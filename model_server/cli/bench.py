@@ -85,7 +85,8 @@ def _inputs(options: argparse.Namespace) -> Inputs:
 
 def _weights(options: argparse.Namespace) -> list[WeightsInfo]:
     """For each preset the file that fits it, else the built-in weights."""
-    from model_server.engines.weights import default_weights, describe, untrained
+    from model_server.engines.pcavs.weights import untrained
+    from model_server.engines.weights import default_weights, describe
 
     presets: tuple[PresetName, ...] = PRESETS if options.preset == "both" else (options.preset,)
     given = [describe(path) for path in options.weights]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
-from model_server.pipeline.request import FEATHER, MOUTH_STRENGTH, SIZE, DubRequest, DubSpec, OutputMode, check_rate
+from model_server.pipeline.request import DubRequest, DubSpec, Output, OutputMode, check_rate
 from model_server.places import check_readable
 
 if TYPE_CHECKING:
     from model_server.jobs.local import LocalServer
-    from model_server.pipeline.request import FaceSelection, Output, Portrait, Pose
+    from model_server.pipeline.request import FaceSelection, Portrait, Pose
     from model_server.service.remote import RemoteServer
 
 DEFAULT_RATE = Fraction(25)
@@ -36,24 +36,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="sound track, from 1 (default: the default or heard one)",
     )
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
-    parser.add_argument("--pose-mode", choices=("fixed", "frontal"), help="without --pose (default: fixed)")
+    parser.add_argument("--pose-mode", choices=("fixed", "frontal", "speech"), help="without --pose (default: fixed)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
-    parser.add_argument(
-        "--mouth-strength", type=shared.finite, default=MOUTH_STRENGTH, metavar="S", help="0 to 3 (1.2)"
-    )
-    parser.add_argument(
-        "--size",
-        type=int,
-        default=SIZE,
-        metavar="PX",
-        help="of the frames, 224 (default) to 512",
-    )
+    shared.add_parameters(parser, DubSpec)
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
     parser.add_argument(
         "--face", type=shared.point, metavar="X,Y", help="the portrait's (with --into the footage's) face nearest here"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the generator's noise")
     _add_output_options(parser)
     shared.add_engine_options(parser)
     parser.add_argument(
@@ -85,6 +75,11 @@ def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> D
     """The request, once the server has the files it names."""
     from model_server.jobs.blobs import file_digest
 
+    traits = server.traits(_weights_id(options))
+    if traits.portrait and not (options.portrait or options.into):
+        raise SystemExit("posedub dub: give --portrait, or --into to dub somebody in footage")
+    if "fixed" not in traits.pose_sources and not options.pose:
+        options.pose_mode = options.pose_mode or traits.pose_sources[0]
     options.fps = options.fps or _footage_rate(options.into)
     assets = {path: file_digest(path) for path in _given(options)}
     request = _request(options, assets)
@@ -108,25 +103,13 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     into.add_argument(
         "--face-time", type=shared.seconds, metavar="S", help="second of the footage that --face points into"
     )
-    into.add_argument(
-        "--mouth-only", type=shared.finite, default=0.0, metavar="X", help="0: the whole face (default), 1: mouth"
-    )
-    into.add_argument(
-        "--feather", type=shared.finite, default=FEATHER, metavar="X", help="soft edge, in eye distances (0.2)"
-    )
-    into.add_argument(
-        "--keep-where-absent",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="leave faces that are turned away or cut off as they are",
-    )
+    shared.add_parameters(into, Output)
 
 
 def _check(options: argparse.Namespace) -> None:
     """Leave with a sentence when options do not go together."""
     problems = [
         (options.pose and options.pose_mode, "give --pose or --pose-mode, not both"),
-        (not (options.portrait or options.into), "give --portrait, or --into to dub somebody in footage"),
         (options.output and not options.into, "--output needs --into and the footage"),
         (
             options.output == "overlay" and shared.is_movie(options.out),
@@ -158,13 +141,11 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
         pose=_pose(options, assets, first),
         fps=options.fps,
         frame_count=_frame_count(options, assets, first),
-        mouth_strength=options.mouth_strength,
-        seed=options.seed,
         precision=options.precision,
         weights=_weights_id(options),
-        size=options.size,
         output=_output(options, assets),
         viewer="blender" if options.output == "overlay" else "player",
+        **shared.parameter_values(options, DubSpec),
     )
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))
 
@@ -177,23 +158,25 @@ def _frame_count(options: argparse.Namespace, assets: dict[Path, str], first: Fr
     return timing.frames_of_footage(options.into, count, options.fps) if own_sound else count
 
 
-def _portrait(options: argparse.Namespace, assets: dict[Path, str]) -> Portrait:
+def _portrait(options: argparse.Namespace, assets: dict[Path, str]) -> Portrait | None:
     from model_server.pipeline.request import FaceSelection, Portrait
 
+    if not (options.portrait or options.into):
+        return None
     if options.portrait is None:
         return Portrait(assets[options.into], FaceSelection("auto", options.face), _face_second(options) or Fraction(0))
     return Portrait(assets[options.portrait], FaceSelection(options.crop, None if options.into else options.face))
 
 
 def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
-    from model_server.pipeline.request import FootageSource, Output
+    from model_server.pipeline.request import FootageSource
 
     if options.into is None:
         return Output()
     source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
     # A movie has the footage beneath.
     mode = "overlay" if shared.is_movie(options.out) else OUTPUTS[options.output or "full"]
-    return Output(mode, source, options.feather, (options.mouth_only,), options.keep_where_absent)
+    return Output(mode, source, **shared.parameter_values(options, Output))
 
 
 def _footage_face(options: argparse.Namespace) -> FaceSelection:
@@ -218,14 +201,15 @@ def _middle(options: argparse.Namespace) -> Fraction:
 
 def _pose(options: argparse.Namespace, assets: dict[Path, str], first: Fraction) -> Pose:
     from model_server.cli import timing
-    from model_server.pipeline.request import FaceSelection, PoseFixed, PoseFrontal, PoseVideo
+    from model_server.pipeline.request import FaceSelection, PoseFixed, PoseFrontal, PoseSpeech, PoseVideo
 
     if options.pose:
         start = timing.picture_second(options.pose, first + _middle(options))
         return PoseVideo(assets[options.pose], FaceSelection(options.crop), start=start)
     if options.into and not options.pose_mode:
         return PoseVideo(assets[options.into], _footage_face(options), start=_middle(options))
-    return PoseFrontal() if options.pose_mode == "frontal" else PoseFixed()
+    modes: dict[str, Pose] = {"frontal": PoseFrontal(), "speech": PoseSpeech()}
+    return modes.get(options.pose_mode, PoseFixed())
 
 
 def _weights_id(options: argparse.Namespace) -> str:

@@ -19,7 +19,8 @@ from model_server.places import check_readable, folder_to_fill, try_file, write_
 from model_server.surroundings import naming
 
 if TYPE_CHECKING:
-    from model_server.engines.base import Engine, Precision, WeightsInfo
+    from model_server.engines.base import Precision, WeightsInfo
+    from model_server.engines.pcavs.engine import PcavsEngine
     from model_server.evaluation.generate import Generator
     from model_server.evaluation.measure import Instruments
     from model_server.evaluation.sync import SyncJudge
@@ -158,21 +159,22 @@ def _strangers(sources: list[TakeSource]) -> list[TakeSource]:
     return list({source.identity: source for source in sources}.values())
 
 
-def _engines(options: argparse.Namespace) -> dict[str, Engine]:
+def _engines(options: argparse.Namespace) -> dict[str, PcavsEngine]:
+    from model_server.engines.pcavs.engine import as_pcavs
     from model_server.engines.weights import default_weights, describe, load_engine
 
-    engines: dict[str, Engine] = {}
+    engines: dict[str, PcavsEngine] = {}
     arithmetic = options.device, options.precision
     for path in options.weights:
-        engine = _of_run(path, options) if path.is_dir() else load_engine(describe(path), *arithmetic)
+        engine = _of_run(path, options) if path.is_dir() else as_pcavs(load_engine(describe(path), *arithmetic))
         engines[_row_name(engine.weights, path, engines)] = engine
     if not engines:
         info = default_weights()
-        engines[info.name] = load_engine(info, *arithmetic)
+        engines[info.name] = as_pcavs(load_engine(info, *arithmetic))
     return engines
 
 
-def _of_run(run: Path, options: argparse.Namespace) -> Engine:
+def _of_run(run: Path, options: argparse.Namespace) -> PcavsEngine:
     """The networks of a run; its code 0 is made frontal by the corpora among the sources."""
     from model_server.corpus.shards import INDEX
     from model_server.engines.weights import resolve_device
@@ -183,19 +185,20 @@ def _of_run(run: Path, options: argparse.Namespace) -> Engine:
     return run_engine(run, corpora, resolve_device(options.device), precision)
 
 
-def _row_name(info: WeightsInfo, path: Path, taken: dict[str, Engine]) -> str:
+def _row_name(info: WeightsInfo, path: Path, taken: dict[str, PcavsEngine]) -> str:
     """Name of the weights, with the file's where two share one."""
     return f"{info.name} ({path.stem})" if info.name in taken else info.name
 
 
-def _generator(engine: Engine) -> Generator:
+def _generator(engine: PcavsEngine) -> Generator:
     from model_server.evaluation.generate import Generator
 
     return Generator(engine)
 
 
-def _instruments(options: argparse.Namespace, first: Engine) -> Instruments:
+def _instruments(options: argparse.Namespace, first: PcavsEngine) -> Instruments:
     from model_server.corpus.mesh import MeshReader
+    from model_server.engines.pcavs.engine import as_pcavs
     from model_server.engines.weights import describe, load_engine
     from model_server.evaluation.measure import Instruments
     from model_server.evaluation.syncnet import load_syncnet
@@ -203,7 +206,7 @@ def _instruments(options: argparse.Namespace, first: Engine) -> Instruments:
     chosen = options.identity_weights
     return Instruments(
         MeshReader(),
-        load_engine(describe(chosen), options.device) if chosen else first,
+        as_pcavs(load_engine(describe(chosen), options.device)) if chosen else first,
         _judge(options.judge),
         load_syncnet(options.syncnet) if options.syncnet else None,
     )
@@ -265,7 +268,7 @@ def _pictures(folder: Path) -> list[Path]:
         return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]
 
 
-def _notes(engines: dict[str, Engine], instruments: Instruments) -> dict[str, str]:
+def _notes(engines: dict[str, PcavsEngine], instruments: Instruments) -> dict[str, str]:
     """What a reader must know of the rows and the instruments."""
     rows = {name: f"{e.weights.kind} {e.weights.preset} weights {e.weights.id[:12]}" for name, e in engines.items()}
     recogniser = instruments.recogniser.weights

@@ -13,12 +13,13 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
 from model_server import scratch
 from model_server.errors import PoseDubError
+from model_server.pipeline.parameters import parameters
 from model_server.places import try_folder
 
 if TYPE_CHECKING:
@@ -40,6 +41,25 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the user's)")
+
+
+def add_parameters(parser: argparse._ActionsContainer, cls: type) -> None:
+    """An option for each parameter among the fields of a dataclass."""
+    for one in parameters(cls):
+        name = f"--{one.name.replace('_', '-')}"
+        if one.kind is bool:
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=one.default, help=one.text)
+            continue
+        read = int if one.kind is int else finite
+        unit = f", in {one.unit}" if one.unit else ""
+        text = f"{one.text}{unit}; {one.bounds} ({one.default:g})"
+        parser.add_argument(name, type=read, default=one.default, metavar="N" if read is int else "X", help=text)
+
+
+def parameter_values(options: argparse.Namespace, cls: type) -> dict[str, Any]:
+    """What was given for the parameters among the fields of a dataclass."""
+    given = {one: getattr(options, one.name) for one in parameters(cls)}
+    return {one.name: (value,) if one.each_frame else value for one, value in given.items()}
 
 
 def engine_pool(options: argparse.Namespace) -> EnginePool:

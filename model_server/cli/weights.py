@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _import(args: argparse.Namespace) -> int:
-    from model_server.engines.weights import import_checkpoint
+    from model_server.engines.pcavs.family import import_checkpoint
 
     _print(import_checkpoint(args.source, args.out, args.name))
     return 0
@@ -41,14 +41,16 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _print(info: WeightsInfo) -> None:
-    from model_server.networks.assembly import parameter_counts
+    from model_server.engines.registry import family
 
-    counts = parameter_counts(info.preset)
+    engine = family(info.engine)
+    counts = engine.parameter_counts(info.preset)
     print(f"File:       {info.path}")
     print(f"Name:       {info.name}")
     print(f"Kind:       {info.kind}")
     print(f"Id:         {info.id}")
     print(f"Source:     {info.source or 'not recorded'}")
+    print(f"Engine:     {engine.TRAITS.title}")
     print(f"Networks:   {info.preset}, {sum(counts.values()) / 1e6:.1f} million parameters")
     for network, count in counts.items():
         print(f"  {network.replace('_', ' '):20}{count / 1e6:5.1f} million")

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.features import CROP_SIDE, clip_bins, clip_windows
 from model_server.scratch import replacing
 from model_server.surroundings import naming
 
 FPS = 25
-CROP_SIDE = 224
 GRID = 56
 CELL = CROP_SIDE // GRID
 MAX_SHARD_BYTES = 16 << 20
@@ -32,7 +33,6 @@ INDEX = "corpus.json"
 FORMAT = "posedub-corpus-1"
 SPLITS = ("train", "val", "test")
 
-_BINS_PER_FRAME, _LEAD_BINS, _WINDOW_BINS = 4, 8, 20
 _FLOW_STEPS = 8  # per pixel; float16 is no finer above 128
 _CONTENT = "corpus"  # key of a shard's metadata
 _PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "flow_sources")
@@ -144,16 +144,12 @@ class Index:
 
 def windows(clip: Clip, indices: Sequence[int]) -> NDArray[np.float32]:
     """Mel windows of frames, (n, 80, 20) in [0, 1]: rows 4i-8 to 4i+11 of the clip's mel, zeros outside it."""
-    starts = _BINS_PER_FRAME * np.asarray(indices, np.int64) - _LEAD_BINS
-    rows = starts[:, None] + np.arange(_WINDOW_BINS)
-    inside = (rows >= 0) & (rows < len(clip.mel))
-    values = clip.mel[np.where(inside, rows, 0)].astype(np.float32) * inside[..., None]
-    return np.ascontiguousarray(values.transpose(0, 2, 1), np.float32)
+    return clip_windows(clip.mel, indices, Fraction(FPS))
 
 
 def mel_rows_needed(frames: int) -> int:
     """Mel rows that the windows of a clip's frames reach."""
-    return _BINS_PER_FRAME * (frames - 1) - _LEAD_BINS + _WINDOW_BINS
+    return clip_bins(frames, Fraction(FPS))
 
 
 def write_shard(path: Path, clips: Sequence[Storable], dropped: Sequence[Dropped] = ()) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server import features
 from model_server.corpus.shards import FPS, mel_rows_needed
-from model_server.pipeline.audio import SAMPLE_RATE
-from model_server.pipeline.mel import mel_rows
-
-_TARGET_RMS, _RMS_FLOOR = 0.1, 1e-4  # those of `pipeline.mel`
-_HOP, _LEAD = 160, 1120  # row m covers samples [160 m - 1120, 160 m + 160)
+from model_server.features import SAMPLE_RATE
 
 
 def clip_rms(samples: NDArray[np.float32], frames: int) -> float:
@@ -27,8 +24,4 @@ def clip_mel(samples: NDArray[np.float32], frames: int, rms: float) -> NDArray[n
         frames: number of frames.
         rms: loudness that is brought to the features' reference level.
     """
-    rows = mel_rows_needed(frames)
-    padded = np.zeros(_LEAD + rows * _HOP, np.float32)
-    inside = samples[: rows * _HOP]
-    padded[_LEAD : _LEAD + len(inside)] = inside * np.float32(_TARGET_RMS / max(rms, _RMS_FLOOR))
-    return mel_rows(padded).astype(np.float16)
+    return features.clip_mel(samples, mel_rows_needed(frames), rms).astype(np.float16)

@@ -1,26 +1,77 @@
-"""What every engine offers to the pipeline. Importing this module does not import torch."""
+"""What every engine offers, and what it wants of a dub. Importing this module does not import torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.pose_map import PoseMap
-from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.presets import IMAGE_SIZE, PRESETS, PresetName
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from model_server.networks.assembly import OwnCodes
+from model_server.features import Sound
 
 WeightsKind = Literal["untrained", "trained", "imported"]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+PrecisionChoice = Literal["auto"] | Precision
+PoseSource = Literal["video", "fixed", "frontal", "codes", "speech"]
+
+
+@dataclass(frozen=True)
+class PoseControl:
+    """One of the numbers that say how a head is held.
+
+    Attributes:
+        name: unique in its engine.
+        unit: "degrees", for example; "" for numbers without one.
+        low, high: what the engine draws well.
+        neutral: a head that looks into the camera.
+    """
+
+    name: str
+    unit: str = ""
+    low: float = -inf
+    high: float = inf
+    neutral: float = 0.0
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What an engine wants of a dub; clients show what belongs to it.
+
+    Attributes:
+        title: what a person calls it.
+        portrait: whether it draws the person of a portrait; else its weights know whom they draw.
+        pose_sources: those it takes, the usual one first.
+        pose_controls: the numbers of a row of pose codes, in order.
+        reach: frames before and after a frame whose speech and pose it depends on, too; 0 where each is made of its
+            own, None where a frame depends on the whole dub's.
+        parameters: which of a dub's parameters it heeds, by their names in `DubSpec`.
+    """
+
+    title: str
+    portrait: bool
+    pose_sources: tuple[PoseSource, ...]
+    pose_controls: tuple[PoseControl, ...]
+    reach: int | None = 0
+    parameters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths and heights of square pictures, pixels: `low` and what lies whole steps above it, up to `high`."""
+
+    low: int
+    high: int
+    step: int = 2
+
+    def __contains__(self, size: int) -> bool:
+        return self.low <= size <= self.high and (size - self.low) % self.step == 0
 
 
 @dataclass(frozen=True)
@@ -28,61 +79,92 @@ class WeightsInfo:
     """Where weights come from and what they fit.
 
     Attributes:
-        id: SHA-256 of the weights file; a fixed name for the built-in untrained values.
+        id: SHA-256 of the weights file; a fixed name for built-in untrained values.
         name: what the user calls them.
         kind: with "untrained" weights nobody speaks or turns, and they must be shown as such.
+        preset: the engine's own word for the networks' widths.
         path: the safetensors file, None for built-in values.
         source: SHA-256 of what the weights were imported from, or "".
         pose_map: head angles and pose codes of the weights, None where it is not known.
+        engine: name of the engine they fit.
     """
 
     id: str
     name: str
     kind: WeightsKind
-    preset: PresetName
+    preset: str
     path: Path | None = None
     source: str = ""
     pose_map: PoseMap | None = None
+    engine: str = field(kw_only=True)
 
 
-def check_size(size: int, weights: WeightsInfo) -> None:
-    """Raise PoseDubError unless frames of `size` x `size` pixels can be drawn with `weights`."""
-    if size != IMAGE_SIZE and not PRESETS[weights.preset].warps:
-        raise PoseDubError(
-            f"The weights {weights.name} draw {IMAGE_SIZE}x{IMAGE_SIZE} pictures only; set the picture size to "
-            f"{IMAGE_SIZE} or choose lite weights.",
-            ErrorKind.UNSUPPORTED,
-        )
+class Views(Protocol):
+    """A portrait as networks see it, uint8 RGB."""
+
+    @property
+    def seen(self) -> NDArray[np.uint8]:
+        """For encoders, (224, 224, 3)."""
+        ...
+
+    @property
+    def drawn(self) -> NDArray[np.uint8]:
+        """The same at the size of the frames, (size, size, 3)."""
+        ...
+
+
+class Identity(Protocol):
+    """Whom an engine draws, and how large; belongs to the engine that made it."""
+
+    @property
+    def pose(self) -> NDArray[np.float32]:
+        """The portrait's own pose code, (p,) for p pose controls."""
+        ...
 
 
 @dataclass(frozen=True)
-class Identity:
-    """A portrait as the generator sees it; belongs to the engine that made it.
+class Performance:
+    """What the person of a dub says, and how the head is held.
 
     Attributes:
-        vector: (1, identity size), on the engine's device.
-        map: (1, channels, 7, 7), on the engine's device.
-        pose: (12,), the portrait's own pose code.
-        portrait: (1, 3, size, size) in [-1, 1], on the engine's device; frames get its size.
-        own: the codes (1, ...) of what `portrait` shows, on the engine's device.
+        speech: sample 0 belongs to the beginning of frame 0.
+        fps: frames per second.
+        first: the frame that the first row of `poses` is for.
+        poses: pose codes (n, p); None where the head is to move as the engine makes of the speech.
+        parameters: values of the dub's parameters, by their names in `DubSpec`.
     """
 
-    vector: Tensor
-    map: Tensor
-    pose: NDArray[np.float32]
-    portrait: Tensor
-    own: OwnCodes
+    speech: Sound
+    fps: Fraction
+    first: int
+    poses: NDArray[np.float32] | None
+    parameters: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All that the picture of one frame depends on besides identity and seed.
+
+    Attributes:
+        key: equal keys mean equal pictures.
+        value: the engine's own.
+    """
+
+    key: bytes
+    value: Any
+
+
+class Conditioning(Protocol):
+    """What an engine makes of a performance."""
+
+    def of(self, frames: range) -> Sequence[Condition]:
+        """Conditions of frames, the same whatever range they are asked with."""
+        ...
 
 
 class Engine(Protocol):
-    """Turns portrait crops, mel windows and pose codes into frames.
+    """Draws frames. A frame depends on identity, seed and its own condition alone. One caller at a time."""
 
-    All pictures are uint8 RGB and have already lost the border that the networks do not see. Encoders look at
-    (n, 224, 224, 3) with n >= 1; frames are (n, size, size, 3) with the size of the identity's portrait. A result
-    depends only on its own row, never on the other rows of a call. One caller at a time.
-    """
-
-    name: str
     weights: WeightsInfo
     device: str
     precision: Precision
@@ -102,53 +184,56 @@ class Engine(Protocol):
         """How many frames take no longer than one, for whoever waits for the first."""
         ...
 
-    def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
-        """Identity of a portrait; several crops of one person are averaged.
-
-        Args:
-            crops: (n, 224, 224, 3).
-            portrait: what the first crop shows, (size, size, 3) with the size that frames shall have; the first crop
-                when None.
-
-        Raises:
-            PoseDubError: these weights cannot draw at that size.
-        """
+    def identity_of(self, portrait: Views | None, size: int) -> Identity:
+        """Whom to draw, in pictures of `size` x `size`; `portrait` is None where the weights know it."""
         ...
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pose codes (n, 12) of the heads in `crops`."""
+        """Pose codes (n, p) of the heads in network views (n, 224, 224, 3), n >= 1, each of its own view alone."""
         ...
 
-    def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1].
-
-        They are remembered, for `frames` of the same windows too.
-        """
+    def conditioning(self, performance: Performance) -> Conditioning:
+        """What decides the frames of a performance; without networks where `Traits.reach` is 0."""
         ...
 
-    def forget(self) -> None:
-        """Begin as a new engine would: with nothing remembered."""
-        ...
-
-    def frames(
-        self,
-        identity: Identity,
-        windows: NDArray[np.float32],
-        codes: NDArray[np.float32],
-        mouth_strength: float | NDArray[np.float32],
-        seed: int,
-    ) -> NDArray[np.uint8]:
-        """Draw frames.
+    def draw(self, identity: Any, conditions: Sequence[Condition], seed: int) -> NDArray[np.uint8]:
+        """Frames (n, size, size, 3), uint8 RGB, of n >= 1 conditions and an identity of this engine.
 
         Args:
-            identity: of the person to draw.
-            windows: log-mel windows (n, 80, 20) in [0, 1].
-            codes: pose codes (n, 12).
-            mouth_strength: gain of the speech content, 1.2 in the published recipe; one for all frames, or (n,).
-            seed: of the generator's noise, in [0, 2^64); the same for all frames of a job.
+            seed: of the dub, in [0, 2^64).
         """
         ...
 
     def fingerprint(self) -> str:
         """Short text that names all that changes pictures besides the request: code, weights, arithmetic."""
+        ...
+
+
+class Family(Protocol):
+    """An engine's kind: a module that says what its weights files hold and makes engines of them, found by its name.
+
+    It is imported for every client that asks what there is, and so must not import torch before `load`.
+    """
+
+    TRAITS: Traits
+
+    def sizes(self, weights: WeightsInfo) -> Sizes:
+        """Pictures that weights draw."""
+        ...
+
+    def check_tensors(self, path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise PoseDubError unless a weights file holds the tensors of its preset."""
+        ...
+
+    def parameter_counts(self, preset: str) -> Mapping[str, int]:
+        """Number of parameters of each network."""
+        ...
+
+    def load(self, weights: WeightsInfo, device: str, precision: PrecisionChoice, choices: Path | None) -> Engine:
+        """An engine on a device, "cpu" or "cuda".
+
+        Args:
+            precision: "auto" takes what is faster here and draws the same pictures, by measurement.
+            choices: file in which what was measured is kept.
+        """
         ...

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.networks.presets import POSE_SIZE
-
 ANGLES = 3
 
 
 @dataclass(frozen=True)
 class PoseMap:
-    """Two affine maps, each fitted on its own because codes have more dimensions than angles.
+    """Two affine maps, each fitted on its own because codes may have more dimensions than angles.
 
-    Angles are yaw (+ to the viewer's right), pitch (+ up) and roll (+ clockwise as seen), degrees.
+    A code has p values, one for each pose control of the engine. Angles are yaw (+ to the viewer's right), pitch (+ up)
+    and roll (+ clockwise as seen), degrees.
 
     Attributes:
-        to_code: 3 rows of 12: change of the code per degree.
-        frontal: 12 values: code of the angles zero.
-        to_angles: 12 rows of 3: change of the angles per unit of the code.
+        to_code: 3 rows of p: change of the code per degree.
+        frontal: p values: code of the angles zero.
+        to_angles: p rows of 3: change of the angles per unit of the code.
         zero: 3 values: angles of the code zero.
         residual: 3 values: root mean square error of the way back, degrees; None where it was not measured.
     """
@@ -35,10 +34,11 @@ class PoseMap:
     residual: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        size = np.size(self.frontal)
         shapes = {
-            "to_code": (ANGLES, POSE_SIZE),
-            "frontal": (POSE_SIZE,),
-            "to_angles": (POSE_SIZE, ANGLES),
+            "to_code": (ANGLES, size),
+            "frontal": (size,),
+            "to_angles": (size, ANGLES),
             "zero": (ANGLES,),
         } | ({} if self.residual is None else {"residual": (ANGLES,)})
         for name, shape in shapes.items():
@@ -48,11 +48,11 @@ class PoseMap:
             object.__setattr__(self, name, _tuples(values.tolist()))
 
     def codes(self, angles: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Pose codes (n, 12) of angles (n, 3)."""
+        """Pose codes (n, p) of angles (n, 3)."""
         return np.asarray(angles @ np.array(self.to_code) + self.frontal, np.float32)
 
     def angles(self, codes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Angles (n, 3) of pose codes (n, 12)."""
+        """Angles (n, 3) of pose codes (n, p)."""
         return np.asarray(codes @ np.array(self.to_angles) + self.zero, np.float32)
 
     def to_json(self) -> str:

@@ -44,7 +44,14 @@ def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
     folder.mkdir(exist_ok=True)
     path = folder / FILE
     write_weights(
-        path, compacted(read_state(source)), info.preset, info.kind, info.name, info.id, read_pose_map(source)
+        path,
+        compacted(read_state(source)),
+        info.preset,
+        info.kind,
+        info.name,
+        info.id,
+        read_pose_map(source),
+        engine=info.engine,
     )
     if path.stat().st_size > MAX_BYTES:
         raise PoseDubError(f"{path} is larger than {MAX_BYTES} bytes; train a smaller preset.", ErrorKind.TOO_LARGE)

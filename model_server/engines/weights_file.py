@@ -11,40 +11,42 @@ from typing import TYPE_CHECKING, cast
 
 from safetensors import SafetensorError, safe_open
 
+from model_server.engines import registry
 from model_server.engines.base import WeightsInfo, WeightsKind
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.presets import PRESETS, PresetName
 from model_server.scratch import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "posedub-weights-1"
-ENGINE = "pcavs"
 KINDS = ("untrained", "trained", "imported")
 
 
 def write_weights(
     path: Path,
     state: dict[str, Tensor],
-    preset: PresetName,
+    preset: str,
     kind: WeightsKind,
     name: str,
     source: str = "",
     pose_map: PoseMap | None = None,
+    *,
+    engine: str,
 ) -> None:
     """Write a weights file atomically.
 
     Args:
         path: where to; replaced if it exists.
-        state: a tensor for each of `model_server.networks.assembly.parameter_shapes`.
+        state: the tensors that the engine's preset wants.
         source: SHA-256 of what the weights were made from.
         pose_map: head angles and pose codes of these weights, where they are known.
+        engine: name of the engine they fit.
     """
     from safetensors.torch import save_file
 
-    metadata = {"format": FORMAT, "engine": ENGINE, "preset": preset, "kind": kind, "name": name, "source": source}
+    metadata = {"format": FORMAT, "engine": engine, "preset": preset, "kind": kind, "name": name, "source": source}
     if pose_map:
         metadata["pose_map"] = pose_map.to_json()
     try:
@@ -71,7 +73,7 @@ def describe(path: Path) -> WeightsInfo:
     """
     with _opened(path) as (metadata, shapes):
         info = _info(path, metadata)
-    _check_shapes(path, info.preset, shapes)
+    registry.family(info.engine).check_tensors(path, info.preset, shapes)
     return info
 
 
@@ -131,8 +133,8 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, str], dict[str, tuple[int, .
 
 
 def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
-    preset, kind = metadata.get("preset"), metadata.get("kind")
-    if metadata.get("format") != FORMAT or preset not in PRESETS or kind not in KINDS:
+    preset, kind, engine = (metadata.get(name, "") for name in ("preset", "kind", "engine"))
+    if metadata.get("format") != FORMAT or kind not in KINDS or not engine:
         raise PoseDubError(
             f"The file {path} holds no PoseDub weights of this version; make one with `posedub weights import`.",
             ErrorKind.UNSUPPORTED,
@@ -141,28 +143,9 @@ def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
         id=file_digest(path),
         name=metadata.get("name") or path.stem.encode(errors="backslashreplace").decode(),
         kind=cast(WeightsKind, kind),
-        preset=cast(PresetName, preset),
+        preset=preset,
         path=path.resolve(),
         source=metadata.get("source", ""),
         pose_map=_pose_map(path, metadata),
+        engine=engine,
     )
-
-
-def _check_shapes(path: Path, preset: PresetName, shapes: dict[str, tuple[int, ...]]) -> None:
-    from model_server.networks.assembly import parameter_shapes
-
-    wanted = parameter_shapes(preset)
-    wrong = [
-        *(f"{name} is missing" for name in wanted.keys() - shapes.keys()),
-        *(f"{name} is not known" for name in shapes.keys() - wanted.keys()),
-        *(
-            f"{name} is {shapes[name]} instead of {wanted[name]}"
-            for name in wanted.keys() & shapes.keys()
-            if shapes[name] != wanted[name]
-        ),
-    ]
-    if wrong:
-        raise PoseDubError(
-            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; import it again.",
-            ErrorKind.CORRUPT,
-        )

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.base import Engine
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
+from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.evaluation.takes import Take
 from model_server.evaluation.views import Film, Pictures, batches
-from model_server.pipeline.request import MOUTH_STRENGTH
 
 Codes = NDArray[np.float32]
 
@@ -20,13 +20,13 @@ class Generator:
 
     Args:
         engine: with the weights under test.
-        mouth_strength: gain of the speech content.
+        gain: of the speech content.
         seed: of the generator's noise.
     """
 
-    def __init__(self, engine: Engine, mouth_strength: float = MOUTH_STRENGTH, seed: int = 0) -> None:
+    def __init__(self, engine: PcavsEngine, gain: float = PUBLISHED_GAIN, seed: int = 0) -> None:
         self.engine = engine
-        self._settings = mouth_strength, seed
+        self._settings = gain, seed
 
     def pose_codes(self, film: Film) -> Codes:
         """Pose codes (n, 12) of the heads in a film."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.corpus.mesh import MeshReader
-from model_server.engines.base import Engine
+from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.evaluation.comparison import Face
 from model_server.evaluation.head_pose import head_angles
 from model_server.evaluation.metrics.cpbd import cpbd
@@ -36,7 +36,7 @@ class Instruments:
     """
 
     reader: MeshReader
-    recogniser: Engine
+    recogniser: PcavsEngine
     judge: SyncJudge | None = None
     syncnet: SyncNet | None = None
 

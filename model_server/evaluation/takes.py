@@ -16,11 +16,11 @@ from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.shards import FPS, Clip, Corpus, windows
 from model_server.errors import PoseDubError
 from model_server.evaluation.views import Pictures, ViewStore
+from model_server.features import MelWindows
 from model_server.pipeline.alignment import network_view
 from model_server.pipeline.audio import SpeechFile, decode_speech
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.media import pictures_begin
-from model_server.pipeline.mel import MelWindows
 from model_server.pipeline.portrait import portrait_views
 from model_server.pipeline.pose import read_pose
 from model_server.pipeline.request import SIZE, FaceSelection, Portrait

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.base import Engine
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
+from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import PoseDubError
 from model_server.evaluation.measure import Instruments, faces_of
 from model_server.evaluation.metrics.lips import correlation
 from model_server.evaluation.metrics.registry import mean
 from model_server.evaluation.views import Pictures
-from model_server.pipeline.request import MOUTH_STRENGTH
 
 Floats = NDArray[np.float32]
 
@@ -73,7 +73,7 @@ class Turning:
 
 
 def turn(
-    stills: Mapping[str, Pictures], others: Sequence[Pictures], engine: Engine, tools: Instruments
+    stills: Mapping[str, Pictures], others: Sequence[Pictures], engine: PcavsEngine, tools: Instruments
 ) -> dict[str, Turning]:
     """Turn the head of each picture.
 
@@ -97,7 +97,7 @@ def turn(
 
 
 class _Still:
-    def __init__(self, view: Pictures, engine: Engine, known: PoseMap, tools: Instruments) -> None:
+    def __init__(self, view: Pictures, engine: PcavsEngine, known: PoseMap, tools: Instruments) -> None:
         self._view, self._engine, self._map, self._tools = view, engine, known, tools
         self._identity = engine.identity(view[None])
 
@@ -117,7 +117,7 @@ class _Still:
 
     def _drawn(self, angles: Floats) -> Pictures:
         silent = np.zeros((len(angles), 80, 20), np.float32)
-        return self._engine.frames(self._identity, silent, self._map.codes(angles), MOUTH_STRENGTH, 0)
+        return self._engine.frames(self._identity, silent, self._map.codes(angles), PUBLISHED_GAIN, 0)
 
 
 def _nearest(vectors: Floats, gallery: Floats) -> NDArray[np.intp]:

@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 224
+from model_server.features import CROP_SIDE as SIDE
+
 BATCH = 16
 
 Pictures = NDArray[np.uint8]

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from model_server.engines.base import Traits
+from model_server.engines.registry import family
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import check_id
 from model_server.jobs.engines import EnginePool
@@ -19,11 +21,12 @@ from model_server.pipeline.request import DubRequest
 class LocalServer:
     """Runs dubs in this process; media are read where they lie.
 
-    The same three calls as `model_server.service.remote.RemoteServer`.
+    The same calls as `model_server.service.remote.RemoteServer`.
     """
 
     def __init__(self, data: Path, engines: EnginePool) -> None:
         self._store = Store(data)
+        self._engines = engines
         self._media: dict[str, Path] = {}
         self._stopping = threading.Event()
         self._runner = Runner(self._store, engines, self._path, self._stopping)
@@ -41,6 +44,10 @@ class LocalServer:
     def add(self, asset: str, path: Path) -> None:
         """Name the file that holds an asset."""
         self._media[check_id(asset)] = path
+
+    def traits(self, weights_id: str) -> Traits:
+        """What the engine of these weights wants of a dub."""
+        return family(self._engines.info(weights_id).engine).TRAITS
 
     def submit(self, request: DubRequest) -> Job:
         """Queue a dub whose assets were added."""

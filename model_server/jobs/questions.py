@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
+from model_server.engines.base import WeightsInfo
 from model_server.errors import PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.runner import StoredResults, checked, with_role, with_roles
 from model_server.jobs.store import Store
+from model_server.pipeline import preview as previews
+from model_server.pipeline.analysis import Context
 from model_server.pipeline.encode import encode_jpeg
 from model_server.pipeline.faces import FaceFinder, FoundFace, thumbnail
-from model_server.pipeline.glance import Estimate, Glances, Preview
 from model_server.pipeline.memory import Memory
 from model_server.pipeline.pose import PoseTrack
+from model_server.pipeline.preview import Estimate, Preview
 from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection, Viewer
 from model_server.pipeline.stored_pose import pose_track
 from model_server.pipeline.video import open_footage
@@ -33,7 +36,7 @@ class Questions:
     def __init__(self, store: Store, engines: EnginePool, memory: Memory) -> None:
         self._store = store
         self._engines = engines
-        self._glances = Glances(store.blobs.media, StoredResults(store), memory)
+        self._memory = memory
 
     def faces(
         self, asset: str, time: Fraction, viewer: Viewer = "player"
@@ -66,16 +69,20 @@ class Questions:
         absent = {role for asset, role in request.spec.asset_kinds() if not self._store.blobs.has(asset)}
         if absent:
             return Estimate(((request.first, request.end),), tuple(sorted(absent)))
-        return self._glances.estimate(request, self._engines.engine(weights.id, request.spec.precision), cancelled)
+        return previews.estimate(request, self._context(request, weights, cancelled))
 
     def preview(self, request: DubRequest, index: int, cancelled: Callable[[], bool]) -> Preview:
         """Frame `index` of a dub."""
         one = replace(request, first=index, end=index + 1)
         weights = checked(one, self._engines)
         try:
-            return self._glances.preview(one, self._engines.engine(weights.id, one.spec.precision), cancelled)
+            return previews.preview(one, self._context(one, weights, cancelled))
         except PoseDubError as error:
             raise PoseDubError(with_roles(error.message, one), error.kind) from error
+
+    def _context(self, request: DubRequest, weights: WeightsInfo, cancelled: Callable[[], bool]) -> Context:
+        engine = self._engines.engine(weights.id, request.spec.precision)
+        return Context(engine, self._store.blobs.media, StoredResults(self._store), cancelled, self._memory)
 
 
 @contextmanager

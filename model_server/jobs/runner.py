@@ -11,14 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from model_server import __version__
-from model_server.engines.base import WeightsInfo, check_size
+from model_server.engines.base import WeightsInfo
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.model import Job, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
-from model_server.pipeline.dub import Dub, Frame
+from model_server.pipeline.analysis import Context, analyse
+from model_server.pipeline.encode import encode_png
 from model_server.pipeline.memory import Memory
+from model_server.pipeline.render import Encode, Frame, Rendering
 from model_server.pipeline.request import DubRequest
+from model_server.pipeline.suitability import check_suitable
 from model_server.surroundings import explained, out_of_memory
 
 REPORT_SECONDS = 0.2
@@ -73,6 +76,7 @@ class Runner:
         media: path of an asset by id; the store's uploads by default.
         stopping: set when the process wants to leave; the job goes back into the queue.
         memory: what is kept between two dubs of the same sources.
+        encode: makes the frames' files of pictures.
 
     Attributes:
         memory: the same, for who asks about such dubs.
@@ -85,8 +89,10 @@ class Runner:
         media: Callable[[str], Path] | None = None,
         stopping: threading.Event | None = None,
         memory: Memory | None = None,
+        encode: Encode = encode_png,
     ) -> None:
         self._store = store
+        self._encode = encode
         self._engines = engines
         self._media = media or store.blobs.media
         self._stopping = stopping or threading.Event()
@@ -121,9 +127,11 @@ class Runner:
         request, report = job.request, JobReport(self._store, job.id)
         report.progress("weights", 0, 1)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
-        dub = Dub(request, engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
+        context = Context(engine, self._media, StoredResults(self._store), self._stopping.is_set, self.memory)
+        rendering = Rendering(analyse(request, context, report), context, self._encode)
         made, total = 0, request.end - request.first
-        for frames in grouped(dub.frames()):
+        report.progress("frames", made, total)
+        for frames in grouped(rendering.frames(range(request.first, request.end))):
             self._commit(job.id, frames)
             made += len(frames)
             report.progress("frames", made, total)
@@ -151,7 +159,7 @@ def checked(request: DubRequest, engines: EnginePool) -> WeightsInfo:
     """The weights of a request; PoseDubError when it cannot be met."""
     request.validate()
     weights = engines.info(request.spec.weights)
-    check_size(request.spec.size, weights)
+    check_suitable(request.spec, weights)
     return weights
 
 

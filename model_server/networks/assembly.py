@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from model_server.networks.generator import Generator
 from model_server.networks.identity_encoder import IdentityEncoder
 from model_server.networks.nonidentity_encoder import NonIdentityEncoder
-from model_server.networks.presets import PRESETS, Preset, PresetName
+from model_server.networks.presets import PRESETS, Preset
 from model_server.networks.speech_encoder import SpeechEncoder
 from model_server.networks.warping import WarpGenerator
 
@@ -38,7 +38,7 @@ class Networks(nn.Module):
         preset: widths, or the name of ready-made ones.
     """
 
-    def __init__(self, preset: PresetName | Preset) -> None:
+    def __init__(self, preset: str | Preset) -> None:
         super().__init__()
         widths = PRESETS[preset] if isinstance(preset, str) else preset
         self.preset = widths
@@ -56,7 +56,7 @@ class Networks(nn.Module):
         identity: Tensor,
         windows: Tensor,
         pose: Tensor,
-        mouth_strength: float | Tensor,
+        gain: float | Tensor,
         own: OwnCodes | None = None,
     ) -> Tensor:
         """Style vectors (n, style size).
@@ -65,10 +65,10 @@ class Networks(nn.Module):
             identity: identity vectors (n, identity size).
             windows: log-mel windows (n, 1, 80, 20) in [0, 1].
             pose: pose codes (n, 12).
-            mouth_strength: gain of the speech content, 1.2 in the published recipe, or gains (n, 1).
+            gain: of the speech content, 1.2 in the published recipe, or gains (n, 1).
             own: the portrait's own codes, from which a warp starts; needed where the preset warps.
         """
-        return self.spoken_style(identity, self.speech_encoder(windows) * mouth_strength, pose, own)
+        return self.spoken_style(identity, self.speech_encoder(windows) * gain, pose, own)
 
     def spoken_style(self, identity: Tensor, content: Tensor, pose: Tensor, own: OwnCodes | None = None) -> Tensor:
         """As `style`, from speech contents (n, feature), gain included."""
@@ -99,13 +99,13 @@ class Networks(nn.Module):
         return self.generator(identity_map, style, noise)
 
 
-def parameter_shapes(preset: PresetName) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(preset: str) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a weights file of this preset must hold."""
     state = _without_values(preset).state_dict()
     return {name: tuple(value.shape) for name, value in state.items() if not name.endswith(COUNTER)}
 
 
-def build(preset: PresetName, state: dict[str, Tensor]) -> Networks:
+def build(preset: str, state: dict[str, Tensor]) -> Networks:
     """Networks in evaluation mode, with the tensors that `parameter_shapes` names (others raise RuntimeError)."""
     networks = _without_values(preset)
     counters = {name: torch.zeros((), dtype=torch.long) for name in networks.state_dict() if name.endswith(COUNTER)}
@@ -113,7 +113,7 @@ def build(preset: PresetName, state: dict[str, Tensor]) -> Networks:
     return networks.eval()
 
 
-def _without_values(preset: PresetName) -> Networks:
+def _without_values(preset: str) -> Networks:
     with torch.device("meta"), _NoChance():
         return Networks(preset)
 
@@ -133,7 +133,7 @@ class _NoChance(TorchFunctionMode):
         return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
-def parameter_counts(preset: PresetName) -> dict[str, int]:
+def parameter_counts(preset: str) -> dict[str, int]:
     """Number of parameters of each network."""
     networks = _without_values(preset)
     return {name: sum(value.numel() for value in child.parameters()) for name, child in networks.named_children()}

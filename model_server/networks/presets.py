@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from model_server.features import BIN_COUNT, CROP_SIDE, MEL_COUNT
+
 PresetName = Literal["lite", "full"]
 
 POSE_SIZE = 12
-IMAGE_SIZE = 224
+IMAGE_SIZE = CROP_SIDE
 MAP_SIZE = 7
-MEL_BANDS = 80
-MEL_BINS = 20
+MEL_BANDS, MEL_BINS = MEL_COUNT, BIN_COUNT
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Preset:
         return (self.mouth + self.pose) * (2 if self.warps else 1)
 
 
-PRESETS: dict[PresetName, Preset] = {
+PRESETS: dict[str, Preset] = {
     "full": Preset(
         name="full",
         identity=IdentityWidths(stem=64, groups=32, stages=(128, 256, 512, 1024)),

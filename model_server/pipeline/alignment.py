@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.features import CROP_SIDE, VIEW_LEFT, VIEW_SIDE
 from model_server.pipeline.face_models import Picture, Points
 
-CROP_SIDE = 224
 LEFT_EYE, RIGHT_EYE, MOUTH = (87.0, 59.0), (137.0, 59.0), (112.0, 120.0)
 _TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE, MOUTH])
 _NEW_SHARE = 0.8
-# The networks see these rows and columns of the crop, enlarged to 224x224.
-_VIEW = (slice(0, 192), slice(16, 208))
+_VIEW = (slice(0, VIEW_SIDE), slice(VIEW_LEFT, VIEW_LEFT + VIEW_SIDE))
 
 Matrix = NDArray[np.float64]
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
+from model_server.features import SAMPLE_RATE
 from model_server.pipeline.downmix import Downmix
 from model_server.pipeline.media import never
 from model_server.pipeline.resampling import resampled
@@ -27,7 +28,6 @@ from model_server.pipeline.sound import AUDIBLE, Flaws, SoundReader, SoundTrack
 from model_server.scratch import make_folder, replacing
 from model_server.surroundings import naming
 
-SAMPLE_RATE = 16000
 _BLOCK = 1 << 16
 # Of the power: what an offset may have without being taken off, which no ear or network notices.
 _OFFSET_SHARE = 0.01
@@ -58,6 +58,15 @@ class SpeechFile:
     track: SoundTrack = SoundTrack(1, 1)
     flaws: Flaws = field(default_factory=Flaws)
     offset: float = 0.0
+
+    def read(self, first: int, count: int) -> Samples:
+        """`count` samples from index `first` on, without offset, zeros outside the speech."""
+        samples = np.zeros(count, np.float32)
+        begin, end = max(first, 0), min(first + count, self.samples)
+        if begin < end:
+            read = np.fromfile(self.path, np.float32, count=end - begin, offset=4 * begin)
+            samples[begin - first : end - first] = read - np.float32(self.offset)
+        return samples
 
 
 @dataclass

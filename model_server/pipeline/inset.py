@@ -17,7 +17,7 @@ from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.media import never
 from model_server.pipeline.playback import Playback
 from model_server.pipeline.pose import flagged, source_frames
-from model_server.pipeline.request import Output
+from model_server.pipeline.request import FaceSelection, Output
 from model_server.pipeline.results import digest
 from model_server.pipeline.tracking import Absence, FaceTrack, TrackFaces
 from model_server.pipeline.video import Footage
@@ -72,9 +72,7 @@ class FootageCanvas:
         footage: the same, opened.
         times: presentation time of each frame of the dub.
         side: width and height of the network's pictures.
-        track: follows the selected face.
-        finder: makes the face finder.
-        progress: told (done, total) frames looked through.
+        track: the face in the movie frames at these times, from `look_through`.
     """
 
     def __init__(
@@ -83,9 +81,7 @@ class FootageCanvas:
         footage: Footage,
         times: Sequence[Fraction],
         side: int,
-        track: TrackFaces,
-        finder: Callable[[], FaceFinder],
-        progress: Callable[[int, int], None],
+        track: FaceTrack,
         cancelled: Callable[[], bool] = never,
     ) -> None:
         assert output.footage is not None
@@ -96,13 +92,8 @@ class FootageCanvas:
         self._look = footage.look
         self._playback = Playback(footage.stored, cancelled)
         self.frames = np.array(source_frames(times, footage.times, footage.duration), np.int64)
-        indices = np.unique(self.frames)
-        steps = iter(range(1, len(indices) + 1))
-        self.track: FaceTrack = bridged(
-            track(footage, indices.tolist(), output.footage.face, finder,
-                  lambda: progress(next(steps), len(indices)), cancelled)
-        )  # fmt: skip
-        self._rows = np.searchsorted(indices, self.frames)
+        self.track = track
+        self._rows = np.searchsorted(track.indices, self.frames)
 
     @property
     def absences(self) -> NDArray[np.int64]:
@@ -179,6 +170,28 @@ class FootageCanvas:
         """The transform from a picture in stored pixels, given the one from natural proportions."""
         (wide, high), (width, height) = self._look.natural_size, self._look.size
         return after_scaling(matrix, wide / width, high / height)
+
+
+def look_through(
+    footage: Footage,
+    times: Sequence[Fraction],
+    face: FaceSelection,
+    track_faces: TrackFaces,
+    finder: Callable[[], FaceFinder],
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool] = never,
+) -> FaceTrack:
+    """The selected face in the movie frames on screen at `times`, short misses bridged.
+
+    Args:
+        track_faces: follows the selected face.
+        finder: makes the face finder.
+        progress: told (done, total) frames looked through.
+    """
+    indices = np.unique(source_frames(times, footage.times, footage.duration))
+    steps = iter(range(1, len(indices) + 1))
+    found = track_faces(footage, indices.tolist(), face, finder, lambda: progress(next(steps), len(indices)), cancelled)
+    return bridged(found)
 
 
 def fades(usable: NDArray[np.bool_]) -> NDArray[np.float64]:

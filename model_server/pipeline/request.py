@@ -9,26 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
+from model_server.engines.base import PoseSource, PrecisionChoice
 from model_server.errors import PoseDubError
+from model_server.pipeline.parameters import Parameter, parameter, parameters
 
-POSE_SIZE = 12
-MOUTH_STRENGTH = 1.2
 MAX_FRAMES = 2_000_000
+# Width and height of pictures when none are asked for.
 SIZE = 224
-MAX_SIZE = 512
 SLOWEST, FASTEST = 1, 240
 
 CropMode = Literal["auto", "aligned"]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = PrecisionChoice
 OutputMode = Literal["crop", "overlay", "full_frame"]
 Viewer = Literal["player", "blender"]
 """Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
 and leaves the EXIF orientation of photos aside; players do all that files ask for."""
-FEATHER = 0.2
 ROLES = {"portrait": "the portrait", "speech": "the sound", "pose": "the pose source", "footage": "the footage"}
 
 
@@ -89,17 +88,25 @@ class PoseFixed:
 
 @dataclass(frozen=True)
 class PoseFrontal:
-    """Pose code zero, a frontal head, for every frame."""
+    """All pose controls neutral, a frontal head, for every frame."""
 
 
 @dataclass(frozen=True)
 class PoseCodes:
-    """Explicit pose codes: one row of 12 floats per frame of the whole dub."""
+    """Explicit pose codes: for each frame of the whole dub a row with a number for each pose control of the engine."""
 
     rows: tuple[tuple[float, ...], ...]
 
 
-Pose = PoseVideo | PoseFixed | PoseFrontal | PoseCodes
+@dataclass(frozen=True)
+class PoseSpeech:
+    """The head moves as the engine makes of the speech."""
+
+
+Pose = PoseVideo | PoseFixed | PoseFrontal | PoseCodes | PoseSpeech
+POSE_SOURCES: dict[type, PoseSource] = {
+    PoseVideo: "video", PoseFixed: "fixed", PoseFrontal: "frontal", PoseCodes: "codes", PoseSpeech: "speech"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,25 +136,32 @@ class Output:
 
     mode: OutputMode = "crop"
     footage: FootageSource | None = None
-    feather: float = FEATHER
-    mouth_only: tuple[float, ...] = (0.0,)
-    keep_where_absent: bool = True
+    feather: float = parameter(0.2, 0, 1, "the face's soft edge", unit="eye distances")
+    mouth_only: tuple[float, ...] = parameter(
+        0.0, 0, 1, "0: the whole face from the dub, 1: the mouth", each_frame=True, label="mouth-only"
+    )
+    keep_where_absent: bool = parameter(
+        True, False, True, "whether faces that are turned away or cut off stay as they are"
+    )
 
     def mouth_only_at(self, index: int) -> float:
         """The value for a frame of the dub."""
         return self.mouth_only[index] if len(self.mouth_only) > 1 else self.mouth_only[0]
 
+    def of(self, frames: range) -> Output:
+        """The output of a part of the dub."""
+        amounts = self.mouth_only
+        return replace(self, mouth_only=amounts[frames.start : frames.stop]) if len(amounts) > 1 else self
+
     def problems(self, frame_count: int) -> list[tuple[bool, str]]:
         """Each possible fault of an output of a dub with that many frames: whether it is there, and its sentence."""
         given = self.footage is not None
         free = self.footage is None or self.footage.face.crop == "auto"
-        inside = all(0 <= value <= 1 for value in self.mouth_only)
         return [
             (self.mode != "crop" and not given, f"The output {self.mode} names no footage; choose what to dub into."),
             (self.mode == "crop" and given, "The output crop takes no footage; set it to overlay or full frame."),
             (not free, "The footage's faces are to be found in whole pictures; set its crop to auto."),
-            (not 0 <= self.feather <= 1, f"The feather {self.feather} is outside 0 to 1."),
-            (not inside, "The mouth-only amount has values outside 0 to 1."),
+            *_out_of_range(self),
             (
                 len(self.mouth_only) not in (1, frame_count),
                 f"The mouth-only amount has {len(self.mouth_only)} values; give one, or {frame_count} for the frames.",
@@ -160,28 +174,29 @@ class DubSpec:
     """Everything that decides the frames of a dub.
 
     Attributes:
+        portrait: None for engines whose weights know whom they draw.
         fps: frames per second.
         frame_count: frames of the whole dub, > 0.
-        mouth_strength: gain of the speech content in [0, 3], published 1.2.
-        seed: seed of the generator's fixed noise.
+        mouth_strength, seed, size: see their texts; sizes are those of the weights.
+        engine: name of the engine, "" for that of the weights.
         weights: id of the weights, "" for the default.
-        size: width and height of the network's pictures in pixels, even, in [224, 512]; more than 224 only with lite
-            weights.
         output: what a frame is; the network's picture, or footage with the face in it.
         viewer: whose way of showing files counts, and what an overlay fits.
     """
 
-    portrait: Portrait
+    portrait: Portrait | None
     speech: Speech
     pose: Pose
     fps: Fraction
     frame_count: int
-    mouth_strength: float = MOUTH_STRENGTH
-    seed: int = 0
+    mouth_strength: float = parameter(1.2, 0, 3, "how far the mouth opens; 1.2 as published, 0 closes it")
+    seed: int = parameter(0, 0, 2**64 - 1, "of the generator's noise")
     precision: Precision = "auto"
-    engine: str = "pcavs"
+    engine: str = ""
     weights: str = ""
-    size: int = SIZE
+    size: int = parameter(
+        SIZE, 16, 4096, "width and height of the network's pictures", unit="pixels", label="picture size"
+    )
     output: Output = Output()
     viewer: Viewer = "player"
 
@@ -197,18 +212,10 @@ class DubSpec:
         return [
             (self.frame_count < 1, "The dub has no frames; give it sound that is longer than nothing."),
             (self.frame_count > MAX_FRAMES, f"The dub has more than {MAX_FRAMES} frames; split it."),
-            (not 0 <= self.mouth_strength <= 3, f"The mouth strength {self.mouth_strength} is outside 0 to 3."),
-            (
-                self.size % 2 != 0 or not SIZE <= self.size <= MAX_SIZE,
-                f"The picture size {self.size} is no even number from {SIZE} to {MAX_SIZE}.",
-            ),
-            (not 0 <= self.seed < 2**64, f"The seed {self.seed} is outside 0 to 2^64 - 1."),
+            *_out_of_range(self),
             (self.speech.track < 0, f"There is no sound track {self.speech.track}; count from 1, or give 0 for any."),
             (not fits, f"The pose codes do not fit the {self.frame_count} frames of the dub; give one row for each."),
-            (
-                isinstance(self.pose, PoseCodes) and not _finite_rows(self.pose.rows),
-                f"Each pose code must be {POSE_SIZE} finite numbers; bake the pose again.",
-            ),
+            (not _finite(self.pose), "The pose codes hold what is no finite number; bake the pose again."),
             *self.output.problems(self.frame_count),
         ]
 
@@ -220,7 +227,8 @@ class DubSpec:
         """The media with what they are: "portrait", "speech", "pose" or "footage"."""
         pose = ((self.pose.asset, "pose"),) if isinstance(self.pose, PoseVideo) else ()
         footage = ((self.output.footage.asset, "footage"),) if self.output.footage else ()
-        return ((self.portrait.asset, "portrait"), (self.speech.asset, "speech"), *pose, *footage)
+        portrait = ((self.portrait.asset, "portrait"),) if self.portrait else ()
+        return (*portrait, (self.speech.asset, "speech"), *pose, *footage)
 
     def asset_roles(self) -> tuple[tuple[str, str], ...]:
         """The media with what they are for, in the words of a sentence."""
@@ -267,8 +275,23 @@ def check_rate(fps: Fraction) -> None:
         raise PoseDubError(f"The frame rate {fps} is outside {SLOWEST} to {FASTEST}; choose one within.")
 
 
-def _finite_rows(rows: tuple[tuple[float, ...], ...]) -> bool:
-    return all(len(row) == POSE_SIZE and all(map(math.isfinite, row)) for row in rows)
+def dub_parameters() -> tuple[Parameter, ...]:
+    """All that an editor may set of a dub."""
+    return (*parameters(DubSpec), *parameters(Output))
+
+
+def parameters_of(spec: DubSpec) -> dict[str, float]:
+    """Values of the parameters that engines may heed, by name."""
+    return {one.name: getattr(spec, one.name) for one in parameters(DubSpec)}
+
+
+def _out_of_range(given: DubSpec | Output) -> list[tuple[bool, str]]:
+    """As `Output.problems`, of the parameters."""
+    return [one.problem(getattr(given, one.name)) for one in parameters(type(given))]
+
+
+def _finite(pose: Pose) -> bool:
+    return not isinstance(pose, PoseCodes) or all(math.isfinite(value) for row in pose.rows for value in row)
 
 
 def _request_from(data: dict[str, Any]) -> DubRequest:
@@ -276,7 +299,7 @@ def _request_from(data: dict[str, Any]) -> DubRequest:
     made = DubSpec(
         **spec
         | {
-            "portrait": _with_face(Portrait, spec["portrait"], "time"),
+            "portrait": spec["portrait"] and _with_face(Portrait, spec["portrait"], "time"),
             "speech": Speech(**spec["speech"] | {"start": Fraction(spec["speech"]["start"])}),
             "pose": _pose_from(data["pose_kind"], spec["pose"]),
             "fps": Fraction(spec["fps"]),
@@ -291,6 +314,8 @@ def _pose_from(kind: str, data: dict[str, Any]) -> Pose:
         return _with_face(PoseVideo, data, "start", "speed")
     if kind == "PoseCodes":
         return PoseCodes(tuple(map(tuple, data["rows"])))
+    if kind == "PoseSpeech":
+        return PoseSpeech()
     return PoseFixed() if kind == "PoseFixed" else PoseFrontal()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from model_server import __version__
+from model_server.engines.base import Traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.model import Event, Job
 from model_server.pipeline.request import DubRequest, DubSpec
@@ -43,7 +44,7 @@ class Address:
 class RemoteServer:
     """Uploads assets, submits dubs and follows them.
 
-    The same three calls as `model_server.jobs.local.LocalServer`.
+    The same calls as `model_server.jobs.local.LocalServer`.
     """
 
     def __init__(self, address: Address) -> None:
@@ -63,6 +64,10 @@ class RemoteServer:
         held = self._call("GetAsset", dubbing.GetAssetRequest(asset_id=asset))
         if not held.complete:
             self._call("UploadAsset", _chunks(asset, path, held.received_bytes), seconds=None)
+
+    def traits(self, weights_id: str) -> Traits:
+        """What the engine of these weights wants of a dub."""
+        return wire.traits_of(self._handshake(), weights_id)
 
     def submit(self, request: DubRequest) -> Job:
         """Queue a dub whose assets were added."""
@@ -104,7 +109,7 @@ class RemoteServer:
         """Version, engines, weights, device and limits of the server."""
         return self._call("GetServerInfo", dubbing.GetServerInfoRequest(client_version=__version__))
 
-    def _handshake(self) -> None:
+    def _handshake(self) -> dubbing.GetServerInfoResponse:
         theirs = self.info()
         if theirs.protocol != wire.PROTOCOL:
             older = "server" if theirs.protocol < wire.PROTOCOL else "command"
@@ -112,6 +117,7 @@ class RemoteServer:
                 f"The server speaks protocol {theirs.protocol} and this command {wire.PROTOCOL}; update the {older}.",
                 ErrorKind.UNSUPPORTED,
             )
+        return theirs
 
     def _call(self, name: str, request: Any, seconds: float | None = SECONDS) -> Any:
         try:

@@ -82,11 +82,10 @@ class Servicer:
 
     @_guarded
     async def GetServerInfo(self, request: dubbing.GetServerInfoRequest, context: Any) -> Any:
-        weights = [wire.weights_message(info) for info in self._engines.weights]
         return dubbing.GetServerInfoResponse(
             version=__version__,
             protocol=wire.PROTOCOL,
-            engines=[dubbing.Engine(name="pcavs", weights=weights)],
+            engines=wire.engine_messages(self._engines.weights),
             device=self._engines.device,
             limits=dubbing.Limits(
                 max_asset_bytes=MAX_ASSET_BYTES, max_frames=MAX_FRAMES, max_chunk_bytes=MAX_CHUNK_BYTES

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from model_server.corpus.shards import CELL, Clip, Corpus, windows
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.networks.nonidentity_encoder import LANDMARKS
 from model_server.networks.presets import IMAGE_SIZE
 from model_server.training.perceptual_networks import VISEMES
 
-# The networks see these rows and columns of the crop, enlarged to 224 pixels (pipeline.alignment.network_view).
-VIEW_LEFT, VIEW_SIDE = 16, 192
 VIEW_CELLS = VIEW_SIDE // CELL
 FLOW_SIZE = 56
 UNKNOWN = -100

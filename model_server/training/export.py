@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from model_server.engines.base import Engine, Precision, WeightsInfo
-from model_server.engines.pcavs import PcavsEngine
+from model_server.engines.base import Precision, WeightsInfo
+from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.pcavs.weights import NAME, write_weights
 from model_server.engines.pose_map import PoseMap
-from model_server.engines.weights_file import compacted, describe, write_weights
+from model_server.engines.weights_file import compacted, describe
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import COUNTER, Networks
 from model_server.networks.modulation import EqualizedLinear
@@ -105,11 +106,13 @@ def finish(run: Path, corpora: Sequence[Path] = (), measured: int = MEASURED_FRA
     return Finished(networks, config, found.steps, pose)
 
 
-def run_engine(run: Path, corpora: Sequence[Path] = (), device: str = "cpu", precision: Precision = "fp32") -> Engine:
+def run_engine(
+    run: Path, corpora: Sequence[Path] = (), device: str = "cpu", precision: Precision = "fp32"
+) -> PcavsEngine:
     """An engine on a run's networks, also those of ablations, which no weights file can hold."""
     done = finish(run, corpora)
     name = f"{done.config.name}-{done.config.digest()}-{sum(done.steps.values())}"
-    info = WeightsInfo(id=name, name=done.config.name, kind="trained", preset=done.config.preset)
+    info = WeightsInfo(id=name, name=done.config.name, kind="trained", preset=done.config.preset, engine=NAME)
     return PcavsEngine(done.networks, info, device, precision)
 
 

@@ -12,8 +12,8 @@ PACKAGES = ("blender_addon", "model_server")
 MODULES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")) if "stubs" not in path.parts]
 # Higher may import lower or equal numbers only.
 SERVER_LAYERS = {
-    "errors": 0, "": 0, "synthetic": 1, "networks": 1, "engines": 2, "pipeline": 3, "jobs": 4, "corpus": 4,
-    "service": 5, "training": 5, "evaluation": 6, "bench": 6, "cli": 7, "__main__": 8,
+    "errors": 0, "features": 0, "": 0, "synthetic": 1, "networks": 1, "engines": 2, "pipeline": 3, "jobs": 4,
+    "corpus": 4, "service": 5, "training": 5, "evaluation": 6, "bench": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 ADDON_LAYERS = {"core": 0, "client": 1, "host": 2, "": 3}
 WIRE = {"model_server/service/messages.py", "blender_addon/client/wire.py"}

@@ -9,7 +9,7 @@ from model_server.bench.footage import IntoPlan, into_rows
 from model_server.bench.inputs import demo_inputs
 from model_server.bench.serving import Plan, serve_rows
 from model_server.cli.main import main
-from model_server.engines.weights import untrained
+from model_server.engines.pcavs.weights import untrained
 
 STAGES = ("mel", "identity", "pose", "speech", "generator", "encode")
 

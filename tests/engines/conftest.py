@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model_server.engines.base import Engine
-from model_server.engines.weights import load_engine, untrained
+from model_server.engines.pcavs.weights import untrained
+from model_server.engines.weights import load_engine
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pcavs"
 sys.path.insert(0, str(FIXTURES))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from model_server.engines import precision
 from model_server.engines.choices import remember, remembered
-from model_server.engines.weights import load_engine, untrained
+from model_server.engines.pcavs import precision
+from model_server.engines.pcavs.weights import untrained
+from model_server.engines.weights import load_engine
 from model_server.networks import half
 
 

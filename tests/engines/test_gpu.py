@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_server.engines import gpu
 from model_server.engines.base import Engine
-from model_server.engines.gpu import MOST_PICTURES, Draw, Drawings, pictures_at_once
-from model_server.engines.pcavs import PcavsEngine
-from model_server.engines.weights import load_engine, untrained
+from model_server.engines.pcavs import gpu
+from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.pcavs.gpu import MOST_PICTURES, Draw, Drawings, pictures_at_once
+from model_server.engines.pcavs.weights import untrained
+from model_server.engines.weights import load_engine
 from model_server.networks.presets import PresetName
 from tests.engines.test_pcavs import noise_crops, rows
 

@@ -16,8 +16,9 @@ from legacy_checkpoint import published_entries, save_legacy
 from numpy.typing import NDArray
 
 from model_server.cli import weights as command
-from model_server.engines.published_checkpoint import MAX_FILE_BYTES
-from model_server.engines.weights import describe, import_checkpoint, load_engine
+from model_server.engines.pcavs.family import import_checkpoint
+from model_server.engines.pcavs.published_checkpoint import MAX_FILE_BYTES
+from model_server.engines.weights import describe, load_engine
 from model_server.engines.weights_file import file_digest
 from model_server.errors import PoseDubError
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model_server.engines.base import Engine, check_size
-from model_server.engines.pcavs import PcavsEngine
-from model_server.engines.untrained import untrained_state
-from model_server.engines.weights import load_engine, untrained
+from model_server.engines.base import Engine
+from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import untrained
+from model_server.engines.registry import check_size
+from model_server.engines.weights import load_engine
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.assembly import build
 from model_server.networks.half import native

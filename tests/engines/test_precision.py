@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model_server.engines import precision
-from model_server.engines.precision import prepared
-from model_server.engines.untrained import untrained_state
-from model_server.engines.weights import check_precision, load_engine, untrained
+from model_server.engines.pcavs import precision
+from model_server.engines.pcavs.precision import prepared
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import untrained
+from model_server.engines.weights import check_precision, load_engine
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.engines import EnginePool
 from model_server.networks import half

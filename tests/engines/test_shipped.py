@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from model_server.engines import shipped, weights
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.pose_map import PoseMap
 from model_server.engines.shipped import FILE, MAX_BYTES, RECORD, ship, shipped_weights
-from model_server.engines.untrained import untrained_state
-from model_server.engines.weights_file import read_pose_map, read_state, write_weights
+from model_server.engines.weights_file import read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
 
 POSE_MAP = PoseMap(
@@ -56,7 +57,7 @@ def test_what_the_package_holds_is_the_default(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(weights, "shipped_weights", lambda: shipped_weights(folder))
     assert weights.default_weights() == shipped_weights(folder)
     monkeypatch.setattr(weights, "shipped_weights", lambda: None)
-    assert weights.default_weights() == weights.untrained("lite")
+    assert weights.default_weights() == untrained("lite")
 
 
 def test_the_package_as_it_is() -> None:

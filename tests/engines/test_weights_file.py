@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model_server.engines.untrained import untrained_state
-from model_server.engines.weights import describe, load_engine, resolve_device, untrained, write_weights
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import untrained, write_weights
+from model_server.engines.weights import describe, load_engine, resolve_device
 from model_server.errors import ErrorKind, PoseDubError
 
 

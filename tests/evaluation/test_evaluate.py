@@ -10,8 +10,9 @@ import pytest
 from model_server.cli.main import main
 from model_server.corpus.layouts import find_videos
 from model_server.corpus.mesh import MeshReader
-from model_server.engines.untrained import untrained_state
-from model_server.engines.weights import default_weights, load_engine, untrained, write_weights
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import untrained, write_weights
+from model_server.engines.weights import default_weights, load_engine
 from model_server.evaluation.generate import Generator
 from model_server.evaluation.measure import faces_of
 from model_server.evaluation.mouth import frozen

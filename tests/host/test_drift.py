@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from model_server.features import MelWindows, window_start
 from model_server.pipeline.audio import decode_speech
-from model_server.pipeline.mel import MelWindows, window_start
 
 from .conftest import RATE, Blender
 from .test_time import RATES

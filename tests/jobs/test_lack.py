@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from model_server import surroundings
-from model_server.engines.weights import untrained
+from model_server.engines.pcavs.weights import untrained
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import file_digest
 from model_server.jobs.engines import EnginePool
@@ -129,7 +129,7 @@ def test_a_job_without_memory_fails_with_the_sentence_and_can_be_asked_for_again
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     with server:
-        monkeypatch.setattr("model_server.pipeline.dub.Dub._draw", fail)
+        monkeypatch.setattr("model_server.pipeline.render.Rendering._draw", fail)
         *_, last = server.events(server.submit(ask(media, 3)))
         assert isinstance(last, Ended)
         assert (last.job.state, last.job.error) == (JobState.FAILED, NO_GPU_MEMORY)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_server.engines.pcavs.weights import untrained
 from model_server.errors import PoseDubError
 from model_server.jobs import store as store_module
 from model_server.jobs.blobs import Blobs
@@ -24,6 +25,7 @@ from model_server.pipeline.request import (
     PoseVideo,
     Speech,
 )
+from model_server.pipeline.suitability import check_suitable
 
 WEIGHTS = ("id", "lite", "untrained", "lite")
 
@@ -77,6 +79,7 @@ def test_bad_values_are_refused_in_one_sentence(change: dict) -> None:
     spec = DubSpec(**{**values, "frame_count": 10, **change})
     with pytest.raises(PoseDubError) as caught:
         spec.validate()
+        check_suitable(spec, untrained())
     assert caught.value.message.endswith(".") and "\n" not in caught.value.message
 
 

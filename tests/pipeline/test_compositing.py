@@ -16,7 +16,7 @@ from PIL import Image
 from model_server.pipeline.compositing import Patch, composed, face_mask, inside_distance, overlay
 from model_server.pipeline.encode import decode_png, encode_png
 from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.inset import FootageCanvas, fades
+from model_server.pipeline.inset import FootageCanvas, fades, look_through
 from model_server.pipeline.playback import Playback
 from model_server.pipeline.portrait import portrait_views
 from model_server.pipeline.request import FaceSelection, FootageSource, Output, OutputMode, Portrait
@@ -37,9 +37,9 @@ def canvas(path: Path, finder: FaceFinder, mode: OutputMode, count: int, **setti
     """A canvas over the first `count` frames of a movie at 25 fps."""
     output = Output(mode, FootageSource("f" * 64, FaceSelection(at=HERO if count == FRAMES else None)), **settings)
     times = [Fraction(2 * k + 1, 50) for k in range(count)]
-    return FootageCanvas(
-        output, open_footage(path), times, SIDE, remembered(TRACKS, str(path)), lambda: finder, lambda done, total: None
-    )
+    footage, track_faces = open_footage(path), remembered(TRACKS, str(path))
+    track = look_through(footage, times, output.footage.face, track_faces, lambda: finder, lambda done, total: None)
+    return FootageCanvas(output, footage, times, SIDE, track)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import librosa
 import numpy as np
 import pytest
 
+from model_server.features import MelWindows, filter_bank, window_start
 from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech
-from model_server.pipeline.mel import MelWindows, filter_bank, window_start
 from tests.pipeline.makers import write_sound
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "pcavs" / "golden_mel.npz"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from model_server.errors import PoseDubError
+from model_server.features import MelWindows
 from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech, is_heard, speech_duration
 from model_server.pipeline.downmix import Downmix
 from model_server.pipeline.media import pictures_begin
-from model_server.pipeline.mel import MelWindows
 from model_server.pipeline.sound import SoundReader
 from tests.pipeline.makers import click_track, counter_picture, write_sound
 from tests.pipeline.tracks import RATE, SoundTrack, stalling, ticking, write_tracks

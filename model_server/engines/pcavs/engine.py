@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,19 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import model_server.networks
-from model_server.engines.base import Identity, WeightsInfo, check_size
+from model_server.engines.base import Condition, Engine, Performance, PrecisionChoice, Views, WeightsInfo
 from model_server.engines.crew import Crew
 from model_server.engines.gate import Gate
-from model_server.engines.gpu import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
-from model_server.engines.precision import PrecisionChoice, drawing, prepared, reading
+from model_server.engines.pcavs.conditioning import WindowConditioning
+from model_server.engines.pcavs.gpu import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
+from model_server.engines.pcavs.precision import drawing, prepared, reading
+from model_server.engines.pcavs.weights import NAME
+from model_server.engines.registry import check_size
 from model_server.engines.remembered import RememberedRows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks import loops
-from model_server.networks.assembly import Networks
+from model_server.networks.assembly import Networks, OwnCodes
 from model_server.networks.compiler import AVAILABLE
 from model_server.networks.presets import PresetName
 
-NAME = "pcavs"
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
@@ -41,8 +44,30 @@ PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
 CALLS = 2
 
 
+@dataclass(frozen=True)
+class Identity:
+    """A portrait as the generator sees it; belongs to the engine that made it.
+
+    Attributes:
+        vector: (1, identity size), on the engine's device.
+        map: (1, channels, 7, 7), on the engine's device.
+        pose: (12,), the portrait's own pose code.
+        portrait: (1, 3, size, size) in [-1, 1], on the engine's device; frames get its size.
+        own: the codes (1, ...) of what `portrait` shows, on the engine's device.
+    """
+
+    vector: Tensor
+    map: Tensor
+    pose: NDArray[np.float32]
+    portrait: Tensor
+    own: OwnCodes
+
+
 class PcavsEngine:
     """Implements `Engine` with PC-AVS networks.
+
+    All pictures are uint8 RGB and have already lost the border that the networks do not see. A result depends only on
+    its own row, never on the other rows of a call.
 
     Args:
         networks: in evaluation mode; the engine takes them over.
@@ -52,8 +77,6 @@ class PcavsEngine:
             other encoders are cheap and always run in float32.
         rows: and pictures of one call, the device's default when None. It may change a picture's last bits.
     """
-
-    name = NAME
 
     def __init__(
         self,
@@ -91,8 +114,24 @@ class PcavsEngine:
         """See `Engine.first_batch`."""
         return self._pictures * self._crew.size
 
+    def identity_of(self, portrait: Views | None, size: int) -> Identity:
+        """See `Engine.identity_of`."""
+        if portrait is None:
+            raise ValueError("PC-AVS draws the person of a portrait")
+        check_size(size, self.weights)
+        return self.identity(portrait.seen[None], portrait.drawn)
+
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
-        """See `Engine.identity`."""
+        """Identity of a portrait; several crops of one person are averaged.
+
+        Args:
+            crops: (n, 224, 224, 3).
+            portrait: what the first crop shows, (size, size, 3) with the size that frames shall have; the first crop
+                when None.
+
+        Raises:
+            PoseDubError: these weights cannot draw at that size.
+        """
         picture = crops[0] if portrait is None else portrait
         check_size(picture.shape[0], self.weights)
         return self._in_turn(lambda: self._identity(crops, picture))
@@ -107,46 +146,77 @@ class PcavsEngine:
         return self._in_turn(encode)
 
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Engine.speech_contents`."""
+        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1].
+
+        They are remembered, for `frames` of the same windows too.
+        """
         return self._in_turn(lambda: self._contents(windows).cpu().numpy())
+
+    def conditioning(self, performance: Performance) -> WindowConditioning:
+        """See `Engine.conditioning`."""
+        return WindowConditioning(performance)
+
+    def draw(self, identity: Identity, conditions: Sequence[Condition], seed: int) -> NDArray[np.uint8]:
+        """See `Engine.draw`."""
+        windows, gains, codes = zip(*(condition.value for condition in conditions), strict=True)
+        return self.frames(identity, np.stack(windows), np.stack(codes), np.array(gains, np.float32), seed)
 
     def frames(
         self,
         identity: Identity,
         windows: NDArray[np.float32],
         codes: NDArray[np.float32],
-        mouth_strength: float | NDArray[np.float32],
+        gain: float | NDArray[np.float32],
         seed: int,
     ) -> NDArray[np.uint8]:
-        """See `Engine.frames`."""
+        """Draw frames (n, size, size, 3).
+
+        Args:
+            identity: of the person to draw.
+            windows: log-mel windows (n, 80, 20) in [0, 1].
+            codes: pose codes (n, 12).
+            gain: of the speech content, 1.2 in the published recipe; one for all frames, or (n,).
+            seed: of the generator's noise, in [0, 2^64); the same for all frames of a job.
+        """
         count = len(windows)
-        strengths = np.broadcast_to(np.float32(mouth_strength), count)[:, None]
+        gains = np.broadcast_to(np.float32(gain), count)[:, None]
 
         def make() -> NDArray[np.uint8]:
-            noise, contents = self._noise_maps(seed), self._contents(windows)
-
-            @torch.inference_mode()
-            def style(rows: NDArray[np.intp]) -> Tensor:
-                content = contents[torch.from_numpy(rows)] * self._tensor(strengths[rows])
-                return self._style(identity, content, self._tensor(codes[rows]))
-
-            @torch.inference_mode()
-            def draw(styles: Tensor) -> Tensor:
-                return self._copies.begin(self._draw(identity.map, styles, identity.portrait, *noise))
-
-            styles = torch.cat(self._crew.map(style, _groups(count, self._rows)))[:count]
-            calls = self._padded(styles).split(self._pictures)
-            pictures: list[Tensor] = []
-            for first in range(0, len(calls), self._crew.size):
-                self._gate.give_way()
-                pictures += self._crew.map(draw, calls[first : first + self._crew.size])
-            self._copies.finish()
-            return torch.cat(pictures)[:count].numpy()
+            noise = self._noise_maps(seed)
+            styles = self._styles(identity, self._contents(windows), gains, codes)[:count]
+            return self._pictures_of(identity, self._padded(styles), noise)[:count].numpy()
 
         return self._in_turn(make)
 
+    def _styles(
+        self, identity: Identity, contents: Tensor, gains: NDArray[np.float32], codes: NDArray[np.float32]
+    ) -> Tensor:
+        """Style vectors (n or more, style size) of speech contents (n, feature), their gains (n, 1) and pose codes."""
+
+        @torch.inference_mode()
+        def style(rows: NDArray[np.intp]) -> Tensor:
+            content = contents[torch.from_numpy(rows)] * self._tensor(gains[rows])
+            return self._style(identity, content, self._tensor(codes[rows]))
+
+        return torch.cat(self._crew.map(style, _groups(len(codes), self._rows)))
+
+    def _pictures_of(self, identity: Identity, styles: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """Pictures uint8 (n, size, size, 3), in the host's memory, of style vectors for whole calls."""
+
+        @torch.inference_mode()
+        def draw(styles: Tensor) -> Tensor:
+            return self._copies.begin(self._draw(identity.map, styles, identity.portrait, *noise))
+
+        calls = styles.split(self._pictures)
+        pictures: list[Tensor] = []
+        for first in range(0, len(calls), self._crew.size):
+            self._gate.give_way()
+            pictures += self._crew.map(draw, calls[first : first + self._crew.size])
+        self._copies.finish()
+        return torch.cat(pictures)
+
     def forget(self) -> None:
-        """See `Engine.forget`."""
+        """Begin as a new engine would: with nothing remembered."""
         self._contents = RememberedRows(self._encoded_speech)
 
     def fingerprint(self) -> str:
@@ -250,6 +320,13 @@ class PcavsEngine:
             yield
 
 
+def as_pcavs(engine: Engine) -> PcavsEngine:
+    """The engine, for what takes only this one; PoseDubError when it is another."""
+    if isinstance(engine, PcavsEngine):
+        return engine
+    raise PoseDubError(f"{engine.weights.name} is made for the engine {engine.weights.engine}; name PC-AVS weights.")
+
+
 def setting(weights: WeightsInfo, device: str) -> str:
     """What decides pictures besides requests and precision: code, weights, and the order of additions."""
     versions = f"code={_code_revision()} torch={torch.__version__}"
@@ -276,5 +353,6 @@ def _groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:
 
 def _code_revision() -> str:
     """Digest of the code that decides pictures, so that a change cannot be forgotten."""
-    files = sorted(Path(model_server.networks.__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in [*files, Path(__file__)])).hexdigest()[:12]
+    folders = Path(model_server.networks.__file__).parent, Path(__file__).parent
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.networks.assembly import parameter_shapes
-from model_server.networks.presets import PresetName
 
 RECIPE = "untrained-3"
 
 
-def untrained_state(preset: PresetName) -> dict[str, Tensor]:
+def untrained_state(preset: str) -> dict[str, Tensor]:
     """Tensors for `model_server.networks.assembly.build`."""
     return {name: torch.from_numpy(_value(preset, name, shape)) for name, shape in parameter_shapes(preset).items()}
 
 
-def _value(preset: PresetName, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _value(preset: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if name.endswith(("running_var", "modulation.bias", "mask_head.bias")):
         return np.ones(shape, np.float32)
     if name.endswith(("running_mean", "bias")) or _warps(name):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model_server.engines.base import Precision
-from model_server.engines.precision import drawing
+from model_server.engines.pcavs.precision import drawing
 from model_server.networks.assembly import Networks
 from model_server.networks.presets import IMAGE_SIZE, MAP_SIZE
 

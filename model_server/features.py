@@ -1,7 +1,8 @@
-"""The mel features of PC-AVS (Zhou et al., CVPR 2021; layout of the authors' release), computed from a file on demand.
+"""What networks hear and see of speech and faces, the same for dubs, corpora and training.
 
-A bin m covers samples [160 m - 1120, 160 m + 160) of the RMS-normalised speech. Outside the speech lie zeros, whose
-bins are exactly 0, so every window of every frame exists.
+The mel features are those of PC-AVS (Zhou et al., CVPR 2021; layout of the authors' release): a bin m covers samples
+[160 m - 1120, 160 m + 160) of the RMS-normalised speech. Outside the speech lie zeros, whose bins are exactly 0, so
+every window of every frame exists. The face crop is that of VoxCeleb2 in 224x224 pixels, of which networks see a part.
 """
 
 from __future__ import annotations
@@ -10,25 +11,45 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache, lru_cache, partial
 from math import floor
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile
+# Width and height of aligned face crops, and of what encoders look at.
+CROP_SIDE = 224
+# Networks see these columns and, from the top, as many rows of the crop, enlarged to its size.
+VIEW_LEFT, VIEW_SIDE = 16, 192
 
+SAMPLE_RATE = 16000
 BIN_COUNT = 20
 MEL_COUNT = 80
 BINS_PER_SECOND = 100
+# Samples that the Fourier transform of a bin takes, samples between bins, and those before a bin's own.
 _FFT = 1280
 _HOP = SAMPLE_RATE // BINS_PER_SECOND
 _LEAD = _FFT - _HOP
 _LOWEST_HERTZ, _HIGHEST_HERTZ = 125.0, 7600.0
+# Loudness to which speech is brought, and the least that is taken for speech rather than silence.
 _TARGET_RMS = 0.1
 _RMS_FLOOR = 1e-4
 # A bin's range of 1 is 100 dB; loud speech reaches 0.8, room tone of corpora 0.35 to 0.45.
 _SILENCE = 0.45
 # Bins are always computed in these aligned blocks, so a bin has the same bits in whatever batch it is asked for.
 _BLOCK = 128
+
+
+class Sound(Protocol):
+    """Mono speech of any length, 16 kHz; sample 0 belongs to the beginning of frame 0."""
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the whole source, around its mean."""
+        ...
+
+    def read(self, first: int, count: int) -> NDArray[np.float32]:
+        """`count` samples in [-1, 1] from index `first` on, zeros outside the speech."""
+        ...
 
 
 def window_start(k: int, fps: Fraction) -> int:
@@ -40,13 +61,13 @@ class MelWindows:
     """Log-mel windows of a dub's frames, in constant memory for speech of any length.
 
     Args:
-        speech: decoded speech; its sample 0 is the beginning of frame 0.
+        speech: its sample 0 is the beginning of frame 0.
         fps: frames per second of the dub.
     """
 
-    def __init__(self, speech: SpeechFile, fps: Fraction) -> None:
+    def __init__(self, speech: Sound, fps: Fraction) -> None:
         self._fps = fps
-        gain = np.float32(_TARGET_RMS / max(speech.rms, _RMS_FLOOR))
+        gain = gain_of(speech.rms)
         # Of the parts and not of `self`: in a circle the speech would outlive its last user.
         self._block = lru_cache(maxsize=8)(partial(_block, speech, gain))
 
@@ -66,19 +87,36 @@ class MelWindows:
         return rows
 
 
-def _block(speech: SpeechFile, gain: np.float32, number: int) -> NDArray[np.float32]:
+def _block(speech: Sound, gain: np.float32, number: int) -> NDArray[np.float32]:
     first = number * _BLOCK * _HOP - _LEAD
-    return mel_rows(_samples(speech, first, (_BLOCK - 1) * _HOP + _FFT) * gain)
+    return mel_rows(speech.read(first, (_BLOCK - 1) * _HOP + _FFT) * gain)
 
 
-def _samples(speech: SpeechFile, first: int, count: int) -> NDArray[np.float32]:
-    """`count` samples from index `first` on, without offset, zeros outside the speech."""
-    samples = np.zeros(count, np.float32)
-    begin, end = max(first, 0), min(first + count, speech.samples)
-    if begin < end:
-        read = np.fromfile(speech.path, np.float32, count=end - begin, offset=4 * begin)
-        samples[begin - first : end - first] = read - np.float32(speech.offset)
-    return samples
+def gain_of(rms: float) -> np.float32:
+    """Factor that brings speech of that root mean square to the features' reference level."""
+    return np.float32(_TARGET_RMS / max(rms, _RMS_FLOOR))
+
+
+def clip_bins(frames: int, fps: Fraction) -> int:
+    """Bins from 0 on that the windows of a clip's frames reach."""
+    return window_start(frames - 1, fps) + BIN_COUNT
+
+
+def clip_mel(samples: NDArray[np.float32], bins: int, rms: float) -> NDArray[np.float32]:
+    """Mel rows (bins, 80) in [0, 1] of a short clip's samples in memory, silence following where they end."""
+    padded = np.zeros(_LEAD + bins * _HOP, np.float32)
+    inside = samples[: bins * _HOP]
+    padded[_LEAD : _LEAD + len(inside)] = inside * gain_of(rms)
+    return mel_rows(padded)
+
+
+def clip_windows(mel: NDArray[np.floating], indices: Sequence[int], fps: Fraction) -> NDArray[np.float32]:
+    """Windows (n, 80, 20) of frames from a clip's mel rows (m, 80), zeros outside them; as `MelWindows` has them."""
+    starts = np.array([window_start(k, fps) for k in indices], np.int64)
+    rows = starts[:, None] + np.arange(BIN_COUNT)
+    inside = (rows >= 0) & (rows < len(mel))
+    values = mel[np.where(inside, rows, 0)].astype(np.float32) * inside[..., None]
+    return np.ascontiguousarray(values.transpose(0, 2, 1), np.float32)
 
 
 def is_silent(window: NDArray[np.float32]) -> bool:

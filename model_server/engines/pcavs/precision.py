@@ -6,26 +6,23 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.engines.base import Precision
+from model_server.engines.base import Precision, PrecisionChoice
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
 from model_server.networks import half, loops
 from model_server.networks.assembly import Networks
 from model_server.networks.modulation import StyledConv
 from model_server.networks.prepared import PreparedStyledConv, prepare
 from model_server.networks.presets import IMAGE_SIZE, MAP_SIZE, MEL_BANDS, MEL_BINS, NonIdentityWidths
 
-PrecisionChoice = Literal["auto"] | Precision
-
 # Half precision must be that much faster, or its error buys nothing.
 LEAST_GAIN = 1.3
 # And its pictures that close to those of float32: relative error of values in [-1, 1], and peak signal to noise.
 LARGEST_ERROR, LEAST_PSNR = 2e-2, 40.0
-MOUTH_STRENGTH = 1.2
 _ALIGNMENT = 64  # bytes, as PyTorch aligns what it allocates
 _SIZE, _REPEATS, _ROWS = 28, 9, {"cpu": 1, "cuda": 16}
 log = logging.getLogger(__name__)
@@ -127,7 +124,7 @@ def _picture(networks: Networks, device: str, precision: Precision) -> Tensor:
     with reading(device, precision, networks.preset.nonidentity):
         feature = networks.nonidentity_encoder(portrait)
     own = networks.own_codes(feature.float())
-    style = networks.style(vector, window, own.pose, MOUTH_STRENGTH, own)
+    style = networks.style(vector, window, own.pose, PUBLISHED_GAIN, own)
     with drawing(device, precision):
         return networks.draw(feature_map, style, noise, portrait).float()
 

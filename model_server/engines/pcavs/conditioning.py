@@ -1,0 +1,45 @@
+"""What decides a PC-AVS frame: the mel window around it, the gain of what is said in it, and its pose code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.engines.base import Condition, Performance
+from model_server.features import MelWindows, is_silent
+
+# The dub's parameter that is the gain of the speech content, and its published value.
+GAIN, PUBLISHED_GAIN = "mouth_strength", 1.2
+PARAMETERS = (GAIN, "seed")
+
+
+class Row(NamedTuple):
+    """A frame's log-mel window (80, 20) in [0, 1], the gain of its speech content, and its pose code (12,)."""
+
+    window: NDArray[np.float32]
+    gain: float
+    code: NDArray[np.float32]
+
+
+class WindowConditioning:
+    """Implements `Conditioning`: each frame is made of its own window and code."""
+
+    def __init__(self, performance: Performance) -> None:
+        if performance.poses is None:
+            raise ValueError("PC-AVS makes no head motion of speech")
+        self._windows = MelWindows(performance.speech, performance.fps)
+        self._first, self._codes = performance.first, performance.poses
+        self._gain = float(performance.parameters[GAIN])
+
+    def of(self, frames: range) -> Sequence[Condition]:
+        """See `Conditioning.of`."""
+        codes = self._codes[frames.start - self._first : frames.stop - self._first]
+        return [self._condition(*both) for both in zip(self._windows.windows(frames), codes, strict=True)]
+
+    def _condition(self, window: NDArray[np.float32], code: NDArray[np.float32]) -> Condition:
+        # Where nobody speaks, more than the published gain would only open the mouth for noise.
+        gain = min(self._gain, PUBLISHED_GAIN) if is_silent(window) else self._gain
+        return Condition(window.tobytes() + code.tobytes() + repr(gain).encode(), Row(window, gain, code))

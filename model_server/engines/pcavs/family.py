@@ -1,0 +1,124 @@
+"""PC-AVS among the engines: what it wants of a dub, its weights files, its untrained weights. Does not import torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_server.engines import weights_file
+from model_server.engines.base import PRECISIONS, PoseControl, PrecisionChoice, Sizes, Traits, WeightsInfo
+from model_server.engines.choices import remember, remembered
+from model_server.engines.pcavs.conditioning import PARAMETERS
+from model_server.engines.pcavs.weights import untrained
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.presets import IMAGE_SIZE, POSE_SIZE, PRESETS
+from model_server.places import try_file
+from model_server.scratch import replacing
+from model_server.surroundings import out_of_memory
+
+if TYPE_CHECKING:
+    from model_server.engines.pcavs.engine import PcavsEngine
+
+__all__ = ["TRAITS", "check_tensors", "import_checkpoint", "load", "parameter_counts", "sizes", "untrained"]
+
+TRAITS = Traits(
+    title="PC-AVS",
+    portrait=True,
+    pose_sources=("video", "fixed", "frontal", "codes"),
+    pose_controls=tuple(PoseControl(f"code {number}") for number in range(1, POSE_SIZE + 1)),
+    reach=0,
+    parameters=PARAMETERS,
+)
+# Larger pictures show no more than a face of 512 pixels has.
+MAX_SIZE = 512
+
+
+def sizes(weights: WeightsInfo) -> Sizes:
+    """See `Family.sizes`."""
+    return Sizes(IMAGE_SIZE, MAX_SIZE if PRESETS[weights.preset].warps else IMAGE_SIZE)
+
+
+def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """See `Family.check_tensors`."""
+    if preset not in PRESETS:
+        raise PoseDubError(
+            f"The file {path} holds no PoseDub weights of this version; make one with `posedub weights import`.",
+            ErrorKind.UNSUPPORTED,
+        )
+    from model_server.networks.assembly import parameter_shapes
+
+    wanted = parameter_shapes(preset)
+    wrong = [
+        *(f"{name} is missing" for name in wanted.keys() - shapes.keys()),
+        *(f"{name} is not known" for name in shapes.keys() - wanted.keys()),
+        *(
+            f"{name} is {shapes[name]} instead of {wanted[name]}"
+            for name in wanted.keys() & shapes.keys()
+            if shapes[name] != wanted[name]
+        ),
+    ]
+    if wrong:
+        raise PoseDubError(
+            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; import it again.",
+            ErrorKind.CORRUPT,
+        )
+
+
+def parameter_counts(preset: str) -> Mapping[str, int]:
+    """See `Family.parameter_counts`."""
+    from model_server.networks import assembly
+
+    return assembly.parameter_counts(preset)
+
+
+def load(
+    weights: WeightsInfo, device: str, precision: PrecisionChoice = "auto", choices: Path | None = None
+) -> PcavsEngine:
+    """See `Family.load`."""
+    from model_server.engines.pcavs.engine import PcavsEngine, setting
+    from model_server.engines.pcavs.untrained import untrained_state
+    from model_server.networks.assembly import build
+
+    state = weights_file.read_state(weights.path) if weights.path else untrained_state(weights.preset)
+    networks = build(weights.preset, state)
+    if precision != "auto":
+        return PcavsEngine(networks, weights, device, precision)
+    key = setting(weights, device)
+    kept = remembered(choices, key)
+    engine = PcavsEngine(networks, weights, device, kept if kept in PRECISIONS else "auto")
+    remember(choices, key, engine.precision)
+    return engine
+
+
+def import_checkpoint(source: Path, out: Path, name: str = "") -> WeightsInfo:
+    """Convert the published checkpoint into one weights file.
+
+    Args:
+        source: zip or folder with `latest_net_G.pth`, `..._V.pth`, `..._E.pth` and `..._A_sync.pth`.
+        out: the weights file to write.
+        name: what to call the weights; the source's name by default.
+
+    Raises:
+        PoseDubError: naming every missing or misshapen entry, or what else is wrong; `out` is then untouched.
+    """
+    from model_server.engines.pcavs.published_checkpoint import convert
+
+    if not source.exists():
+        raise PoseDubError(f"There is no checkpoint at {source}; check the path.", ErrorKind.NOT_FOUND)
+    try_file(out)
+    context = multiprocessing.get_context("spawn")
+    with replacing(out) as part, ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        try:
+            pool.submit(convert, source, part, name or source.stem).result()
+        except Exception as problem:
+            if not out_of_memory(problem):
+                raise
+            raise PoseDubError(
+                f"Reading the checkpoint {source.name} took more memory than it may, or than there is; close other "
+                "programs, or get it from its authors.",
+                ErrorKind.TOO_LARGE,
+            ) from problem
+    return weights_file.describe(out)

@@ -1,0 +1,324 @@
+"""The first half of a dub: what its sources show and say, found once; any range of frames is rendered from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.engines.base import Engine, Identity, Traits
+from model_server.engines.registry import family
+from model_server.pipeline.alignment import Matrix
+from model_server.pipeline.audio import SpeechFile, temporary_speech
+from model_server.pipeline.faces import FaceFinder
+from model_server.pipeline.inset import FootageCanvas, look_through
+from model_server.pipeline.media import never
+from model_server.pipeline.memory import Memory
+from model_server.pipeline.notices import (
+    Notice,
+    Source,
+    footage_notices,
+    look_notices,
+    portrait_notices,
+    pose_notices,
+)
+from model_server.pipeline.portrait import NoFaceError, PortraitViews, portrait_views
+from model_server.pipeline.pose import loops_from
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FootageSource,
+    Portrait,
+    PoseCodes,
+    PoseFixed,
+    PoseSpeech,
+    PoseVideo,
+    Viewer,
+)
+from model_server.pipeline.results import OnlyStored, Results, digest
+from model_server.pipeline.sound_notices import speech_notices
+from model_server.pipeline.stored_pose import pose_track
+from model_server.pipeline.timecode import average_rate
+from model_server.pipeline.tracking import FaceTrack, remembered
+from model_server.pipeline.video import Footage, open_footage
+
+Kind = Literal["portrait", "pose", "footage"]
+# Part of the key under which a portrait's own pose is stored: to be changed with anything that changes it.
+_OWN_POSE = "own pose 1"
+SPEECH_ENDED = "The speech ends before the dub does; the mouth closes here."
+
+
+class Reporter(Protocol):
+    """Where a running dub says how far it is; both calls may raise to stop it."""
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """`done` of `total` steps of a phase are made."""
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        """Frames `first <= k < end` deserve a look."""
+
+
+class Quiet:
+    """A reporter that tells nobody."""
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Nobody waits."""
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        """The dub itself will say it."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a dub is made with.
+
+    Attributes:
+        media: path of an asset by its id.
+        results: earlier results.
+        cancelled: polled between steps; when true the dub stops with CANCELLED.
+        memory: what other dubs of the same sources made already.
+    """
+
+    engine: Engine
+    media: Callable[[str], Path]
+    results: Results
+    cancelled: Callable[[], bool] = never
+    memory: Memory = field(default_factory=Memory)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names all that changes pictures besides the request."""
+        return self.engine.fingerprint()
+
+    def opened(self, asset: str, viewer: Viewer) -> Footage:
+        """Footage, opened once."""
+        if (asset, viewer) not in self._opened:
+            self._opened[asset, viewer] = open_footage(self.media(asset), viewer)
+        return self._opened[asset, viewer]
+
+    @cached_property
+    def _opened(self) -> dict[tuple[str, Viewer], Footage]:
+        return {}
+
+    @property
+    def traits(self) -> Traits:
+        """What the engine wants."""
+        return family(self.engine.weights.engine).TRAITS
+
+    def identity(self, views: PortraitViews | None, size: int) -> Identity:
+        """Whom the frames show."""
+        shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else size
+        return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that was found in a dub's sources: plain values, which another process of this computer can be given.
+
+    Attributes:
+        frames: those that pose and footage were looked at for.
+        speech: from frame 0 on.
+        portrait: None where the weights know whom they draw.
+        poses: pose codes of `frames`, (n, p); None where the head moves as the engine makes of the speech.
+        face: the footage's face in the movie frames that `frames` show; None without footage.
+    """
+
+    spec: DubSpec
+    frames: range
+    speech: SpeechFile
+    portrait: PortraitViews | None
+    poses: NDArray[np.float32] | None
+    face: FaceTrack | None
+
+
+def analyse(
+    request: DubRequest,
+    context: Context,
+    report: Reporter,
+    looked: range | None = None,
+    stored: Collection[Kind] = (),
+) -> Analysis:
+    """Look through the sources of a dub.
+
+    Args:
+        report: told how far it is, and what deserves a look in the request's frames.
+        looked: frames for which pose source and footage are looked at, all by default; how the head is cropped depends
+            on all of them.
+        stored: what must have been looked through before.
+
+    Raises:
+        NotStored: it was not.
+        PoseDubError: a source cannot be used, or the dub was stopped.
+    """
+    return _Analyst(request, context, report, looked or range(request.spec.frame_count), stored).analysis()
+
+
+def footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None:
+    """What puts the drawn face into the dub's footage; None for dubs without."""
+    source = analysis.spec.output.footage
+    if source is None or analysis.face is None:
+        return None
+    footage = context.opened(source.asset, analysis.spec.viewer)
+    times = _times(analysis.spec, source, analysis.frames)
+    output = analysis.spec.output.of(analysis.frames)
+    return FootageCanvas(output, footage, times, analysis.spec.size, analysis.face, context.cancelled)
+
+
+class _Analyst:
+    """One request's sources being looked through; arguments as of `analyse`."""
+
+    def __init__(
+        self, request: DubRequest, context: Context, report: Reporter, looked: range, stored: Collection[Kind]
+    ) -> None:
+        self._request = request
+        self._spec: DubSpec = request.spec
+        self._context = context
+        self._report = report
+        self._looked = looked
+        self._stored = stored
+
+    def analysis(self) -> Analysis:
+        speech = self._speech()
+        poses = self._poses()
+        canvas = self._canvas
+        return Analysis(self._spec, self._looked, speech, self._portrait, poses, canvas.track if canvas else None)
+
+    def _inputs(self, what: Kind) -> Results:
+        """Where it is looked up how a source was read before."""
+        results = self._context.results
+        return OnlyStored(results, what) if what in self._stored else results
+
+    def _speech(self) -> SpeechFile:
+        self._report.progress("speech", 0, 1)
+        spec = self._spec
+        speech = self._context.memory.get(("speech", spec.speech), self._decoded)
+        heard = -(-(speech.duration - spec.speech.start) * spec.fps // 1)
+        self._tell(speech_notices(speech, spec.fps, self._request.first, self._request.end))
+        if heard < self._request.end:
+            self._report.warn(max(0, int(heard)), spec.frame_count, "speech_ended", SPEECH_ENDED)
+        return speech
+
+    def _decoded(self) -> SpeechFile:
+        speech = self._spec.speech
+        media = self._context.media(speech.asset)
+        return temporary_speech(media, speech.start, self._context.cancelled, speech.track)
+
+    @cached_property
+    def _portrait(self) -> PortraitViews | None:
+        portrait = self._spec.portrait
+        if portrait is None:
+            return None
+        self._report.progress("portrait", 0, 1)
+        try:
+            views = self._views(portrait, self._portrait_crop(portrait))
+        except NoFaceError:  # footage often begins with a title or fades in
+            later = self._first_seen(portrait)
+            if later is None:
+                raise
+            views = later
+        if not self._same_face(portrait):  # else the footage says it
+            self._tell(portrait_notices(views.faces, self._spec.frame_count))
+        return views
+
+    def _views(self, portrait: Portrait, crop: Matrix | None) -> PortraitViews:
+        path, size, viewer = self._context.media(portrait.asset), self._spec.size, self._spec.viewer
+        key = ("portrait", portrait, size, viewer, None if crop is None else crop.tobytes())
+        return self._context.memory.get(key, lambda: portrait_views(path, portrait, size, FaceFinder, crop, viewer))
+
+    def _first_seen(self, portrait: Portrait) -> PortraitViews | None:
+        """The portrait from the first moment that shows it, None unless it is the footage's own face."""
+        canvas = self._canvas
+        seen = canvas.first_seen() if canvas and self._same_face(portrait) else None
+        return self._views(replace(portrait, time=seen[0]), seen[1]) if seen else None
+
+    def _same_face(self, portrait: Portrait) -> bool:
+        """Whether the portrait shows the footage's own face."""
+        into = self._spec.output.footage
+        if into is None or portrait.face.crop != "auto":
+            return False
+        return (portrait.asset, portrait.face.at) == (into.asset, into.face.at)
+
+    def _portrait_crop(self, portrait: Portrait) -> Matrix | None:
+        """How a portrait that is the footage's own face is cropped there."""
+        canvas = self._canvas
+        return canvas.crop_at(portrait.time) if canvas and self._same_face(portrait) else None
+
+    def _poses(self) -> NDArray[np.float32] | None:
+        """Codes of the frames looked at, (n, p)."""
+        pose, looked = self._spec.pose, self._looked
+        if isinstance(pose, PoseSpeech):
+            return None
+        if isinstance(pose, PoseVideo):
+            return self._video_codes(pose)
+        if isinstance(pose, PoseCodes):
+            return np.asarray(pose.rows[looked.start : looked.stop], np.float32)
+        neutral = [control.neutral for control in self._context.traits.pose_controls]
+        row = self._own_pose() if isinstance(pose, PoseFixed) else np.array(neutral, np.float32)
+        return np.repeat(row[None], len(looked), axis=0)
+
+    def _own_pose(self) -> NDArray[np.float32]:
+        """Pose code of the portrait, (p,), from the store when it was read before."""
+        context, views = self._context, self._portrait
+        key = digest(_OWN_POSE, context.fingerprint, views.seen.tobytes() if views else b"")
+        blob = self._inputs("portrait").result(key)
+        if blob:
+            return np.frombuffer(context.results.read(blob), np.float32)
+        pose = context.identity(views, self._spec.size).pose
+        context.results.keep(key, pose.tobytes())
+        return pose
+
+    def _video_codes(self, pose: PoseVideo) -> NDArray[np.float32]:
+        track = pose_track(
+            self._context.media(pose.asset),
+            pose.asset,
+            pose.face,
+            _times(self._spec, pose, self._looked),
+            self._context.engine,
+            self._inputs("pose"),
+            FaceFinder,
+            lambda done, total: self._report.progress("pose", done, total),
+            self._context.cancelled,
+            self._spec.viewer,
+        )
+        into = self._spec.output.footage
+        if into is None or (into.asset, into.face) != (pose.asset, pose.face):  # else the footage says it all
+            self._tell(pose_notices(track))
+        return track.codes
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            if notice.first < self._request.end and notice.end > self._request.first:
+                self._report.warn(notice.first, notice.end, notice.kind, notice.message)
+
+    @cached_property
+    def _canvas(self) -> FootageCanvas | None:
+        spec, source = self._spec, self._spec.output.footage
+        if source is None:
+            return None
+        times = _times(spec, source, self._looked)
+        footage = self._context.opened(source.asset, spec.viewer)
+        track = look_through(
+            footage,
+            times,
+            source.face,
+            remembered(self._inputs("footage"), source.asset, spec.viewer),
+            FaceFinder,
+            lambda done, total: self._report.progress("footage", done, total),
+            self._context.cancelled,
+        )
+        canvas = FootageCanvas(spec.output.of(self._looked), footage, times, spec.size, track, self._context.cancelled)
+        shown = Source("the footage", canvas.frames, average_rate(footage.times, footage.duration))
+        kept, loops = spec.output.keep_where_absent, loops_from(times, footage)
+        self._tell(look_notices(footage.look, spec.output.mode, spec.frame_count))
+        self._tell(footage_notices(shown, track.faces, canvas.absences, canvas.shots, loops, kept))
+        return canvas
+
+
+def _times(spec: DubSpec, source: PoseVideo | FootageSource, frames: range) -> list[Fraction]:
+    return [source.start + source.speed * k / spec.fps for k in frames]

@@ -1,0 +1,147 @@
+"""The second half of a dub: keyed frames of any range from its analysis, in constant memory.
+
+Every frame has a key made of all it depends on (weights, portrait, speech, pose, settings, noise). A frame whose key is
+known is not made again, so resume, re-dub, repair and preview are this one call; and a range of frames is the same
+whatever range is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.engines.base import Condition, Identity, Performance
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.ahead import ahead
+from model_server.pipeline.analysis import Analysis, Context, footage_canvas
+from model_server.pipeline.encode import encode_png
+from model_server.pipeline.inset import Canvas, CropCanvas
+from model_server.pipeline.request import parameters_of
+from model_server.pipeline.results import digest
+
+# Frames whose conditions are asked for at once.
+FRAMES_AT_ONCE = 64
+ENCODERS = max(2, (os.cpu_count() or 2) // 2)
+# Frames that may wait to be taken: small ones many, those of any size few, to bound memory.
+CROPS_AHEAD = 64
+PICTURES_AHEAD = 2
+
+Encode = Callable[[NDArray[np.uint8]], bytes]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame by index: its key, and its blob if made before, else its PNG."""
+
+    index: int
+    key: str
+    blob: str | None
+    png: bytes = b""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A frame about to be made."""
+
+    index: int
+    key: str
+    condition: Condition
+
+
+class Rendering:
+    """Makes frames of one dub.
+
+    Args:
+        analysis: of the dub; it covers the frames that are asked for, and those that they depend on.
+        encode: lossless PNG of a picture, RGB or RGBA.
+    """
+
+    def __init__(self, analysis: Analysis, context: Context, encode: Encode = encode_png) -> None:
+        self._analysis = analysis
+        self._spec = analysis.spec
+        self._context = context
+        self._encode = encode
+        self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas()
+        self._conditioning = context.engine.conditioning(
+            Performance(
+                analysis.speech,
+                self._spec.fps,
+                analysis.frames.start,
+                analysis.poses,
+                parameters_of(self._spec),
+            )
+        )
+
+    def wanted(self, frames: range) -> Iterator[Wanted]:
+        """All frames of a range, with their keys, in order."""
+        for start in range(frames.start, frames.stop, FRAMES_AT_ONCE):
+            indices = range(start, min(start + FRAMES_AT_ONCE, frames.stop))
+            for index, condition in zip(indices, self._conditioning.of(indices), strict=True):
+                drawn = digest(self._base_key, condition.key)
+                yield Wanted(index, self._canvas.key(self._row(index), drawn), condition)
+
+    def frames(self, frames: range) -> Iterator[Frame]:
+        """Every frame of a range once: known ones as they are met, others as they are made.
+
+        Networks, encoders and the caller work at the same time.
+        """
+        waiting = CROPS_AHEAD if self._spec.output.footage is None else PICTURES_AHEAD
+        with ThreadPoolExecutor(ENCODERS) as pool:
+            for frame, png in ahead(self._made(frames, pool), waiting):
+                yield replace(frame, png=png.result()) if png else frame
+
+    def _made(self, frames: range, pool: ThreadPoolExecutor) -> Generator[tuple[Frame, Future[bytes] | None]]:
+        """Frames known, and frames drawn with their PNGs to come."""
+        batch: list[Wanted] = []
+        size = self._context.engine.first_batch
+        for frame in self.wanted(frames):
+            blob = self._context.results.result(frame.key)
+            if blob:
+                yield Frame(frame.index, frame.key, blob), None
+                continue
+            batch.append(frame)
+            if len(batch) == size:
+                yield from self._encoding(batch, pool)
+                batch, size = [], self._context.engine.batch_size
+        yield from self._encoding(batch, pool)
+
+    def _encoding(self, batch: list[Wanted], pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[bytes]]]:
+        """Draw a batch and have it encoded."""
+        for wanted, view in self._drawn(batch):
+            picture = self._canvas.picture(self._row(wanted.index), view)
+            yield Frame(wanted.index, wanted.key, None), pool.submit(self._encode, picture)
+
+    def _row(self, index: int) -> int:
+        """Row of a frame among those analysed."""
+        return index - self._analysis.frames.start
+
+    @cached_property
+    def _base_key(self) -> str:
+        """Key of all that the frames of this dub have in common."""
+        views, settings = self._analysis.portrait, f"{self._spec.size} {self._spec.seed}"
+        shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
+        return digest(self._context.fingerprint, settings, *shown)
+
+    @cached_property
+    def _identity(self) -> Identity:
+        return self._context.identity(self._analysis.portrait, self._spec.size)
+
+    def _drawn(self, batch: Sequence[Wanted]) -> Iterator[tuple[Wanted, NDArray[np.uint8] | None]]:
+        """The network's picture of each frame, None where it is not seen."""
+        if self._context.cancelled():
+            raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
+        seen = [wanted for wanted in batch if self._canvas.draws(self._row(wanted.index))]
+        views = dict(zip([wanted.index for wanted in seen], self._draw(seen), strict=True))
+        for wanted in batch:
+            yield wanted, views.get(wanted.index)
+
+    def _draw(self, batch: Sequence[Wanted]) -> Iterable[NDArray[np.uint8]]:
+        if not batch:
+            return ()
+        return self._context.engine.draw(self._identity, [wanted.condition for wanted in batch], self._spec.seed)

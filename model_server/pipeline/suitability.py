@@ -1,0 +1,39 @@
+"""Whether a dub is one that its engine and weights can make."""
+
+from __future__ import annotations
+
+from model_server.engines.base import Traits, WeightsInfo
+from model_server.engines.registry import check_size, family
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.request import POSE_SOURCES, DubSpec, PoseCodes
+
+
+def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
+    """Raise PoseDubError, with one sentence, unless the weights' engine makes such dubs."""
+    if spec.engine and spec.engine != weights.engine:
+        family(spec.engine)
+        raise PoseDubError(
+            f"The weights {weights.name} are made for the engine {weights.engine} and not for {spec.engine}; choose "
+            "others.",
+            ErrorKind.UNSUPPORTED,
+        )
+    traits = family(weights.engine).TRAITS
+    for wrong, sentence in _problems(spec, traits):
+        if wrong:
+            raise PoseDubError(sentence)
+    check_size(spec.size, weights)
+
+
+def _problems(spec: DubSpec, traits: Traits) -> list[tuple[bool, str]]:
+    title, count, source = traits.title, len(traits.pose_controls), POSE_SOURCES[type(spec.pose)]
+    rows = spec.pose.rows if isinstance(spec.pose, PoseCodes) else ()
+    takes = ", ".join(traits.pose_sources)
+    return [
+        (traits.portrait and spec.portrait is None, f"{title} draws the person of a portrait; choose one."),
+        (not traits.portrait and spec.portrait is not None, f"{title} draws one person only; leave the portrait out."),
+        (source not in traits.pose_sources, f"{title} takes no pose source {source}; choose one of {takes}."),
+        (
+            any(len(row) != count for row in rows),
+            f"Each pose code must be {count} finite numbers; bake the pose again.",
+        ),
+    ]

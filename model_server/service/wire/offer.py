@@ -1,0 +1,90 @@
+"""Engines and weights on offer to protocol messages and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import cast
+
+from model_server.engines.base import PoseControl, PoseSource, Traits, WeightsInfo
+from model_server.engines.pose_map import PoseMap
+from model_server.engines.registry import family, sizes
+from model_server.errors import PoseDubError
+from model_server.service.messages import dubbing
+
+PROTOCOL = 1
+KINDS = {
+    kind: dubbing.WeightsKind.Value(f"WEIGHTS_KIND_{kind.upper()}") for kind in ("untrained", "trained", "imported")
+}
+
+
+def weights_message(info: WeightsInfo) -> dubbing.Weights:
+    """Weights on offer."""
+    pose_map, drawn = pose_map_message(info.pose_map) if info.pose_map else None, sizes(info)
+    return dubbing.Weights(
+        weights_id=info.id,
+        name=info.name,
+        kind=KINDS[info.kind],
+        preset=info.preset,
+        pose_map=pose_map,
+        sizes=dubbing.Sizes(low=drawn.low, high=drawn.high, step=drawn.step),
+    )
+
+
+def engine_messages(offered: Sequence[WeightsInfo]) -> list[dubbing.Engine]:
+    """Engines, each with its weights on offer, in their order."""
+    names = dict.fromkeys(info.engine for info in offered)
+    return [
+        dubbing.Engine(
+            name=name,
+            weights=[weights_message(info) for info in offered if info.engine == name],
+            traits=_traits_message(family(name).TRAITS),
+        )
+        for name in names
+    ]
+
+
+def _traits_message(traits: Traits) -> dubbing.EngineTraits:
+    controls = [
+        dubbing.PoseControl(name=one.name, unit=one.unit, low=one.low, high=one.high, neutral=one.neutral)
+        for one in traits.pose_controls
+    ]
+    return dubbing.EngineTraits(
+        title=traits.title,
+        portrait=traits.portrait,
+        pose_sources=traits.pose_sources,
+        pose_controls=controls,
+        reach=traits.reach,
+        parameters=traits.parameters,
+    )
+
+
+def traits_of(info: dubbing.GetServerInfoResponse, weights_id: str) -> Traits:
+    """What the engine of weights on offer, the default for "", wants of a dub."""
+    for engine in info.engines:
+        if not weights_id or any(one.weights_id == weights_id for one in engine.weights):
+            return _traits_in(engine.traits) if engine.HasField("traits") else family(engine.name).TRAITS
+    raise PoseDubError(f"The server does not offer the weights {weights_id[:12]}; choose others.")
+
+
+def _traits_in(message: dubbing.EngineTraits) -> Traits:
+    controls = [PoseControl(one.name, one.unit, one.low, one.high, one.neutral) for one in message.pose_controls]
+    return Traits(
+        title=message.title,
+        portrait=message.portrait,
+        pose_sources=cast(tuple[PoseSource, ...], tuple(message.pose_sources)),
+        pose_controls=tuple(controls),
+        reach=message.reach if message.HasField("reach") else None,
+        parameters=tuple(message.parameters),
+    )
+
+
+def pose_map_message(pose_map: PoseMap) -> dubbing.PoseMap:
+    """Head angles and pose codes of weights, matrices row by row."""
+    return dubbing.PoseMap(
+        to_code=chain(*pose_map.to_code),
+        frontal=pose_map.frontal,
+        to_angles=chain(*pose_map.to_angles),
+        zero=pose_map.zero,
+        residual=pose_map.residual,
+    )
