@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.scratch import part_of, replacing, tidy
+from model_server.scratch import part_of, tidy
 from model_server.surroundings import explained, naming
 
 _TRIAL_BYTES = 1 << 16
@@ -70,16 +70,6 @@ def check_readable(path: Path) -> None:
     except OSError as error:
         kind = ErrorKind.NOT_FOUND if isinstance(error, FileNotFoundError) else ErrorKind.INVALID
         raise PoseDubError(f"{path} cannot be read ({error.strerror}); check the path.", kind) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, complete or not at all; a pipe or terminal at `path` gets the text."""
-    with naming(path):
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8")
 
 
 def _missing(folder: Path) -> list[Path]:

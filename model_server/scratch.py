@@ -32,18 +32,6 @@ def part_of(path: Path, folder: Path | None = None) -> Path:
     return (folder or path.parent) / f"{FILE}{this_process()}-{uuid.uuid4().hex[:8]}{path.suffix[-16:]}"
 
 
-@contextmanager
-def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Where to write a file that appears at `path`, complete or not at all, when the block succeeds; see `part_of`."""
-    part = part_of(path, folder)
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
 def make_folder() -> Path:
     """A new folder among the system's temporary ones; those that killed processes left there go first."""
     tidy_temporary()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.local import LocalServer
 from model_server.jobs.model import Ended, FrameMade, JobState

@@ -19,7 +19,7 @@ from model_server.bench.inputs import FPS, Inputs, with_speech_of
 from model_server.bench.server import MemoryWatch, running_server
 from model_server.bench.serving import with_file
 from model_server.engines.base import WeightsInfo
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.faces import FaceFinder
 from model_server.pipeline.images import load_image

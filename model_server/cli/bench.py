@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
-from model_server.places import try_file, write_text
+from model_server.files import write_text
+from model_server.places import try_file
 
 if TYPE_CHECKING:
     from model_server.bench.inputs import Inputs

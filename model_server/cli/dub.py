@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> DubRequest:
     """The request, once the server has the files it names."""
-    from model_server.jobs.blobs import file_digest
+    from model_server.files import file_digest
 
     traits = server.traits(_weights_id(options))
     if traits.portrait and not (options.portrait or options.into):

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from model_server.cli import console
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
-from model_server.places import check_readable, folder_to_fill, try_file, write_text
+from model_server.files import write_text
+from model_server.places import check_readable, folder_to_fill, try_file
 from model_server.surroundings import naming
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 from model_server import __version__
 from model_server.cli.options import is_movie
 from model_server.errors import PoseDubError
-from model_server.jobs.blobs import atomic_file
+from model_server.files import atomic_file
 from model_server.jobs.model import Job
 from model_server.pipeline.request import DubRequest
 from model_server.places import folder_to_fill, try_file

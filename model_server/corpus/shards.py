@@ -7,7 +7,6 @@ JPEGs lie end to end in one byte tensor; flow is kept in eighths of a pixel, as 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,8 +21,7 @@ from safetensors.numpy import save
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import CROP_SIDE, clip_bins, clip_windows
-from model_server.scratch import replacing
-from model_server.surroundings import naming
+from model_server.files import atomic_file
 
 FPS = 25
 GRID = 56
@@ -169,7 +167,8 @@ def write_shard(path: Path, clips: Sequence[Storable], dropped: Sequence[Dropped
             f"The shard {path.name} would take {len(data) / 2**20:.1f} MiB, more than 16; put fewer frames into it.",
             ErrorKind.TOO_LARGE,
         )
-    _write_atomically(path, data)
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def shard_bytes(clip: Storable) -> int:
@@ -207,7 +206,8 @@ def write_index(folder: Path, index: Index) -> None:
         "dropped": [asdict(item) for item in index.dropped],
         "clips": [asdict(clip) for clip in index.clips],
     }
-    _write_atomically(Path(folder) / INDEX, json.dumps(document, indent=1).encode())
+    with atomic_file(Path(folder) / INDEX) as file:
+        file.write(json.dumps(document, indent=1).encode())
 
 
 def read_index(folder: Path) -> Index:
@@ -347,10 +347,3 @@ def _count(clips: Sequence[Entry]) -> dict[str, int]:
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
     }
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    with naming(path), replacing(path) as part, part.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from model_server.scratch import replacing
+from model_server.files import replacing
 
 
 def remembered(file: Path | None, key: str) -> str | None:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from model_server.engines.base import WeightsInfo
-from model_server.engines.weights_file import compacted, describe, file_digest, read_pose_map, read_state, write_weights
+from model_server.engines.weights_file import compacted, describe, read_pose_map, read_state, write_weights
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.files import file_digest
 
 DATA = Path(__file__).parent / "data"
 RECORD = "shipped.json"

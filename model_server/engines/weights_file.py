@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ from model_server.engines import registry
 from model_server.engines.base import WeightsInfo, WeightsKind
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.scratch import replacing
+from model_server.files import file_digest, replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,10 +48,8 @@ def write_weights(
     if pose_map:
         metadata["pose_map"] = pose_map.to_json()
     try:
-        with replacing(path) as part:
+        with replacing(path, durable=True) as part:
             save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
     except (OSError, SafetensorError) as problem:
         raise PoseDubError(
             f"The weights could not be written to {path} ({problem}); choose another place."
@@ -101,12 +97,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
         # safetensors maps only files whose names are text.
         named = str(path).isprintable()
         return {name: value.float() for name, value in (load_file(path) if named else load(path.read_bytes())).items()}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

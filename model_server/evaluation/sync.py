@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.scratch import replacing
+from model_server.files import replacing
 
 FRAMES = 5
 MARGIN = FRAMES // 2

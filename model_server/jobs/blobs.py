@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.scratch import replacing, tidy
+from model_server.files import atomic_file, file_digest, sync
+from model_server.scratch import tidy
 from model_server.surroundings import naming
 
 DISK_RESERVE = 256 * 2**20
@@ -24,41 +22,6 @@ def check_id(asset: str) -> str:
     if not _ID.fullmatch(asset):
         raise PoseDubError("The asset id is not a SHA-256 in 64 lower-case hex digits; send the file's hash.")
     return asset
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PoseDubError(f"{path} cannot be read ({error.strerror}); check the path.", ErrorKind.NOT_FOUND) from error
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path, parts: Path | None = None) -> Iterator[BinaryIO]:
-    """Open a file that appears at `path`, complete and on disk, when the block succeeds.
-
-    Args:
-        parts: folder of the same disk for the file until then; else it is beside `path`.
-    """
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, parts) as part, part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open folders, and journals renames itself
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Blobs:
@@ -141,8 +104,7 @@ class Blobs:
             part.unlink()
             raise PoseDubError("The uploaded bytes do not have the stated hash; upload again.", ErrorKind.CORRUPT)
         self.path(sha).parent.mkdir(parents=True, exist_ok=True)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(part)
         os.replace(part, self.path(sha))
 
     def _part(self, sha: str) -> Path:

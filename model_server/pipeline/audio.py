@@ -10,22 +10,21 @@ from __future__ import annotations
 import shutil
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
 from model_server.features import SAMPLE_RATE
+from model_server.files import replacing
 from model_server.pipeline.downmix import Downmix
 from model_server.pipeline.media import never
 from model_server.pipeline.resampling import resampled
 from model_server.pipeline.sound import AUDIBLE, Flaws, SoundReader, SoundTrack
-from model_server.scratch import make_folder, replacing
+from model_server.scratch import make_folder
 from model_server.surroundings import naming
 
 _BLOCK = 1 << 16
@@ -109,7 +108,7 @@ def decode_speech(
     """
     path, out_path = Path(path), Path(out_path)
     reader, tally = SoundReader(path, track, cancelled), _Tally()
-    with _replacing(out_path) as file:
+    with naming(out_path), replacing(out_path) as part, part.open("xb") as file:
         for block in _shifted(_heard(reader, tally), round(start * SAMPLE_RATE)):
             file.write(block.tobytes())
         samples = file.tell() // 4
@@ -157,12 +156,6 @@ def _check_length(path: Path, end: Fraction, samples: int, start: Fraction) -> N
             f"The sound in {path.name} lasts {float(end):.3f} s, so nothing is left to speak "
             f"at {float(start):.3f} s; choose a longer sound or an earlier start."
         )
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    with naming(path), replacing(path) as part, part.open("xb") as file:
-        yield file
 
 
 def _shifted(blocks: Iterator[Samples], skip: int) -> Iterator[Samples]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,8 +13,7 @@ import torch
 from torch import Tensor
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.places import write_text
-from model_server.scratch import replacing
+from model_server.files import atomic_file, replacing, write_text
 from model_server.surroundings import naming
 
 FORMAT = "posedub-training-1"
@@ -57,10 +55,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{checkpoint.total_steps:09}.pt"
     try:
-        with replacing(path) as part, part.open("xb") as file:
+        with replacing(path, durable=True) as part, part.open("xb") as file:
             torch.save({"format": FORMAT, **vars(checkpoint)}, file)
-            file.flush()
-            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch has an error of its own for a full disk
         raise PoseDubError(f"The checkpoint {path} cannot be written ({error}); free some space.") from error
     for old in _all(folder)[:-KEPT]:
@@ -129,8 +125,8 @@ def unpack(folder: Path, run: Path) -> Path:
         raise PoseDubError(f"A part of the checkpoint in {folder} is damaged; copy it again.", ErrorKind.CORRUPT)
     run.mkdir(parents=True, exist_ok=True)
     target = run / Path(manifest["name"]).name
-    with naming(target), replacing(target) as part:
-        part.write_bytes(data)
+    with atomic_file(target) as file:
+        file.write(data)
     return target
 
 

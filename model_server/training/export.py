@@ -19,10 +19,10 @@ from model_server.engines.pcavs.weights import NAME, write_weights
 from model_server.engines.pose_map import PoseMap
 from model_server.engines.weights_file import compacted, describe
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.files import write_text
 from model_server.networks.assembly import COUNTER, Networks
 from model_server.networks.modulation import EqualizedLinear
 from model_server.networks.presets import POSE_SIZE
-from model_server.places import write_text
 from model_server.training import checkpoint as checkpoints
 from model_server.training.config import Config, restored
 from model_server.training.data import ClipStore, Frames

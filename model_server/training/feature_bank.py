@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model_server.files import replacing
 from model_server.networks.assembly import Networks
-from model_server.scratch import replacing
 from model_server.training import augment
 from model_server.training.data import ClipStore, ClipTensors, Frames
 

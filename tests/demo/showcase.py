@@ -19,7 +19,7 @@ from tqdm import tqdm
 from model_server.cli import options as shared
 from model_server.cli import output
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.jobs.local import LocalServer
 from model_server.pipeline.audio import speech_duration
 from model_server.pipeline.encode import write_movie

@@ -19,8 +19,8 @@ from model_server.cli import weights as command
 from model_server.engines.pcavs.family import import_checkpoint
 from model_server.engines.pcavs.published_checkpoint import MAX_FILE_BYTES
 from model_server.engines.weights import describe, load_engine
-from model_server.engines.weights_file import file_digest
 from model_server.errors import PoseDubError
+from model_server.files import file_digest
 
 Without = Callable[[str], Path]
 

@@ -18,7 +18,7 @@ import torch
 from model_server import surroundings
 from model_server.engines.pcavs.weights import untrained
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.local import LocalServer
 from model_server.jobs.model import Ended, JobState

@@ -10,6 +10,9 @@ import librosa
 import numpy as np
 import pytest
 
+from model_server.corpus import shards
+from model_server.corpus.shards import FPS, Clip
+from model_server.corpus.sound import clip_mel
 from model_server.features import MelWindows, filter_bank, window_start
 from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech
 from tests.pipeline.makers import write_sound
@@ -109,3 +112,14 @@ def test_very_soft_speech_is_not_blown_up(speak: Speak) -> None:
 def test_the_filter_bank_is_that_of_librosa() -> None:
     published = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=1280, n_mels=80, fmin=125, fmax=7600)
     assert np.array_equal(filter_bank(), published.astype(np.float64))
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.0])
+def test_training_hears_what_dubs_hear(speak: Speak, seconds: float) -> None:
+    """A shard's windows are the dub's, to the precision that shards keep: both are placed and scaled in one place."""
+    sound = noise(int(seconds * SAMPLE_RATE))
+    speech, frames = speak(sound), int(seconds * FPS)
+    clip = Clip("one", "somebody", "synthetic", (b"",) * frames, clip_mel(sound, frames, speech.rms))
+    windows = MelWindows(speech, Fraction(FPS)).windows(range(frames))
+    assert np.abs(shards.windows(clip, range(frames)) - windows).max() < 1e-3
+    assert windows.max() > 0.3

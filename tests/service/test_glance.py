@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.jobs.model import Accepted, Ended, FrameMade, JobState
 from model_server.pipeline.request import DubRequest, FootageSource, Output, PoseCodes, PoseFixed, PoseFrontal
 from model_server.service.remote import Address, RemoteServer

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model_server.errors import PoseDubError
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.jobs.model import Event, FrameMade, Warned
 from model_server.pipeline.alignment import inverse, moved, view_transform
 from model_server.pipeline.encode import decode_png

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import default_weights
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.jobs.engines import EnginePool
 from model_server.jobs.local import LocalServer
 from model_server.jobs.model import Accepted, Ended, FrameMade, Job, JobState, Progress

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from model_server.jobs.blobs import file_digest
+from model_server.files import file_digest
 from model_server.service import rpc
 from model_server.service.remote import RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing

@@ -14,9 +14,9 @@ from model_server.engines.choices import remember, remembered
 from model_server.engines.pcavs.conditioning import PARAMETERS
 from model_server.engines.pcavs.weights import untrained
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.files import replacing
 from model_server.networks.presets import IMAGE_SIZE, POSE_SIZE, PRESETS
 from model_server.places import try_file
-from model_server.scratch import replacing
 from model_server.surroundings import out_of_memory
 
 if TYPE_CHECKING:
