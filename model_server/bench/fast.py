@@ -94,8 +94,8 @@ def run_dub(request: DubRequest, engine: PcavsEngine, media: Callable[[str], Pat
     engine.forget()
     watch = Stopwatch(engine.device)
     report = _DecodingReport(watch)
-    context = Context(cast(Engine, _ClockedEngine(engine, watch)), media, _Forgetful())
-    rendering = Rendering(analyse(request, context, report), context)
+    context = Context(cast(Engine, _ClockedEngine(engine, watch)), media, _Forgetful(), report)
+    rendering = Rendering(analyse(request, context), context)
     report.progress("frames", 0, request.end - request.first)
     frames = [frame.png for frame in rendering.frames(range(request.first, request.end))]
     return FastRun(frames, perf_counter() - report.start, report.decoding or 0.0)

@@ -82,7 +82,8 @@ class Questions:
 
     def _context(self, request: DubRequest, weights: WeightsInfo, cancelled: Callable[[], bool]) -> Context:
         engine = self._engines.engine(weights.id, request.spec.precision)
-        return Context(engine, self._store.blobs.media, StoredResults(self._store), cancelled, self._memory)
+        media, results = self._store.blobs.media, StoredResults(self._store)
+        return Context(engine, media, results, cancelled=cancelled, memory=self._memory)
 
 
 @contextmanager

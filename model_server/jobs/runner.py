@@ -127,8 +127,8 @@ class Runner:
         request, report = job.request, JobReport(self._store, job.id)
         report.progress("weights", 0, 1)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
-        context = Context(engine, self._media, StoredResults(self._store), self._stopping.is_set, self.memory)
-        rendering = Rendering(analyse(request, context, report), context, self._encode)
+        context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
+        rendering = Rendering(analyse(request, context), context, self._encode)
         made, total = 0, request.end - request.first
         report.progress("frames", made, total)
         for frames in grouped(rendering.frames(range(request.first, request.end))):

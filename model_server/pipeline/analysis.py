@@ -81,6 +81,7 @@ class Context:
     Attributes:
         media: path of an asset by its id.
         results: earlier results.
+        report: told how far the dub is, and what deserves a look in the request's frames.
         cancelled: polled between steps; when true the dub stops with CANCELLED.
         memory: what other dubs of the same sources made already.
     """
@@ -88,6 +89,7 @@ class Context:
     engine: Engine
     media: Callable[[str], Path]
     results: Results
+    report: Reporter = field(default_factory=Quiet)
     cancelled: Callable[[], bool] = never
     memory: Memory = field(default_factory=Memory)
 
@@ -114,6 +116,8 @@ class Context:
     def identity(self, views: PortraitViews | None, size: int) -> Identity:
         """Whom the frames show."""
         shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else size
+        if self.engine.compiling:
+            self.report.progress("compiling", 0, 1)
         return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))
 
 
@@ -140,14 +144,12 @@ class Analysis:
 def analyse(
     request: DubRequest,
     context: Context,
-    report: Reporter,
     looked: range | None = None,
     stored: Collection[Kind] = (),
 ) -> Analysis:
     """Look through the sources of a dub.
 
     Args:
-        report: told how far it is, and what deserves a look in the request's frames.
         looked: frames for which pose source and footage are looked at, all by default; how the head is cropped depends
             on all of them.
         stored: what must have been looked through before.
@@ -156,7 +158,7 @@ def analyse(
         NotStored: it was not.
         PoseDubError: a source cannot be used, or the dub was stopped.
     """
-    return _Analyst(request, context, report, looked or range(request.spec.frame_count), stored).analysis()
+    return _Analyst(request, context, looked or range(request.spec.frame_count), stored).analysis()
 
 
 def footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None:
@@ -173,13 +175,11 @@ def footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None
 class _Analyst:
     """One request's sources being looked through; arguments as of `analyse`."""
 
-    def __init__(
-        self, request: DubRequest, context: Context, report: Reporter, looked: range, stored: Collection[Kind]
-    ) -> None:
+    def __init__(self, request: DubRequest, context: Context, looked: range, stored: Collection[Kind]) -> None:
         self._request = request
         self._spec: DubSpec = request.spec
         self._context = context
-        self._report = report
+        self._report = context.report
         self._looked = looked
         self._stored = stored
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_server.engines.gate import hurried
-from model_server.pipeline.analysis import Context, Quiet, analyse
+from model_server.pipeline.analysis import Context, analyse
 from model_server.pipeline.encode import encode_png
 from model_server.pipeline.media import stop_if
 from model_server.pipeline.pose import flagged
@@ -45,7 +45,7 @@ class Preview:
 def estimate(request: DubRequest, context: Context) -> Estimate:
     """Which frames of a request would be generated; no network draws."""
     try:
-        rendering = Rendering(analyse(request, context, Quiet(), stored=("portrait", "pose", "footage")), context)
+        rendering = Rendering(analyse(request, context, stored=("portrait", "pose", "footage")), context)
     except NotStored as missing:
         return Estimate(((request.first, request.end),), (str(missing),))
     new = []
@@ -60,9 +60,9 @@ def preview(request: DubRequest, context: Context, encode: Encode = encode_png) 
     frames = range(request.first, request.end)
     with hurried():
         try:
-            analysis = analyse(request, context, Quiet(), stored=("pose", "footage"))
+            analysis = analyse(request, context, stored=("pose", "footage"))
         except NotStored:
-            analysis = analyse(request, context, Quiet(), _around(request, context))
+            analysis = analyse(request, context, _around(request, context))
         (frame,) = Rendering(analysis, context, encode).frames(frames)
     return Preview(_kept(frame, context), len(analysis.frames) < request.spec.frame_count)
 

@@ -49,7 +49,7 @@ def write_weights(path: Path) -> Path:
 
 
 class Toy:
-    batch_size, first_batch, precision = 3, 1, "fp32"
+    batch_size, first_batch, precision, compiling = 3, 1, "fp32", False
 
     def __init__(self, weights, device):
         self.weights, self.device = weights, device
