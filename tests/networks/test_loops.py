@@ -15,8 +15,9 @@ print(loops.busy())
 """
 DRAW = """
 import numpy as np
-from model_server.engines.precision import half
-from model_server.engines.weights import load_engine, untrained
+from model_server.engines.pcavs.precision import half
+from model_server.engines.pcavs.weights import untrained
+from model_server.engines.weights import load_engine
 from model_server.networks import half_kernels, kernels, loops, pixel_kernels, warp_kernels
 
 print(len(loops.begin()))
