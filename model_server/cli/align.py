@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
-from model_server.places import check_readable, folder_to_fill, write_text
+from model_server.files import write_text
+from model_server.places import check_readable, folder_to_fill
 
 if TYPE_CHECKING:
     from model_server.corpus.speech.layouts import SpeechSource

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.scratch import replacing
+from model_server.files import replacing
 from model_server.surroundings import naming
 
 if TYPE_CHECKING:
