@@ -71,20 +71,24 @@ def main() -> int:
     """`posedub` whose dubs ask before each batch; batches are small, also where there are many processors, and each
     frame is told at once."""
     from model_server.cli.main import main as posedub
-    from model_server.engines.pcavs import PcavsEngine
+    from model_server.engines.pcavs.engine import PcavsEngine
     from model_server.jobs import runner
-    from model_server.pipeline.dub import Dub
+    from model_server.pipeline.render import Rendering
 
-    port, drawn = int(sys.argv.pop(1)), Dub._drawn
+    port, drawn, frames = int(sys.argv.pop(1)), Rendering._drawn, Rendering.frames
+
+    def begun(self, wanted):  # noqa: ANN001, ANN202
+        self.first = wanted.start
+        return frames(self, wanted)
 
     def asking(self, batch):  # noqa: ANN001, ANN202
         if batch:
             with socket.create_connection(("127.0.0.1", port)) as gate:
-                gate.sendall(b"%d\n" % (batch[0].index - self.request.first))
+                gate.sendall(b"%d\n" % (batch[0].index - self.first))
                 gate.recv(2)
         return drawn(self, batch)
 
-    Dub._drawn, runner.COMMIT_SECONDS = asking, 0
+    Rendering._drawn, Rendering.frames, runner.COMMIT_SECONDS = asking, begun, 0
     PcavsEngine.first_batch, PcavsEngine.batch_size = property(lambda engine: 2), property(lambda engine: 4)
     return posedub(sys.argv[1:])
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model_server.engines.base import Engine
-from model_server.engines.pcavs import PcavsEngine
+from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.pcavs.weights import untrained as built_in
 from model_server.engines.weights import describe, load_engine
-from model_server.engines.weights import untrained as built_in
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
 from model_server.training.config import Config, changed
