@@ -26,11 +26,22 @@ def test_tracks_are_named_as_the_file_does(tmp_path: Path, name: str, codec: str
         SoundTrack(ticking(0.2, ()), codec, tags={"title": "Ton Ä"}),
         SoundTrack(ticking(0.2, ()), codec, tags={"language": "deu"}),
     ]
-    assert sound_tracks(write_tracks(tmp_path / name, made, PICTURES)) == names
+    tracks = sound_tracks(write_tracks(tmp_path / name, made, PICTURES))
+    assert tuple(track.name for track in tracks) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "aac"), ("a.mov", "pcm_s16le"), ("a.mkv", "flac"), ("a.webm", "libopus")]
+)
+def test_tracks_begin_where_the_file_says(tmp_path: Path, name: str, codec: str) -> None:
+    made = [SoundTrack(ticking(0.4, ()), codec), SoundTrack(ticking(0.2, ()), codec, begins=1.25)]
+    tracks = sound_tracks(write_tracks(tmp_path / name, made, PICTURES))
+    assert [float(track.begin) for track in tracks] == pytest.approx([0, 1.25], abs=0.025)
 
 
 def test_one_track_none_and_other_files(tmp_path: Path) -> None:
-    assert sound_tracks(write_tracks(tmp_path / "a.mp4", [SoundTrack(ticking(0.2, ()))], PICTURES)) == ("",)
+    one = sound_tracks(write_tracks(tmp_path / "a.mp4", [SoundTrack(ticking(0.2, ()))], PICTURES))
+    assert [(track.name, track.begin) for track in one] == [("", 0)]
     assert sound_tracks(write_tracks(tmp_path / "mute.mkv", [], PICTURES)) == ()
     assert sound_tracks(write_tracks(tmp_path / "a.wav", [SoundTrack(ticking(0.2, ()), "pcm_s16le")])) == ()
     assert sound_tracks(tmp_path / "missing.mp4") == ()
@@ -39,7 +50,7 @@ def test_one_track_none_and_other_files(tmp_path: Path) -> None:
 def test_damage_raises_nothing(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     for name in ("a.mp4", "a.mkv"):
-        whole = write_tracks(tmp_path / name, [SoundTrack(ticking(0.2, ()))], PICTURES).read_bytes()
+        whole = write_tracks(tmp_path / name, [SoundTrack(ticking(0.2, ()))] * 2, PICTURES).read_bytes()
         for _ in range(300):
             data = bytearray(whole)
             for place in random.integers(0, len(data), 20):

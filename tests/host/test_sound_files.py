@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from model_server.pipeline.audio import SAMPLE_RATE, decode_speech
+from tests.conftest import speechlike
 from tests.pipeline.makers import counter_picture
 from tests.pipeline.test_sound import clicks
 from tests.pipeline.tracks import SoundTrack, ticking, write_tracks
@@ -63,6 +64,21 @@ def test_channels_do_not_cancel(blender: Blender, tmp_path: Path, gain: float, l
 
     samples = soundfile.read(tmp_path / "cut.wav")[0]
     assert np.std(samples) == pytest.approx(0.1 * level, rel=0.03)
+
+
+@pytest.mark.parametrize("delay", [9, 24, 60], ids=lambda delay: f"{delay / 48:.2f} ms")
+def test_microphones_in_antiphase_that_stand_apart_do_not_sound_hollow(
+    blender: Blender, tmp_path: Path, delay: int
+) -> None:
+    voice = speechlike(2, RATE).astype(np.float32)
+    other = np.concatenate([np.zeros(delay), -0.9 * voice[:-delay]])
+    soundfile.write(tmp_path / "two.wav", np.stack([voice, other], axis=1), RATE, "FLOAT")
+    blender.add(kind="sound", file=str(tmp_path / "two.wav"), name="speech", channel=1, start=1)
+
+    blender.cut(name="speech", target=str(tmp_path / "cut.wav"))
+
+    samples = soundfile.read(tmp_path / "cut.wav")[0]
+    assert np.abs(samples[RATE // 2 :] - voice[RATE // 2 : len(samples)]).max() < 0.01
 
 
 def test_surround_is_cut_as_the_server_hears_it(blender: Blender, tmp_path: Path) -> None:
@@ -134,6 +150,22 @@ def test_another_track_is_cut_like_the_one_that_blender_plays(blender: Blender, 
     assert heard[1][0] < 0.001
     assert heard[2] == (pytest.approx(0.7, abs=0.06), pytest.approx(0.1 + 0.0214 - 2 / 24, abs=0.003))
     assert heard[3] == (pytest.approx(0.7, abs=0.06), pytest.approx(0.3 + 0.0214 - 2 / 24, abs=0.003))
+
+
+@pytest.mark.parametrize("name", ["two.mkv", "two.mp4"])
+@pytest.mark.parametrize("begins", [(0.0, 0.5), (0.5, 0.0)], ids=str)
+def test_tracks_that_begin_apart_are_cut_where_players_play_them(
+    blender: Blender, tmp_path: Path, name: str, begins: tuple[float, float]
+) -> None:
+    made = [SoundTrack(ticking(1.6, (0.7,)), begins=begin) for begin in begins]
+    path = write_tracks(tmp_path / name, made, PICTURES)
+    blender.new_scene(fps=25)
+    strip = blender.add_movie_with_sound(file=str(path), start=101)["SOUND"]["name"]
+    heard = []
+    for number in (1, 2):
+        blender.settings(audio_track=number)
+        heard += clicks(cut_of(blender, strip, tmp_path))
+    assert heard[1] - heard[0] == pytest.approx(begins[1] - begins[0], abs=0.025)
 
 
 def test_the_track_chosen_is_named(dubbing: Blender, media: Path, tracks: Path) -> None:

@@ -14,6 +14,7 @@ from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech, 
 from model_server.pipeline.downmix import Downmix
 from model_server.pipeline.media import pictures_begin
 from model_server.pipeline.sound import SoundReader
+from tests.conftest import speechlike
 from tests.pipeline.makers import click_track, counter_picture, write_sound
 from tests.pipeline.tracks import RATE, SoundTrack, stalling, ticking, write_tracks
 
@@ -239,6 +240,27 @@ def test_channels_do_not_cancel(gain: float, delay: int, noise: float, expected:
     left = random.normal(0, 0.1, 2 * RATE).astype(np.float32)
     right = (gain * left + noise * random.normal(0, 0.1, 2 * RATE)).astype(np.float32)
     assert heard_of(left, right) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("later", [0, 1], ids=["the louder one first", "the louder one later"])
+@pytest.mark.parametrize("delay", [5, 9, 24, 60], ids=lambda delay: f"{delay / 48:.2f} ms")
+def test_microphones_in_antiphase_that_stand_apart_do_not_sound_hollow(delay: int, later: int) -> None:
+    voice = speechlike(2, RATE)
+    late = np.concatenate([np.zeros(delay), voice[:-delay]])
+    loud, soft = (late, voice) if later else (voice, late)
+    room = np.random.default_rng(0).normal(0, 0.002, (2, 2 * RATE))
+    samples = np.stack([-0.8 * soft, loud]) + room
+    mix = Downmix(RATE)
+    mixed = np.concatenate([mix.mono(samples[:, at : at + 1024]) for at in range(0, 2 * RATE, 1024)])
+    assert np.abs(mixed - samples[1])[RATE // 2 :].max() < 1e-9
+
+
+def test_microphones_in_phase_that_stand_apart_are_mixed() -> None:
+    voice = speechlike(2, RATE)
+    samples = np.stack([voice, np.concatenate([np.zeros(24), voice[:-24]])])
+    mix = Downmix(RATE)
+    mixed = np.concatenate([mix.mono(samples[:, at : at + 1024]) for at in range(0, 2 * RATE, 1024)])
+    assert np.allclose(mixed, samples.mean(axis=0))
 
 
 def test_two_speakers_on_two_channels_are_both_heard() -> None:

@@ -100,14 +100,15 @@ def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     if not packed and not file.is_file():
         raise AddonError(f'The file of strip "{strip.name}" is gone: {file}.', "Relink or replace the strip.")
     first, end = sequencer.span(strip)
+    track = audio_tracks.meant(scene, strip)
     return SoundCut(
         name=strip.name,
         file=file,
-        start=_start(scene, strip, first),
+        start=_start(scene, strip, first) - audio_tracks.delay(strip, track),
         frames=end - first,
         fps=sequencer.fps(scene),
         packed=bytes(packed.data) if packed else None,
-        stream=audio_tracks.meant(scene, strip) - 1,
+        stream=track - 1,
         volumes=_volumes(scene, strip, first, end),
     )
 

@@ -6,26 +6,31 @@ Either is cut out of the timeline: trimmed, mixed and as loud as the strip.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
 import bpy
 
 from ...core.errors import AddonError
-from ...core.sound_tracks import sound_tracks
+from ...core.sound_tracks import SoundTrack, sound_tracks
 from ..bl import sequencer, sound_fields
 
 
 def names(strip: bpy.types.Strip) -> tuple[str, ...]:
     """Name of each sound track of a strip's file, "" for none; () where that cannot be told."""
+    return tuple(track.name for track in _tracks(strip))
+
+
+def _tracks(strip: bpy.types.Strip) -> tuple[SoundTrack, ...]:
     if strip.sound is None or strip.sound.packed_file:
         return ()
     file = sequencer.absolute(strip.sound.filepath, strip.sound)
-    return _names(file, file.stat().st_mtime_ns) if file.is_file() else ()
+    return _read(file, file.stat().st_mtime_ns) if file.is_file() else ()
 
 
 @lru_cache(maxsize=64)
-def _names(file: Path, _modified: int) -> tuple[str, ...]:
+def _read(file: Path, _modified: int) -> tuple[SoundTrack, ...]:
     return sound_tracks(file)
 
 
@@ -48,6 +53,12 @@ def meant(scene: bpy.types.Scene, strip: bpy.types.Strip) -> int:
             "Choose another Sound Track.",
         )
     return int(number)
+
+
+def delay(strip: bpy.types.Strip, number: int) -> Fraction:
+    """Seconds by which a track of a strip's file begins later than the one that Blender plays."""
+    tracks, here = _tracks(strip), played(strip)
+    return tracks[number - 1].begin - tracks[here - 1].begin if max(number, here) <= len(tracks) else Fraction(0)
 
 
 def title(strip: bpy.types.Strip, number: int) -> str:

@@ -10,6 +10,9 @@ MEMORY = 0.3
 CANCELLED = 0.5
 """The powers of unrelated channels add up in the mix; less than half of that means that they cancel."""
 
+APART, ALIKE, WATCHED_RATE = 0.0015, 0.8, 8000
+"""Seconds and likeness up to which two microphones hear one voice, and the rate at which that is watched."""
+
 ASIDE = 0.5**0.5
 GAINS = {
     3: (1, 1, 0),
@@ -31,6 +34,8 @@ def mono(samples: np.ndarray, rate: int) -> np.ndarray:
     edges = np.arange(0, len(samples), size)
     energies = np.stack([np.add.reduceat(signal**2, edges) for signal in (*samples.T, mix)])
     cancels = _watched(energies[-1]) < CANCELLED * share**2 * _watched(energies[:-1].sum(axis=0))
+    if samples.shape[1] == 2:
+        cancels |= _opposed(samples, rate, size)
     if not cancels.any():
         return mix
     louder = np.cumsum(energies[:-1], axis=1).argmax(axis=0)
@@ -46,12 +51,35 @@ def _balanced(samples: np.ndarray) -> tuple[np.ndarray, np.float32]:
     return samples[:, heard > 0] * heard[heard > 0], np.float32(0.5)
 
 
+def _opposed(samples: np.ndarray, rate: int, size: int) -> np.ndarray:
+    """In which blocks the two channels are the same sound with opposite signs, one of them a little later.
+
+    There the largest value of the normalised cross-correlation is negative, and the mix is a comb filter.
+    """
+    step = max(1, rate // WATCHED_RATE)
+    reach, count, blocks = round(APART * rate / step), size // step, len(samples) // size
+    opposed = np.zeros(-(-len(samples) // size), bool)
+    if not blocks or count < 4 * reach:
+        return opposed
+    whole = samples[: blocks * size].reshape(blocks, size, 2)[:, : count * step]
+    left, right = np.moveaxis(whole.reshape(blocks, count, step, 2).mean(axis=2, dtype=np.float64), 2, 0)
+    left, right = left - left.mean(axis=1, keepdims=True), right - right.mean(axis=1, keepdims=True)
+    inner, wide = slice(reach, count - reach), count - 2 * reach
+    found = [np.einsum("bn,bn->b", left[:, lag : lag + wide], right[:, inner]) for lag in range(2 * reach + 1)]
+    products = _watched(np.array(found))
+    strongest = np.take_along_axis(products, np.abs(products).argmax(axis=0)[None], axis=0)[0]
+    energies = _watched(np.stack([(side[:, inner] ** 2).sum(axis=1) for side in (left, right)]))
+    opposed[:blocks] = strongest < -ALIKE * np.sqrt(energies.prod(axis=0))
+    opposed[blocks:] = opposed[blocks - 1]
+    return opposed
+
+
 def _watched(energies: np.ndarray) -> np.ndarray:
-    """Energies of blocks, each with what is remembered of those before it."""
-    kept, total = np.exp(-BLOCK / MEMORY), 0.0
-    watched = np.empty(len(energies))
-    for index, energy in enumerate(energies):
-        watched[index] = total = total * kept + energy
+    """Energies of blocks (..., blocks), each with what is remembered of those before it."""
+    kept, total = np.exp(-BLOCK / MEMORY), np.zeros(energies.shape[:-1])
+    watched = np.empty(energies.shape)
+    for index in range(energies.shape[-1]):
+        watched[..., index] = total = total * kept + energies[..., index]
     return watched
 
 
