@@ -17,6 +17,7 @@ from model_server.places import folder_to_fill, try_file
 if TYPE_CHECKING:
     from model_server.training.config import Config
     from model_server.training.loop import Progress
+    from model_server.training.teaching_voices import Lessons
 
 UNFINISHED = 3
 OTHER = "choose another --out"
@@ -40,6 +41,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus", type=Path, nargs="+", action="extend", required=True, metavar="DIR", help="folders of shards"
     )
+    parser.add_argument(
+        "--voices", type=Path, nargs="+", action="extend", default=[], metavar="DIR", help="corpora of other voices"
+    )
+    parser.add_argument("--recogniser", type=Path, metavar="FILE", help="weights or run that tells what those say")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES), default="all")
     parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
@@ -125,10 +130,19 @@ def _train_networks(options: argparse.Namespace) -> bool:
     bar = _Bar() if team.leads and sys.stderr.isatty() else None
     try:
         report = bar or (lambda progress: None)
-        trainer = Trainer(config, options.corpus, options.out, team, options.precision, report, begin)
+        lessons = _lessons(options)
+        trainer = Trainer(config, options.corpus, options.out, team, options.precision, report, begin, lessons)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
         leave_team()
+
+
+def _lessons(options: argparse.Namespace) -> Lessons | None:
+    """What the speech stage learns from other voices."""
+    from model_server.cli.recogniser import chosen_recogniser
+    from model_server.training.teaching_voices import Lessons
+
+    return Lessons(options.voices, chosen_recogniser(options.recogniser)) if options.voices else None
 
 
 def _config(options: argparse.Namespace) -> Config:

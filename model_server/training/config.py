@@ -72,6 +72,9 @@ class SpeechStage(Schedule):
         contrastive: weight of the two-way InfoNCE.
         audio_opening, audio_visemes: weights of what is read from the speech content.
         supervision: weight of the trunk's labels, which keep the encoder from forgetting them.
+        voices: windows of other voices in a micro-batch, where corpora of voices are given.
+        phonemes: weight of telling there what a recogniser heard in the middle of a window.
+        closed: weight of closed lips where there is no speech.
         train_trunk: whether the trunk learns on, or only the mouth and pose heads, which is much cheaper.
     """
 
@@ -83,6 +86,9 @@ class SpeechStage(Schedule):
     audio_opening: float = 2.0
     audio_visemes: float = 0.5
     supervision: float = 0.5
+    voices: int = 128
+    phonemes: float = 1.0
+    closed: float = 0.5
     train_trunk: bool = True
 
 

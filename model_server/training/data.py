@@ -26,6 +26,7 @@ from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.networks.nonidentity_encoder import LANDMARKS
 from model_server.networks.presets import IMAGE_SIZE
 from model_server.training.perceptual_networks import VISEMES
+from model_server.training.teaching_voices import TeachingVoices, VoiceWindows
 
 VIEW_CELLS = VIEW_SIDE // CELL
 FLOW_SIZE = 56
@@ -109,6 +110,14 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class Chunks:
+    """What the speech stage sees: frames in order, as many of each clip, and windows of other voices, if any."""
+
+    frames: Frames
+    voices: VoiceWindows | None = None
+
+
+@dataclass(frozen=True)
 class ClipTensors:
     """One clip; see `Clip` for the labels. `views` (n, 3, 192, 192) uint8 is None until decoded."""
 
@@ -153,9 +162,14 @@ class ClipStore:
         device: where batches are made.
         cached: clips kept in memory when streaming. On a GPU all clips are decoded once and stay there.
 
+    Attributes:
+        voices: other voices, which the speech stage listens to beside the clips.
+
     Raises:
         PoseDubError: a corpus cannot be read, or the split is empty.
     """
+
+    voices: TeachingVoices | None = None
 
     def __init__(self, folders: Sequence[Path], split: str, device: torch.device, cached: int) -> None:
         corpora = [Corpus.open(folder) for folder in folders]

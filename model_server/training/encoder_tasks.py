@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from model_server.networks.nonidentity_encoder import FaceAlignmentTrunk
 from model_server.training import augment
 from model_server.training.config import Config
-from model_server.training.data import Frames
+from model_server.training.data import Chunks, Frames
 from model_server.training.losses import (
     Losses,
     class_cross_entropy,
@@ -22,6 +22,7 @@ from model_server.training.losses import (
 )
 from model_server.training.models import Models
 from model_server.training.perceptual_networks import ANGLE_UNIT
+from model_server.training.teaching_voices import VoiceWindows
 
 DISTANCE_UNIT = 20.0  # view pixels that landmark losses call 1
 
@@ -96,10 +97,12 @@ class SpeechTask(nn.Module):
         self.trunk_task = TrunkTask(models, config)
         self.encoder = models.networks.speech_encoder
         self.lip_readout = models.content_readout
+        self.phoneme_readout = models.phoneme_readout
         self.weights = config.speech
         self.strength = config.augmentation
         self.encoder.requires_grad_(True)
         self.lip_readout.requires_grad_(True)
+        self.phoneme_readout.requires_grad_(True)
         if not self.weights.train_trunk:
             self.trunk_task.encoder.trunk.requires_grad_(False)
 
@@ -109,12 +112,13 @@ class SpeechTask(nn.Module):
         self.trunk_task.encoder.trunk.train(mode and self.weights.train_trunk)
         return self
 
-    def forward(self, frames: Frames) -> tuple[Tensor, Losses]:
-        """Total and single losses of chunks, frames in order, `chunk_length` of each clip."""
+    def forward(self, chunks: Chunks) -> tuple[Tensor, Losses]:
+        """Total and single losses of chunks, `chunk_length` frames of each clip."""
+        frames = chunks.frames
         length = chunk_length(self.weights.window, self.weights.shifts, self.weights.stride)
         clips = len(frames) // length
         supervised, lips = self._read_lips(frames, clips, length)
-        content = self.encoder(frames.windows)
+        content, elsewhere = self._contents(frames, chunks.voices)
         opening, visemes = self.lip_readout(content)
         video, audio = (self._windows(x.view(clips, length, -1)) for x in (lips, content))
         contrastive, accuracy = info_nce(video, audio, self.weights.temperature)
@@ -124,7 +128,29 @@ class SpeechTask(nn.Module):
             "audio_visemes": known_cross_entropy(visemes, frames.visemes),
             "supervision": weighted(supervised, self.trunk_task.weights),
         }
-        return weighted(losses, self.weights), losses | {"accuracy": accuracy, **supervised}
+        told = self._listen(elsewhere, chunks.voices) if chunks.voices else {}
+        total = weighted(losses | {name: told[name] for name in told if name != "phoneme_accuracy"}, self.weights)
+        return total, losses | told | {"accuracy": accuracy, **supervised}
+
+    def _contents(self, frames: Frames, voices: VoiceWindows | None) -> tuple[Tensor, Tensor]:
+        """Speech contents of the clips and of the other voices, which batch normalisation sees together."""
+        count = len(frames.windows)
+        whole = self.encoder(torch.cat([frames.windows, voices.windows]) if voices else frames.windows)
+        return whole[:count], whole[count:]
+
+    def _listen(self, content: Tensor, voices: VoiceWindows) -> Losses:
+        """What a recogniser heard, read from the contents of other voices; closed lips where nobody speaks."""
+        phonemes = self.phoneme_readout(F.relu(content))
+        opening, visemes = self.lip_readout(content)
+        silent = voices.wordless
+        shut = torch.where(silent, 0.0, torch.nan)
+        closed = F.one_hot(torch.zeros_like(silent, dtype=torch.long), visemes.shape[1]).float()
+        return {
+            "phonemes": known_cross_entropy(phonemes, voices.phonemes),
+            "closed": known_l1(opening, shut)
+            + 0.1 * known_cross_entropy(visemes, torch.where(silent[:, None], closed, torch.nan)),
+            "phoneme_accuracy": (phonemes.argmax(1) == voices.phonemes.argmax(1)).float().mean(),
+        }
 
     def _read_lips(self, frames: Frames, clips: int, length: int) -> tuple[Losses, Tensor]:
         """The supervision's losses and the mouth features, from the bank or with one augmentation for each clip."""

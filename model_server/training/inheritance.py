@@ -14,7 +14,9 @@ from model_server.training.models import Models
 _TRAINED: dict[StageName, tuple[str, ...]] = {
     "trunk": ("nonidentity_encoder.trunk",),
     "identity": ("identity_encoder", "classifier"),
-    "speech": ("speech_encoder", "nonidentity_encoder.mouth_head", "lip_readout", "content_readout"),
+    "speech": (
+        "speech_encoder", "nonidentity_encoder.mouth_head", "lip_readout", "content_readout", "phoneme_readout",
+    ),
     "perceptual": ("face", "face_classifier"),
 }
 

@@ -29,6 +29,7 @@ from model_server.training.losses import Losses
 from model_server.training.models import Models
 from model_server.training.pace import Clock, Limits, Meter
 from model_server.training.stages import Stage, make_stage
+from model_server.training.teaching_voices import Lessons, TeachingVoices
 from model_server.training.team import Team
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Trainer:
         precision: of the networks' arithmetic; weights and optimisers are always float32.
         report: called now and then.
         inheritance: what a new run begins with.
+        lessons: other voices to learn from, and who teaches.
 
     Raises:
         PoseDubError: no clips, or the run was made with another configuration.
@@ -72,10 +74,14 @@ class Trainer:
         precision: Precision = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
         inheritance: Inheritance | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
         self.config, self.run_folder, self.team, self.report = config, run, team, report
         self.store = ClipStore(corpora, "train", team.device, config.cached_clips)
         self.unseen = ClipStore(corpora, "val", team.device, config.cached_clips // 4)
+        if lessons:
+            self.store.voices = TeachingVoices(lessons.corpora, "train", lessons.recogniser, team.device)
+            self.unseen.voices = TeachingVoices(lessons.corpora, "val", lessons.recogniser, team.device) or None
         torch.manual_seed(config.seed)
         self.models = Models(config, len(self.store.classes)).to(team.device)
         self.steps: dict[str, int] = {}

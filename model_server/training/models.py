@@ -13,6 +13,7 @@ from model_server.networks.assembly import Networks
 from model_server.networks.modulation import EqualizedLinear, ModulatedConv, StyledConv
 from model_server.networks.presets import PRESETS
 from model_server.networks.warping import WarpGenerator
+from model_server.synthetic.pronunciation import UNITS
 from model_server.training.config import Config
 from model_server.training.discriminator import Discriminator
 from model_server.training.perceptual_networks import EMBEDDING, VISEMES, FaceNetwork
@@ -38,6 +39,7 @@ class Models(nn.Module):
         nn.init.orthogonal_(self.angle_readout.weight, 1 / CODE_PER_ANGLE_UNIT)
         self.lip_readout = LipReadout(preset.feature)
         self.content_readout = LipReadout(preset.feature)
+        self.phoneme_readout = nn.Linear(preset.feature, 1 + len(UNITS))
         self.mouth_readout = nn.Linear(preset.mouth, 1 + VISEMES)
         self.classifier = nn.Linear(preset.identity_size, people)
         self.face = FaceNetwork(config.perceptual.width)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from model_server.training.config import Config, Schedule, StageName
-from model_server.training.data import ClipStore, Frames, Pairs
+from model_server.training.data import Chunks, ClipStore, Frames, Pairs
 from model_server.training.encoder_tasks import IdentityTask, PerceptualTask, SpeechTask, TrunkTask, chunk_length
 from model_server.training.generator_tasks import CriticTask, GeneratorTask
 from model_server.training.losses import Losses
@@ -106,17 +106,20 @@ class SupervisedStage(Stage):
         self.name = name
         self.schedule = getattr(config, name)
         speech = config.speech
+        self._voices, self._strength = speech.voices, config.augmentation
         self.chunk = chunk_length(speech.window, speech.shifts, speech.stride)
         task = self._TASKS[name](models, config)
         self.learners = {"task": Learner(task, self.schedule.learning_rate, (0.9, 0.999), team)}
 
-    def sample(self, store: ClipStore, rng: np.random.Generator) -> Frames:
+    def sample(self, store: ClipStore, rng: np.random.Generator) -> Frames | Chunks:
         """See `Stage.sample`."""
         if self.name == "speech":
-            return sample_chunks(store, self.schedule.batch, self.chunk, rng)
+            frames = sample_chunks(store, self.schedule.batch, self.chunk, rng)
+            voices = store.voices.sample(self._voices, self._strength, rng) if store.voices else None
+            return Chunks(frames, voices)
         return sample_frames(store, self.schedule.batch, rng)
 
-    def learn(self, batch: Frames, step: int, last: bool) -> Losses:
+    def learn(self, batch: Frames | Chunks, step: int, last: bool) -> Losses:
         """See `Stage.learn`."""
         learner = self.learners["task"]
         with learner.gathering(last):
@@ -124,7 +127,7 @@ class SupervisedStage(Stage):
             (total / self.schedule.accumulate).backward()
         return _detached(losses | {"total": total})
 
-    def judge(self, batch: Frames, step: int) -> Losses:
+    def judge(self, batch: Frames | Chunks, step: int) -> Losses:
         """See `Stage.judge`."""
         total, losses = self.learners["task"].task(batch)
         return losses | {"total": total}
