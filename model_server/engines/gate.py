@@ -21,6 +21,11 @@ def hurried() -> Iterator[None]:
         _hurried.reset(token)
 
 
+def in_a_hurry() -> bool:
+    """Whether the caller is in such a block."""
+    return _hurried.get()
+
+
 class Gate:
     """A lock that lets callers through in the order in which they came, those in a hurry before all others.
 
@@ -38,9 +43,13 @@ class Gate:
         queue = self._in_hurry if _hurried.get() else self._waiting
         self._wait_in(queue, queue.append)
 
+    def wanted(self) -> bool:
+        """Whether somebody in a hurry waits."""
+        return bool(self._in_hurry)
+
     def give_way(self) -> None:
         """Between two steps of a caller's turn, let those in a hurry through."""
-        if self._in_hurry and not _hurried.get():
+        if self._in_hurry and not in_a_hurry():
             self.__exit__()
             self._wait_in(self._waiting, self._waiting.appendleft)
 

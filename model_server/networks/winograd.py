@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.networks import kernels
@@ -22,7 +23,7 @@ from model_server.networks.fused import Finish, Modulated, Normalised
 from model_server.networks.lanes import LANES
 from model_server.networks.memory import Memory
 from model_server.networks.packed import PackedConvolution
-from model_server.networks.toom_cook import TILE, Filtering, edge_pairs, filtering, inner_pairs
+from model_server.networks.toom_cook import TILE, edge_pairs, filtering, inner_pairs
 
 # Weights and the tiles that they meet at once pass through caches of some such size.
 _CACHE_BYTES = 16 * 2**20
@@ -32,6 +33,7 @@ _FEWEST_BYTES = 4 * 2**20  # with fewer, each strip's calls take longer than wha
 # with fewer products of a picture, calling all that does.
 _FEWEST_WEIGHTS, _FEWEST_PRODUCTS = 1024, 750_000
 _UP_REACH = len(filtering(2).data)
+_OUTPUTS_AT_ONCE = 8  # of a kernel that is brought into the space of products
 
 
 def pays(x: Tensor, outputs: int) -> bool:
@@ -55,7 +57,7 @@ class Convolution:
     def __init__(self, weight: Tensor) -> None:
         self._outputs, self._inputs = weight.shape[:2]
         self._points = len(filtering(3).data) ** 2
-        self._multiply = _Products(lambda: _in_products(weight, filtering(3)), self._points)
+        self._multiply = _Products(lambda: _same_products(weight), self._points)
         self._memory = Memory()
 
     def __call__(self, x: Tensor, taken: Modulated | Normalised, finish: Finish | None = None) -> Tensor:
@@ -210,33 +212,50 @@ def _pictures(x: Tensor) -> kernels.Floats:
     return x.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _parts(weight: Tensor) -> list[Tensor]:
-    """Kernels of even and odd rows and columns over a pixel and the one before it, (points, outputs, inputs) each."""
-    taps = weight.new_tensor([[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
-    pairs = [(row, column) for row in taps for column in taps]
-    return [_in_products(torch.einsum("iokl,ak,bl->oiab", weight, *pair), filtering(2)) for pair in pairs]
+# Of even and odd rows or columns of a result: which tap meets the pixel before, and which the pixel itself.
+_TAPS = np.array([[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
+
+
+def _parities() -> list[NDArray[np.float64]]:
+    """What brings 3x3 kernels into the space of products, (points, 9), of even and odd rows, then of columns each."""
+    ways = [filtering(2).kernel @ taps for taps in _TAPS]
+    return [np.kron(row, column) for row in ways for column in ways]
 
 
 def _inner_products(weight: Tensor) -> Tensor:
     """Kernels of the inner points, those of the four parities one behind the other."""
-    return torch.cat([part[_numbers(inner_pairs(_UP_REACH))] for part in _parts(weight)], 1)
+    numbers, parts = _numbers(inner_pairs(_UP_REACH)), _parities()
+    return _in_space(weight.transpose(0, 1), [part[number] for number in numbers for part in parts], len(numbers))
 
 
 def _edge_products(weight: Tensor) -> Tensor:
     """Kernels of the edge points: those of even rows and columns, then of the other parity that each point serves."""
-    even, odd_column, odd_row, _ = _parts(weight)
-    other = [odd_row if column == 0 else odd_column for _, column in edge_pairs(_UP_REACH)]
-    numbers = _numbers(edge_pairs(_UP_REACH))
-    others = torch.stack([part[number] for part, number in zip(other, numbers, strict=True)])
-    return torch.cat([even[numbers], others], 1)
+    pairs, (even, odd_column, odd_row, _) = edge_pairs(_UP_REACH), _parities()
+    other = [odd_row if column == 0 else odd_column for _, column in pairs]
+    rows = [part[n] for n, odd in zip(_numbers(pairs), other, strict=True) for part in (even, odd)]
+    return _in_space(weight.transpose(0, 1), rows, len(pairs))
 
 
 def _numbers(pairs: list[tuple[int, int]]) -> list[int]:
     return [row * _UP_REACH + column for row, column in pairs]
 
 
-def _in_products(weight: Tensor, steps: Filtering) -> Tensor:
-    """Kernels (outputs, inputs, k, k) in the space of products, (points, outputs, inputs)."""
-    kernel = torch.from_numpy(np.kron(steps.kernel, steps.kernel))
-    taps = weight.flatten(2).permute(2, 0, 1).flatten(1).double()
-    return (kernel @ taps).to(weight.dtype).unflatten(1, weight.shape[:2])
+def _same_products(weight: Tensor) -> Tensor:
+    """Kernels (points, outputs, inputs) of a convolution that keeps the size, of weights (outputs, inputs, 3, 3)."""
+    steps = np.kron(filtering(3).kernel, filtering(3).kernel)
+    return _in_space(weight, list(steps), len(steps))
+
+
+def _in_space(weight: Tensor, rows: list[NDArray[np.float64]], points: int) -> Tensor:
+    """Sums of the 9 taps by each of `rows`, (points, outputs of a point, inputs).
+
+    Args:
+        weight: (outputs, inputs, 3, 3).
+    """
+    steps, outputs = torch.from_numpy(np.stack(rows)), len(weight)
+    made = torch.empty(len(rows), outputs, weight.shape[1], dtype=weight.dtype)
+    for first in range(0, outputs, _OUTPUTS_AT_ONCE):  # few at once stay in the cache
+        some = weight[first : first + _OUTPUTS_AT_ONCE]
+        taps = some.flatten(2).permute(2, 0, 1).flatten(1).double()
+        made[:, first : first + len(some)] = (steps @ taps).unflatten(1, some.shape[:2])
+    return made.unflatten(0, (points, -1)).flatten(1, 2)

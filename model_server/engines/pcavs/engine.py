@@ -19,7 +19,7 @@ from torch import Tensor
 import model_server.networks
 from model_server.engines.base import Condition, Engine, Performance, PrecisionChoice, Views, WeightsInfo
 from model_server.engines.crew import Crew
-from model_server.engines.gate import Gate
+from model_server.engines.gate import Gate, in_a_hurry
 from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.gpu import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
 from model_server.engines.pcavs.precision import drawing, prepared, reading
@@ -40,8 +40,10 @@ ROWS = {"cpu": 4, "cuda": 16}
 # Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU
 # draws as many as its memory holds.
 PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
-# Calls of the generator in a batch, on a GPU: pictures of the first are copied while the second is drawn.
-CALLS = 2
+# Calls of the generator in a batch, for each processor; those of small pictures are short, and at a batch's end
+# processors wait for each other. On a GPU pictures of the first are copied while the second is drawn.
+CALLS: dict[PresetName, int] = {"full": 2, "lite": 4}
+GPU_CALLS = 2
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class PcavsEngine:
     @property
     def batch_size(self) -> int:
         """See `Engine.batch_size`."""
-        return self._rows * self._crew.size if self.device == "cpu" else self._pictures * CALLS
+        calls = CALLS[self._networks.preset.name] * self._crew.size if self.device == "cpu" else GPU_CALLS
+        return self._pictures * calls
 
     @property
     def first_batch(self) -> int:
@@ -207,13 +210,20 @@ class PcavsEngine:
         def draw(styles: Tensor) -> Tensor:
             return self._copies.begin(self._draw(identity.map, styles, identity.portrait, *noise))
 
-        calls = styles.split(self._pictures)
-        pictures: list[Tensor] = []
-        for first in range(0, len(calls), self._crew.size):
-            self._gate.give_way()
-            pictures += self._crew.map(draw, calls[first : first + self._crew.size])
+        pictures = self._giving_way(draw, styles.split(self._pictures))
         self._copies.finish()
         return torch.cat(pictures)
+
+    def _giving_way(self, draw: Callable[[Tensor], Tensor], calls: Sequence[Tensor]) -> list[Tensor]:
+        """What is drawn in each call; none begins while somebody in a hurry waits for the engine."""
+        if in_a_hurry():
+            return self._crew.map(draw, calls)
+        made: dict[int, Tensor] = {}
+        while left := [n for n in range(len(calls)) if n not in made]:
+            self._gate.give_way()
+            drawn = self._crew.map(lambda n: None if self._gate.wanted() else draw(calls[n]), left)
+            made |= {n: pictures for n, pictures in zip(left, drawn, strict=True) if pictures is not None}
+        return [made[n] for n in range(len(calls))]
 
     def forget(self) -> None:
         """Begin as a new engine would: with nothing remembered."""
