@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from model_server.engines.base import Engine
+from model_server.engines.gate import hurried
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained
@@ -206,3 +208,30 @@ def test_without_memory_for_one_frame_a_sentence_says_so() -> None:
     with pytest.raises(PoseDubError, match="no memory left for even one frame") as raised:
         engine.frames(engine.identity(noise_crops(1)), *rows(2), 1.2, 0)
     assert raised.value.kind is ErrorKind.UNAVAILABLE
+
+
+def test_somebody_in_a_hurry_waits_for_what_is_being_drawn_and_not_for_a_batch() -> None:
+    networks, count = build("lite", untrained_state("lite")), 8
+    engine = PcavsEngine(networks, untrained(), "cpu", "fp32", rows=1)
+    identity, (windows, codes) = engine.identity(noise_crops(1)), rows(count)
+    alone = engine.frames(identity, windows, codes, 1.2, 0)
+    drawn, asked, drawn_before = [0], list[Future[None]](), list[int]()
+
+    def ask() -> None:
+        with hurried():
+            engine.pose_codes(noise_crops(1))
+        drawn_before.append(drawn[0])
+
+    def count_up(*_: object) -> None:
+        drawn[0] += 1
+        if not asked:
+            asked.append(pool.submit(ask))
+            with engine._gate._condition:
+                while not engine._gate.wanted():
+                    engine._gate._condition.wait(0.01)
+
+    networks.generator.register_forward_pre_hook(count_up)
+    with ThreadPoolExecutor(1) as pool:
+        assert np.array_equal(engine.frames(identity, windows, codes, 1.2, 0), alone)
+        asked[0].result()
+    assert drawn_before[0] <= torch.get_num_threads() + 1 < count == drawn[0]
