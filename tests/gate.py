@@ -90,7 +90,7 @@ def main() -> int:
 
     Rendering._drawn, Rendering.frames, runner.COMMIT_SECONDS = asking, begun, 0
     PcavsEngine.first_batch, PcavsEngine.batch_size = property(lambda engine: 2), property(lambda engine: 4)
-    return posedub(sys.argv[1:])
+    return posedub()
 
 
 if __name__ == "__main__":
