@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, cast
 
+from ..core import schema
 from ..core.events import DubEstimated, JobProgress, JobWarning, ServerInfo
 from ..core.faces import Face, FaceChoice, FacesFound
 from ..core.output import Output
@@ -184,13 +185,24 @@ def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         pose=_pose(plan.pose, assets.get("pose", "")),
         frame_rate=_rational(plan.fps),
         frame_count=plan.frame_count,
-        mouth_strength=plan.mouth_strength,
-        seed=plan.seed,
-        precision=stubs.Precision.Value(f"PRECISION_{plan.precision.upper()}"),
-        size=plan.size,
         output=_output(plan.output, assets.get("footage", "")),
         viewer=media.VIEWER_BLENDER,
+        **_parameters(plan),
     )
+
+
+def _parameters(plan: DubPlan) -> dict[str, Any]:
+    """The fields of a dub's specification that are named as the networks' parameters are."""
+    kinds = {field.name: field.enum_type for field in _stubs().DubSpec.DESCRIPTOR.fields}
+    return {name: _enum_value(kinds[name], value) for name, value in schema.chosen(plan).items()}
+
+
+def _enum_value(enum: Any, value: Any) -> Any:
+    """The number of a name, without the enum's prefix; other values, of no enum, as they are."""
+    if enum is None:
+        return value
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    return enum.values_by_name[f"{prefix}{value.upper()}"].number
 
 
 def estimate_request(plan: DubPlan, assets: Mapping[str, str]) -> Any:

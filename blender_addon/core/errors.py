@@ -31,6 +31,11 @@ class AddonError(Exception):
         return f"{self.message} {self.hint}".rstrip()
 
 
+def told(what: str, error: BaseException) -> AddonError:
+    """The error when it is a sentence already, else the one that `unexpected` makes of it."""
+    return error if isinstance(error, AddonError) else unexpected(what, error)
+
+
 def unexpected(what: str, error: BaseException) -> AddonError:
     """The sentence for an error that nobody foresaw; says what the computer lacks where that is the cause.
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from . import schema
 from .faces import FaceChoice
-
-OutputMode = Literal["crop", "overlay", "full_frame"]
-FEATHER = 0.2
+from .schema import FEATHER, OutputMode
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class Output:
             yield "Only an overlay or a full frame has footage, and needs it; choose the strip to dub into."
         if self.footage and self.footage.speed <= 0:
             yield f"The footage plays at speed {float(self.footage.speed):g}; make it faster than zero."
-        if not 0 <= self.feather <= 1:
-            yield f"The feather {self.feather:g} is outside 0 to 1; set it back to {FEATHER}."
+        yield from schema.problems(self)
         if not all(0 <= amount <= 1 for amount in self.mouth_only):
             yield "The mouth-only amount leaves 0 to 1; correct its keys."
         if len(self.mouth_only) not in (1, frame_count):

@@ -15,18 +15,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from . import sequences
+from . import schema, sequences
 from .errors import AddonError
 from .faces import FaceChoice
 from .output import Output
 from .pose_map import Row
+from .schema import MAX_SIZE, SIZE, DubParameters
 from .weights import WeightsInfo
 
 PoseKind = Literal["video", "fixed", "frontal", "codes"]
-Precision = Literal["auto", "fp32", "bf16"]
 
 POSE_SIZE = 12
-SIZE, MAX_SIZE = 224, 512
 UNSUPPORTED = "FAILED_PRECONDITION"
 """Code of a problem that trying again does not solve."""
 MAX_CODE_ROWS = 80_000
@@ -110,7 +109,7 @@ class KeptFrames:
 
 
 @dataclass(frozen=True)
-class DubPlan:
+class DubPlan(DubParameters):
     """Everything one dub needs, and where its frames go.
 
     Attributes:
@@ -120,10 +119,7 @@ class DubPlan:
         fps: frames per second in [1, 240].
         frame_count: frames of the whole dub.
         first, end: frames wanted now, first <= k < end.
-        mouth_strength: gain of the speech content in [0, 3]; published 1.2.
-        seed: of the generator's noise, in [0, 2^64).
         weights_id: "" for the server's default weights.
-        size: width and height of the network's pictures in pixels, even, in [224, 512].
         output: what a frame is.
         kept: what the take has besides the frames wanted; None for nothing.
     """
@@ -138,11 +134,7 @@ class DubPlan:
     frame_count: int
     first: int
     end: int
-    mouth_strength: float = 1.2
-    seed: int = 0
-    precision: Precision = "auto"
     weights_id: str = ""
-    size: int = SIZE
     output: Output = Output()
     kept: KeptFrames | None = None
 
@@ -187,8 +179,7 @@ class DubPlan:
             yield "The sound strip covers no frame; extend it on the timeline."
         elif not 0 <= self.first < self.end <= self.frame_count:
             yield f"The frames {self.first} to {self.end} are outside the dub's {self.frame_count}; choose others."
-        if not 0 <= self.mouth_strength <= 3:
-            yield f"The mouth strength {self.mouth_strength:g} is outside 0 to 3; set it back to 1.2."
+        yield from schema.problems(self)
         if not 0 <= self.seed < 2**64:
             yield f"The seed {self.seed} is outside 0 to 2^64 - 1; choose another."
         if self.size % 2 or not SIZE <= self.size <= MAX_SIZE:

@@ -1,4 +1,4 @@
-"""Defaults of everything the preferences and the panel let the editor choose."""
+"""What the preferences let the editor choose, and where takes lie."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .address import PORT
-from .faces import CropMode
-from .output import FEATHER, OutputMode
-from .plan import SIZE, PoseKind, Precision
 
 HOST = "127.0.0.1"
+TAKES = "//dubs"
+"""Folder of the takes of a saved .blend file, as Blender writes paths beside it."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +36,3 @@ class ServerSettings:
     def target(self) -> str:
         """Address to connect to, "host:port"."""
         return f"{HOST}:{self.port}" if self.mode == "local" else self.address
-
-
-@dataclass(frozen=True)
-class DubSettings:
-    """Defaults of a dub; ranges as in `core.plan.DubPlan` and `core.output.Output`."""
-
-    audio_track: int = 0
-    crop: CropMode = "auto"
-    pose: PoseKind = "video"
-    mouth_strength: float = 1.2
-    seed: int = 0
-    precision: Precision = "auto"
-    size: int = SIZE
-    output: OutputMode = "crop"
-    mouth_only: float = 0.0
-    feather: float = FEATHER
-    folder: str = "//dubs"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import schema
 from .errors import AddonError
 from .manifest import FILE_NAME, Manifest, read_manifest
 from .naming import frame_name
@@ -79,10 +80,7 @@ def settings_line(manifest: Manifest) -> str:
 
 def _settings(plan: DubPlan, manifest: Manifest) -> Iterator[str]:
     yield POSES[plan.pose.kind]
-    yield f"mouth {plan.mouth_strength:g}"
-    yield f"{plan.size} px"
-    if plan.seed:
-        yield f"seed {plan.seed}"
+    yield from schema.words(plan)
     if plan.output.mode != "crop":
         yield plan.output.mode.replace("_", " ")
     if plan.kept:

@@ -8,42 +8,14 @@ from typing import Any
 
 import bpy
 
+from ..core import schema
 from ..core.plan import POSE_SIZE
-from ..core.settings import DubSettings
+from ..core.schema import AMOUNT, Parameter
 from .bl.sequencer import StripRef
 from .sources import footage, pose_keys
 
-DEFAULTS = DubSettings()
-
-CROPS = (
-    ("auto", "Find Face", "Find the face, align it and crop it"),
-    ("aligned", "Already Cropped", "Take the picture as it is: a VoxCeleb2-like 224 x 224 face crop"),
-)
-POSES = (
-    ("strip", "From Strip", "The head moves as in a movie strip, or stays as in an image strip"),
-    ("fixed", "Portrait's Own", "The head keeps the pose of the portrait"),
-    ("frontal", "Frontal", "The head looks straight ahead"),
-    ("keyframes", "Keyframes", "The head moves as the pose keyframes of the sound's last dub strip say"),
-)
-OUTPUTS = (
-    ("crop", "Crop", "The face as a square picture"),
-    ("overlay", "Overlay", "A strip to lie on the footage: transparent but for the face"),
-    ("full_frame", "Full Frame", "The footage with the face in it; all other pixels are the footage's"),
-)
-PRECISIONS = (
-    ("auto", "Automatic", "What the server's device does best"),
-    ("fp32", "32 Bit", "Full precision"),
-    ("bf16", "16 Bit", "Faster on most accelerators, slightly rougher"),
-)
-
-SIZES = (
-    ("224", "224 x 224", "As the networks see the face; all weights draw it"),
-    *((str(size), f"{size} x {size}", "From the portrait's own pixels; with lite weights") for size in (320, 448, 512)),
-)
-
-
-AMOUNT = "How much of the face stays as in the footage: 0 dubs the whole face, 1 the mouth only"
 FACTOR = {"min": 0.0, "max": 1.0, "subtype": "FACTOR"}
+ROLES = ("portrait", "audio", "pose", "footage")
 
 
 class PoseDubSource(bpy.types.PropertyGroup):
@@ -62,63 +34,29 @@ class PoseDubSource(bpy.types.PropertyGroup):
         self.uid, self.name = ref.uid, ref.name
 
 
+def _property(parameter: Parameter) -> Any:
+    """A parameter as Blender keeps it."""
+    about: dict[str, Any] = {"name": parameter.title, "description": parameter.text}
+    about["default"] = parameter.stored(parameter.default)
+    if parameter.choices:
+        items = [(str(choice.value), choice.title, choice.text) for choice in parameter.choices]
+        return bpy.props.EnumProperty(items=items, **about)
+    limits = {"min": parameter.low, "max": parameter.high, "soft_max": parameter.soft_high}
+    about |= {name: limit for name, limit in limits.items() if limit is not None}
+    if isinstance(parameter.default, bool):
+        return bpy.props.BoolProperty(**about)
+    if isinstance(parameter.default, int):
+        return bpy.props.IntProperty(**about)
+    return bpy.props.FloatProperty(**about | ({"subtype": "FACTOR"} if parameter.share else {}))
+
+
 class PoseDubSettings(bpy.types.PropertyGroup):
     """Sources and parameters of the scene's next dub."""
 
-    portrait: bpy.props.PointerProperty(type=PoseDubSource)
-    audio: bpy.props.PointerProperty(type=PoseDubSource)
-    pose: bpy.props.PointerProperty(type=PoseDubSource)
-    footage: bpy.props.PointerProperty(type=PoseDubSource)
-    audio_track: bpy.props.IntProperty(
-        name="Sound Track",
-        default=DEFAULTS.audio_track,
-        min=0,
-        soft_max=8,
-        description="Of the sound strip's file, the track that drives the mouth; 0 is what Blender plays",
-    )
-    output: bpy.props.EnumProperty(
-        name="Output", items=OUTPUTS, default=DEFAULTS.output, description="What the frames of the dub are"
-    )
-    mouth_only: bpy.props.FloatProperty(
-        name="Mouth Only", default=DEFAULTS.mouth_only, description=f"{AMOUNT}; keys of a dub strip go first", **FACTOR
-    )
-    feather: bpy.props.FloatProperty(
-        name="Feather",
-        default=DEFAULTS.feather,
-        description="Width of the face's soft edge, in distances between the eyes",
-        **FACTOR,
-    )
-    keep_where_absent: bpy.props.BoolProperty(
-        name="Keep Where Absent",
-        default=True,
-        description="Leave a face that is turned away or cut off as it is in the footage",
-    )
-    pose_kind: bpy.props.EnumProperty(name="Pose", items=POSES, description="Where the head movement comes from")
-    portrait_crop: bpy.props.EnumProperty(
-        name="Portrait Crop", items=CROPS, default=DEFAULTS.crop, description="How the portrait becomes a face crop"
-    )
-    pose_crop: bpy.props.EnumProperty(
-        name="Pose Crop", items=CROPS, default=DEFAULTS.crop, description="How the pose source becomes face crops"
-    )
-    mouth_strength: bpy.props.FloatProperty(
-        name="Mouth Strength",
-        default=DEFAULTS.mouth_strength,
-        min=0.0,
-        max=3.0,
-        description="How strongly the speech moves the mouth; 0 keeps it closed",
-    )
-    seed: bpy.props.IntProperty(
-        name="Seed",
-        default=DEFAULTS.seed,
-        min=0,
-        description="Of the generator's noise; the same seed gives the same dub",
-    )
-    size: bpy.props.EnumProperty(
-        name="Picture Size", items=SIZES, default=str(DEFAULTS.size), description="Width and height of the frames"
-    )
-    precision: bpy.props.EnumProperty(
-        name="Precision", items=PRECISIONS, default=DEFAULTS.precision, description="Arithmetic of the networks"
-    )
+    # Not written one by one: Blender makes properties of all that is annotated.
+    __annotations__ = {role: bpy.props.PointerProperty(type=PoseDubSource) for role in ROLES} | {
+        name: _property(parameter) for name, parameter in schema.PARAMETERS.items()
+    }
 
     def source(self, role: str) -> PoseDubSource:
         """The assigned source of a role: "portrait", "audio", "pose" or "footage"."""

@@ -194,7 +194,7 @@ def cut(name, target):
 def mix(names, target):
     """Write the sound of strips as a dub of all of them would; its first frame and its frames."""
     audio = host("sources.audio")
-    found = audio.read_mix(scene(), list(map(strip, names)))
+    found = audio.read_mix(scene(), list(map(strip, names)), scene().posedub.audio_track)
     audio.write_mix(found, Path(target))
     return [found.first, found.frames]
 

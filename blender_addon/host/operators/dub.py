@@ -9,8 +9,7 @@ import bpy
 from ...core.errors import AddonError
 from ...core.jobs import JobRecord
 from ..bl import sequencer
-from ..planning import scene_plan
-from ..sources import select
+from ..planning import scene_plan, scene_reading
 from ..strips import recovery, results
 from ..tasks import runtime
 from .base import CANCELLED, FINISHED, UID, WAIT, SentenceOperator, job, outcome
@@ -43,7 +42,7 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """A source that is not there."""
-        return select.problem(scene)
+        return scene_reading.read(scene).problem()
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the dubs, then start them."""

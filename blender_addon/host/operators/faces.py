@@ -45,13 +45,14 @@ class POSEDUB_OT_find_faces(FaceOperator, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """It needs some picture."""
-        choices = [select.choose(scene, role) for role, _name, _text in ROLES]
-        return "" if any(choice.strip for choice in choices) else choices[0].problem
+        chosen = select.read(scene).chosen
+        there = any(chosen[role].strip for role, _name, _text in ROLES)
+        return "" if there else chosen["footage"].problem
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Ask the server; the thumbnails appear when it has answered."""
         scene, search = sequencer.edit_scene(context), runtime.current().faces
-        search.start(scene, select.choose(scene, self.role).require())
+        search.start(scene, select.read(scene).chosen[self.role].require())
         if self.wait:
             main_loop.run_until(lambda: not search.busy)
             if search.problem:
@@ -90,13 +91,14 @@ class POSEDUB_OT_clear_face(FaceOperator, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """There must be a choice."""
-        strips = [select.choose(scene, role).strip for role, _name, _text in ROLES]
+        choices = select.read(scene).chosen
+        strips = [choices[role].strip for role, _name, _text in ROLES]
         chosen = any(strip and face_choice.AT in strip for strip in strips)
         return "" if chosen else "No face was chosen in the dub's strips."
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Forget the strip's choice."""
-        face_choice.clear(select.choose(sequencer.edit_scene(context), self.role).require())
+        face_choice.clear(select.read(sequencer.edit_scene(context)).chosen[self.role].require())
         return FINISHED
 
 

@@ -10,7 +10,9 @@ from ...core.errors import AddonError
 from ...core.manifest import read_manifest
 from ...core.plan import DubPlan, PoseSource
 from ..bl import sequencer
-from ..sources import media, pose_keys, select
+from ..planning import scene_reading
+from ..sources import media, pose_keys
+from ..strips.placement import dub_start
 from ..tasks import baking, main_loop, runtime
 from .base import FINISHED, WAIT, SentenceOperator, StripOperator, active_strip
 
@@ -87,9 +89,9 @@ def plan_of(scene: bpy.types.Scene, strip: bpy.types.Strip) -> DubPlan:
 
 
 def _chosen_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) -> PoseSource:
-    start = sequencer.first_picture(strip) - plan.take_first
-    source = select.choose(scene, "pose").require()
-    return media.pose(scene, source, start, start + plan.frame_count, scene.posedub.pose_crop)
+    reading, start = scene_reading.read(scene), dub_start(strip, plan)
+    source = reading.source("pose").require()
+    return media.pose(scene, source, start, start + plan.frame_count, reading.settings.pose_crop)
 
 
 class POSEDUB_OT_bake_cancel(SentenceOperator, bpy.types.Operator):

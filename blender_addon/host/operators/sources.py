@@ -20,8 +20,9 @@ ROLE = {
 
 def origin(scene: bpy.types.Scene, role: str) -> str:
     """A sentence on where the strip of a role comes from."""
-    choice = select.choose(scene, role)
-    if scene.posedub.source(role).ref:
+    sources = select.read(scene)
+    choice = sources.chosen[role]
+    if role in sources.assigned:
         return "It is set now"
     if choice.strip is None:
         return "It is missing now"

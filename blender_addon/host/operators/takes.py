@@ -10,8 +10,8 @@ import bpy
 
 from ...core.errors import AddonError
 from ..bl import sequencer
-from ..planning import redub
-from ..sources import pose_keys, select
+from ..planning import redub, scene_reading
+from ..sources import pose_keys
 from ..strips import takes
 from ..tasks import main_loop, runtime, take_list
 from .base import FINISHED, WAIT, SentenceOperator, StripOperator, active_strip, outcome
@@ -35,7 +35,7 @@ class POSEDUB_OT_preview(SentenceOperator, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """A source that is not there."""
-        return select.problem(scene)
+        return scene_reading.read(scene).problem()
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Ask for the frame; the panel shows it when it is there."""

@@ -7,6 +7,7 @@ import textwrap
 import bpy
 
 from ..sources import select
+from ..sources.select import Sources
 
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
 ROLES = {"portrait": "Portrait", "audio": "Sound", "pose": "Pose", "footage": "Footage"}
@@ -24,9 +25,9 @@ class DubPanel:
     bl_order = 0
 
 
-def draw_source(layout: bpy.types.UILayout, scene: bpy.types.Scene, role: str) -> None:
+def draw_source(layout: bpy.types.UILayout, sources: Sources, role: str) -> None:
     """A row: the role, its strip or what is missing, and the buttons that set and clear it."""
-    choice, assigned = select.choose(scene, role), scene.posedub.source(role).ref is not None
+    choice, assigned = sources.chosen[role], role in sources.assigned
     missing = choice.problem if assigned or choice.of_dub else f"Select {select.WANTED[role]}"
     split = layout.split(factor=ROLE_WIDTH, align=True)
     split.label(text=ROLES[role])

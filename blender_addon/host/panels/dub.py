@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import bpy
 
+from ...core import schema
 from .. import copies, preferences
 from ..bl import sequencer
-from ..sources import audio_tracks, pose_keys, select
+from ..planning import scene_reading
+from ..planning.scene_reading import SceneReading
+from ..sources import audio_tracks
 from ..tasks import main_loop, runtime
 from .base import ICONS, ROLES, DubPanel, draw_error, draw_sentence, draw_source
 from .presets import POSEDUB_PT_presets
@@ -20,25 +23,26 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Sources, then what is missing or went wrong, then the button."""
         layout, scene = self.layout, sequencer.edit_scene(context)
+        reading = scene_reading.read(scene)
         column = layout.column(align=True)
         for role in ("portrait", "audio"):
-            draw_source(column, scene, role)
-        draw_audio_track(column, scene)
+            draw_source(column, reading.sources, role)
+        draw_audio_track(column, reading)
         column.prop(scene.posedub, "pose_kind")
-        if scene.posedub.pose_kind == "strip":
-            draw_source(column, scene, "pose")
-        draw_origin(layout, scene)
+        if reading.needs("pose"):
+            draw_source(column, reading.sources, "pose")
+        draw_source_refs(layout, reading)
         if copies.waiting():
             draw_sentence(layout, context, copies.sentence(preferences.ADDON), "ERROR")
         if runtime.current().error:
             draw_error(layout, context, runtime.current().error)
         draw_server_line(layout)
-        draw_estimate(layout, scene)
+        draw_estimate(layout, reading)
         row = layout.row()
         row.scale_y = 1.5
         row.operator("posedub.dub", icon="PLAY").sounds = "active"
-        if not select.choose(scene, "audio").of_dub:
-            draw_several(layout, len(select.sounds(scene)))
+        if not reading.source("audio").of_dub:
+            draw_several(layout, len(reading.sources.sounds))
 
 
 class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
@@ -57,34 +61,29 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         self.layout.use_property_split = True
         self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
         values = sequencer.edit_scene(context).posedub
-        for name in ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision"):
+        for name in schema.IN_SETTINGS:
             self.layout.prop(values, name)
 
 
-def draw_audio_track(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+def draw_audio_track(layout: bpy.types.UILayout, reading: SceneReading) -> None:
     """Which track of the sound's file is meant, where there are several."""
-    strip, number = select.choose(scene, "audio").strip, scene.posedub.audio_track
+    strip, number = reading.source("audio").strip, reading.settings.audio_track
     count = len(audio_tracks.names(strip)) if strip else 0
     if strip is None or count < 2:
         return
-    layout.prop(scene.posedub, "audio_track")
+    layout.prop(reading.scene.posedub, "audio_track")
     meant = number or audio_tracks.played(strip)
     if meant <= count:
         why = "" if number else ", as Blender plays"
         layout.label(text=f"Track {audio_tracks.title(strip, meant)} of {count}{why}", icon="SOUND")
 
 
-def draw_origin(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+def draw_source_refs(layout: bpy.types.UILayout, reading: SceneReading) -> None:
     """A line when sources are those of the selected dub."""
-    dub = pose_keys.active(scene)
-    roles = [ROLES[role].lower() for role in ICONS if select.choose(scene, role).of_dub and _needed(scene, role)]
+    dub = reading.sources.dub
+    roles = [ROLES[role].lower() for role in ICONS if reading.source(role).of_dub and reading.needs(role)]
     if dub and roles:
         layout.label(text=f"As in {dub.name}: {', '.join(roles)}", icon="LINKED")
-
-
-def _needed(scene: bpy.types.Scene, role: str) -> bool:
-    values = scene.posedub
-    return {"pose": values.pose_kind == "strip", "footage": values.output != "crop"}.get(role, True)
 
 
 def draw_several(layout: bpy.types.UILayout, sounds: int) -> None:
@@ -104,12 +103,12 @@ def draw_server_line(layout: bpy.types.UILayout) -> None:
         layout.label(text="Untrained weights: no speech, no movement", icon="INFO")
 
 
-def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+def draw_estimate(layout: bpy.types.UILayout, reading: SceneReading) -> None:
     """How many frames a dub would generate; counted in the background."""
-    if select.problem(scene):
+    if reading.problem():
         return
     previews = runtime.current().previews
-    previews.look(scene)
+    previews.look(reading.scene)
     main_loop.wake()
     for text, icon in zip(previews.text(), ("RENDERLAYERS", "INFO"), strict=True):
         if text:

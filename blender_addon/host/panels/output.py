@@ -6,7 +6,8 @@ import bpy
 
 from ...core.faces import Face
 from ..bl import sequencer
-from ..sources import face_choice, footage, pose_keys, select
+from ..sources import face_choice, footage, select
+from ..sources.select import Sources
 from ..tasks import runtime
 from .base import DubPanel, draw_error, draw_source
 
@@ -28,10 +29,11 @@ class POSEDUB_PT_output(DubPanel, bpy.types.Panel):
         layout.prop(values, "output", expand=True)
         if values.output == "crop":
             return
-        draw_source(layout.column(align=True), scene, "footage")
+        sources = select.read(scene)
+        draw_source(layout.column(align=True), sources, "footage")
         column = layout.column()
         column.use_property_split = True
-        draw_mouth_only(column, scene)
+        draw_mouth_only(column, scene, sources)
         column.prop(values, "feather")
         column.prop(values, "keep_where_absent")
 
@@ -49,8 +51,9 @@ class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator_menu_enum("posedub.find_faces", "role", icon="VIEWZOOM")
         row.operator_menu_enum("posedub.clear_face", "role", text="", icon="X")
+        chosen = select.read(scene).chosen
         for role in ("footage", "portrait", "pose"):
-            strip = select.choose(scene, role).strip
+            strip = chosen[role].strip
             if strip and face_choice.AT in strip:
                 layout.label(text=f"{role.capitalize()}: a face is chosen", icon="CHECKMARK")
         if search.phase:
@@ -63,11 +66,11 @@ class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):
             draw_faces(layout, strip)
 
 
-def draw_mouth_only(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+def draw_mouth_only(layout: bpy.types.UILayout, scene: bpy.types.Scene, sources: Sources) -> None:
     """The amount of the selected dub strip, to be keyed; else that of the next dub."""
-    sound, active = select.choose(scene, "audio").strip, pose_keys.active(scene)
+    sound = sources.chosen["audio"].strip
     keyed = footage.keyed(scene, sound) if sound else None
-    strip = keyed or active
+    strip = keyed or sources.dub
     layout.prop(strip or scene.posedub, footage.MOUTH_ONLY if strip else "mouth_only")
     if strip:
         layout.label(text=f"{'Keys' if keyed else 'To be keyed'} on {strip.name}", icon="KEY_HLT")

@@ -6,21 +6,11 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
+from ...core import schema
+
 FOLDER = "posedub"
 SCENE = "(getattr(bpy.context, 'sequencer_scene', None) or bpy.context.scene)"
-KEPT = (
-    "output",
-    "mouth_only",
-    "feather",
-    "keep_where_absent",
-    "mouth_strength",
-    "size",
-    "portrait_crop",
-    "pose_crop",
-    "pose_kind",
-    "seed",
-    "precision",
-)
+KEPT = tuple(name for name, parameter in schema.PARAMETERS.items() if parameter.kept)
 
 
 class POSEDUB_PT_presets(PresetPanel, bpy.types.Panel):

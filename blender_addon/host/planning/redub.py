@@ -8,18 +8,21 @@ from pathlib import Path
 
 import bpy
 
+from ...core import schema
 from ...core.errors import AddonError
 from ...core.files import link_or_copy
 from ...core.naming import frame_name
 from ...core.output import Output
-from ...core.plan import DubPlan, KeptFrames, PoseSource
+from ...core.plan import DubPlan, KeptFrames, PortraitSource, PoseSource
 from ..bl import sequencer
 from ..bl.sequencer import StripRef
-from ..sources import footage, media, pose_keys, select, source_refs
+from ..sources import footage, media, pose_keys, source_refs
 from ..strips import takes
 from ..strips.placement import Placement
-from . import scene_plan
+from ..strips.takes import ShownTake
+from . import scene_plan, scene_reading
 from .scene_plan import SPEECH_FILE, Draft
+from .scene_reading import SceneReading
 
 
 def span(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
@@ -32,30 +35,25 @@ def draft(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Draft:
 
     Sound, rate and picture size stay the take's; portrait and pose too, unless others are chosen now.
     """
-    old = takes.take_of(scene, strip)
-    start = sequencer.first_picture(strip) - old.take_first
-    first, end = (frame - start for frame in span(scene, strip))
+    shown, reading = takes.shown(scene, strip), scene_reading.read(scene)
+    old = shown.plan
+    first, end = (frame - shown.start for frame in span(scene, strip))
     if first >= end:
         raise AddonError(f'The preview range does not touch "{strip.name}".', "Move it there, or clear it.")
     _require_frames(old)
-    values = scene.posedub
     plan = replace(
         old,
         uid=uuid.uuid4().hex,
         first=max(first, old.take_first),
         end=min(end, old.take_end),
         kept=KeptFrames(old.folder, old.take_first, old.take_end),
-        pose=_pose(scene, strip, old, start),
-        mouth_strength=round(values.mouth_strength, 6),
-        seed=values.seed,
-        precision=values.precision,
-        output=_output(scene, strip, old, start),
+        pose=_pose(reading, strip, shown),
+        output=_output(reading, strip, shown),
+        portrait=_portrait(reading, old),
+        **schema.chosen_anew(reading.settings),
     )
-    chosen = select.given(scene, "portrait")
-    if chosen.strip is not None and old.output.footage is None:
-        plan = replace(plan, portrait=media.portrait(scene, chosen.strip, values.portrait_crop, chosen.frame))
     name = strip.get(sequencer.SOUND, old.folder.parent.name)
-    made = scene_plan.placed(scene, Draft(plan, None, _placement(scene, strip, name, start)), name)
+    made = scene_plan.placed(scene, Draft(plan, None, _placement(scene, strip, name, shown.start)), name)
     link_or_copy(old.folder / Path(old.speech.file).name, made.plan.folder / SPEECH_FILE)
     return made
 
@@ -66,30 +64,37 @@ def _require_frames(old: DubPlan) -> None:
         raise AddonError(f"{len(missing)} frames of {old.name} are not there.", "Fetch or retry it first.")
 
 
-def _pose(scene: bpy.types.Scene, strip: bpy.types.Strip, old: DubPlan, start: int) -> PoseSource:
-    values, end = scene.posedub, start + old.frame_count
-    if values.pose_kind == "keyframes":
+def _portrait(reading: SceneReading, old: DubPlan) -> PortraitSource:
+    chosen = reading.sources.given["portrait"]
+    if chosen.strip is None or old.output.footage:
+        return old.portrait
+    return media.portrait(reading.scene, chosen.strip, reading.settings.portrait_crop, chosen.frame)
+
+
+def _pose(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> PoseSource:
+    scene, kind = reading.scene, reading.settings.pose_kind
+    if kind == "keyframes":
         if not pose_keys.is_keyed(scene, strip):
             raise AddonError(f'"{strip.name}" has no pose keyframes.', "Bake its pose first.")
-        return pose_keys.pose_source(scene, strip, start, end)
-    if values.pose_kind != "strip":
-        return PoseSource(values.pose_kind)
-    chosen = select.given(scene, "pose").strip
+        return pose_keys.pose_source(scene, strip, shown.start, shown.end)
+    if kind != "strip":
+        return PoseSource(kind)
+    chosen = reading.sources.given["pose"].strip
     if chosen is not None:
-        return media.pose(scene, chosen, start, end, values.pose_crop)
-    return old.pose
+        return media.pose(scene, chosen, shown.start, shown.end, reading.settings.pose_crop)
+    return shown.plan.pose
 
 
-def _output(scene: bpy.types.Scene, strip: bpy.types.Strip, old: DubPlan, start: int) -> Output:
-    if old.output.footage is None:
-        return old.output
-    values, end = scene.posedub, start + old.frame_count
-    amounts = tuple(row[0] for row in pose_keys.values(scene, strip, footage.MOUTH_ONLY, start, end))
+def _output(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> Output:
+    old, settings = shown.plan.output, reading.settings
+    if old.footage is None:
+        return old
+    rows = pose_keys.values(reading.scene, strip, footage.MOUTH_ONLY, shown.start, shown.end)
     return replace(
-        old.output,
-        feather=round(values.feather, 6),
-        mouth_only=amounts if len(set(amounts)) > 1 else amounts[:1],
-        keep_where_absent=values.keep_where_absent,
+        old,
+        feather=settings.feather,
+        mouth_only=footage.alike(tuple(row[0] for row in rows)),
+        keep_where_absent=settings.keep_where_absent,
     )
 
 

@@ -1,4 +1,4 @@
-"""From the scene to a plan: the only place where a dub's parameters are read from Blender."""
+"""From a reading of the scene to the plan of a dub, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from pathlib import Path
 
 import bpy
 
-from ...core import naming, timebase
+from ...core import naming, schema, timebase
 from ...core.errors import AddonError
+from ...core.output import Output
 from ...core.plan import DubPlan, PoseSource, SpeechSource
-from ...core.settings import DubSettings
+from ...core.settings import TAKES
 from .. import preferences
 from ..bl import sequencer, visibility
 from ..sources import audio, audio_tracks, footage, media, pose_keys, select, source_refs
 from ..strips import recovery
 from ..strips.placement import Placement
+from . import scene_reading
+from .scene_reading import SceneReading
 
 SPEECH_FILE = "speech.wav"
 
@@ -41,11 +44,11 @@ def drafts(scene: bpy.types.Scene, how: str) -> list[Draft]:
         how: "active" for the chosen strip only, "each" for a dub of each selected strip that is heard, "together" for
             one dub of all that they play.
     """
-    strips = select.sounds(scene)
+    strips = select.read(scene).sounds
     each = [[strip] for strip in strips if not sequencer.is_muted(scene, strip)]
     found: list[Draft] = []
     with ExitStack() as made:
-        for group in each if how == "each" else [strips if how == "together" else []]:
+        for group in each if how == "each" else [strips if how == "together" else ()]:
             found.append(draft(scene, group))
             made.enter_context(kept_if_done(found[-1].plan.folder))
     return found
@@ -54,7 +57,7 @@ def drafts(scene: bpy.types.Scene, how: str) -> list[Draft]:
 def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """Plan a dub of sound strips, the chosen one by default, into a new version folder; raises AddonError."""
     made = look(scene, Path(), sounds)
-    return placed(scene, made, (sounds or select.spoken(scene))[0].name)
+    return placed(scene, made, made.plan.name)
 
 
 def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
@@ -68,42 +71,44 @@ def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
 
 def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """The same for a folder that is not made; raises AddonError."""
-    sounds = sounds or select.spoken(scene)
-    values, strip = scene.posedub, sounds[0]
-    sound = audio.read_mix(scene, sounds)
-    into = None if values.output == "crop" else select.choose(scene, "footage").require()
+    return of(scene_reading.read(scene, sounds), folder)
+
+
+def of(reading: SceneReading, folder: Path) -> Draft:
+    """What a reading of a scene says about its next dub; raises AddonError."""
+    scene, settings, sounds = reading.scene, reading.settings, reading.require_sounds()
+    sound, into = audio.read_mix(scene, sounds, settings.audio_track), reading.footage()
     first, end = _range(scene, sound, into)
-    posed = pose_keys.for_dub(scene, strip) if values.pose_kind == "keyframes" else None
-    face = select.choose(scene, "portrait")
-    portrait = media.portrait(scene, face.require(), values.portrait_crop, face.frame)
-    pose, output = _pose(scene, first, end, posed), footage.output(scene, strip, first, end)
+    face = reading.source("portrait")
     plan = DubPlan(
         uid=uuid.uuid4().hex,
-        name=strip.name,
+        name=sounds[0].name,
         folder=folder,
-        portrait=portrait,
+        portrait=media.portrait(scene, face.require(), settings.portrait_crop, face.frame),
         speech=SpeechSource(folder / SPEECH_FILE, timebase.frames_to_seconds(first - sound.first, sound.fps)),
-        pose=pose,
+        pose=_pose(reading, first, end),
         fps=sound.fps,
         frame_count=end - first,
         first=0,
         end=end - first,
-        mouth_strength=round(values.mouth_strength, 6),  # Blender keeps 32 bits of it
-        seed=values.seed,
-        precision=values.precision,
-        size=int(values.size),
-        output=output,
+        output=_output(reading, into, first, end),
+        **schema.chosen(settings),
     )
-    placement = Placement.over(scene, sounds, first, into, posed, footage.keyed(scene, strip) if into else None)
-    remarks = [visibility.Remark(first, end, text) for text in audio_tracks.notices(scene, sounds)]
-    remarks += _remarks(scene, sound, into, first, end) if into else ()
-    return Draft(plan, sound, replace(placement, sources=_origin(scene, sounds, face)), tuple(remarks))
+    return Draft(plan, sound, _placement(reading, into, first), tuple(_remarks(reading, sound, into, first, end)))
 
 
-def _origin(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip], face: select.Choice) -> str:
+def _placement(reading: SceneReading, into: bpy.types.Strip | None, first: int) -> Placement:
+    """Over the sounds, or on the footage; with the keyframes that the dub is made with."""
+    posed = reading.posed if reading.settings.pose_kind == "keyframes" else None
+    placement = Placement.over(reading.scene, reading.sounds, first, into, posed, reading.keyed if into else None)
+    return replace(placement, sources=_source_refs(reading))
+
+
+def _source_refs(reading: SceneReading) -> str:
     """The note on the strips that the dub is made from, those it does not need now too."""
-    others = {role: [strip] for role in ("pose", "footage") if (strip := select.choose(scene, role).strip)}
-    return source_refs.note(face.frame, {"audio": sounds, "portrait": [face.require()], **others})
+    others = {role: [strip] for role in ("pose", "footage") if (strip := reading.source(role).strip)}
+    face = reading.source("portrait")
+    return source_refs.note(face.frame, {"audio": reading.sounds, "portrait": [face.require()], **others})
 
 
 def _range(scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip | None) -> tuple[int, int]:
@@ -125,10 +130,14 @@ def _range(scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip 
 
 
 def _remarks(
-    scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip, first: int, end: int
+    reading: SceneReading, sound: audio.SoundMix, into: bpy.types.Strip | None, first: int, end: int
 ) -> Iterator[visibility.Remark]:
-    """What an editor should know of a dub into footage of the timeline frames first <= f < end."""
-    yield from visibility.remarks(scene, into, first, end)
+    """What an editor should know of a dub of the timeline frames first <= f < end."""
+    for text in audio_tracks.notices(reading.sounds, reading.settings.audio_track):
+        yield visibility.Remark(first, end, text)
+    if into is None:
+        return
+    yield from visibility.remarks(reading.scene, into, first, end)
     begin, stop = sequencer.span(into)
     before = max(sound.first, begin), first
     behind = end, min(sound.first + sound.frames, stop)
@@ -137,15 +146,27 @@ def _remarks(
             yield visibility.Remark(held, until, f'"{into.name}" holds a picture here, which is not dubbed.')
 
 
-def _pose(scene: bpy.types.Scene, begin: int, end: int, posed: bpy.types.Strip | None) -> PoseSource:
-    values = scene.posedub
-    if values.pose_kind == "keyframes":
-        if posed is None:
-            raise AddonError("No dub strip has pose keyframes here.", "Bake the pose of a dub first.")
-        return pose_keys.pose_source(scene, posed, begin, end)
-    if values.pose_kind != "strip":
-        return PoseSource(values.pose_kind)
-    return media.pose(scene, select.choose(scene, "pose").require(), begin, end, values.pose_crop)
+def _pose(reading: SceneReading, begin: int, end: int) -> PoseSource:
+    kind = reading.settings.pose_kind
+    if kind == "keyframes":
+        return pose_keys.pose_source(reading.scene, reading.require_posed(), begin, end)
+    if kind != "strip":
+        return PoseSource(kind)
+    return media.pose(reading.scene, reading.source("pose").require(), begin, end, reading.settings.pose_crop)
+
+
+def _output(reading: SceneReading, into: bpy.types.Strip | None, first: int, end: int) -> Output:
+    settings = reading.settings
+    if into is None:
+        return Output()
+    keyed = reading.keyed
+    return Output(
+        mode=settings.output,
+        footage=media.footage(reading.scene, into, first),
+        feather=settings.feather,
+        mouth_only=footage.amounts(reading.scene, keyed, first, end) if keyed else (settings.mouth_only,),
+        keep_where_absent=settings.keep_where_absent,
+    )
 
 
 def takes_folder(name: str) -> Path:
@@ -155,7 +176,7 @@ def takes_folder(name: str) -> Path:
 
 def all_takes() -> Path:
     """Where the takes of the open file lie, by sound strip."""
-    return Path(bpy.path.abspath(DubSettings.folder)) if bpy.data.filepath else preferences.user_folder("dubs")
+    return Path(bpy.path.abspath(TAKES)) if bpy.data.filepath else preferences.user_folder("dubs")
 
 
 @contextmanager

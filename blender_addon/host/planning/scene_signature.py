@@ -7,7 +7,9 @@ from collections.abc import Hashable, Iterator
 import bpy
 
 from ..bl import fcurves, sequencer, visibility
-from ..sources import pose_keys, select
+from ..sources import pose_keys
+from . import scene_reading
+from .scene_reading import SceneReading
 
 PLAYED = ("strobe", "use_reverse_frames", "stream_index", "speed_control", "speed_factor")
 STRIP_VALUES = ("animation_offset_start", "sound_offset", "volume", "mute", "filepath", "directory", *PLAYED)
@@ -16,9 +18,10 @@ KEYED = tuple(f".{name}" for name in ("volume", "strobe", "speed_factor"))
 
 def signature(scene: bpy.types.Scene) -> Hashable:
     """A value that is another one when settings, sources, their place or their keys are."""
-    used = _used(scene)
+    reading = scene_reading.read(scene)
+    used = _used(reading)
     return (
-        tuple(_settings(scene)),
+        reading.settings,
         sequencer.fps(scene),
         tuple(_strip(one) for strip in used for one in _seen(scene, strip)),
         scene.frame_current if any(map(sequencer.is_moving, used)) else 0,
@@ -26,20 +29,10 @@ def signature(scene: bpy.types.Scene) -> Hashable:
     )
 
 
-def _settings(scene: bpy.types.Scene) -> Iterator[tuple[str, Hashable]]:
-    values = scene.posedub
-    for prop in values.bl_rna.properties:
-        if prop.type not in ("POINTER", "COLLECTION"):
-            value = getattr(values, prop.identifier)
-            yield prop.identifier, value if isinstance(value, (str, int, float)) else tuple(value)
-
-
-def _used(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
+def _used(reading: SceneReading) -> list[bpy.types.Strip]:
     """The strips that a dub would be made from."""
-    chosen = [select.choose(scene, role).strip for role in select.KINDS]
-    sounds = select.sounds(scene)
-    posed = pose_keys.for_dub(scene, sounds[0]) if sounds else None
-    return [strip for strip in (*chosen, *sounds, posed) if strip is not None]
+    chosen = [choice.strip for choice in reading.sources.chosen.values()]
+    return [strip for strip in (*chosen, *reading.sources.sounds, reading.posed) if strip is not None]
 
 
 def _seen(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[bpy.types.Strip]:

@@ -70,17 +70,20 @@ class SoundMix:
     cuts: tuple[tuple[int, SoundCut], ...]
 
 
-def read_mix(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> SoundMix:
+def read_mix(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip], track: int = 0) -> SoundMix:
     """What sound strips play from the first one's beginning to the last one's end; raises AddonError.
 
     Muted strips are left out; the sound they leave is as long as without them.
+
+    Args:
+        track: which sound track of their files is meant, from 1 on; 0 for the one that Blender plays.
     """
     spans = [sequencer.span(strip) for strip in strips]
     first, end = min(begin for begin, _end in spans), max(end for _begin, end in spans)
     if first >= end:
         raise AddonError(f'The sound strip "{strips[0].name}" lies outside its meta strip.', "Extend the meta strip.")
     heard = [
-        (begin - first, read_cut(scene, strip))
+        (begin - first, _read_cut(scene, strip, track))
         for strip, (begin, stop) in zip(strips, spans, strict=True)
         if begin < stop and not sequencer.is_muted(scene, strip)
     ]
@@ -89,10 +92,9 @@ def read_mix(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> Sound
     return SoundMix(first, end - first, sequencer.fps(scene), tuple(heard))
 
 
-def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
-    """What a sound strip plays; raises AddonError."""
+def _read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip, track: int) -> SoundCut:
     if any(map(sequencer.is_retimed, sequencer.around(strip))):
-        return _mixed_cut(scene, strip)
+        return _mixed_cut(scene, strip, track)
     sound = strip.sound
     if sound is None:
         raise AddonError(f'The sound strip "{strip.name}" has no sound.', "Replace the strip.")
@@ -100,15 +102,15 @@ def read_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
     if not packed and not file.is_file():
         raise AddonError(f'The file of strip "{strip.name}" is gone: {file}.', "Relink or replace the strip.")
     first, end = sequencer.span(strip)
-    track = audio_tracks.meant(scene, strip)
+    number = audio_tracks.meant(strip, track)
     return SoundCut(
         name=strip.name,
         file=file,
-        start=_start(scene, strip, first) - audio_tracks.delay(strip, track),
+        start=_start(scene, strip, first) - audio_tracks.delay(strip, number),
         frames=end - first,
         fps=sequencer.fps(scene),
         packed=bytes(packed.data) if packed else None,
-        stream=track - 1,
+        stream=number - 1,
         volumes=_volumes(scene, strip, first, end),
     )
 
@@ -126,12 +128,12 @@ def _start(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int) -> Fracti
     return timebase.frames_to_seconds(frames, sequencer.fps(scene)) - offset
 
 
-def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip) -> SoundCut:
+def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip, track: int) -> SoundCut:
     """A retimed strip as Blender mixes it: its time mapping cannot be read.
 
     Since 5.1 mixing down runs in the background and tells nobody when it ends.
     """
-    if audio_tracks.meant(scene, strip) != audio_tracks.played(strip):
+    if audio_tracks.meant(strip, track) != audio_tracks.played(strip):
         raise AddonError(
             f'The sound strip "{strip.name}" is retimed, so that only what Blender plays can be dubbed.',
             "Set Sound Track to 0, or reset its retiming.",

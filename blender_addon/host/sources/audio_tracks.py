@@ -39,12 +39,14 @@ def played(strip: bpy.types.Strip) -> int:
     return sound_fields.read(strip.sound).stream + 1 if strip.sound else 1
 
 
-def meant(scene: bpy.types.Scene, strip: bpy.types.Strip) -> int:
+def meant(strip: bpy.types.Strip, number: int) -> int:
     """Number, from 1 on, of the track that drives the mouth; raises AddonError when the file has no such track.
 
-    The choice is for files of several tracks; of all others Blender's track is taken.
+    Args:
+        number: the editor's choice, 0 for Blender's track. It is for files of several tracks; of all others Blender's
+            track is taken.
     """
-    number, count = scene.posedub.audio_track, len(names(strip))
+    count = len(names(strip))
     if number == 0 or count < 2:
         return played(strip)
     if number > count:
@@ -52,7 +54,7 @@ def meant(scene: bpy.types.Scene, strip: bpy.types.Strip) -> int:
             f'The file of "{strip.name}" has {count} sound tracks, and no number {number}.',
             "Choose another Sound Track.",
         )
-    return int(number)
+    return number
 
 
 def delay(strip: bpy.types.Strip, number: int) -> Fraction:
@@ -67,10 +69,10 @@ def title(strip: bpy.types.Strip, number: int) -> str:
     return f"{number} ({name})" if name else str(number)
 
 
-def notices(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> Iterator[str]:
-    """Which of several tracks is heard, a sentence for each strip of such a file."""
+def notices(strips: Sequence[bpy.types.Strip], choice: int) -> Iterator[str]:
+    """Which of several tracks is heard with the editor's choice, a sentence for each strip of such a file."""
     for strip in strips:
-        count, number = len(names(strip)), meant(scene, strip)
+        count, number = len(names(strip)), meant(strip, choice)
         if count > 1 and number <= count:
             why = ", which Blender plays," if number == played(strip) else ""
             yield (

@@ -8,26 +8,10 @@ from __future__ import annotations
 
 import bpy
 
-from ...core.output import Output
 from ..bl import appearance
-from . import media, pose_keys, select
+from . import pose_keys
 
 MOUTH_ONLY = "posedub_mouth_only"
-
-
-def output(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> Output:
-    """What a dub of the timeline frames first <= f < end is; raises AddonError."""
-    values = scene.posedub
-    if values.output == "crop":
-        return Output()
-    strip = select.choose(scene, "footage").require()
-    return Output(
-        mode=values.output,
-        footage=media.footage(scene, strip, first),
-        feather=round(values.feather, 6),
-        mouth_only=_amounts(scene, sound, first, end),
-        keep_where_absent=values.keep_where_absent,
-    )
 
 
 def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | None:
@@ -35,14 +19,15 @@ def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | N
     return pose_keys.for_dub(scene, sound, (MOUTH_ONLY,))
 
 
-def _amounts(scene: bpy.types.Scene, sound: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:
-    """One value when all frames have the same."""
-    strip = keyed(scene, sound)
-    if strip is None:
-        return (round(scene.posedub.mouth_only, 6),)
+def amounts(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:
+    """The amounts that a strip's keys say for the timeline frames first <= f < end; one when all are the same."""
     found = pose_keys.parts(scene, strip, first, end, (MOUTH_ONLY,))
     rows = (row for part in found for row in pose_keys.values(scene, part[0], MOUTH_ONLY, *part[1:]))
-    amounts = tuple(min(1.0, max(0.0, amount)) for (amount,) in rows)
+    return alike(tuple(min(1.0, max(0.0, amount)) for (amount,) in rows))
+
+
+def alike(amounts: tuple[float, ...]) -> tuple[float, ...]:
+    """One of several amounts when all are the same."""
     return amounts if len(set(amounts)) > 1 else amounts[:1]
 
 

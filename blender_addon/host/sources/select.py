@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
 
 from ...core.errors import AddonError
 from ..bl import sequencer
-from . import pose_keys, source_refs
+from ..bl.sequencer import StripRef
+from . import source_refs
 from .media import PICTURES
 
-KINDS = {"portrait": PICTURES, "audio": ("SOUND",), "pose": PICTURES, "footage": PICTURES}
+SOUNDS = ("SOUND",)
+KINDS = {"portrait": PICTURES, "audio": SOUNDS, "pose": PICTURES, "footage": PICTURES}
 WANTED = {
     "portrait": "an image or movie strip",
     "audio": "a sound strip",
@@ -41,12 +44,71 @@ class Choice:
         return self.strip
 
 
-def choose(scene: bpy.types.Scene, role: str) -> Choice:
-    """The strip of a role: "portrait", "audio", "pose" or "footage"."""
-    chosen, dub = given(scene, role), pose_keys.active(scene)
-    refs = source_refs.read(dub, role) if dub and not scene.posedub.source(role).ref else []
-    if chosen.strip is not None or dub is None or not refs:
-        return chosen
+@dataclass(frozen=True)
+class Sources:
+    """The strips of all roles, "portrait", "audio", "pose" and "footage"; not to be kept, as no strip is.
+
+    Attributes:
+        dub: the selected dub strip.
+        assigned: roles that the editor assigned a strip to.
+        given: the strip of each role that is assigned or selected, whatever dub is selected.
+        chosen: the same, or where there is none the one that the selected dub was made from.
+        sounds: all sound strips to dub, in the order in which they are heard.
+        spoken: the sound strips of one dub: the chosen one, or all that the selected dub was made from.
+    """
+
+    dub: bpy.types.Strip | None
+    assigned: frozenset[str]
+    given: Mapping[str, Choice]
+    chosen: Mapping[str, Choice]
+    sounds: tuple[bpy.types.Strip, ...]
+    spoken: tuple[bpy.types.Strip, ...]
+
+
+def read(scene: bpy.types.Scene) -> Sources:
+    """The sources of the scene's next dub as they are now."""
+    picked = sequencer.selected(scene, (*PICTURES, *SOUNDS))
+    dub = next((strip for strip in picked if strip.type == "IMAGE" and sequencer.is_dub(strip)), None)
+    free = [strip for strip in picked if not sequencer.is_dub(strip)]
+    refs = {role: ref for role in KINDS if (ref := scene.posedub.source(role).ref)}
+    given: dict[str, Choice] = {}
+    for role in KINDS:
+        portrait = given["portrait"].strip if role == "pose" else None
+        strip = sequencer.find(scene, refs[role]) if role in refs else _best(role, free, portrait)
+        given[role] = _given(scene, role, strip, refs.get(role))
+    chosen = {role: one if role in refs else _of_dub(scene, role, one, dub) for role, one in given.items()}
+    spoken = _spoken(scene, chosen["audio"], dub)
+    selected = (strip for strip in free if strip.type in SOUNDS)
+    alone = chosen["audio"].of_dub or "audio" in refs
+    heard = spoken if alone else tuple(sorted(selected, key=sequencer.span))
+    return Sources(dub, frozenset(refs), given, chosen, heard, spoken)
+
+
+def _best(role: str, strips: Sequence[bpy.types.Strip], portrait: bpy.types.Strip | None) -> bpy.types.Strip | None:
+    """Of several pictures a still is the portrait, and the pose is another strip, a movie at best; so is footage."""
+    found = [strip for strip in strips if strip.type in KINDS[role]]
+    stills_first = sorted(found, key=lambda strip: strip.type != "IMAGE")
+    ranked = {
+        "portrait": stills_first,
+        "pose": [strip for strip in reversed(stills_first) if strip != portrait] or found,
+        "footage": sorted(found, key=lambda strip: strip.type != "MOVIE"),
+    }
+    return next(iter(ranked.get(role, found)), None)
+
+
+def _given(scene: bpy.types.Scene, role: str, strip: bpy.types.Strip | None, ref: StripRef | None) -> Choice:
+    if strip is not None:
+        return Choice(strip, frame=scene.frame_current)
+    if ref:
+        return Choice(None, f'The {role} strip "{ref.name}" is gone; set another one or clear it.')
+    return Choice(None, f"No {role}: select {WANTED[role]}, or set one.")
+
+
+def _of_dub(scene: bpy.types.Scene, role: str, given: Choice, dub: bpy.types.Strip | None) -> Choice:
+    """The choice of a role that none is assigned to: the given one, else the selected dub's."""
+    refs = source_refs.read(dub, role) if dub and given.strip is None else []
+    if dub is None or not refs:
+        return given
     strip = sequencer.find(scene, refs[0])
     if strip is None:
         gone = f'The {role} strip "{refs[0].name}" of "{dub.name}" is gone; select {WANTED[role]}, or set one.'
@@ -55,82 +117,9 @@ def choose(scene: bpy.types.Scene, role: str) -> Choice:
     return Choice(strip, frame=frame, of_dub=True)
 
 
-def given(scene: bpy.types.Scene, role: str) -> Choice:
-    """The strip of a role that is assigned or selected, whatever dub is selected."""
-    ref = scene.posedub.source(role).ref
-    strip = sequencer.find(scene, ref) if ref else _selected(scene, role)
-    if strip is not None:
-        return Choice(strip, frame=scene.frame_current)
-    if ref:
-        return Choice(None, f'The {role} strip "{ref.name}" is gone; set another one or clear it.')
-    return Choice(None, f"No {role}: select {WANTED[role]}, or set one.")
-
-
-def _selected(scene: bpy.types.Scene, role: str) -> bpy.types.Strip | None:
-    """Of several pictures a still is the portrait, and the pose is another strip, a movie at best; so is footage."""
-    found = _candidates(scene, role)
-    if role == "audio":
-        return found[0] if found else None
-    if role == "footage":
-        return min(found, key=lambda strip: strip.type != "MOVIE", default=None)
-    stills_first = sorted(found, key=lambda strip: strip.type != "IMAGE")
-    if role == "portrait":
-        return stills_first[0] if stills_first else None
-    others = [strip for strip in reversed(stills_first) if strip != given(scene, "portrait").strip]
-    return next(iter(others or found), None)
-
-
-def _candidates(scene: bpy.types.Scene, role: str) -> list[bpy.types.Strip]:
-    return [strip for strip in sequencer.selected(scene, KINDS[role]) if not sequencer.is_dub(strip)]
-
-
-def sounds(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
-    """All sound strips to dub, in the order in which they are heard."""
-    chosen = choose(scene, "audio")
-    if chosen.of_dub or scene.posedub.audio.ref:
-        return spoken(scene) if chosen.strip else []
-    return sorted(_candidates(scene, "audio"), key=sequencer.span)
-
-
-def spoken(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
-    """The sound strips of one dub: the chosen one, or all that the selected dub was made from; raises AddonError."""
-    chosen, dub = choose(scene, "audio"), pose_keys.active(scene)
-    if not chosen.of_dub or dub is None:
-        return [chosen.require()]
-    found = [sequencer.find(scene, ref) for ref in source_refs.read(dub, "audio")]
-    return [chosen.require(), *(strip for strip in found[1:] if strip is not None)]
-
-
-def problem(scene: bpy.types.Scene) -> str:
-    """Why a dub cannot start, as one sentence; "" when it can."""
-    values = scene.posedub
-    asked = {"pose": values.pose_kind == "strip", "footage": values.output != "crop"}
-    roles = ["audio", "portrait", *(role for role, wanted in asked.items() if wanted)]
-    missing = next((text for role in roles if (text := choose(scene, role).problem)), "")
-    sound = choose(scene, "audio").strip
-    if missing or sound is None:
-        return missing
-    return _muted_problem(scene) or _keyframes_problem(scene, sound) or _footage_problem(scene)
-
-
-def _muted_problem(scene: bpy.types.Scene) -> str:
-    silent = [strip for strip in sounds(scene) if sequencer.is_muted(scene, strip)]
-    if not silent or len(silent) < len(sounds(scene)):
-        return ""
-    return f'The sound strip "{silent[0].name}" is muted; unmute it, or its channel or meta strip.'
-
-
-def _footage_problem(scene: bpy.types.Scene) -> str:
-    if scene.posedub.output == "crop":
-        return ""
-    footage = choose(scene, "footage").require()
-    begin, stop = sequencer.span(footage)
-    if any(first < stop and begin < end for first, end in map(sequencer.span, sounds(scene))):
-        return ""
-    return f'No sound plays while the footage "{footage.name}" does; move one over the other.'
-
-
-def _keyframes_problem(scene: bpy.types.Scene, sound: bpy.types.Strip) -> str:
-    if scene.posedub.pose_kind != "keyframes" or pose_keys.for_dub(scene, sound):
-        return ""
-    return f'No pose keyframes: bake the pose of a dub of "{sound.name}", or key its yaw, pitch and roll.'
+def _spoken(scene: bpy.types.Scene, chosen: Choice, dub: bpy.types.Strip | None) -> tuple[bpy.types.Strip, ...]:
+    if chosen.strip is None:
+        return ()
+    refs = source_refs.read(dub, "audio")[1:] if dub and chosen.of_dub else []
+    found = (sequencer.find(scene, ref) for ref in refs)
+    return (chosen.strip, *(strip for strip in found if strip is not None))

@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from ...core.plan import DubPlan
 from ..bl import sequencer, visibility
 from ..bl.sequencer import StripRef
 
@@ -81,6 +82,11 @@ class Placement:
         found = {name: data.get(name) for name in ("sound", *REFERENCES)}
         refs = {name: ref and StripRef(**ref) for name, ref in found.items()}
         return Placement(**data | refs | {"scene": scene.session_uid if scene else 0})
+
+
+def dub_start(strip: bpy.types.Strip, plan: DubPlan) -> int:
+    """Timeline frame at which a strip of a take shows, or would show, the dub's frame 0."""
+    return sequencer.first_picture(strip) - plan.take_first
 
 
 def _reference(strip: bpy.types.Strip | None) -> StripRef | None:

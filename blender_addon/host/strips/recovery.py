@@ -19,7 +19,7 @@ from ...core.files import write_atomic
 from ...core.jobs import UNFINISHED, JobRecord, JobState
 from ...core.manifest import Manifest, read_manifest
 from ...core.plan import DubPlan
-from ...core.settings import DubSettings
+from ...core.settings import TAKES
 from .placement import Placement
 
 NOTE = "placement.json"
@@ -66,7 +66,7 @@ def dismiss(folder: Path) -> None:
 
 def lost() -> Iterator[tuple[JobRecord, Placement]]:
     """Dubs beside the open file that began in it and that a server accepted; of a scene that is gone only open ones."""
-    home = Path(bpy.path.abspath(DubSettings.folder))
+    home = Path(bpy.path.abspath(TAKES))
     for path in sorted(home.glob(f"*/*/{NOTE}")) if bpy.data.filepath else []:
         try:
             values = json.loads(path.read_bytes())

@@ -17,9 +17,11 @@ from ..bl.sequencer import JOB, SOUND, VERSION, StripRef
 from ..sources import footage, pose_keys
 from ..sources.source_refs import SOURCES
 from . import take_replacement
-from .placement import Placement
+from .placement import Placement, dub_start
 
 COLOR = "COLOR_05"
+
+
 def strip_name(record: JobRecord, placement: Placement) -> str:
     """`Dub <source> v001`, marked when the weights are not trained."""
     marks = " untrained" if record.weights_kind == "untrained" else ""
@@ -40,7 +42,7 @@ def timeline_frame(record: JobRecord, placement: Placement | None, index: int) -
     strip = find(scene, record, placement)
     if strip is None:
         return placement.first_frame(scene) + index
-    return sequencer.first_picture(strip) + index - record.plan.take_first
+    return dub_start(strip, record.plan) + index
 
 
 def stage(placement: Placement) -> bpy.types.Scene | None:

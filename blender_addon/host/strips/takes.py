@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
 
-from ...core import sequences
+from ...core import schema, sequences
 from ...core.errors import AddonError
 from ...core.manifest import Manifest, read_manifest
 from ...core.naming import frame_name
@@ -17,21 +18,36 @@ from ..bl import sequencer
 from ..bl.sequencer import SOUND, UID
 from ..sources import footage, media, pose_keys
 from . import recovery, take_replacement
+from .placement import dub_start
 from .take_replacement import COMPARES
 
 POSES = {"video": "strip", "codes": "keyframes"}
 PNG_WIDTH = slice(16, 20)
 
 
-def take_of(scene: bpy.types.Scene, strip: bpy.types.Strip) -> DubPlan:
-    """How the take that a strip shows was made; raises AddonError."""
-    return read_manifest(sequencer.absolute(strip.directory, scene)).plan
+@dataclass(frozen=True)
+class ShownTake:
+    """The take that a strip shows: how it was made, and the timeline frame of its dub's frame 0."""
+
+    plan: DubPlan
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Timeline frame after the dub's last one."""
+        return self.start + self.plan.frame_count
+
+
+def shown(scene: bpy.types.Scene, strip: bpy.types.Strip) -> ShownTake:
+    """The take that a strip shows, read from beside its frames; raises AddonError."""
+    plan = read_manifest(sequencer.absolute(strip.directory, scene)).plan
+    return ShownTake(plan, dub_start(strip, plan))
 
 
 def switch(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> None:
     """Have a strip show another take of the same dub, its frames in time where they were; raises AddonError."""
-    old, manifest = take_of(scene, strip), read_manifest(folder)
-    plan, start = manifest.plan, sequencer.first_picture(strip) - old.take_first
+    old, manifest = shown(scene, strip), read_manifest(folder)
+    plan = manifest.plan
     names = _frames(plan)
     strip.directory = sequencer.blend_path(folder) + "/"
     while len(strip.elements) > len(names):
@@ -40,8 +56,8 @@ def switch(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> None
         element.filename = name
     for name in names[len(strip.elements) :]:
         strip.elements.append(name)
-    if plan.take_first != old.take_first:
-        sequencer.move_content(strip, start + plan.take_first + int(strip.animation_offset_start))
+    if plan.take_first != old.plan.take_first:
+        sequencer.move_content(strip, old.start + plan.take_first + int(strip.animation_offset_start))
     take_replacement.relabel(scene, strip, plan.uid, folder.name, manifest.job_id, recovery.sources(folder))
     strip[take_replacement.IDENTITY] = identity(plan)
     strip.name = sequencer.shortened(strip.get(SOUND, folder.parent.name), "Dub", folder.name + _marks(manifest))
@@ -73,8 +89,8 @@ def compare(scene: bpy.types.Scene, strip: bpy.types.Strip, folder: Path) -> Non
     if there is not None:
         sequencer.remove(scene, there)
         return
-    plan, old = read_manifest(folder).plan, take_of(scene, strip)
-    names, start = _frames(plan), sequencer.first_picture(strip) - old.take_first + plan.take_first
+    plan = read_manifest(folder).plan
+    names, start = _frames(plan), shown(scene, strip).start + plan.take_first
     holder = sequencer.holder(scene, strip)
     channel = sequencer.free_channel(holder, start, start + len(names), strip.channel)
     made = sequencer.new_image_strip(holder, f"Compare {folder.name}", folder / names[0], channel, start)
@@ -99,8 +115,9 @@ def restore(scene: bpy.types.Scene, strip: bpy.types.Strip | None, folder: Path)
             raise AddonError(f"{plan.name} was posed with keyframes.", "Select the dub strip that shall get them.")
         _restore_keys(scene, strip, plan)
     values.pose_kind = POSES.get(plan.pose.kind, plan.pose.kind)
-    values.mouth_strength, values.seed, values.precision = plan.mouth_strength, plan.seed, plan.precision
-    values.size, values.portrait_crop = str(plan.size), plan.portrait.face.crop
+    for name, value in schema.chosen(plan).items():
+        setattr(values, name, schema.NETWORK[name].stored(value))
+    values.portrait_crop = plan.portrait.face.crop
     values.output, values.feather = plan.output.mode, plan.output.feather
     values.keep_where_absent, values.mouth_only = plan.output.keep_where_absent, plan.output.mouth_only[0]
     if plan.pose.kind == "video":
@@ -109,7 +126,7 @@ def restore(scene: bpy.types.Scene, strip: bpy.types.Strip | None, folder: Path)
 
 
 def _restore_keys(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) -> None:
-    start = sequencer.first_picture(strip) - take_of(scene, strip).take_first
+    start = shown(scene, strip).start
     pose_keys.clear(scene, strip, tuple(pose_keys.SIZES))
     pose_keys.bake(scene, strip, pose_keys.FIRST, start, list(plan.pose.codes), 0.0)
     for name, column in zip(pose_keys.HANDLES, zip(*plan.pose.angles, strict=True), strict=False):

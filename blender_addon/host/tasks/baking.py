@@ -6,19 +6,20 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import bpy
 
-from ...client.connection import Endpoint
 from ...core import pose_curves
-from ...core.errors import AddonError
+from ...core.errors import AddonError, told
 from ...core.events import JobProgress, PoseFailed, PoseRead
 from ...core.plan import DubPlan, PoseRequest, PoseSource
 from ...core.pose_map import Row
 from ..bl import sequencer
 from ..bl.sequencer import StripRef
 from ..sources import pose_keys
-from .server_link import ServerLink
+from ..strips.placement import dub_start
+from .server_link import Request, ServerLink
 
 PHASES = {"connecting": "Connecting", "uploading": "Uploading", "pose": "Reading the pose"}
 NO_FACE = "{} frames show no face; a neighbour's pose is held there."
@@ -54,7 +55,6 @@ class Baker:
         self.problem = self.note = ""
         self._link = link
         self._bakes: dict[str, Bake] = {}
-        self._waiting: dict[str, tuple[Endpoint, PoseRequest]] = {}
         self._phases: dict[str, str] = {}
 
     def __contains__(self, uid: str) -> bool:
@@ -77,9 +77,13 @@ class Baker:
         if pose.kind in ("codes", "frontal"):
             _write(bake, pose.codes or [pose_curves.FRONTAL] * count)
             return uid
-        self._waiting[uid] = self._link.reach(), request(uid, bake.plan, pose)
+        asked, endpoint = request(uid, bake.plan, pose), self._link.reach()
         self._bakes[uid], self._phases[uid] = bake, "Starting"
+        self._link.send(uid, Request(endpoint, lambda session: session.read_pose(asked), partial(self._unsent, uid)))
         return uid
+
+    def _unsent(self, uid: str, error: Exception) -> None:
+        self.end(PoseFailed(uid, str(told("The pose could not be asked for", error))))
 
     def cancel(self, strip: bpy.types.Strip) -> None:
         """Give up the bakes of a strip."""
@@ -87,18 +91,6 @@ class Baker:
         for uid in [uid for uid, bake in self._bakes.items() if bake.strip == ref]:
             self._forget(uid)
             self._link.cancel(uid)
-
-    def launch(self) -> bool:
-        """Hand requests over as soon as the server runs; whether there was one."""
-        ready = [] if self._link.server.starting else list(self._waiting)
-        for uid in ready:
-            endpoint, asked = self._waiting.pop(uid)
-            try:
-                self._link.server.require(endpoint)
-                self._link.session(endpoint).read_pose(asked)
-            except AddonError as error:
-                self.end(PoseFailed(uid, str(error)))
-        return bool(ready)
 
     def progress(self, event: JobProgress) -> None:
         """Take over how far a bake's background thread is."""
@@ -121,14 +113,13 @@ class Baker:
             self.problem = str(error)
 
     def _forget(self, uid: str) -> Bake | None:
-        self._waiting.pop(uid, None)
         self._phases.pop(uid, None)
         return self._bakes.pop(uid, None)
 
     def clear(self) -> None:
         """Forget all, as when another file is opened."""
-        for kept in (self._bakes, self._waiting, self._phases):
-            kept.clear()
+        self._bakes.clear()
+        self._phases.clear()
         self.problem = self.note = ""
 
 
@@ -147,8 +138,7 @@ def _write(bake: Bake, rows: Sequence[Row]) -> None:
     strip = sequencer.find(scene, bake.strip) if scene else None
     if scene is None or strip is None:
         raise AddonError(f'The strip "{bake.strip.name}" is gone.', "Bake the pose of another one.")
-    start = sequencer.first_picture(strip) - bake.plan.take_first
-    pose_keys.bake(scene, strip, bake.name, start, list(rows), bake.tolerance)
+    pose_keys.bake(scene, strip, bake.name, dub_start(strip, bake.plan), list(rows), bake.tolerance)
     if bake.name == pose_keys.FIRST:
         scene.posedub.pose_kind = "keyframes"
     bpy.ops.ed.undo_push(message=f"Bake Pose {strip.name}")

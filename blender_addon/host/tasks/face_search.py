@@ -6,19 +6,19 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import bpy
 import bpy.utils.previews
 
-from ...client.connection import Endpoint
 from ...core import scratch
-from ...core.errors import AddonError
+from ...core.errors import told
 from ...core.events import FacesFailed, JobProgress
 from ...core.faces import Face, FaceChoice, FacesFound, FacesRequest
 from ..bl import sequencer
 from ..bl.sequencer import StripRef
 from ..sources import face_choice, media
-from .server_link import ServerLink
+from .server_link import Request, ServerLink
 
 PHASES = {"connecting": "Connecting", "uploading": "Uploading", "faces": "Looking for faces"}
 NOBODY = "No face was found there; move the playhead to where the person is seen from the front."
@@ -55,7 +55,6 @@ class FaceSearch:
         self.faces: tuple[Face, ...] = ()
         self.phase = self.problem = ""
         self._link = link
-        self._waiting: tuple[Endpoint, FacesRequest] | None = None
         self._thumbnails: bpy.utils.previews.ImagePreviewCollection | None = None
 
     def __contains__(self, uid: str) -> bool:
@@ -72,26 +71,19 @@ class FaceSearch:
         file, time = media.moment(scene, strip, scene.frame_current)
         endpoint = self._link.reach()
         self.last = Search(uuid.uuid4().hex, scene.session_uid, sequencer.tagged(strip), time)
-        self._waiting = endpoint, FacesRequest(self.last.uid, file, time if strip.type == "MOVIE" else Fraction(0))
+        asked = FacesRequest(self.last.uid, file, time if strip.type == "MOVIE" else Fraction(0))
+        failed = partial(self._unsent, asked.uid)
+        self._link.send(asked.uid, Request(endpoint, lambda session: session.find_faces(asked), failed))
         self.phase = "Starting"
+
+    def _unsent(self, uid: str, error: Exception) -> None:
+        self.end(FacesFailed(uid, str(told("Faces could not be asked for", error))))
 
     def cancel(self) -> None:
         """Give up, and forget what was found."""
         if self.busy and self.last:
             self._link.cancel(self.last.uid)
         self.clear()
-
-    def launch(self) -> bool:
-        """Hand the request over as soon as the server runs; whether there was one."""
-        if self._waiting is None or self._link.server.starting:
-            return False
-        (endpoint, request), self._waiting = self._waiting, None
-        try:
-            self._link.server.require(endpoint)
-            self._link.session(endpoint).find_faces(request)
-        except AddonError as error:
-            self.end(FacesFailed(request.uid, str(error)))
-        return True
 
     def progress(self, event: JobProgress) -> None:
         """Take over how far the background thread is."""
@@ -125,7 +117,7 @@ class FaceSearch:
 
     def clear(self) -> None:
         """Forget all, as when another file is opened."""
-        self.last, self.faces, self._waiting = None, (), None
+        self.last, self.faces = None, ()
         self.phase = self.problem = ""
         if self._thumbnails is not None:
             bpy.utils.previews.remove(self._thumbnails)

@@ -13,20 +13,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import bpy
 
 from ...client.connection import Endpoint
+from ...client.session import Session
 from ...core import scratch
-from ...core.errors import AddonError
+from ...core.errors import AddonError, told
 from ...core.events import DubEstimated, FramePreviewed, PreviewEvent, PreviewFailed
 from ...core.plan import DubPlan, SpeechSource
 from ...core.progress import duration
 from ..bl import preview_image, sequencer
-from ..planning import scene_plan, scene_signature
-from ..sources import audio, select
-from .server_link import ServerLink
+from ..planning import scene_plan, scene_reading, scene_signature
+from ..sources import audio
+from .server_link import Request, ServerLink
 
 SETTLED = 0.4
 """Seconds without a change after which the server is asked."""
@@ -46,11 +48,16 @@ class Asked:
         index: of the frame to preview; None for an estimate.
     """
 
-    endpoint: Endpoint
     plan: DubPlan
     key: Hashable
-    sound: Future[None]
     index: int | None = None
+
+    def send(self, session: Session) -> None:
+        """Ask the server."""
+        if self.index is None:
+            session.estimate(self.plan)
+        else:
+            session.preview(self.plan, self.index)
 
 
 class Previews:
@@ -71,7 +78,6 @@ class Previews:
         weakref.finalize(self, scratch.remove, self._folder)
         self._sounds: OrderedDict[Hashable, tuple[Path, Future[None]]] = OrderedDict()
         self._asked: dict[str, Asked] = {}
-        self._cutting: set[str] = set()
         self._known: OrderedDict[Hashable, DubEstimated | PreviewFailed] = OrderedDict()
         self._answer: DubEstimated | PreviewFailed | None = None
         self._total = 0
@@ -129,10 +135,8 @@ class Previews:
         self._ask(self._link.reach(), draft, index)
 
     def step(self) -> bool:
-        """Look at the scene if it is time to, and hand over what is ready; whether anything changed."""
-        return self._follow(time.monotonic()) | self._launch()
-
-    def _follow(self, now: float) -> bool:
+        """Look at the scene if it is time to; whether anything changed."""
+        now = time.monotonic()
         scene = sequencer.scene_by_uid(self._scene) if self._scene is not None else None
         if scene is None or self._link.info is None or now < self._next:
             return False
@@ -153,12 +157,13 @@ class Previews:
         """Ask what a dub of the scene would take, unless that is known."""
         self._forget(lambda asked: asked.index is None)
         try:
-            if problem := select.problem(scene):
+            reading = scene_reading.read(scene)
+            if problem := reading.problem():
                 raise AddonError(problem)
-            around = (one for strip in select.sounds(scene) for one in sequencer.around(strip))
+            around = (one for strip in reading.sources.sounds for one in sequencer.around(strip))
             if any(map(sequencer.is_retimed, around)):  # mixing it down would hold up the editor
                 raise AddonError(RETIMED)
-            draft = scene_plan.look(scene, self._folder)
+            draft = scene_plan.of(reading, self._folder)
             self._total = draft.plan.frame_count
             self._answer = self._known.get(_key(draft, None))
             if self._answer is None:
@@ -171,37 +176,22 @@ class Previews:
         file, sound = self._cut(draft.sound)
         uid = uuid.uuid4().hex
         plan = replace(draft.plan, uid=uid, speech=SpeechSource(file, draft.plan.speech.start))
-        self._asked[uid] = Asked(endpoint, plan, _key(draft, index), sound, index)
-        self._cutting.add(uid)
+        asked = self._asked[uid] = Asked(plan, _key(draft, index), index)
+        self._link.send(uid, Request(endpoint, asked.send, partial(self._unsent, uid), sound))
+
+    def _unsent(self, uid: str, error: Exception) -> None:
+        self.end(PreviewFailed(uid, str(told("The preview could not be asked for", error))))
 
     def _cut(self, mix: audio.SoundMix) -> tuple[Path, Future[None]]:
         """The sound as a file, cut before if possible."""
         key = mix, tuple(_modified(cut.file) for _offset, cut in mix.cuts)
-        if key not in self._sounds:
+        if key not in self._sounds or self._sounds[key][1].cancelled():
             file = self._folder / f"{uuid.uuid4().hex}.wav"
             self._sounds[key] = file, self._cutter.submit(audio.write_mix, mix, file)
         self._sounds.move_to_end(key)
         while len(self._sounds) > 2:
             self._sounds.popitem(last=False)[1][0].unlink(missing_ok=True)
         return self._sounds[key]
-
-    def _launch(self) -> bool:
-        """Hand over what the sound is there for, as soon as the server runs."""
-        ready = [uid for uid in self._cutting if self._asked[uid].sound.done() and not self._link.server.starting]
-        for uid in ready:
-            self._cutting.discard(uid)
-            asked = self._asked[uid]
-            try:
-                asked.sound.result()
-                self._link.server.require(asked.endpoint)
-                session = self._link.session(asked.endpoint)
-                if asked.index is None:
-                    session.estimate(asked.plan)
-                else:
-                    session.preview(asked.plan, asked.index)
-            except AddonError as error:
-                self.end(PreviewFailed(uid, str(error)))
-        return bool(ready)
 
     def end(self, event: PreviewEvent) -> None:
         """Take over an answer; one that nobody waits for any more is ignored."""
@@ -223,7 +213,6 @@ class Previews:
     def _forget(self, which: Callable[[Asked], bool]) -> None:
         for uid in [uid for uid, asked in self._asked.items() if which(asked)]:
             del self._asked[uid]
-            self._cutting.discard(uid)
             self._link.cancel(uid)
 
     def clear(self) -> None:

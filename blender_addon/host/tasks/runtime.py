@@ -10,13 +10,14 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ...client.connection import Endpoint
+from ...client.session import Session
 from ...core import scratch, sequences
-from ...core.errors import AddonError
+from ...core.errors import AddonError, told
 from ...core.events import (
     DubEstimated,
     FacesFailed,
@@ -41,7 +42,7 @@ from ..strips.job_strips import JobStrips
 from .baking import Baker
 from .face_search import FaceSearch
 from .preview import Previews
-from .server_link import ServerLink
+from .server_link import Request, ServerLink
 from .take_list import Takes
 
 log = logging.getLogger(__name__)
@@ -62,20 +63,6 @@ PHASES = {
     "footage": "Following the face",
     "frames": "Making frames",
 }
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A job not yet handed to a session: its sound is being cut, or the server starts.
-
-    Attributes:
-        speech: the cutting; None when the wav file is there already.
-        fetch: go on with the job that the server has, rather than submit it.
-    """
-
-    endpoint: Endpoint
-    speech: Future[None] | None
-    fetch: bool = False
 
 
 class Runtime:
@@ -107,9 +94,13 @@ class Runtime:
         self.strips = JobStrips(self._strip_failed)
         self.error = ""
         self._meters: dict[str, ProgressMeter] = {}
-        self._waiting: dict[str, Waiting] = {}
         self._running: set[str] = set()
         self._broken: dict[str, str] = {}
+        self._enders: dict[type, Callable[[Any], None]] = {
+            **dict.fromkeys((PoseRead, PoseFailed), self.baker.end),
+            **dict.fromkeys((FacesFound, FacesFailed), self.faces.end),
+            **dict.fromkeys((DubEstimated, FramePreviewed, PreviewFailed), self.previews.end),
+        }
 
     def start(self, draft: Draft) -> JobRecord:
         """Begin a dub; raises AddonError when no server may be reached."""
@@ -122,28 +113,38 @@ class Runtime:
             at = remark.first - draft.placement.start, remark.end - draft.placement.start
             record.apply(JobWarning(draft.plan.uid, *at, "timeline", remark.text))
         speech = self._cutter.submit(audio.write_mix, draft.sound, draft.plan.speech.file) if draft.sound else None
-        self._waiting[draft.plan.uid] = Waiting(endpoint, speech)
+        self._send_later(record, self._begin, endpoint, speech)
         return record
 
     def restart(self, record: JobRecord) -> None:
         """Submit a job that ended again, into the same folder; raises AddonError."""
         for sentence in record.plan.problems():
             raise AddonError(sentence)
-        self._wait(record, Waiting(self.link.reach(), None))
+        self._renew(record, self._begin)
 
     def fetch(self, record: JobRecord) -> None:
         """Go on with a job that the server has; raises AddonError."""
-        self._wait(record, Waiting(self.link.reach(), None, fetch=True))
+        self._renew(record, self._resume)
 
-    def _wait(self, record: JobRecord, waiting: Waiting) -> None:
+    def _renew(self, record: JobRecord, how: Callable[[JobRecord, Session], None]) -> None:
+        self._send_later(record, how, self.link.reach())
         self.strips.renew(record.plan.uid)
-        self._waiting[record.plan.uid] = waiting
         record.state, record.error, record.phase = "starting", "", ""
+
+    def _send_later(
+        self,
+        record: JobRecord,
+        how: Callable[[JobRecord, Session], None],
+        endpoint: Endpoint,
+        speech: Future[None] | None = None,
+    ) -> None:
+        request = Request(endpoint, partial(how, record), partial(self._unsent, record), speech)
+        self.link.send(record.plan.uid, request)
 
     def cancel(self, uid: str) -> None:
         """Stop a job; its finished frames stay."""
         record = self.book.get(uid)
-        if self._waiting.pop(uid, None) and record:
+        if self.link.withdraw(uid) and record:
             record.state = "cancelled"
             self.strips.note(uid, ended=True)
         self.link.cancel(uid)
@@ -156,23 +157,21 @@ class Runtime:
 
     def active(self, uid: str) -> bool:
         """Whether this Blender works on the job, or has yet to show its last frames."""
-        return any(uid in jobs for jobs in (self._waiting, self._running, self.strips))
+        return self.link.waits(uid) or uid in self._running or uid in self.strips
 
     @property
     def busy(self) -> bool:
         """Whether `pump` has anything to do."""
-        jobs = self._waiting or self._running or self.strips.busy
+        jobs = self.link.sending or bool(self._running) or self.strips.busy
         asking = self.baker.busy or self.faces.busy or self.previews.busy or self.takes.busy
-        return self.link.changing or asking or bool(jobs)
+        return self.link.changing or asking or jobs
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
         parts: dict[str, Callable[[], bool]] = {
             "server": self._listen,
-            "jobs": self._launch,
-            "bakes": self.baker.launch,
-            "faces": self.faces.launch,
             "previews": self.previews.step,
+            "requests": self.link.send_ready,
             "strips": partial(self._show, deadline),
             "room": self._make_room,
             "takes": self.takes.step,
@@ -183,7 +182,7 @@ class Runtime:
     @property
     def fault(self) -> str:
         """What keeps the jobs from getting on, a sentence; "" when nothing does."""
-        broken = next((self._broken[name] for name in ("server", "jobs", "strips") if name in self._broken), "")
+        broken = next((self._broken[name] for name in ("server", "requests", "strips") if name in self._broken), "")
         return f"The dubs do not get on: {broken}. See Blender's console." if broken else ""
 
     def _part(self, name: str, work: Callable[[], bool]) -> bool:
@@ -205,18 +204,11 @@ class Runtime:
         return changed or bool(events)
 
     def _take(self, event: JobEvent | QueryEvent) -> bool:
-        if isinstance(event, (PoseRead, PoseFailed)):
-            self.baker.end(event)
-        elif isinstance(event, (FacesFound, FacesFailed)):
-            self.faces.end(event)
-        elif isinstance(event, (DubEstimated, FramePreviewed, PreviewFailed)):
-            self.previews.end(event)
-        elif isinstance(event, JobProgress) and event.uid in self.faces:
-            self.faces.progress(event)
-        elif isinstance(event, JobProgress) and event.uid in self.baker:
-            self.baker.progress(event)
+        asker = next((one for one in (self.faces, self.baker) if event.uid in one), None)
+        if asker and isinstance(event, JobProgress):
+            asker.progress(event)
         else:
-            self._apply(event)
+            self._enders.get(type(event), self._apply)(event)
         return True
 
     def _make_room(self) -> bool:
@@ -235,30 +227,17 @@ class Runtime:
         folders = [folder for plan in plans for folder in (plan.folder, plan.kept and plan.kept.folder) if folder]
         return {folder.resolve() for folder in folders}
 
-    def _launch(self) -> bool:
-        ready = [uid for uid, waiting in self._waiting.items() if self._is_ready(waiting)]
-        for uid in ready:
-            self._hand_over(self.book.records[uid], self._waiting.pop(uid))
-        return bool(ready)
+    def _begin(self, record: JobRecord, session: Session) -> None:
+        session.start(record.plan)
+        self._running.add(record.plan.uid)
 
-    def _is_ready(self, waiting: Waiting) -> bool:
-        return not self.link.server.starting and (waiting.speech is None or waiting.speech.done())
+    def _resume(self, record: JobRecord, session: Session) -> None:
+        session.resume(record.plan, record.job_id)
+        self._running.add(record.plan.uid)
 
-    def _hand_over(self, record: JobRecord, waiting: Waiting) -> None:
-        try:
-            if waiting.speech is not None:
-                waiting.speech.result()
-            self.link.server.require(waiting.endpoint)
-            session = self.link.session(waiting.endpoint)
-            if waiting.fetch:
-                session.resume(record.plan, record.job_id)
-            else:
-                session.start(record.plan)
-            self._running.add(record.plan.uid)
-        except Exception as error:  # noqa: BLE001 - boundary of one job: the others go on
-            told = isinstance(error, AddonError)
-            sentence = str(error) if told else f"The sound of {record.plan.name} could not be read: {error!r}."
-            self._apply(JobFailed(record.plan.uid, sentence, retryable=record.plan.speech.file.is_file()))
+    def _unsent(self, record: JobRecord, error: Exception) -> None:
+        sentence = str(told(f"The sound of {record.plan.name} could not be read", error))
+        self._apply(JobFailed(record.plan.uid, sentence, retryable=record.plan.speech.file.is_file()))
 
     def _apply(self, event: JobEvent) -> None:
         record = self.book.apply(event)
@@ -297,10 +276,7 @@ class Runtime:
     def detach(self) -> None:
         """Leave all jobs to the server and forget them, as when another file is opened."""
         self.link.detach()
-        for waiting in self._waiting.values():
-            if waiting.speech:
-                waiting.speech.cancel()
-        for jobs in (self._running, self._waiting, self._meters, self.strips):
+        for jobs in (self._running, self._meters, self.strips):
             jobs.clear()
         self.baker.clear()
         self.previews.clear()

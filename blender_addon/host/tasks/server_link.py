@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
 import bpy
 
 from ...client.connection import Endpoint
@@ -13,6 +18,24 @@ from ...core.events import Connected, Disconnected, JobEvent, JobProgress, Query
 from ...core.pose_map import PoseMap
 from .. import preferences
 from .managed_server import ManagedServer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent to a server as soon as that runs.
+
+    Attributes:
+        send: hands it to the session of the endpoint.
+        failed: told why it could not be sent.
+        after: work in the background that must be done before; None for none.
+    """
+
+    endpoint: Endpoint
+    send: Callable[[Session], object]
+    failed: Callable[[Exception], object]
+    after: Future[None] | None = None
 
 
 class ServerLink:
@@ -33,6 +56,7 @@ class ServerLink:
         self._wanted = False
         self._asked: Endpoint | None = None
         self._sessions: dict[Endpoint, Session] = {}
+        self._requests: dict[str, Request] = {}
 
     @property
     def changing(self) -> bool:
@@ -116,8 +140,46 @@ class ServerLink:
             self._sessions[endpoint] = Session(endpoint)
         return self._sessions[endpoint]
 
+    def send(self, uid: str, request: Request) -> None:
+        """Have a request sent when the server runs, by `send_ready`."""
+        self._requests[uid] = request
+
+    @property
+    def sending(self) -> bool:
+        """Whether any request is yet to be sent."""
+        return bool(self._requests)
+
+    def waits(self, uid: str) -> bool:
+        """Whether a request is yet to be sent."""
+        return uid in self._requests
+
+    def withdraw(self, uid: str) -> bool:
+        """Do not send a request; whether it had not been sent."""
+        return self._requests.pop(uid, None) is not None
+
+    def send_ready(self) -> bool:
+        """Send what has waited long enough; whether there was any."""
+        ready = [] if self.server.starting else list(self._requests.items())
+        ready = [(uid, request) for uid, request in ready if request.after is None or request.after.done()]
+        for uid, request in ready:
+            del self._requests[uid]
+            self._send(request)
+        return bool(ready)
+
+    def _send(self, request: Request) -> None:
+        try:
+            if request.after is not None:
+                request.after.result()
+            self.server.require(request.endpoint)
+            request.send(self.session(request.endpoint))
+        except Exception as error:  # noqa: BLE001 - boundary of one request: the others go on
+            if not isinstance(error, AddonError):
+                log.exception("request")
+            request.failed(error)
+
     def cancel(self, uid: str) -> None:
-        """Stop a job, whichever session has it."""
+        """Stop a job or a query, whichever session has it, if any."""
+        self.withdraw(uid)
         for session in self._sessions.values():
             session.cancel(uid)
 
@@ -157,7 +219,11 @@ class ServerLink:
             self.info, self.problem = None, self.server.advice
 
     def detach(self) -> None:
-        """Leave all jobs to their servers."""
+        """Leave all jobs to their servers, and send nothing more."""
+        for request in self._requests.values():
+            if request.after:
+                request.after.cancel()
+        self._requests.clear()
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()

@@ -87,7 +87,7 @@ def folder_of(scene: bpy.types.Scene) -> Path | None:
     strip = pose_keys.active(scene)
     if strip is not None:
         return sequencer.absolute(strip.directory, scene).resolve().parent
-    sound = select.choose(scene, "audio").strip
+    sound = select.read(scene).chosen["audio"].strip
     return scene_plan.takes_folder(sound.name).resolve() if sound is not None else None
 
 
