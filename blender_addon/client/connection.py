@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.address import ServerAddress, parse
+from ..core.engines import POSE_SIZE
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, ServerInfo
 from ..core.faces import FaceChoice, FacesFound
@@ -177,11 +178,11 @@ class Connection:
         return wire.faces_found(uid, self._unary("AnalyzeFaces", wire.faces_request(asset, time), SLOW))
 
     def pose(
-        self, asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str = ""
+        self, asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str = "", size: int = POSE_SIZE
     ) -> Iterator[wire.PoseBlock]:
-        """Pose codes of an uploaded movie at `times`, seconds, in blocks."""
+        """Pose codes, of `size` numbers, of an uploaded movie at `times`, seconds, in blocks."""
         request = wire.pose_request(asset, face, times, weights_id)
-        return map(wire.pose_block, self._stream("ExtractPose", request, None))
+        return (wire.pose_block(message, size) for message in self._stream("ExtractPose", request, None))
 
     def estimate(self, plan: DubPlan, assets: Mapping[str, str]) -> DubEstimated:
         """Which of the plan's frames would be generated; `assets` as in `submit`, uploaded or not."""

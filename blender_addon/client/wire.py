@@ -12,10 +12,11 @@ from fractions import Fraction
 from typing import Any, Literal, cast
 
 from ..core import schema
+from ..core.engines import POSE_SIZE, EngineTraits, PoseControl, Sizes
 from ..core.events import DubEstimated, JobProgress, JobWarning, ServerInfo
 from ..core.faces import Face, FaceChoice, FacesFound
 from ..core.output import Output
-from ..core.plan import POSE_SIZE, DubPlan, PoseSource
+from ..core.plan import DubPlan, PortraitSource, PoseSource
 from ..core.pose_map import ANGLES, PoseMap
 from ..core.version import VERSION
 from ..core.weights import WeightsInfo, WeightsKind
@@ -104,14 +105,22 @@ def server_info(message: Any) -> ServerInfo:
         version=message.version,
         protocol=message.protocol,
         device=message.device,
-        weights=tuple(_weights(item) for engine in message.engines for item in engine.weights),
+        weights=tuple(_weights(item, engine.name) for engine in message.engines for item in engine.weights),
+        engines=tuple((engine.name, _traits(engine.traits)) for engine in message.engines if engine.HasField("traits")),
         max_asset_bytes=limits.max_asset_bytes,
         max_frames=limits.max_frames,
         max_chunk_bytes=limits.max_chunk_bytes,
     )
 
 
-def _weights(message: Any) -> WeightsInfo:
+def _traits(message: Any) -> EngineTraits:
+    controls = (PoseControl(one.name, one.unit, one.low, one.high, one.neutral) for one in message.pose_controls)
+    return EngineTraits(
+        message.title, message.portrait, tuple(message.pose_sources), tuple(controls), tuple(message.parameters)
+    )
+
+
+def _weights(message: Any, engine: str = "") -> WeightsInfo:
     kind = _enum_name("WeightsKind", message.kind)
     known = kind in ("untrained", "trained", "imported")
     return WeightsInfo(
@@ -120,11 +129,13 @@ def _weights(message: Any) -> WeightsInfo:
         cast(WeightsKind, kind if known else "unknown"),
         message.preset,
         _pose_map(message.pose_map) if message.HasField("pose_map") else None,
+        engine,
+        Sizes(message.sizes.low, message.sizes.high, message.sizes.step) if message.HasField("sizes") else None,
     )
 
 
 def _pose_map(message: Any) -> PoseMap | None:
-    """None for a map of other sizes, which only a newer server could send."""
+    """None for a map of codes of other sizes: their numbers are angles themselves."""
     if (len(message.to_code), len(message.to_angles)) != (ANGLES * POSE_SIZE, POSE_SIZE * ANGLES):
         return None
     return PoseMap(
@@ -175,12 +186,9 @@ def _range(plan: DubPlan) -> Any:
 
 def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
     stubs, media = _stubs(), _media()
-    portrait = media.Portrait(
-        asset_id=assets["portrait"], face=_face(plan.portrait.face), time=_rational(plan.portrait.time)
-    )
     return stubs.DubSpec(
         weights_id=plan.weights_id,
-        portrait=portrait,
+        portrait=_portrait(plan.portrait, assets) if plan.portrait else None,
         speech=media.Speech(asset_id=assets["speech"], start=_rational(plan.speech.start)),
         pose=_pose(plan.pose, assets.get("pose", "")),
         frame_rate=_rational(plan.fps),
@@ -189,6 +197,10 @@ def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         viewer=media.VIEWER_BLENDER,
         **_parameters(plan),
     )
+
+
+def _portrait(portrait: PortraitSource, assets: Mapping[str, str]) -> Any:
+    return _media().Portrait(asset_id=assets["portrait"], face=_face(portrait.face), time=_rational(portrait.time))
 
 
 def _parameters(plan: DubPlan) -> dict[str, Any]:
@@ -251,6 +263,8 @@ def _pose(pose: PoseSource, asset: str) -> Any:
         return media.Pose(fixed=media.PoseFixed())
     if pose.kind == "frontal":
         return media.Pose(frontal=media.PoseFrontal())
+    if pose.kind == "speech":
+        return media.Pose(speech=media.PoseSpeech())
     if pose.kind == "codes":
         return media.Pose(codes=media.PoseCodes(values=[value for row in pose.codes for value in row]))
     video = media.PoseVideo(
@@ -339,6 +353,7 @@ def pose_request(asset: str, face: FaceChoice, times: Iterable[Fraction], weight
     )
 
 
-def pose_block(message: Any) -> PoseBlock:
+def pose_block(message: Any, size: int) -> PoseBlock:
+    """One block of pose codes of `size` numbers each."""
     held = tuple((span.first, span.end) for span in message.without_face)
-    return PoseBlock(message.first, _rows(message.values, POSE_SIZE), held)
+    return PoseBlock(message.first, _rows(message.values, size), held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .engines import EngineTraits, Offer
 from .faces import FacesFound
 from .pose_map import Row
 from .weights import WeightsInfo, WeightsKind
@@ -11,7 +12,7 @@ from .weights import WeightsInfo, WeightsKind
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What answers at an address: versions, device, weights (default first), limits (0 = not stated)."""
+    """What answers at an address: versions, device, weights (default first), limits (0 = not stated), its engines."""
 
     version: str
     protocol: int
@@ -20,6 +21,14 @@ class ServerInfo:
     max_asset_bytes: int = 0
     max_frames: int = 0
     max_chunk_bytes: int = 0
+    engines: tuple[tuple[str, EngineTraits], ...] = ()
+
+    def offer(self, weights_id: str = "") -> Offer:
+        """What weights take of a dub; the usual where the server does not tell."""
+        weights = self.offered(weights_id)
+        if weights is None:
+            return Offer()
+        return Offer(dict(self.engines).get(weights.engine, EngineTraits()), weights.sizes)
 
     def offered(self, weights_id: str) -> WeightsInfo | None:
         """Weights on offer by id, the default for ""; None when there are no such."""

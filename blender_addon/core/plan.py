@@ -13,19 +13,17 @@ from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from . import schema, sequences
+from .engines import PlanLimits, PoseKind
 from .errors import AddonError
 from .faces import FaceChoice
 from .output import Output
 from .pose_map import Row
-from .schema import MAX_SIZE, SIZE, DubParameters
+from .schema import DubParameters
 from .weights import WeightsInfo
 
-PoseKind = Literal["video", "fixed", "frontal", "codes"]
-
-POSE_SIZE = 12
 UNSUPPORTED = "FAILED_PRECONDITION"
 """Code of a problem that trying again does not solve."""
 MAX_CODE_ROWS = 80_000
@@ -55,10 +53,11 @@ class PoseSource:
 
     Attributes:
         kind: "video" samples `file`, "fixed" keeps the portrait's pose, "frontal"
-            is pose code zero, "codes" takes `codes`.
+            looks into the camera, "codes" takes `codes`, "speech" is what the engine
+            makes of the speech.
         file: movie or picture, for "video".
         start, speed: second of the movie for dub frame k is start + speed * k / fps.
-        codes: one row of 12 numbers for each frame of the whole dub, for "codes".
+        codes: one row of the engine's pose controls for each frame of the whole dub, for "codes".
         angles: degrees of yaw, pitch and roll by which each row is turned; () for none.
     """
 
@@ -115,6 +114,7 @@ class DubPlan(DubParameters):
     Attributes:
         uid: names the job within the add-on.
         name: shown to the editor.
+        portrait: None where the engine's weights know whom they draw.
         folder: receives `000000.png` ... by dub index, and `manifest.json`.
         fps: frames per second in [1, 240].
         frame_count: frames of the whole dub.
@@ -122,12 +122,13 @@ class DubPlan(DubParameters):
         weights_id: "" for the server's default weights.
         output: what a frame is.
         kept: what the take has besides the frames wanted; None for nothing.
+        limits: what the engine takes that it was made for.
     """
 
     uid: str
     name: str
     folder: Path
-    portrait: PortraitSource
+    portrait: PortraitSource | None
     speech: SpeechSource
     pose: PoseSource
     fps: Fraction
@@ -137,6 +138,7 @@ class DubPlan(DubParameters):
     weights_id: str = ""
     output: Output = Output()
     kept: KeptFrames | None = None
+    limits: PlanLimits = PlanLimits()
 
     @property
     def frames_wanted(self) -> int:
@@ -161,7 +163,8 @@ class DubPlan(DubParameters):
         """(role, file) of every file the dub is made from; roles "portrait", "speech", "pose", "footage"."""
         pose = [("pose", self.pose.file)] if self.pose.kind == "video" and self.pose.file else []
         footage = [("footage", self.output.footage.file)] if self.output.footage else []
-        return (("portrait", self.portrait.file), ("speech", self.speech.file), *pose, *footage)
+        portrait = [("portrait", self.portrait.file)] if self.portrait else []
+        return (*portrait, ("speech", self.speech.file), *pose, *footage)
 
     def problems(self) -> list[str]:
         """One sentence, with what to do, for everything that keeps the dub from starting."""
@@ -182,8 +185,8 @@ class DubPlan(DubParameters):
         yield from schema.problems(self)
         if not 0 <= self.seed < 2**64:
             yield f"The seed {self.seed} is outside 0 to 2^64 - 1; choose another."
-        if self.size % 2 or not SIZE <= self.size <= MAX_SIZE:
-            yield f"The picture size {self.size} is no even number from {SIZE} to {MAX_SIZE}; choose another."
+        if problem := self.limits.sizes.problem(self.size):
+            yield problem
 
     def _file_problems(self) -> Iterator[str]:
         for role, file in self.sources():
@@ -205,8 +208,9 @@ class DubPlan(DubParameters):
             yield f"There are {len(rows)} pose codes for {self.frame_count} frames; bake the pose again."
         elif len(rows) > MAX_CODE_ROWS:
             yield f"A dub with pose codes is limited to {MAX_CODE_ROWS} frames; split the sound strip."
-        if not all(len(row) == POSE_SIZE and all(map(math.isfinite, row)) for row in rows):
-            yield f"Each pose code must be {POSE_SIZE} finite numbers; bake the pose again."
+        count = self.limits.controls
+        if not all(len(row) == count and all(map(math.isfinite, row)) for row in rows):
+            yield f"Each pose code must be {count} finite numbers; bake the pose again."
         if self.pose.angles and not (
             len(self.pose.angles) == len(rows) and all(map(math.isfinite, chain(*self.pose.angles)))
         ):
@@ -227,6 +231,7 @@ class DubPlan(DubParameters):
             "fps": Fraction(data["fps"]),
             "output": Output.from_json(data.get("output")),
             "kept": _kept(data.get("kept")),
+            "limits": PlanLimits.from_json(data.get("limits")),
         }
         return DubPlan(**data | parts)
 
@@ -241,7 +246,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _portrait(data: dict[str, Any]) -> PortraitSource:
+def _portrait(data: dict[str, Any] | None) -> PortraitSource | None:
+    if data is None:
+        return None
     return PortraitSource(Path(data["file"]), Fraction(data["time"]), FaceChoice.from_json(data["face"]))
 
 

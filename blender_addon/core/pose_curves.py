@@ -13,12 +13,19 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
 
-from .plan import POSE_SIZE
+from .engines import POSE_SIZE
 from .pose_map import PoseMap, Row
 
 Track = list[Row]
 
 FRONTAL: Row = (0.0,) * POSE_SIZE
+
+
+def widened(row: Row) -> Row:
+    """A pose code of an engine with fewer controls, in the room that a strip has for one."""
+    return (*row, *FRONTAL[len(row) :])
+
+
 """Pose code of a head that looks straight ahead."""
 PASSES = 6
 """Running means that make up one Gaussian; six are within 3 % of its peak, from sigma 2 on."""

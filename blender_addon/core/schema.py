@@ -5,7 +5,7 @@ A new one is a field here; where the server heeds it, its request, its message a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +14,7 @@ from .faces import CropMode
 Value: TypeAlias = bool | int | float | str
 Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
-PoseChoice = Literal["strip", "fixed", "frontal", "keyframes"]
+PoseChoice = Literal["strip", "fixed", "frontal", "keyframes", "speech"]
 
 SIZE, MAX_SIZE = 224, 512
 FEATHER = 0.2
@@ -43,6 +43,7 @@ class Parameter:
         share: whether it is a part of a whole, in [0, 1].
         choices: all allowed values; () for any in the range.
         kept: whether presets keep it.
+        optional: whether engines may do without it.
         fixed: whether frames made anew keep the take's value: in it all frames of a take are alike.
     """
 
@@ -56,6 +57,7 @@ class Parameter:
     share: bool = False
     choices: tuple[Choice, ...] = ()
     kept: bool = True
+    optional: bool = False
     fixed: bool = False
 
     def read(self, stored: Any) -> Value:
@@ -66,6 +68,11 @@ class Parameter:
     def stored(self, value: Value) -> Value:
         """What Blender stores of a value; inverse of `read`."""
         return str(value) if self.choices else value
+
+    def store(self, owner: object, value: Value) -> None:
+        """Set it on what Blender keeps; a choice that is not listed stays as it is there."""
+        if not self.choices or any(choice.value == value for choice in self.choices):
+            setattr(owner, self.name, self.stored(value))
 
     def problem(self, value: float) -> str:
         """Why a number cannot be used, a sentence that says what to do; "" when it can."""
@@ -92,6 +99,7 @@ POSES = _choices(
     ("fixed", "Portrait's Own", "The head keeps the pose of the portrait"),
     ("frontal", "Frontal", "The head looks straight ahead"),
     ("keyframes", "Keyframes", "The head moves as the pose keyframes of the sound's last dub strip say"),
+    ("speech", "From Speech", "The head moves as the engine makes of the speech"),
 )
 OUTPUTS = _choices(
     ("crop", "Crop", "The face as a square picture"),
@@ -121,10 +129,17 @@ class DubParameters:
     """
 
     mouth_strength: float = _parameter(
-        1.2, "Mouth Strength", "How strongly the speech moves the mouth; 0 keeps it closed", low=0.0, high=3.0
+        1.2,
+        "Mouth Strength",
+        "How strongly the speech moves the mouth; 0 keeps it closed",
+        low=0.0,
+        high=3.0,
+        optional=True,
     )
     size: int = _parameter(SIZE, "Picture Size", "Width and height of the frames", choices=SIZES, fixed=True)
-    seed: int = _parameter(0, "Seed", "Of the generator's noise; the same seed gives the same dub", low=0)
+    seed: int = _parameter(
+        0, "Seed", "Of the generator's noise; the same seed gives the same dub", low=0, optional=True
+    )
     precision: Precision = _parameter("auto", "Precision", "Arithmetic of the networks", choices=PRECISIONS)
 
 
@@ -175,6 +190,8 @@ PARAMETERS: Mapping[str, Parameter] = _table(DubSettings)
 """All that the editor chooses, by name."""
 NETWORK: Mapping[str, Parameter] = _table(DubParameters)
 """Those of the networks."""
+OPTIONAL = tuple(name for name, one in NETWORK.items() if one.optional)
+"""Those that not all engines heed."""
 IN_SETTINGS = ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision")
 """In the order in which the panel Settings lists them."""
 
@@ -189,9 +206,10 @@ def chosen_anew(owner: DubParameters) -> dict[str, Any]:
     return {name: value for name, value in chosen(owner).items() if not NETWORK[name].fixed}
 
 
-def words(values: DubParameters) -> Iterator[str]:
-    """What tells one take from another, each in few words."""
-    yield f"mouth {values.mouth_strength:g}"
+def words(values: DubParameters, heeded: Collection[str]) -> Iterator[str]:
+    """What tells one take from another, each in few words, of the optional parameters those that count."""
+    if "mouth_strength" in heeded:
+        yield f"mouth {values.mouth_strength:g}"
     yield f"{values.size} px"
     if values.seed:
         yield f"seed {values.seed}"

@@ -13,7 +13,13 @@ from .manifest import FILE_NAME, Manifest, read_manifest
 from .naming import frame_name
 from .plan import DubPlan
 
-POSES = {"video": "pose from a strip", "fixed": "the portrait's pose", "frontal": "frontal", "codes": "pose keyframes"}
+POSES = {
+    "video": "pose from a strip",
+    "fixed": "the portrait's pose",
+    "frontal": "frontal",
+    "codes": "pose keyframes",
+    "speech": "pose from the speech",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def settings_line(manifest: Manifest) -> str:
 
 def _settings(plan: DubPlan, manifest: Manifest) -> Iterator[str]:
     yield POSES[plan.pose.kind]
-    yield from schema.words(plan)
+    yield from schema.words(plan, plan.limits.parameters)
     if plan.output.mode != "crop":
         yield plan.output.mode.replace("_", " ")
     if plan.kept:
@@ -92,7 +98,8 @@ def identity(plan: DubPlan) -> str:
     """Which dub a take is one of: another portrait, person, footage, kind or size of picture makes another dub."""
     portrait, output = plan.portrait, plan.output
     seen = (output.footage.file, output.footage.face) if output.footage else ()
-    parts = (portrait.file, portrait.face, plan.size, output.mode, *seen)
+    person = (portrait.file, portrait.face) if portrait else ()
+    parts = (*person, plan.size, output.mode, *seen)
     return hashlib.sha256(repr(tuple(map(str, parts))).encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .engines import Sizes
 from .pose_map import PoseMap
 
 WeightsKind = Literal["untrained", "trained", "imported", "unknown"]
@@ -17,6 +18,8 @@ class WeightsInfo:
     Attributes:
         weights_id: SHA-256 of its values.
         pose_map: only of weights on offer, and None where it is not known.
+        engine: name of the engine that draws with them, "" where it is not known.
+        sizes: pictures that they draw; only of weights on offer, and None where it is not known.
     """
 
     weights_id: str
@@ -24,3 +27,5 @@ class WeightsInfo:
     kind: WeightsKind
     preset: str = ""
     pose_map: PoseMap | None = None
+    engine: str = ""
+    sizes: Sizes | None = None

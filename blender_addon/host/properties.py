@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from ..core import schema
-from ..core.plan import POSE_SIZE
+from ..core.engines import POSE_SIZE
 from ..core.schema import AMOUNT, Parameter
 from .bl.sequencer import StripRef
 from .sources import footage, pose_keys

@@ -75,20 +75,25 @@ def seen(name, frames):
     return [str(host("sources.media").moment(scene(), strip(name), frame)[1]) for frame in frames]
 
 
+def looked_at():
+    """The next dub as it would be planned."""
+    return host("planning.scene_plan").of(host("planning.scene_reading").read(scene()), Path())
+
+
 def remarks():
     """What a dub would be started with."""
-    return [[one.first, one.end, one.text] for one in host("planning.scene_plan").look(scene(), Path()).remarks]
+    return [[one.first, one.end, one.text] for one in looked_at().remarks]
 
 
 def dub_start():
     """Timeline frame of a dub's frame 0."""
-    return host("planning.scene_plan").look(scene(), Path()).placement.start
+    return looked_at().placement.start
 
 
 def error_of_plan():
     """Why no dub of the selected sound can be planned."""
     try:
-        host("planning.scene_plan").look(scene(), Path())
+        looked_at()
     except host("bl.sequencer").AddonError as error:
         return str(error)
     return ""

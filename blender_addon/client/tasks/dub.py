@@ -181,8 +181,10 @@ class DubTask(Task):
         if self._manifest is not None and self._manifest.job_id == dub.job_id:
             return
         self._job_id = dub.job_id
+        offered = self._info.offered(dub.weights.weights_id) if self._info else None
+        weights = replace(dub.weights, engine=offered.engine if offered else "")
         server = self._info.version if self._info else ""
-        self._manifest = Manifest(self.plan, dub.job_id, self._sources, dub.weights, server, created=time.time())
+        self._manifest = Manifest(self.plan, dub.job_id, self._sources, weights, server, created=time.time())
         self._manifest.write()
         self._emit(JobAccepted(self.plan.uid, dub.job_id, dub.weights.name, dub.weights.kind))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core import sequences
 from ...core.errors import AddonError
-from ...core.events import Event, FacesFailed, PoseFailed, PoseRead
+from ...core.events import Event, FacesFailed, PoseFailed, PoseRead, ServerInfo
 from ...core.faces import FacesFound, FacesRequest
 from ...core.files import sha256_of
 from ...core.plan import PoseRequest
@@ -27,12 +27,12 @@ class FileQuery(Query):
         self._progress("connecting")
         asset, _size = sha256_of(sequences.ensure(self._file, self._cancel.check), self._cancel.check)
         with Connection(self._endpoint, self._cancel) as connection:
-            connection.info()
+            info = connection.info()
             connection.upload(self._file, asset, lambda done, total: self._progress("uploading", done, total))
             self._progress(self.PHASE)
-            return self._answer(connection, asset)
+            return self._answer(connection, info, asset)
 
-    def _answer(self, connection: Connection, asset: str) -> Event:
+    def _answer(self, connection: Connection, info: ServerInfo, asset: str) -> Event:
         """Ask about the uploaded file, by its SHA-256."""
         raise NotImplementedError
 
@@ -46,9 +46,9 @@ class PoseQuery(FileQuery):
         super().__init__(endpoint, request.uid, emit, PoseFailed)
         self._request, self._file = request, request.file
 
-    def _answer(self, connection: Connection, asset: str) -> PoseRead:
-        request = self._request
-        blocks = list(connection.pose(asset, request.face, request.times, request.weights_id))
+    def _answer(self, connection: Connection, info: ServerInfo, asset: str) -> PoseRead:
+        request, size = self._request, info.offer(self._request.weights_id).limits.controls
+        blocks = list(connection.pose(asset, request.face, request.times, request.weights_id, size))
         rows = tuple(chain.from_iterable(block.rows for block in blocks))
         if len(rows) != len(request.times):
             raise AddonError(f"The server sent {len(rows)} of {len(request.times)} pose codes.", "Try again.")
@@ -64,5 +64,5 @@ class FacesQuery(FileQuery):
         super().__init__(endpoint, request.uid, emit, FacesFailed)
         self._request, self._file = request, request.file
 
-    def _answer(self, connection: Connection, asset: str) -> FacesFound:
+    def _answer(self, connection: Connection, info: ServerInfo, asset: str) -> FacesFound:
         return connection.faces(self._request.uid, asset, self._request.time)

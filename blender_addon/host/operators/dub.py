@@ -9,7 +9,7 @@ import bpy
 from ...core.errors import AddonError
 from ...core.jobs import JobRecord
 from ..bl import sequencer
-from ..planning import scene_plan, scene_reading
+from ..planning import scene_plan
 from ..strips import recovery, results
 from ..tasks import runtime
 from .base import CANCELLED, FINISHED, UID, WAIT, SentenceOperator, job, outcome
@@ -42,11 +42,14 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """A source that is not there."""
-        return scene_reading.read(scene).problem()
+        return runtime.current().link.read(scene).problem()
+
+    def _drafts(self, context: bpy.types.Context) -> list[scene_plan.Draft]:
+        return scene_plan.drafts(sequencer.edit_scene(context), self.sounds, runtime.current().link.offer)
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the dubs, then start them."""
-        drafts, records = scene_plan.drafts(sequencer.edit_scene(context), self.sounds), []
+        drafts, records = self._drafts(context), []
         try:
             for draft in drafts:
                 records.append(runtime.current().start(draft))

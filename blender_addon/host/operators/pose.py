@@ -10,7 +10,6 @@ from ...core.errors import AddonError
 from ...core.manifest import read_manifest
 from ...core.plan import DubPlan, PoseSource
 from ..bl import sequencer
-from ..planning import scene_reading
 from ..sources import media, pose_keys
 from ..strips.placement import dub_start
 from ..tasks import baking, main_loop, runtime
@@ -89,7 +88,7 @@ def plan_of(scene: bpy.types.Scene, strip: bpy.types.Strip) -> DubPlan:
 
 
 def _chosen_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) -> PoseSource:
-    reading, start = scene_reading.read(scene), dub_start(strip, plan)
+    reading, start = runtime.current().link.read(scene), dub_start(strip, plan)
     source = reading.source("pose").require()
     return media.pose(scene, source, start, start + plan.frame_count, reading.settings.pose_crop)
 
@@ -116,8 +115,11 @@ class POSEDUB_OT_key_handles(PoseOperator, bpy.types.Operator):
     def run(self, context: bpy.types.Context) -> set[str]:
         """One key for each."""
         scene, strip = active_strip(context)
-        for name in pose_keys.HANDLES:
-            strip.keyframe_insert(name, frame=scene.frame_current, group=pose_keys.GROUP)
+        engine = runtime.current().link.offer.engine
+        handles = [(name, -1) for name in pose_keys.HANDLES]
+        controls = [(pose_keys.FIRST, index) for index in range(len(engine.pose_controls))]
+        for name, index in handles if engine.implicit else controls:
+            strip.keyframe_insert(name, index=index, frame=scene.frame_current, group=pose_keys.GROUP)
         return FINISHED
 
 

@@ -10,7 +10,7 @@ import bpy
 
 from ...core.errors import AddonError
 from ..bl import sequencer
-from ..planning import redub, scene_reading
+from ..planning import redub
 from ..sources import pose_keys
 from ..strips import takes
 from ..tasks import main_loop, runtime, take_list
@@ -35,7 +35,7 @@ class POSEDUB_OT_preview(SentenceOperator, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """A source that is not there."""
-        return scene_reading.read(scene).problem()
+        return runtime.current().link.read(scene).problem()
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Ask for the frame; the panel shows it when it is there."""
@@ -59,7 +59,8 @@ class POSEDUB_OT_redub_range(StripOperator, bpy.types.Operator):
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the take and start it."""
-        return outcome(runtime.current().start(redub.draft(*active_strip(context))), self.wait)
+        state, (scene, strip) = runtime.current(), active_strip(context)
+        return outcome(state.start(redub.draft(state.link.read(scene), strip)), self.wait)
 
 
 def chosen_take(folder: str) -> Path:

@@ -7,11 +7,10 @@ import bpy
 from ...core import schema
 from .. import copies, preferences
 from ..bl import sequencer
-from ..planning import scene_reading
 from ..planning.scene_reading import SceneReading
 from ..sources import audio_tracks
 from ..tasks import main_loop, runtime
-from .base import ICONS, ROLES, DubPanel, draw_error, draw_sentence, draw_source
+from .base import ICONS, ROLE_WIDTH, ROLES, DubPanel, draw_error, draw_sentence, draw_source
 from .presets import POSEDUB_PT_presets
 
 
@@ -23,12 +22,12 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Sources, then what is missing or went wrong, then the button."""
         layout, scene = self.layout, sequencer.edit_scene(context)
-        reading = scene_reading.read(scene)
+        reading = runtime.current().link.read(scene)
         column = layout.column(align=True)
-        for role in ("portrait", "audio"):
+        for role in filter(reading.needs, ("portrait", "audio")):
             draw_source(column, reading.sources, role)
         draw_audio_track(column, reading)
-        column.prop(scene.posedub, "pose_kind")
+        draw_pose_choice(column, reading)
         if reading.needs("pose"):
             draw_source(column, reading.sources, "pose")
         draw_source_refs(layout, reading)
@@ -60,9 +59,15 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         """All parameters."""
         self.layout.use_property_split = True
         self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
-        values = sequencer.edit_scene(context).posedub
+        values, offer = sequencer.edit_scene(context).posedub, runtime.current().link.offer
+        belongs = {
+            "portrait_crop": offer.engine.portrait,
+            "pose_crop": "strip" in offer.poses,
+            "size": bool(offer.size_choices),
+        }
         for name in schema.IN_SETTINGS:
-            self.layout.prop(values, name)
+            if belongs.get(name, offer.heeds(name)):
+                self.layout.prop(values, name)
 
 
 def draw_audio_track(layout: bpy.types.UILayout, reading: SceneReading) -> None:
@@ -76,6 +81,25 @@ def draw_audio_track(layout: bpy.types.UILayout, reading: SceneReading) -> None:
     if meant <= count:
         why = "" if number else ", as Blender plays"
         layout.label(text=f"Track {audio_tracks.title(strip, meant)} of {count}{why}", icon="SOUND")
+
+
+def draw_pose_choice(layout: bpy.types.UILayout, reading: SceneReading) -> None:
+    """Where the head movement comes from, of what the engine takes."""
+    split = layout.split(factor=ROLE_WIDTH, align=True)
+    split.label(text=schema.PARAMETERS["pose_kind"].title)
+    chosen = next(one for one in schema.POSES if one.value == reading.settings.pose_kind)
+    split.menu("POSEDUB_MT_pose", text=chosen.title)
+
+
+class POSEDUB_MT_pose(bpy.types.Menu):
+    """Where the head movement comes from"""
+
+    bl_label = "Pose"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What the engine takes."""
+        for pose in runtime.current().link.offer.poses:
+            self.layout.prop_enum(sequencer.edit_scene(context).posedub, "pose_kind", pose)
 
 
 def draw_source_refs(layout: bpy.types.UILayout, reading: SceneReading) -> None:
@@ -115,5 +139,5 @@ def draw_estimate(layout: bpy.types.UILayout, reading: SceneReading) -> None:
             layout.label(text=text, icon=icon)
 
 
-CLASSES = (POSEDUB_PT_dub, POSEDUB_PT_settings)
+CLASSES = (POSEDUB_MT_pose, POSEDUB_PT_dub, POSEDUB_PT_settings)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import bpy
 
+from ...core.engines import EngineTraits
 from ...core.pose_map import PoseMap
 from ..bl import sequencer
 from ..sources import pose_keys
@@ -74,21 +77,35 @@ class POSEDUB_PT_pose_codes(DubPanel, bpy.types.Panel):
             return
         self.layout.use_property_split = True
         self.layout.prop(strip, pose_keys.BLEND)
-        self.layout.prop(strip, pose_keys.FIRST)
-        self.layout.prop(strip, pose_keys.SECOND)
+        engine = runtime.current().link.offer.engine
+        for name in (pose_keys.FIRST, pose_keys.SECOND):
+            if engine.implicit:
+                self.layout.prop(strip, name)
+            else:
+                draw_controls(self.layout, engine, strip, name)
 
 
 def draw_handles(layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip) -> None:
     """Yaw, pitch and roll, how exact they are, and their keys."""
-    column = layout.column()
+    link, column = runtime.current().link, layout.column()
     column.use_property_split = True
-    for name in pose_keys.HANDLES:
-        column.prop(strip, name)
-    link = runtime.current().link
-    draw_sentence(layout, context, link.pose_map_problem or accuracy(link.require_pose_map()), "INFO")
+    if link.offer.engine.implicit:
+        for name in pose_keys.HANDLES:
+            column.prop(strip, name)
+        draw_sentence(layout, context, link.pose_map_problem or accuracy(link.require_pose_map()), "INFO")
+    else:
+        draw_controls(column, link.offer.engine, strip, pose_keys.FIRST)
     row = layout.row(align=True)
     row.operator("posedub.key_handles", icon="KEY_HLT")
     row.operator_menu_enum("posedub.clear_pose", "what", text="Clear")
+
+
+def draw_controls(layout: bpy.types.UILayout, engine: EngineTraits, strip: bpy.types.Strip, name: str) -> None:
+    """The numbers of a pose code by the engine's names for them."""
+    for index, control in enumerate(engine.pose_controls):
+        layout.prop(strip, name, index=index, text=control.title)
+        if isfinite(control.low) and isfinite(control.high):
+            layout.label(text=f"{control.low:g} to {control.high:g}")
 
 
 def accuracy(pose_map: PoseMap) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 
 from ...core import schema
+from ...core.engines import POSE_KINDS
 from ...core.errors import AddonError
 from ...core.files import link_or_copy
 from ...core.naming import frame_name
@@ -20,7 +21,7 @@ from ..sources import footage, media, pose_keys, source_refs
 from ..strips import takes
 from ..strips.placement import Placement
 from ..strips.takes import ShownTake
-from . import scene_plan, scene_reading
+from . import scene_plan
 from .scene_plan import SPEECH_FILE, Draft
 from .scene_reading import SceneReading
 
@@ -30,12 +31,12 @@ def span(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
     return pose_keys.working_range(scene, strip)
 
 
-def draft(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Draft:
+def draft(reading: SceneReading, strip: bpy.types.Strip) -> Draft:
     """Plan a new take of what a strip shows; raises AddonError.
 
     Sound, rate and picture size stay the take's; portrait and pose too, unless others are chosen now.
     """
-    shown, reading = takes.shown(scene, strip), scene_reading.read(scene)
+    scene, shown = reading.scene, takes.shown(reading.scene, strip)
     old = shown.plan
     first, end = (frame - shown.start for frame in span(scene, strip))
     if first >= end:
@@ -64,9 +65,9 @@ def _require_frames(old: DubPlan) -> None:
         raise AddonError(f"{len(missing)} frames of {old.name} are not there.", "Fetch or retry it first.")
 
 
-def _portrait(reading: SceneReading, old: DubPlan) -> PortraitSource:
+def _portrait(reading: SceneReading, old: DubPlan) -> PortraitSource | None:
     chosen = reading.sources.given["portrait"]
-    if chosen.strip is None or old.output.footage:
+    if chosen.strip is None or old.portrait is None or old.output.footage:
         return old.portrait
     return media.portrait(reading.scene, chosen.strip, reading.settings.portrait_crop, chosen.frame)
 
@@ -76,9 +77,9 @@ def _pose(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> Po
     if kind == "keyframes":
         if not pose_keys.is_keyed(scene, strip):
             raise AddonError(f'"{strip.name}" has no pose keyframes.', "Bake its pose first.")
-        return pose_keys.pose_source(scene, strip, shown.start, shown.end)
+        return reading.keyed_pose(strip, shown.start, shown.end)
     if kind != "strip":
-        return PoseSource(kind)
+        return PoseSource(POSE_KINDS[kind])
     chosen = reading.sources.given["pose"].strip
     if chosen is not None:
         return media.pose(scene, chosen, shown.start, shown.end, reading.settings.pose_crop)

@@ -12,13 +12,14 @@ from pathlib import Path
 import bpy
 
 from ...core import naming, schema, timebase
+from ...core.engines import POSE_KINDS, USUAL, Offer
 from ...core.errors import AddonError
 from ...core.output import Output
-from ...core.plan import DubPlan, PoseSource, SpeechSource
+from ...core.plan import DubPlan, PortraitSource, PoseSource, SpeechSource
 from ...core.settings import TAKES
 from .. import preferences
 from ..bl import sequencer, visibility
-from ..sources import audio, audio_tracks, footage, media, pose_keys, select, source_refs
+from ..sources import audio, audio_tracks, footage, media, select, source_refs
 from ..strips import recovery
 from ..strips.placement import Placement
 from . import scene_reading
@@ -37,7 +38,7 @@ class Draft:
     remarks: tuple[visibility.Remark, ...] = ()
 
 
-def drafts(scene: bpy.types.Scene, how: str) -> list[Draft]:
+def drafts(scene: bpy.types.Scene, how: str, offer: Offer = USUAL) -> list[Draft]:
     """Plan the dubs of several sound strips; raises AddonError.
 
     Args:
@@ -49,14 +50,14 @@ def drafts(scene: bpy.types.Scene, how: str) -> list[Draft]:
     found: list[Draft] = []
     with ExitStack() as made:
         for group in each if how == "each" else [strips if how == "together" else ()]:
-            found.append(draft(scene, group))
+            found.append(draft(scene, offer, group))
             made.enter_context(kept_if_done(found[-1].plan.folder))
     return found
 
 
-def draft(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
+def draft(scene: bpy.types.Scene, offer: Offer = USUAL, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
     """Plan a dub of sound strips, the chosen one by default, into a new version folder; raises AddonError."""
-    made = look(scene, Path(), sounds)
+    made = of(scene_reading.read(scene, offer, sounds), Path())
     return placed(scene, made, made.plan.name)
 
 
@@ -69,22 +70,16 @@ def placed(scene: bpy.types.Scene, made: Draft, name: str) -> Draft:
     return replace(made, plan=replace(made.plan, name=f"{name} {folder.name}", folder=folder, speech=speech))
 
 
-def look(scene: bpy.types.Scene, folder: Path, sounds: Sequence[bpy.types.Strip] = ()) -> Draft:
-    """The same for a folder that is not made; raises AddonError."""
-    return of(scene_reading.read(scene, sounds), folder)
-
-
 def of(reading: SceneReading, folder: Path) -> Draft:
-    """What a reading of a scene says about its next dub; raises AddonError."""
+    """What a reading of a scene says about its next dub, in a folder that is not made; raises AddonError."""
     scene, settings, sounds = reading.scene, reading.settings, reading.require_sounds()
     sound, into = audio.read_mix(scene, sounds, settings.audio_track), reading.footage()
     first, end = _range(scene, sound, into)
-    face = reading.source("portrait")
     plan = DubPlan(
         uid=uuid.uuid4().hex,
         name=sounds[0].name,
         folder=folder,
-        portrait=media.portrait(scene, face.require(), settings.portrait_crop, face.frame),
+        portrait=_portrait(reading),
         speech=SpeechSource(folder / SPEECH_FILE, timebase.frames_to_seconds(first - sound.first, sound.fps)),
         pose=_pose(reading, first, end),
         fps=sound.fps,
@@ -92,9 +87,17 @@ def of(reading: SceneReading, folder: Path) -> Draft:
         first=0,
         end=end - first,
         output=_output(reading, into, first, end),
+        limits=reading.offer.limits,
         **schema.chosen(settings),
     )
     return Draft(plan, sound, _placement(reading, into, first), tuple(_remarks(reading, sound, into, first, end)))
+
+
+def _portrait(reading: SceneReading) -> PortraitSource | None:
+    if not reading.needs("portrait"):
+        return None
+    face = reading.source("portrait")
+    return media.portrait(reading.scene, face.require(), reading.settings.portrait_crop, face.frame)
 
 
 def _placement(reading: SceneReading, into: bpy.types.Strip | None, first: int) -> Placement:
@@ -106,9 +109,9 @@ def _placement(reading: SceneReading, into: bpy.types.Strip | None, first: int) 
 
 def _source_refs(reading: SceneReading) -> str:
     """The note on the strips that the dub is made from, those it does not need now too."""
-    others = {role: [strip] for role in ("pose", "footage") if (strip := reading.source(role).strip)}
-    face = reading.source("portrait")
-    return source_refs.note(face.frame, {"audio": reading.sounds, "portrait": [face.require()], **others})
+    roles = ("portrait", "pose", "footage")
+    others = {role: [strip] for role in roles if (strip := reading.source(role).strip)}
+    return source_refs.note(reading.source("portrait").frame, {"audio": reading.sounds, **others})
 
 
 def _range(scene: bpy.types.Scene, sound: audio.SoundMix, into: bpy.types.Strip | None) -> tuple[int, int]:
@@ -149,9 +152,9 @@ def _remarks(
 def _pose(reading: SceneReading, begin: int, end: int) -> PoseSource:
     kind = reading.settings.pose_kind
     if kind == "keyframes":
-        return pose_keys.pose_source(reading.scene, reading.require_posed(), begin, end)
+        return reading.keyed_pose(reading.require_posed(), begin, end)
     if kind != "strip":
-        return PoseSource(kind)
+        return PoseSource(POSE_KINDS[kind])
     return media.pose(reading.scene, reading.source("pose").require(), begin, end, reading.settings.pose_crop)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 
+from ...core.engines import USUAL, Offer
 from ...core.errors import AddonError
+from ...core.plan import PoseSource
 from ...core.schema import DubSettings
 from ..bl import sequencer
 from ..sources import footage, pose_keys, select
@@ -19,7 +21,8 @@ class SceneReading:
     """A scene as it is now; not to be kept, as no strip is.
 
     Attributes:
-        settings: what the editor chose.
+        offer: what the server's weights take.
+        settings: what the editor chose, of what the weights take.
         sources: the strips of all roles.
         sounds: the sound strips of the dub, the one that names it first; () when there are none.
         posed: the strip whose keyframes would pose the dub; None for none.
@@ -27,6 +30,7 @@ class SceneReading:
     """
 
     scene: bpy.types.Scene
+    offer: Offer
     settings: DubSettings
     sources: Sources
     sounds: tuple[bpy.types.Strip, ...]
@@ -35,7 +39,11 @@ class SceneReading:
 
     def needs(self, role: str) -> bool:
         """Whether a dub with these settings needs a strip of this role."""
-        needed = {"pose": self.settings.pose_kind == "strip", "footage": self.settings.output != "crop"}
+        needed = {
+            "portrait": self.offer.engine.portrait,
+            "pose": self.settings.pose_kind == "strip",
+            "footage": self.settings.output != "crop",
+        }
         return needed.get(role, True)
 
     def require_sounds(self) -> tuple[bpy.types.Strip, ...]:
@@ -84,14 +92,31 @@ class SceneReading:
             raise AddonError("No dub strip has pose keyframes here.", "Bake the pose of a dub first.")
         return self.posed
 
+    def keyed_pose(self, strip: bpy.types.Strip, first: int, end: int) -> PoseSource:
+        """The pose that a strip's keys say for the timeline frames first <= f < end; raises AddonError.
 
-def read(scene: bpy.types.Scene, sounds: Sequence[bpy.types.Strip] = ()) -> SceneReading:
+        An engine whose controls are no angles by themselves is told of the handles' angles, too.
+        """
+        pose, engine = pose_keys.pose_source(self.scene, strip, first, end), self.offer.engine
+        rows = tuple(row[: len(engine.pose_controls)] for row in pose.codes)
+        for control, values in zip(engine.pose_controls, zip(*rows, strict=True), strict=False):
+            for frame, value in enumerate(values, first):
+                if not control.low <= value <= control.high:
+                    raise AddonError(
+                        f'The pose of "{strip.name}" has {control.title} {value:g} at frame {frame}.',
+                        f"Keep it within {control.low:g} to {control.high:g}.",
+                    )
+        return replace(pose, codes=rows, angles=pose.angles if engine.implicit else ())
+
+
+def read(scene: bpy.types.Scene, offer: Offer = USUAL, sounds: Sequence[bpy.types.Strip] = ()) -> SceneReading:
     """Read a scene for a dub of some sound strips, by default of the chosen ones."""
     sources = select.read(scene)
     meant = tuple(sounds) or sources.spoken
     return SceneReading(
         scene,
-        DubSettings.read(scene.posedub),
+        offer,
+        offer.fitted(DubSettings.read(scene.posedub)),
         sources,
         meant,
         posed=pose_keys.for_dub(scene, meant[0]) if meant else None,

@@ -8,7 +8,6 @@ import bpy
 
 from ..bl import fcurves, sequencer, visibility
 from ..sources import pose_keys
-from . import scene_reading
 from .scene_reading import SceneReading
 
 PLAYED = ("strobe", "use_reverse_frames", "stream_index", "speed_control", "speed_factor")
@@ -16,12 +15,12 @@ STRIP_VALUES = ("animation_offset_start", "sound_offset", "volume", "mute", "fil
 KEYED = tuple(f".{name}" for name in ("volume", "strobe", "speed_factor"))
 
 
-def signature(scene: bpy.types.Scene) -> Hashable:
-    """A value that is another one when settings, sources, their place or their keys are."""
-    reading = scene_reading.read(scene)
-    used = _used(reading)
+def signature(reading: SceneReading) -> Hashable:
+    """A value that is another one when settings, sources, their place or their keys are, or what the server takes."""
+    scene, used = reading.scene, _used(reading)
     return (
         reading.settings,
+        reading.offer,
         sequencer.fps(scene),
         tuple(_strip(one) for strip in used for one in _seen(scene, strip)),
         scene.frame_current if any(map(sequencer.is_moving, used)) else 0,

@@ -15,8 +15,9 @@ from itertools import groupby
 import bpy
 
 from ...core import pose_curves
+from ...core.engines import POSE_SIZE
 from ...core.errors import AddonError
-from ...core.plan import POSE_SIZE, PoseSource
+from ...core.plan import PoseSource
 from ...core.pose_curves import Track
 from ...core.pose_map import Row
 from ..bl import fcurves, sequencer

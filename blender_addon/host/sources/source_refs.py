@@ -25,7 +25,7 @@ def note(portrait_frame: int, strips: Mapping[str, Iterable[bpy.types.Strip]]) -
         portrait_frame: a timeline frame; it is kept in relation to the portrait's content.
     """
     refs = {role: [[*_ref(strip)] for strip in found] for role, found in strips.items()}
-    starts = [sequencer.content_start(strip) for strip in strips["portrait"]]
+    starts = [sequencer.content_start(strip) for strip in strips.get("portrait", ())]
     return json.dumps(refs | {FRAME: portrait_frame - starts[0] if starts else 0})
 
 

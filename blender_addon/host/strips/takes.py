@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bpy
 
-from ...core import schema, sequences
+from ...core import pose_curves, schema, sequences
 from ...core.errors import AddonError
 from ...core.manifest import Manifest, read_manifest
 from ...core.naming import frame_name
@@ -116,8 +116,9 @@ def restore(scene: bpy.types.Scene, strip: bpy.types.Strip | None, folder: Path)
         _restore_keys(scene, strip, plan)
     values.pose_kind = POSES.get(plan.pose.kind, plan.pose.kind)
     for name, value in schema.chosen(plan).items():
-        setattr(values, name, schema.NETWORK[name].stored(value))
-    values.portrait_crop = plan.portrait.face.crop
+        schema.NETWORK[name].store(values, value)
+    if plan.portrait:
+        values.portrait_crop = plan.portrait.face.crop
     values.output, values.feather = plan.output.mode, plan.output.feather
     values.keep_where_absent, values.mouth_only = plan.output.keep_where_absent, plan.output.mouth_only[0]
     if plan.pose.kind == "video":
@@ -128,7 +129,7 @@ def restore(scene: bpy.types.Scene, strip: bpy.types.Strip | None, folder: Path)
 def _restore_keys(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) -> None:
     start = shown(scene, strip).start
     pose_keys.clear(scene, strip, tuple(pose_keys.SIZES))
-    pose_keys.bake(scene, strip, pose_keys.FIRST, start, list(plan.pose.codes), 0.0)
+    pose_keys.bake(scene, strip, pose_keys.FIRST, start, list(map(pose_curves.widened, plan.pose.codes)), 0.0)
     for name, column in zip(pose_keys.HANDLES, zip(*plan.pose.angles, strict=True), strict=False):
         pose_keys.change(scene, strip, name, start, [(value,) for value in column])
 

@@ -74,8 +74,9 @@ class Baker:
         """Bake a pose; its uid, in this object until it is done. Raises AddonError."""
         self.problem = self.note = ""
         uid, count = uuid.uuid4().hex, bake.plan.frame_count
-        if pose.kind in ("codes", "frontal"):
-            _write(bake, pose.codes or [pose_curves.FRONTAL] * count)
+        if pose.kind in ("codes", "frontal", "speech"):
+            # What an engine makes of the speech cannot be read: its keys begin at a head that looks into the camera.
+            _write(bake, pose.codes or [self._link.offer.engine.neutral] * count)
             return uid
         asked, endpoint = request(uid, bake.plan, pose), self._link.reach()
         self._bakes[uid], self._phases[uid] = bake, "Starting"
@@ -125,9 +126,11 @@ class Baker:
 
 def request(uid: str, plan: DubPlan, pose: PoseSource) -> PoseRequest:
     """What to ask the server for the pose of a dub: exactly what it would read itself."""
-    if pose.kind == "fixed" or pose.file is None:
-        portrait = plan.portrait
+    portrait = plan.portrait
+    if portrait and (pose.kind == "fixed" or pose.file is None):
         return PoseRequest(uid, portrait.file, portrait.face, (portrait.time,), plan.weights_id)
+    if pose.file is None:
+        raise AddonError(f"{plan.name} has neither a portrait nor a pose strip.", "Bake from the pose strip.")
     times = tuple(pose.start + pose.speed * Fraction(k) / plan.fps for k in range(plan.frame_count))
     return PoseRequest(uid, pose.file, pose.face, times, plan.weights_id)
 
@@ -138,7 +141,8 @@ def _write(bake: Bake, rows: Sequence[Row]) -> None:
     strip = sequencer.find(scene, bake.strip) if scene else None
     if scene is None or strip is None:
         raise AddonError(f'The strip "{bake.strip.name}" is gone.', "Bake the pose of another one.")
-    pose_keys.bake(scene, strip, bake.name, dub_start(strip, bake.plan), list(rows), bake.tolerance)
+    track = list(map(pose_curves.widened, rows))
+    pose_keys.bake(scene, strip, bake.name, dub_start(strip, bake.plan), track, bake.tolerance)
     if bake.name == pose_keys.FIRST:
         scene.posedub.pose_kind = "keyframes"
     bpy.ops.ed.undo_push(message=f"Bake Pose {strip.name}")

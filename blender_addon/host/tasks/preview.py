@@ -26,7 +26,7 @@ from ...core.events import DubEstimated, FramePreviewed, PreviewEvent, PreviewFa
 from ...core.plan import DubPlan, SpeechSource
 from ...core.progress import duration
 from ..bl import preview_image, sequencer
-from ..planning import scene_plan, scene_reading, scene_signature
+from ..planning import scene_plan, scene_signature
 from ..sources import audio
 from .server_link import Request, ServerLink
 
@@ -126,7 +126,7 @@ class Previews:
 
     def preview(self, scene: bpy.types.Scene) -> None:
         """Have the dub's frame at the playhead made; raises AddonError."""
-        draft = scene_plan.look(scene, self._folder)
+        draft = scene_plan.of(self._link.read(scene), self._folder)
         index = scene.frame_current - draft.placement.start
         if not 0 <= index < draft.plan.frame_count:
             raise AddonError("The playhead is not over the sound strip.", "Move it there.")
@@ -141,7 +141,7 @@ class Previews:
         if scene is None or self._link.info is None or now < self._next:
             return False
         self._next = now + PAUSE
-        signature = scene_signature.signature(scene)
+        signature = scene_signature.signature(self._link.read(scene))
         if signature != self._signature:
             self._signature, self._due, self._answer = signature, now + SETTLED, None
             return True
@@ -157,7 +157,7 @@ class Previews:
         """Ask what a dub of the scene would take, unless that is known."""
         self._forget(lambda asked: asked.index is None)
         try:
-            reading = scene_reading.read(scene)
+            reading = self._link.read(scene)
             if problem := reading.problem():
                 raise AddonError(problem)
             around = (one for strip in reading.sources.sounds for one in sequencer.around(strip))

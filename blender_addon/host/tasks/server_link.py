@@ -13,10 +13,13 @@ from ...client.connection import Endpoint
 from ...client.server_process import ServerState
 from ...client.session import Session
 from ...client.tasks.dub import RECONNECTING
+from ...core.engines import USUAL, Offer
 from ...core.errors import AddonError
 from ...core.events import Connected, Disconnected, JobEvent, JobProgress, QueryEvent, ServerInfo
 from ...core.pose_map import PoseMap
 from .. import preferences
+from ..planning import scene_reading
+from ..planning.scene_reading import SceneReading
 from .managed_server import ManagedServer
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class ServerLink:
         self.checking = False
         self._wanted = False
         self._asked: Endpoint | None = None
+        self._told_by: Endpoint | None = None
         self._sessions: dict[Endpoint, Session] = {}
         self._requests: dict[str, Request] = {}
 
@@ -62,6 +66,16 @@ class ServerLink:
     def changing(self) -> bool:
         """Whether the managed server is about to run or fail, or an answer is awaited."""
         return self.server.changing or self.checking or self._wanted
+
+    @property
+    def offer(self) -> Offer:
+        """What the default weights of the preferences' server take of a dub; the usual before it has answered."""
+        ours = self._told_by == preferences.endpoint(preferences.settings())
+        return self.info.offer() if self.info and ours else USUAL
+
+    def read(self, scene: bpy.types.Scene) -> SceneReading:
+        """The scene as it is now, for a dub that this server makes."""
+        return scene_reading.read(scene, self.offer)
 
     @property
     def pose_map_problem(self) -> str:
@@ -197,6 +211,7 @@ class ServerLink:
                 self._recover(endpoint)
             if isinstance(event, Connected):
                 self.info, self.problem, self.checking, changed = event.info, "", False, True
+                self._told_by = endpoint
             elif isinstance(event, Disconnected):
                 self.info, self.problem, self.checking, changed = None, event.reason, False, True
             else:
