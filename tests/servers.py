@@ -38,6 +38,9 @@ class ServerProcess:
     """`posedub serve` on a free port over one data folder; `start` may be called again after `kill`.
 
     Its dubs wait at a gate, where there is one.
+
+    Args:
+        environment: variables that it gets besides this process's.
     """
 
     def __init__(
@@ -46,10 +49,10 @@ class ServerProcess:
         options: Sequence[str] = (),
         gate: Gate | None = None,
         host: str = "127.0.0.1",
-        environment: Mapping[str, str] = {},  # noqa: B006
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data
-        self.environment = {**os.environ, **environment}
+        self.environment = {**os.environ, **(environment or {})}
         self._program = program(gate)
         self.options = [*options, "--host", host]
         self.port = free_port(host)

@@ -377,7 +377,10 @@ class Layout:
         if name == "label":
             self.root.written.append(options["text"])
         elif name == "prop":
-            self.root.written.append(arguments[0].bl_rna.properties[arguments[1]].name)
+            self.root.written.append(options.get("text") or arguments[0].bl_rna.properties[arguments[1]].name)
+        elif name in ("menu", "prop_enum"):
+            assert name == "prop_enum" or hasattr(bpy.types, arguments[0])
+            self.root.written.append(options.get("text", arguments[-1]))
         elif name in ("operator", "operator_menu_enum"):
             self.root.written.append(f"[{arguments[0]}]")
         elif name == "progress":

@@ -1,7 +1,7 @@
 """What the tests of takes, estimates and previews have Blender do; beside `scenes`, in the same process."""
 
 import bpy
-from scenes import finish, panel, runtime, strip
+from scenes import finish, panel, runtime, strip, written_by
 
 
 def takes():
@@ -27,3 +27,8 @@ def preview():
 
 def crop(name):
     return strip(name).crop.min_x
+
+
+def pose_choices():
+    """What the menu offers as pose now."""
+    return written_by(bpy.types.POSEDUB_MT_pose.draw)

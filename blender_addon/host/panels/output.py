@@ -69,7 +69,7 @@ class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):
 def draw_mouth_only(layout: bpy.types.UILayout, scene: bpy.types.Scene, sources: Sources) -> None:
     """The amount of the selected dub strip, to be keyed; else that of the next dub."""
     sound = sources.chosen["audio"].strip
-    keyed = footage.keyed(scene, sound) if sound else None
+    keyed = footage.keyed(scene, sound, sources.dub) if sound else None
     strip = keyed or sources.dub
     layout.prop(strip or scene.posedub, footage.MOUTH_ONLY if strip else "mouth_only")
     if strip:

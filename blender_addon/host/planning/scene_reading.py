@@ -119,6 +119,6 @@ def read(scene: bpy.types.Scene, offer: Offer = USUAL, sounds: Sequence[bpy.type
         offer.fitted(DubSettings.read(scene.posedub)),
         sources,
         meant,
-        posed=pose_keys.for_dub(scene, meant[0]) if meant else None,
-        keyed=footage.keyed(scene, meant[0]) if meant else None,
+        posed=pose_keys.for_dub(scene, meant[0], sources.dub) if meant else None,
+        keyed=footage.keyed(scene, meant[0], sources.dub) if meant else None,
     )

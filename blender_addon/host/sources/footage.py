@@ -14,9 +14,9 @@ from . import pose_keys
 MOUTH_ONLY = "posedub_mouth_only"
 
 
-def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | None:
-    """The dub strip whose keyed amount serves a dub of this sound."""
-    return pose_keys.for_dub(scene, sound, (MOUTH_ONLY,))
+def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip, selected: bpy.types.Strip | None) -> bpy.types.Strip | None:
+    """The dub strip whose keyed amount serves a dub of this sound: the selected one, else one over the sound."""
+    return pose_keys.for_dub(scene, sound, selected, (MOUTH_ONLY,))
 
 
 def amounts(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:

@@ -141,12 +141,14 @@ def source_track(strip: bpy.types.Strip, first: int, end: int) -> Track:
 
 
 def for_dub(
-    scene: bpy.types.Scene, sound: bpy.types.Strip, names: Sequence[str] = tuple(SIZES)
+    scene: bpy.types.Scene,
+    sound: bpy.types.Strip,
+    selected: bpy.types.Strip | None,
+    names: Sequence[str] = tuple(SIZES),
 ) -> bpy.types.Strip | None:
-    """The strip whose keyframes serve a dub of this sound: the selected one, else the topmost one over the sound."""
-    chosen = active(scene)
-    if chosen and is_keyed(scene, chosen, names):
-        return chosen
+    """The strip whose keyframes serve a dub of this sound: the selected dub, else the topmost one over the sound."""
+    if selected and is_keyed(scene, selected, names):
+        return selected
     first, end = sequencer.left(sound), sequencer.right(sound)
     over = [strip for strip in sequencer.strips(scene) if sequencer.is_dub(strip) and _distance(strip, first, end) == 0]
     over.sort(key=lambda strip: (strip.get(sequencer.SOUND) == sound.name, strip.channel), reverse=True)

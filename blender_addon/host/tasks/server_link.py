@@ -70,8 +70,9 @@ class ServerLink:
     @property
     def offer(self) -> Offer:
         """What the default weights of the preferences' server take of a dub; the usual before it has answered."""
-        ours = self._told_by == preferences.endpoint(preferences.settings())
-        return self.info.offer() if self.info and ours else USUAL
+        if self.info is None or self._told_by != preferences.endpoint(preferences.settings()):
+            return USUAL
+        return self.info.offer()
 
     def read(self, scene: bpy.types.Scene) -> SceneReading:
         """The scene as it is now, for a dub that this server makes."""
