@@ -8,6 +8,7 @@ from blender_addon.client import wire
 from blender_addon.core import schema
 from blender_addon.core.plan import DubPlan
 from blender_addon.core.schema import NETWORK, PARAMETERS, DubSettings
+from model_server.pipeline import parameters, request
 
 
 def test_defaults_are_allowed_and_listed():
@@ -50,3 +51,19 @@ def test_frames_made_anew_keep_the_size_of_their_take():
     settings = DubSettings(size=448, seed=3)
     assert schema.chosen_anew(settings) == {"mouth_strength": 1.2, "seed": 3, "precision": "auto"}
     assert schema.chosen(settings)["size"] == 448
+
+
+def test_the_servers_table_agrees():
+    theirs = {one.name: one for cls in (request.DubSpec, request.Output) for one in parameters.parameters(cls)}
+    assert [name for name, one in theirs.items() if not _agrees(PARAMETERS.get(name), one)] == []
+
+
+def _agrees(ours, theirs):
+    """Whether default and range are the same; a choice or a bound of Blender's may be narrower."""
+    if ours is None or ours.default != theirs.default or type(ours.default) is not type(theirs.default):
+        return False
+    numbers = [choice.value for choice in ours.choices] or [ours.low, ours.high]
+    kept = [number for number in numbers if number is not None]
+    if ours.choices:
+        return all(theirs.low <= number <= theirs.high for number in kept)
+    return all(number in (theirs.low, theirs.high) for number in kept)
