@@ -222,8 +222,8 @@ class _Analyst:
             if later is None:
                 raise
             views = later
-        if not self._same_face(portrait):  # else the footage says it
-            self._tell(portrait_notices(views.faces, self._spec.frame_count))
+        faces = 1 if self._same_face(portrait) else views.faces  # of the footage's faces it is said there
+        self._tell(portrait_notices(faces, views.transparent, self._spec.frame_count))
         return views
 
     def _views(self, portrait: Portrait, crop: Matrix | None) -> PortraitViews:

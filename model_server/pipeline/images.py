@@ -43,6 +43,14 @@ def is_turned(path: Path) -> bool:
         return orientation(image) != 1 and image.format not in _UPRIGHT
 
 
+def is_transparent(path: Path) -> bool:
+    """Whether a still picture can be seen through anywhere."""
+    with open_image(path) as image:
+        if not image.has_transparency_data:
+            return False
+        return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     # Pillow's own conversion of 16-bit grey cuts values off at 255 instead of scaling them.
     if not image.mode.startswith("I"):

@@ -28,7 +28,7 @@ MAX_SECONDS = 24 * 3600
 
 # Containers that hold their media themselves; nothing that points at other files (concat, HLS, DASH, image2).
 FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,wav,w64,aiff,caf,flac,ogg,aac,ac3,eac3,amr,asf,"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,wav,w64,aiff,au,caf,flac,wv,ogg,aac,ac3,eac3,amr,asf,"
     "mpegts,mpeg,mxf,flv,gif,dv"
 )
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}

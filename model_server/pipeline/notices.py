@@ -27,8 +27,8 @@ class Notice:
     """Something about the frames `first <= k < end` of a dub.
 
     Attributes:
-        kind: "no_face", "turned_away", "cut_off", "several_faces", "scene_cut", "pose_loops", "hdr",
-            "shown_otherwise", or as `sound_notices.speech_notices` says.
+        kind: "no_face", "turned_away", "cut_off", "several_faces", "transparent", "scene_cut",
+            "pose_loops", "hdr", "shown_otherwise", or as `sound_notices.speech_notices` says.
         message: one sentence.
     """
 
@@ -62,9 +62,17 @@ class Source:
         return f"{timecode(int(shown.min()), self.fps)} to {timecode(int(shown.max()) + 1, self.fps)}"
 
 
-def portrait_notices(faces: int, frames: int) -> Iterator[Notice]:
-    """Whether the largest of several faces in the portrait speaks in all `frames` of a dub."""
-    return _several("the portrait", faces, frames)
+def portrait_notices(faces: int, transparent: bool, frames: int) -> Iterator[Notice]:
+    """What was decided about the portrait, in all `frames` of a dub.
+
+    Args:
+        faces: how many were seen when the largest was taken.
+        transparent: whether parts of it can be seen through.
+    """
+    yield from _several("the portrait", faces, frames)
+    if transparent:
+        sentence = "The portrait is transparent in places; grey is seen there: lay it over a background of your own."
+        yield Notice(0, frames, "transparent", sentence)
 
 
 def look_notices(look: Look, mode: OutputMode, count: int) -> Iterator[Notice]:

@@ -21,7 +21,9 @@ from model_server.pipeline.alignment import (
     warp,
 )
 from model_server.pipeline.faces import FaceFinder, choose
+from model_server.pipeline.images import is_transparent
 from model_server.pipeline.request import Portrait, Viewer
+from model_server.pipeline.stills import is_image
 from model_server.pipeline.video import picture_at
 
 # A VoxCeleb2-like crop is square; anything far from it would be squeezed.
@@ -40,11 +42,13 @@ class PortraitViews:
         seen: (224, 224, 3), for the encoders.
         drawn: the same at the size of the frames, from the picture's own pixels; (size, size, 3).
         faces: how many were seen when the largest was taken; 1 where a face was chosen.
+        transparent: whether the picture can be seen through somewhere, where grey stands now.
     """
 
     seen: NDArray[np.uint8]
     drawn: NDArray[np.uint8]
     faces: int = 1
+    transparent: bool = False
 
 
 def portrait_views(
@@ -71,13 +75,15 @@ def portrait_views(
     """
     picture = picture_at(path, portrait.time, viewer)
     height, width = picture.shape[:2]
+    seen_through = is_image(path) and is_transparent(path)
     if portrait.face.crop == "aligned":
         seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
-        return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE))
+        return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE), transparent=seen_through)
     faces = 1
     if crop is None:
         crop, faces = _crop_of(picture, path, portrait, finder())
-    return PortraitViews(network_view(warp(picture, crop)), warp(picture, view_transform(crop, size), size), faces)
+    drawn = warp(picture, view_transform(crop, size), size)
+    return PortraitViews(network_view(warp(picture, crop)), drawn, faces, seen_through)
 
 
 def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> tuple[Matrix, int]:

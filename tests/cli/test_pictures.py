@@ -42,6 +42,18 @@ def test_a_dub_of_each(media: Path, tmp_path: Path) -> None:
         assert found.shape == expected.shape and np.abs(found - expected).mean() < 1, name
 
 
+def test_a_portrait_that_was_cut_out_stands_before_grey_which_is_said(media: Path, tmp_path: Path) -> None:
+    face = Image.open(media / "portrait.png").convert("RGBA")
+    mask = Image.new("L", face.size, 0)
+    mask.paste(255, (20, 0, 204, 224))
+    face.putalpha(mask)
+    face.save(tmp_path / "cut.png")
+    options = ["--crop", "aligned", "--pose-mode", "frontal", "--range", "0:1", "--data", tmp_path / "data"]
+    sources = ["--portrait", tmp_path / "cut.png", "--audio", media / "speech.wav"]
+    said = posedub("dub", *sources, *options, "--out", tmp_path / "out").stderr
+    assert "The portrait is transparent in places; grey is seen there" in said
+
+
 @pytest.mark.parametrize("served", [False, True], ids=["here", "on a server"])
 def test_what_a_portrait_may_be_is_said(media: Path, tmp_path: Path, served: bool) -> None:
     strange = tmp_path / "face.xcf"

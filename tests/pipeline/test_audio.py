@@ -18,6 +18,8 @@ CLICKS = (0.25, 0.5, 1.0, 1.75)
 TIMED = [
     ("speech.wav", "pcm_s16le", 44100),
     ("speech.aiff", "pcm_s16be", 48000),
+    ("speech.au", "pcm_s16be", 44100),
+    ("speech.wv", "wavpack", 44100),
     ("speech.flac", "flac", 96000),
     ("speech.mp3", "libmp3lame", 44100),
     ("speech.m4a", "aac", 44100),

@@ -38,6 +38,15 @@ def unused() -> FaceFinder:
     raise AssertionError("an aligned crop needs no face finder")
 
 
+def test_transparency_is_noticed_where_there_is_any(tmp_path: Path) -> None:
+    picture = np.full((224, 224, 4), 255, np.uint8)
+    opaque = portrait_views(save(tmp_path / "opaque.png", picture), Portrait("", face=ALIGNED), 224, unused)
+    picture[:50, :50, 3] = 0
+    cut = portrait_views(save(tmp_path / "cut.png", picture), Portrait("", face=ALIGNED), 224, unused)
+    assert (opaque.transparent, cut.transparent) == (False, True)
+    assert cut.drawn[20, 20].tolist() == [128] * 3 and opaque.drawn[20, 20].tolist() == [255] * 3
+
+
 @pytest.mark.parametrize("roll", [25, 90, 135, 180, 225, 300])
 def test_face_lands_in_the_same_place_from_any_picture(
     finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path, roll: float
