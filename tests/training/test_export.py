@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine
 from model_server.engines.pcavs.engine import PcavsEngine
-from model_server.engines.pcavs.weights import untrained as built_in
 from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
@@ -38,11 +37,10 @@ def test_exported_weights_dub(run: Path, corpus: Path, tmp_path: Path) -> None:
     yaw, *others = info.pose_map.residual or ()
     assert 0 < yaw < 20 and others == [0, 0], "the corpus turns heads by yaw only"
     assert out.stat().st_size < 20e6 and out.with_suffix(".json").exists()
-    trained = PcavsEngine(finish(run, [corpus], measured=96).networks, info, "cpu", "fp32")
-    untrained, written = load_engine(built_in("lite"), "cpu", "fp32"), load_engine(info, "cpu", "fp32")
-    expected, other, made = (dubbed(engine, corpus) for engine in (trained, untrained, written))
+    trained = PcavsEngine(finish(run).networks, info, "cpu", "fp32")
+    expected, made = (dubbed(engine, corpus) for engine in (trained, load_engine(info, "cpu", "fp32")))
     assert made.shape == (3, 224, 224, 3)
-    assert np.abs(made - expected).mean() < 0.2 * np.abs(other - expected).mean(), "the file holds half the digits"
+    assert np.abs(made - expected).mean() < 0.1 * expected.std(), "the file holds half the digits"
 
 
 def dubbed(engine: Engine, corpus: Path) -> NDArray[np.int16]:
