@@ -40,10 +40,9 @@ ROWS = {"cpu": 4, "cuda": 16}
 # Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU
 # draws as many as its memory holds.
 PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
-# Calls of the generator in a batch, for each processor; those of small pictures are short, and at a batch's end
-# processors wait for each other. On a GPU pictures of the first are copied while the second is drawn.
-CALLS: dict[PresetName, int] = {"full": 2, "lite": 4}
-GPU_CALLS = 2
+# Calls of the generator in a batch, for each processor: at a batch's end they wait for each other, and what is drawn is
+# encoded only then. On a GPU pictures of the first are copied while the second is drawn.
+CALLS = 2
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,7 @@ class PcavsEngine:
     @property
     def batch_size(self) -> int:
         """See `Engine.batch_size`."""
-        calls = CALLS[self._networks.preset.name] * self._crew.size if self.device == "cpu" else GPU_CALLS
-        return self._pictures * calls
+        return self._pictures * CALLS * self._crew.size
 
     @property
     def first_batch(self) -> int:
