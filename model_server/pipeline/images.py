@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from model_server.pipeline.profiles import to_srgb
-from model_server.pipeline.stills import open_image, orientation, upright
+from model_server.pipeline.stills import open_image, orientation, still_format, upright
 
 # Neutral grey behind transparency: it draws no edge that a face could be confused with.
 _BACKDROP = (128, 128, 128, 255)
 # Formats in which the orientation is no remark but belongs to the picture.
 _UPRIGHT = ("AVIF", "HEIF")
+_ANIMATED = ("PNG", "WEBP")
 
 
 def load_image(path: Path, turned: bool = True, managed: bool = True) -> NDArray[np.uint8]:
@@ -49,6 +50,14 @@ def is_transparent(path: Path) -> bool:
         if not image.has_transparency_data:
             return False
         return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a still picture's file shows several pictures one after the other: animated PNG and WebP do."""
+    if still_format(path) not in _ANIMATED:
+        return False
+    with open_image(path) as image:
+        return bool(getattr(image, "is_animated", False))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.files import check_file
 from model_server.pipeline.geometry import Geometry
-from model_server.pipeline.images import is_turned, load_image
+from model_server.pipeline.images import is_animated, is_turned, load_image
 from model_server.pipeline.look import Look, Pictures
 from model_server.pipeline.media import (
     decode_pictures,
@@ -62,9 +62,18 @@ class Footage(Protocol):
 
 
 def open_footage(path: Path, viewer: Viewer = "player") -> Footage:
-    """A movie, or a still picture as a movie of one frame, as it is shown by a viewer."""
+    """A movie, or a still picture as a movie of one frame, as it is shown by a viewer.
+
+    Raises:
+        PoseDubError: unreadable, or an animated picture that players show moving; Blender shows its first one.
+    """
     check_file(Path(path))
-    return Still(path, viewer) if is_image(Path(path)) else Video(path, viewer)
+    if not is_image(Path(path)):
+        return Video(path, viewer)
+    if viewer == "player" and is_animated(Path(path)):
+        sentence = f"The picture {Path(path).name} is animated, which can be read of GIFs alone; export it as a movie."
+        raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
+    return Still(path, viewer)
 
 
 def picture_at(path: Path, time: Fraction, viewer: Viewer = "player") -> Picture:

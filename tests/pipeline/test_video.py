@@ -41,6 +41,22 @@ def movie(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Video(write_movie(tmp_path_factory.mktemp("movie") / name, counters(), codec, options=options))
 
 
+@pytest.mark.parametrize("name", ["moving.webp", "moving.png", "moving.gif"])
+def test_animated_pictures_are_read_or_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    first, *others = (Image.fromarray(picture) for picture in counters(3))
+    first.save(path, save_all=True, append_images=others, duration=40)
+    assert read_counter(picture_at(path, Fraction(0))) == 0  # as portrait
+    if name.endswith("gif"):
+        assert len(open_footage(path).times) == 3
+        return
+    with pytest.raises(PoseDubError, match=f"{name} is animated, which can be read of GIFs alone; export it as a mov"):
+        open_footage(path)
+    assert len(open_footage(path, "blender").times) == 1
+    first.save(path)
+    assert len(open_footage(path).times) == 1
+
+
 def test_times_and_duration(movie: Video) -> None:
     assert [round(time * 1000) for time in movie.times] == [40 * k for k in range(COUNT)]
     assert abs(movie.duration - 2) < Fraction(1, 1000)
