@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.images import load_image
+from model_server.pipeline.media.images import load_image
 from tests.pipeline.conftest import INPUTS, paste, scene
 from tests.pipeline.makers import write_movie
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from model_server.files import file_digest
-from model_server.jobs.engines import EnginePool
-from model_server.jobs.local import LocalServer
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.in_process import LocalServer
 from model_server.jobs.model import Ended, FrameMade, JobState
-from model_server.pipeline.encode import decode_png
+from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,

@@ -72,7 +72,7 @@ def main() -> int:
     frame is told at once."""
     from model_server.cli.main import main as posedub
     from model_server.engines.pcavs.engine import PcavsEngine
-    from model_server.jobs import runner
+    from model_server.jobs.execution import runner
     from model_server.pipeline.render import Rendering
 
     port, drawn, frames = int(sys.argv.pop(1)), Rendering._drawn, Rendering.frames

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.audio import SpeechFile, decode_speech
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.portrait import PortraitViews, portrait_views
-from model_server.pipeline.pose import read_pose
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.portrait import PortraitViews, portrait_views
+from model_server.pipeline.faces.pose import read_pose
 from model_server.pipeline.request import DubSpec, PoseVideo
+from model_server.pipeline.speech.audio import SpeechFile, decode_speech
 
 
 @dataclass(frozen=True)

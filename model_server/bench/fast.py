@@ -20,7 +20,7 @@ from model_server.engines.pcavs.conditioning import GAIN
 from model_server.engines.pcavs.engine import Identity, PcavsEngine
 from model_server.features import MelWindows
 from model_server.pipeline.analysis import Context, analyse
-from model_server.pipeline.encode import encode_png
+from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.render import FRAMES_AT_ONCE, Rendering
 from model_server.pipeline.request import DubRequest, DubSpec, parameters_of
 

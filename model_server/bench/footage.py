@@ -20,14 +20,14 @@ from model_server.bench.server import MemoryWatch, running_server
 from model_server.bench.serving import with_file
 from model_server.engines.base import WeightsInfo
 from model_server.files import file_digest
-from model_server.pipeline.encode import encode_png
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.images import load_image
-from model_server.pipeline.inset import FootageCanvas, look_through
-from model_server.pipeline.playback import Playback
+from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.tracking import track_face
+from model_server.pipeline.media.encode import encode_png
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.playback import Playback
+from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.request import DubRequest, FootageSource, Output, OutputMode, PoseFixed
-from model_server.pipeline.tracking import track_face
-from model_server.pipeline.video import open_footage
 
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 import model_server
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.pipeline.audio import SAMPLE_RATE, decode_speech, speech_duration
 from model_server.pipeline.request import CropMode, DubRequest, DubSpec, FaceSelection, Portrait, PoseVideo, Speech
+from model_server.pipeline.speech.audio import SAMPLE_RATE, decode_speech, speech_duration
 
 FPS = Fraction(25)
 NOISE = 1e-3

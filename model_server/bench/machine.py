@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from model_server import __version__
-from model_server.networks.half import native
-from model_server.networks.lanes import LANES
+from model_server.networks.cpu.bf16 import native
+from model_server.networks.cpu.simd import LANES
 
 _PROCESSORS = Path("/proc/cpuinfo")
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server import scratch
-from model_server.bench.apart import ReferenceRun, reference_process, run_reference
 from model_server.bench.decoded import Decoded, decode
 from model_server.bench.fast import FastRun, run_dub, stage_seconds
 from model_server.bench.figures import FRAME_RATE, Row, Spread, figure
 from model_server.bench.reference import GENERATOR, STAGES
+from model_server.bench.reference_process import ReferenceRun, reference_process, run_reference
 from model_server.engines.pcavs.engine import PcavsEngine
-from model_server.pipeline.encode import decode_png
+from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.request import DubRequest
 
 WHOLE = "end to end from decoded media"

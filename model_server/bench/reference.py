@@ -24,8 +24,8 @@ from model_server.engines.pcavs.conditioning import GAIN
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.weights_file import read_state
 from model_server.features import MelWindows
-from model_server.networks.assembly import Networks, OwnCodes, build
-from model_server.networks.modulation import EPSILON, ModulatedConv
+from model_server.networks.layers.modulation import EPSILON, ModulatedConv
+from model_server.networks.pcavs.model import Networks, OwnCodes, build
 from model_server.pipeline.request import DubSpec, parameters_of
 
 MEL, IDENTITY, POSE, SPEECH, GENERATOR, ENCODE = "mel", "identity", "pose", "speech", "generator", "encode"

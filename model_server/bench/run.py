@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from model_server import scratch
-from model_server.bench.ceiling import reached
 from model_server.bench.figures import Row
 from model_server.bench.footage import IntoPlan, Size, into_rows
 from model_server.bench.inputs import Inputs, with_speech_of
 from model_server.bench.machine import machine_facts
 from model_server.bench.paths import compare
 from model_server.bench.report import Report
+from model_server.bench.roofline import reached
 from model_server.bench.serving import Plan, serve_rows
 from model_server.engines.base import WeightsInfo
 from model_server.engines.pcavs.engine import as_pcavs
 from model_server.errors import PoseDubError
-from model_server.jobs.engines import EnginePool
+from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.pipeline.request import Precision
 
 LONGEST_SECONDS = 3600

@@ -17,7 +17,7 @@ from model_server.places import try_file
 if TYPE_CHECKING:
     from model_server.bench.inputs import Inputs
     from model_server.engines.base import WeightsInfo
-    from model_server.networks.presets import PresetName
+    from model_server.networks.pcavs.presets import PresetName
 
 PRESETS: tuple[PresetName, ...] = ("lite", "full")
 LENGTHS = (10.0, 60.0, 600.0)

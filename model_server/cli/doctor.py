@@ -78,7 +78,7 @@ def _weights(options: argparse.Namespace) -> str:
 def _faces() -> str:
     import numpy as np
 
-    from model_server.pipeline.faces import FaceFinder
+    from model_server.pipeline.faces.finder import FaceFinder
 
     found = FaceFinder().find(np.zeros((224, 224, 3), np.uint8))
     return f"face finder works ({len(found)} faces in an empty picture)"

@@ -12,7 +12,7 @@ from model_server.pipeline.request import DubRequest, DubSpec, Output, OutputMod
 from model_server.places import check_readable
 
 if TYPE_CHECKING:
-    from model_server.jobs.local import LocalServer
+    from model_server.jobs.in_process import LocalServer
     from model_server.pipeline.request import FaceSelection, Portrait, Pose
     from model_server.service.remote import RemoteServer
 
@@ -124,7 +124,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _footage_rate(footage: Path | None) -> Fraction:
-    from model_server.pipeline.media import probe
+    from model_server.pipeline.media.containers import probe
 
     rate = probe(footage).fps if footage else None
     return rate if rate and FOOTAGE_RATES[0] <= rate <= FOOTAGE_RATES[1] else DEFAULT_RATE
@@ -219,7 +219,7 @@ def _weights_id(options: argparse.Namespace) -> str:
 
 def _server(options: argparse.Namespace) -> LocalServer | RemoteServer:
     if not options.server:
-        from model_server.jobs.local import LocalServer
+        from model_server.jobs.in_process import LocalServer
 
         return LocalServer(shared.data_folder(options, "command"), shared.engine_pool(options))
     from model_server.service.auth import Security, authority

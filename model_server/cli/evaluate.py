@@ -22,10 +22,10 @@ from model_server.surroundings import naming
 if TYPE_CHECKING:
     from model_server.engines.base import Precision, WeightsInfo
     from model_server.engines.pcavs.engine import PcavsEngine
+    from model_server.evaluation.clips import EvalSource
     from model_server.evaluation.generate import Generator
     from model_server.evaluation.measure import Instruments
-    from model_server.evaluation.sync import SyncJudge
-    from model_server.evaluation.takes import TakeSource
+    from model_server.evaluation.sync.judge import SyncJudge
     from model_server.evaluation.views import Pictures
 
 OUT = Path("evaluation")
@@ -122,7 +122,7 @@ def _add_weights_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_judge(options: argparse.Namespace) -> int:
-    from model_server.evaluation.judge_training import Settings, train_judge
+    from model_server.evaluation.sync.judge_training import Settings, train_judge
 
     if not options.judge:
         raise SystemExit("posedub evaluate: --train-judge needs --judge FILE to write to")
@@ -135,8 +135,8 @@ def _train_judge(options: argparse.Namespace) -> int:
 
 
 def _turn(options: argparse.Namespace) -> int:
-    from model_server.evaluation.takes import portrait_of
-    from model_server.evaluation.turning import as_table, turn
+    from model_server.evaluation.clips import portrait_of
+    from model_server.evaluation.pose_sweep import as_table, turn
 
     pictures = _pictures(options.turn)
     if not pictures:
@@ -155,7 +155,7 @@ def _turn(options: argparse.Namespace) -> int:
     return 0
 
 
-def _strangers(sources: list[TakeSource]) -> list[TakeSource]:
+def _strangers(sources: list[EvalSource]) -> list[EvalSource]:
     """One take of each person."""
     return list({source.identity: source for source in sources}.values())
 
@@ -179,7 +179,7 @@ def _of_run(run: Path, options: argparse.Namespace) -> PcavsEngine:
     """The networks of a run; its code 0 is made frontal by the corpora among the sources."""
     from model_server.corpus.shards import INDEX
     from model_server.engines.weights import resolve_device
-    from model_server.training.export import run_engine
+    from model_server.training.pcavs.export import run_engine
 
     precision: Precision = "bf16" if options.precision == "bf16" else "fp32"
     corpora = [path for path in options.sources if (path / INDEX).is_file()]
@@ -202,7 +202,7 @@ def _instruments(options: argparse.Namespace, first: PcavsEngine) -> Instruments
     from model_server.engines.pcavs.engine import as_pcavs
     from model_server.engines.weights import describe, load_engine
     from model_server.evaluation.measure import Instruments
-    from model_server.evaluation.syncnet import load_syncnet
+    from model_server.evaluation.sync.syncnet import load_syncnet
 
     chosen = options.identity_weights
     return Instruments(
@@ -215,24 +215,24 @@ def _instruments(options: argparse.Namespace, first: PcavsEngine) -> Instruments
 
 def _judge(path: Path | None) -> SyncJudge | None:
     """The judge that is named, else the package's own where it has one."""
-    from model_server.evaluation.sync import BUILT_IN, load_judge
+    from model_server.evaluation.sync.judge import BUILT_IN, load_judge
 
     return load_judge(path or BUILT_IN) if path or BUILT_IN.is_file() else None
 
 
-def _sources(options: argparse.Namespace) -> list[TakeSource]:
+def _sources(options: argparse.Namespace) -> list[EvalSource]:
     from model_server.corpus.shards import INDEX
 
-    found: list[TakeSource] = []
+    found: list[EvalSource] = []
     for path in options.sources:
         takes = _from_corpus(path, options) if (path / INDEX).is_file() else _from_videos(path, options)
         found += _spread(takes, options.limit)
     return found
 
 
-def _from_corpus(folder: Path, options: argparse.Namespace) -> list[TakeSource]:
+def _from_corpus(folder: Path, options: argparse.Namespace) -> list[EvalSource]:
     from model_server.corpus.shards import Corpus
-    from model_server.evaluation.takes import CorpusSource
+    from model_server.evaluation.clips import CorpusSource
 
     corpus = Corpus.open(folder)
     names = corpus.names(None if options.split == "all" else options.split)
@@ -241,15 +241,15 @@ def _from_corpus(folder: Path, options: argparse.Namespace) -> list[TakeSource]:
     return [CorpusSource(corpus, name) for name in names]
 
 
-def _from_videos(path: Path, options: argparse.Namespace) -> list[TakeSource]:
+def _from_videos(path: Path, options: argparse.Namespace) -> list[EvalSource]:
     from model_server.corpus.layouts import find_videos
-    from model_server.evaluation.takes import VideoSource
+    from model_server.evaluation.clips import VideoSource
 
     videos = find_videos([path], options.layout, options.identity_from)
     return [VideoSource(video, options.max_frames) for video in videos]
 
 
-def _spread(takes: list[TakeSource], limit: int | None) -> list[TakeSource]:
+def _spread(takes: list[EvalSource], limit: int | None) -> list[EvalSource]:
     """At most `limit` of the takes, evenly spread."""
     if limit is None or limit >= len(takes):
         return takes
@@ -257,13 +257,13 @@ def _spread(takes: list[TakeSource], limit: int | None) -> list[TakeSource]:
 
 
 def _portraits(options: argparse.Namespace) -> list[Pictures]:
-    from model_server.evaluation.takes import portrait_of
+    from model_server.evaluation.clips import portrait_of
 
     return [portrait_of(path) for path in _pictures(options.portraits)] if options.portraits else []
 
 
 def _pictures(folder: Path) -> list[Path]:
-    from model_server.pipeline.stills import is_image
+    from model_server.pipeline.media.stills import is_image
 
     with naming(folder):
         return [path for path in sorted(folder.iterdir()) if path.is_file() and is_image(path)]

@@ -24,7 +24,7 @@ from model_server.places import try_folder
 
 if TYPE_CHECKING:
     from model_server.engines.base import WeightsInfo
-    from model_server.jobs.engines import EnginePool
+    from model_server.jobs.execution.engine_pool import EnginePool
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov")
 CHOICES = "precision.json"
@@ -66,11 +66,11 @@ def engine_pool(options: argparse.Namespace) -> EnginePool:
     """The weights given, else the built-in default."""
     choices = cache_folder(options.data) / CHOICES  # before Numba is loaded, which asks once where its own is
     if options.device != "cuda":
-        from model_server.networks import loops
+        from model_server.networks.cpu import loops
 
         loops.begin()  # beside all that is loaded from here on
     from model_server.engines.weights import default_weights
-    from model_server.jobs.engines import EnginePool
+    from model_server.jobs.execution.engine_pool import EnginePool
 
     return EnginePool(given_weights(options) or [default_weights()], options.device, options.precision, choices)
 

@@ -15,8 +15,8 @@ from model_server.errors import PoseDubError
 from model_server.places import folder_to_fill, try_file
 
 if TYPE_CHECKING:
-    from model_server.training.config import Config
-    from model_server.training.loop import Progress
+    from model_server.training.pcavs.config import Config
+    from model_server.training.pcavs.loop import Progress
     from model_server.training.teaching_voices import Lessons
 
 UNFINISHED = 3
@@ -100,33 +100,33 @@ def _stage_of(preset: str | None) -> str | None:
 
 def _train_recogniser(options: argparse.Namespace) -> bool:
     """Whether the phoneme recogniser is finished."""
-    from model_server.training.config import parse_settings
-    from model_server.training.pace import Limits
+    from model_server.training.distributed import join_group
+    from model_server.training.pcavs.config import parse_settings
+    from model_server.training.pcavs.timing import Limits
     from model_server.training.recogniser.config import PRESETS, changed
     from model_server.training.recogniser.trainer import RecogniserTrainer
-    from model_server.training.team import join_team
 
     if options.config or options.preset not in (None, *PRESETS):
         raise PoseDubError("The stage phonemes takes --preset recogniser, and --set for what is to differ.")
     console.log(logging.INFO, "%(asctime)s %(message)s")
     config = changed(PRESETS["recogniser"], parse_settings(options.set))
-    trainer = RecogniserTrainer(config, options.corpus, options.out, join_team("cpu"), options.precision)
+    trainer = RecogniserTrainer(config, options.corpus, options.out, join_group("cpu"), options.precision)
     return trainer.train(Limits(seconds=60 * options.max_minutes))
 
 
 def _train_networks(options: argparse.Namespace) -> bool:
     """Whether all stages asked for are finished."""
     from model_server.engines.weights import resolve_device
-    from model_server.training.config import STAGES as ALL
-    from model_server.training.inheritance import Inheritance
-    from model_server.training.loop import Limits, Trainer
-    from model_server.training.team import join_team, leave_team
+    from model_server.training.distributed import join_group, leave_group
+    from model_server.training.pcavs.config import STAGES as ALL
+    from model_server.training.pcavs.loop import Limits, Trainer
+    from model_server.training.pcavs.warm_start import WarmStart
 
     config = _config(options)
-    team = join_team(resolve_device(options.device))
+    team = join_group(resolve_device(options.device))
     console.log(logging.INFO if team.leads else logging.WARNING, "%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)
-    begin = Inheritance(options.begin, options.from_stage) if options.begin else None
+    begin = WarmStart(options.begin, options.from_stage) if options.begin else None
     bar = _Bar() if team.leads and sys.stderr.isatty() else None
     try:
         report = bar or (lambda progress: None)
@@ -134,7 +134,7 @@ def _train_networks(options: argparse.Namespace) -> bool:
         trainer = Trainer(config, options.corpus, options.out, team, options.precision, report, begin, lessons)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
-        leave_team()
+        leave_group()
 
 
 def _lessons(options: argparse.Namespace) -> Lessons | None:
@@ -146,7 +146,7 @@ def _lessons(options: argparse.Namespace) -> Lessons | None:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    from model_server.training.config import changed, named, parse_settings, read_config
+    from model_server.training.pcavs.config import changed, named, parse_settings, read_config
 
     if bool(options.config) == bool(options.preset):
         raise PoseDubError("Give either a configuration file or --preset, for example --preset lite.")
@@ -193,7 +193,7 @@ def _unpack(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from model_server.engines.shipped import ship
-    from model_server.training.export import export
+    from model_server.training.pcavs.export import export
     from model_server.training.recogniser.export import export_recogniser, is_recogniser_run
 
     try_file(options.out, OTHER)

@@ -25,11 +25,11 @@ from model_server.corpus.pictures import encode_jpeg
 from model_server.corpus.shards import FPS, Clip, Dropped, Entry
 from model_server.corpus.sound import clip_mel
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import clip_transforms, warp
-from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech
-from model_server.pipeline.faces import FaceFinder, FoundFace, choose
-from model_server.pipeline.media import open_media, pictures_begin
-from model_server.pipeline.video import Footage, Video
+from model_server.pipeline.faces.alignment import clip_transforms, warp
+from model_server.pipeline.faces.finder import FaceFinder, FoundFace, choose
+from model_server.pipeline.media.containers import open_media, pictures_begin
+from model_server.pipeline.media.video import Footage, Video
+from model_server.pipeline.speech.audio import SAMPLE_RATE, SpeechFile, decode_speech
 
 _VIDEOS_PER_UNIT = 8
 _SILENT_RMS = 1e-4

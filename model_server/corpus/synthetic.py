@@ -1,7 +1,7 @@
 """Synthetic clips: many people who speak random sentences and move their heads, aligned as footage is, exact labels.
 
-The alignment of `pipeline.alignment` is a similarity per frame, so instead of resampling a larger picture each frame
-is rendered anew by the camera whose picture is that crop: no blur, and every label is exact in crop pixels.
+The alignment of `pipeline.faces.alignment` is a similarity per frame, so instead of resampling a larger picture each
+frame is rendered anew by the camera whose picture is that crop: no blur, and every label is exact in crop pixels.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from model_server.corpus.sentences import sentence
 from model_server.corpus.shards import CELL, CROP_SIDE, FPS, GRID, Clip, Dropped
 from model_server.corpus.sound import clip_mel, clip_rms
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import clip_transforms
-from model_server.pipeline.audio import SAMPLE_RATE
+from model_server.pipeline.faces.alignment import clip_transforms
+from model_server.pipeline.speech.audio import SAMPLE_RATE
 from model_server.synthetic.actor import Actor, Detail, Frame, Pose, angles_of, landmarks, make_actor, render, rotation
 from model_server.synthetic.appearance import backdrop, random_lighting
 from model_server.synthetic.clip import DEPTH_TOLERANCE, Performance, framing, perform

@@ -1,1 +1,1 @@
-"""Engines turn a portrait, mel windows and pose codes into frames; weights are their only state."""
+"""Engines turn speech, head poses and, where they want one, a portrait into frames; weights are their only state."""

@@ -50,9 +50,9 @@ def resolve_device(wanted: str) -> str:
 
 def check_precision(wanted: PrecisionChoice, device: str) -> None:
     """PoseDubError where "bf16" is wanted of a processor ("cpu") that has no instructions for it."""
-    from model_server.networks import half
+    from model_server.networks.cpu import bf16
 
-    if wanted == "bf16" and device == "cpu" and not half.native():
+    if wanted == "bf16" and device == "cpu" and not bf16.native():
         raise PoseDubError(
             "This processor has no instructions for bf16 and would take about a hundred times as long; choose the "
             "precision auto or fp32.",

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from model_server import scratch
 from model_server.errors import PoseDubError
+from model_server.evaluation.clips import EvalClip, EvalSource
 from model_server.evaluation.comparison import Comparison, Face, Gallery, Pair
+from model_server.evaluation.frozen_mouth import frozen
 from model_server.evaluation.generate import Generator
 from model_server.evaluation.measure import Instruments, Measured, faces_of, measure
-from model_server.evaluation.mouth import frozen
 from model_server.evaluation.pose_sources import (
     Kind,
     PoseSource,
@@ -30,9 +31,8 @@ from model_server.evaluation.pose_sources import (
     rendered_source,
     to_and_fro,
 )
-from model_server.evaluation.sync import MARGIN
-from model_server.evaluation.syncnet import embed_sound
-from model_server.evaluation.takes import Take, TakeSource
+from model_server.evaluation.sync.judge import MARGIN
+from model_server.evaluation.sync.syncnet import embed_sound
 from model_server.evaluation.views import Pictures, batches
 
 TRUE, FROZEN, COPIED = "true frames", "frozen mouth", "copied portrait"
@@ -58,7 +58,7 @@ class Settings:
     pose_source: Kind | None = None
     ict: Path | None = None
 
-    def kind(self, take: Take) -> Kind:
+    def kind(self, take: EvalClip) -> Kind:
         """Kind of pose source of a take; PoseDubError when it cannot be had."""
         can_render = take.angles is not None and self.ict is not None
         if self.pose_source == "rendered" and not can_render:
@@ -87,7 +87,7 @@ class Outcome:
 
 
 def evaluate(
-    sources: Sequence[TakeSource],
+    sources: Sequence[EvalSource],
     generators: Mapping[str, Generator],
     instruments: Instruments,
     settings: Settings | None = None,
@@ -141,7 +141,7 @@ class _People:
 
     @classmethod
     def of(
-        cls, sources: Sequence[TakeSource], portraits: Sequence[Pictures], tools: Instruments, skipped: dict[str, str]
+        cls, sources: Sequence[EvalSource], portraits: Sequence[Pictures], tools: Instruments, skipped: dict[str, str]
     ) -> _People:
         vectors: dict[str, NDArray[np.float32]] = {}
         for source in sources:
@@ -162,7 +162,7 @@ class _People:
         return Gallery(np.stack([self.vectors[name] for name in chosen]), 0)
 
 
-def _another(sources: Sequence[TakeSource], number: int, skipped: Mapping[str, str]) -> TakeSource:
+def _another(sources: Sequence[EvalSource], number: int, skipped: Mapping[str, str]) -> EvalSource:
     """The next take of somebody else; of the same person, or the take itself, when there is no other."""
     following = [sources[(number + k) % len(sources)] for k in range(1, len(sources))]
     usable = [source for source in following if source.name not in skipped]
@@ -174,7 +174,13 @@ class _Scene:
     """One take, what drives it, and what is known of its truth."""
 
     def __init__(
-        self, take: Take, other: Take, folder: Path, instruments: Instruments, settings: Settings, gallery: Gallery
+        self,
+        take: EvalClip,
+        other: EvalClip,
+        folder: Path,
+        instruments: Instruments,
+        settings: Settings,
+        gallery: Gallery,
     ) -> None:
         self._take, self._other, self._folder = take, other, folder
         self._tools, self._settings, self._gallery = instruments, settings, gallery

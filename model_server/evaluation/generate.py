@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
 from model_server.engines.pcavs.engine import PcavsEngine
-from model_server.evaluation.takes import Take
+from model_server.evaluation.clips import EvalClip
 from model_server.evaluation.views import Film, Pictures, batches
 
 Codes = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Generator:
         """Pose codes (n, 12) of the heads in a film."""
         return np.concatenate([self.engine.pose_codes(film.views(*span)) for span in batches(film.count)])
 
-    def film(self, take: Take, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
+    def film(self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
         """The portrait of a take speaking its sound with the given head poses, in batches.
 
         Args:
@@ -46,7 +46,7 @@ class Generator:
             windows = take.windows(moments[first:end])
             yield self.engine.frames(identity, windows, codes[first:end], *self._settings)
 
-    def frontal(self, take: Take, count: int) -> Iterator[Pictures]:
+    def frontal(self, take: EvalClip, count: int) -> Iterator[Pictures]:
         """Frames at the pose code 0, at `count` moments spread over the take."""
         moments = np.linspace(0, take.count - 1, count).astype(int).tolist()
         zero = np.zeros_like(self.engine.pose_codes(take.views(0, 1)))

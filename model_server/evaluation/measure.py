@@ -15,8 +15,8 @@ from model_server.evaluation.head_pose import head_angles
 from model_server.evaluation.metrics.cpbd import cpbd
 from model_server.evaluation.metrics.psnr import psnr
 from model_server.evaluation.metrics.ssim import ssim
-from model_server.evaluation.sync import Runs, SyncJudge, mouths
-from model_server.evaluation.syncnet import SyncNet, embed_pictures
+from model_server.evaluation.sync.judge import Runs, SyncJudge, mouths
+from model_server.evaluation.sync.syncnet import SyncNet, embed_pictures
 from model_server.evaluation.views import Film, Pictures, batches
 
 IDENTITY_STEP = 5  # every fifth frame is recognised

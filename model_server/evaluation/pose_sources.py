@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from model_server.corpus.mesh import MeshReader
+from model_server.evaluation.clips import EvalClip
+from model_server.evaluation.frozen_mouth import frozen, recoloured
 from model_server.evaluation.generate import Generator
-from model_server.evaluation.mouth import frozen, recoloured
-from model_server.evaluation.takes import Take
 from model_server.evaluation.views import Pictures, ViewStore, batches
-from model_server.pipeline.alignment import network_view
+from model_server.pipeline.faces.alignment import network_view
 
 if TYPE_CHECKING:
     from model_server.synthetic.head import HeadModel
@@ -50,20 +50,20 @@ class PoseSource:
     speaks: bool
 
 
-def frozen_source(take: Take, reader: MeshReader, folder: Path) -> PoseSource:
+def frozen_source(take: EvalClip, reader: MeshReader, folder: Path) -> PoseSource:
     """The take itself without its mouth's movement and in other colours."""
     pictures = (recoloured(batch, take.count) for batch in frozen(take, reader))
     return PoseSource("frozen", ViewStore.of(folder, pictures), speaks=False)
 
 
-def generated_source(take: Take, other: Take, generator: Generator, folder: Path) -> PoseSource:
+def generated_source(take: EvalClip, other: EvalClip, generator: Generator, folder: Path) -> PoseSource:
     """The portrait and words of another take with this take's head motion."""
     codes = generator.pose_codes(take)
     made = generator.film(other, codes, to_and_fro(other.count, take.count))
     return PoseSource("generated", ViewStore.of(folder, made), speaks=True)
 
 
-def rendered_source(take: Take, ict: Path, seed: int, folder: Path) -> PoseSource:
+def rendered_source(take: EvalClip, ict: Path, seed: int, folder: Path) -> PoseSource:
     """Another synthetic person who says something else with this take's exact head angles.
 
     Args:
@@ -80,7 +80,7 @@ def to_and_fro(length: int, count: int) -> list[int]:
     return np.where(places < length, places, 2 * length - 1 - places).tolist()
 
 
-def _render(take: Take, ict: Path, seed: int) -> Iterator[Pictures]:
+def _render(take: EvalClip, ict: Path, seed: int) -> Iterator[Pictures]:
     from model_server.corpus.sentences import sentence
     from model_server.corpus.synthetic import random_voice, render_aligned
     from model_server.synthetic.actor import Detail, make_actor

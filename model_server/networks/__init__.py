@@ -1,1 +1,1 @@
-"""The PC-AVS networks (Zhou et al., CVPR 2021): encoders of identity, of motion and of speech, and the generator."""
+"""Networks of all engines, the layers they share, and fast convolutions on processors."""

@@ -14,22 +14,15 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine, Identity, Traits
 from model_server.engines.registry import family
-from model_server.pipeline.alignment import Matrix
-from model_server.pipeline.audio import SpeechFile, temporary_speech
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.inset import FootageCanvas, look_through
-from model_server.pipeline.media import never
-from model_server.pipeline.memory import Memory
-from model_server.pipeline.notices import (
-    Notice,
-    Source,
-    footage_notices,
-    look_notices,
-    portrait_notices,
-    pose_notices,
-)
-from model_server.pipeline.portrait import NoFaceError, PortraitViews, portrait_views
-from model_server.pipeline.pose import loops_from
+from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
+from model_server.pipeline.faces.alignment import Matrix
+from model_server.pipeline.faces.cached_pose import pose_track
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.portrait import NoFaceError, PortraitViews, portrait_views
+from model_server.pipeline.faces.pose import loops_from
+from model_server.pipeline.faces.tracking import FaceTrack, remembered
+from model_server.pipeline.media.containers import never
+from model_server.pipeline.media.video import Footage, open_footage
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
@@ -41,12 +34,19 @@ from model_server.pipeline.request import (
     PoseVideo,
     Viewer,
 )
-from model_server.pipeline.results import OnlyStored, Results, digest
-from model_server.pipeline.sound_notices import speech_notices
-from model_server.pipeline.stored_pose import pose_track
+from model_server.pipeline.result_cache import OnlyStored, ResultCache, digest
+from model_server.pipeline.sound_warnings import speech_warnings
+from model_server.pipeline.speech.audio import SpeechFile, temporary_speech
 from model_server.pipeline.timecode import average_rate
-from model_server.pipeline.tracking import FaceTrack, remembered
-from model_server.pipeline.video import Footage, open_footage
+from model_server.pipeline.value_cache import ValueCache
+from model_server.pipeline.warnings import (
+    FrameWarning,
+    Source,
+    appearance_warnings,
+    footage_warnings,
+    portrait_warnings,
+    pose_warnings,
+)
 
 Kind = Literal["portrait", "pose", "footage"]
 # Part of the key under which a portrait's own pose is stored: to be changed with anything that changes it.
@@ -88,10 +88,10 @@ class Context:
 
     engine: Engine
     media: Callable[[str], Path]
-    results: Results
+    results: ResultCache
     report: Reporter = field(default_factory=Quiet)
     cancelled: Callable[[], bool] = never
-    memory: Memory = field(default_factory=Memory)
+    memory: ValueCache = field(default_factory=ValueCache)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -189,7 +189,7 @@ class _Analyst:
         canvas = self._canvas
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, canvas.track if canvas else None)
 
-    def _inputs(self, what: Kind) -> Results:
+    def _inputs(self, what: Kind) -> ResultCache:
         """Where it is looked up how a source was read before."""
         results = self._context.results
         return OnlyStored(results, what) if what in self._stored else results
@@ -199,7 +199,7 @@ class _Analyst:
         spec = self._spec
         speech = self._context.memory.get(("speech", spec.speech), self._decoded)
         heard = -(-(speech.duration - spec.speech.start) * spec.fps // 1)
-        self._tell(speech_notices(speech, spec.fps, self._request.first, self._request.end))
+        self._tell(speech_warnings(speech, spec.fps, self._request.first, self._request.end))
         if heard < self._request.end:
             self._report.warn(max(0, int(heard)), spec.frame_count, "speech_ended", SPEECH_ENDED)
         return speech
@@ -223,7 +223,7 @@ class _Analyst:
                 raise
             views = later
         faces = 1 if self._same_face(portrait) else views.faces  # of the footage's faces it is said there
-        self._tell(portrait_notices(faces, views.transparent, self._spec.frame_count))
+        self._tell(portrait_warnings(faces, views.transparent, self._spec.frame_count))
         return views
 
     def _views(self, portrait: Portrait, crop: Matrix | None) -> PortraitViews:
@@ -288,10 +288,10 @@ class _Analyst:
         )
         into = self._spec.output.footage
         if into is None or (into.asset, into.face) != (pose.asset, pose.face):  # else the footage says it all
-            self._tell(pose_notices(track))
+            self._tell(pose_warnings(track))
         return track.codes
 
-    def _tell(self, notices: Iterable[Notice]) -> None:
+    def _tell(self, notices: Iterable[FrameWarning]) -> None:
         for notice in notices:
             if notice.first < self._request.end and notice.end > self._request.first:
                 self._report.warn(notice.first, notice.end, notice.kind, notice.message)
@@ -315,8 +315,8 @@ class _Analyst:
         canvas = FootageCanvas(spec.output.of(self._looked), footage, times, spec.size, track, self._context.cancelled)
         shown = Source("the footage", canvas.frames, average_rate(footage.times, footage.duration))
         kept, loops = spec.output.keep_where_absent, loops_from(times, footage)
-        self._tell(look_notices(footage.look, spec.output.mode, spec.frame_count))
-        self._tell(footage_notices(shown, track.faces, canvas.absences, canvas.shots, loops, kept))
+        self._tell(appearance_warnings(footage.appearance, spec.output.mode, spec.frame_count))
+        self._tell(footage_warnings(shown, track.faces, canvas.absences, canvas.shots, loops, kept))
         return canvas
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_server.engines.gate import hurried
+from model_server.engines.runtime.priority_lock import hurried
 from model_server.pipeline.analysis import Context, analyse
-from model_server.pipeline.encode import encode_png
-from model_server.pipeline.media import stop_if
-from model_server.pipeline.pose import flagged
+from model_server.pipeline.faces.pose import flagged
+from model_server.pipeline.media.containers import stop_if
+from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.render import Encode, Frame, Rendering
 from model_server.pipeline.request import DubRequest
-from model_server.pipeline.results import NotStored
+from model_server.pipeline.result_cache import NotStored
 
 
 @dataclass(frozen=True)

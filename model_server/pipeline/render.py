@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Condition, Identity, Performance
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.ahead import ahead
 from model_server.pipeline.analysis import Analysis, Context, footage_canvas
-from model_server.pipeline.encode import encode_png
-from model_server.pipeline.inset import Canvas, CropCanvas
+from model_server.pipeline.compositing.canvas import Canvas, CropCanvas
+from model_server.pipeline.media.encode import encode_png
+from model_server.pipeline.prefetch import prefetch
 from model_server.pipeline.request import parameters_of
-from model_server.pipeline.results import digest
+from model_server.pipeline.result_cache import digest
 
 # Frames whose conditions are asked for at once.
 FRAMES_AT_ONCE = 64
@@ -93,7 +93,7 @@ class Rendering:
         """
         waiting = CROPS_AHEAD if self._spec.output.footage is None else PICTURES_AHEAD
         with ThreadPoolExecutor(ENCODERS) as pool:
-            for frame, png in ahead(self._made(frames, pool), waiting):
+            for frame, png in prefetch(self._made(frames, pool), waiting):
                 yield replace(frame, png=png.result()) if png else frame
 
     def _made(self, frames: range, pool: ThreadPoolExecutor) -> Generator[tuple[Frame, Future[bytes] | None]]:

@@ -44,7 +44,7 @@ class Address:
 class RemoteServer:
     """Uploads assets, submits dubs and follows them.
 
-    The same calls as `model_server.jobs.local.LocalServer`.
+    The same calls as `model_server.jobs.in_process.LocalServer`.
     """
 
     def __init__(self, address: Address) -> None:

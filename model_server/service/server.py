@@ -16,10 +16,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from model_server import __version__
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.engines import EnginePool
-from model_server.jobs.runner import Runner
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.runner import Runner
+from model_server.jobs.execution.threads import Worker
 from model_server.jobs.store import Store
-from model_server.jobs.worker import Worker
 from model_server.service import rpc
 from model_server.service.address import ServerAddress
 from model_server.service.auth import Security, TokenGate

@@ -14,9 +14,9 @@ import grpc
 from model_server import __version__
 from model_server.errors import PoseDubError
 from model_server.jobs.blobs import Blobs
-from model_server.jobs.engines import EnginePool
-from model_server.jobs.questions import Questions
-from model_server.jobs.runner import Runner
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.runner import Runner
+from model_server.jobs.queries import Queries
 from model_server.jobs.store import Store
 from model_server.jobs.watch import POLL_SECONDS, Watch
 from model_server.pipeline.request import MAX_FRAMES, DubRequest
@@ -78,7 +78,7 @@ class Servicer:
         self._engines = engines
         self._runner = runner
         self._changed = changed
-        self._questions = Questions(store, engines, runner.memory)
+        self._questions = Queries(store, engines, runner.memory)
 
     @_guarded
     async def GetServerInfo(self, request: dubbing.GetServerInfoRequest, context: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.networks.presets import IMAGE_SIZE
+from model_server.features import CROP_SIDE as IMAGE_SIZE
 
 GAIN_RANGE = (0.3, 1.6)
 PERSPECTIVE, STRETCH, CROP, SHIFT = 0.12, 0.12, 0.15, 0.04

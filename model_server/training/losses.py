@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.networks.presets import IMAGE_SIZE
+from model_server.features import CROP_SIDE as IMAGE_SIZE
 
 Losses = dict[str, Tensor]
 

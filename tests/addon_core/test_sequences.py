@@ -8,8 +8,8 @@ from PIL import Image
 
 from blender_addon.core import sequences
 from blender_addon.core.errors import AddonError
-from model_server.pipeline.media import probe
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.media.containers import probe
+from model_server.pipeline.media.video import open_footage
 
 
 def pictures(folder, suffix, count=7, size=(50, 38)):

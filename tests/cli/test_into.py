@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_server.pipeline.encode import decode_png
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.media.encode import decode_png
+from model_server.pipeline.media.video import open_footage
 from tests.cli.commands import posedub
 from tests.clips import CUT, FRAMES, HERO, SIZE, two_people
 from tests.conftest import speechlike, write_wav

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from model_server.cli.main import main
-from model_server.pipeline.encode import decode_png
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.media.encode import decode_png
+from model_server.pipeline.media.video import open_footage
 from tests.clips import hero, noisy
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import paste, scene

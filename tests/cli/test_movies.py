@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from model_server.pipeline import hdr
-from model_server.pipeline.encode import decode_png
-from model_server.pipeline.video import picture_at
+from model_server.pipeline.media import hdr
+from model_server.pipeline.media.encode import decode_png
+from model_server.pipeline.media.video import picture_at
 from tests.cli.commands import posedub
 from tests.clips import hero
 from tests.conftest import speechlike, write_wav

@@ -9,7 +9,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from model_server.pipeline.encode import decode_png
+from model_server.pipeline.media.encode import decode_png
 from tests.cli.commands import posedub
 from tests.pipeline.film import write_still
 from tests.servers import ServerProcess

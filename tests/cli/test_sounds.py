@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from model_server.cli import timing
-from model_server.pipeline.audio import decode_speech
-from model_server.pipeline.encode import decode_png
+from model_server.pipeline.media.encode import decode_png
+from model_server.pipeline.speech.audio import decode_speech
 from tests.cli.commands import posedub
 from tests.cli.test_into import warnings
 from tests.clips import hero, noisy

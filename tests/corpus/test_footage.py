@@ -18,7 +18,7 @@ from model_server.corpus.labels import alignment_points
 from model_server.corpus.layouts import find_videos
 from model_server.corpus.shards import Corpus, windows
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import MOUTH
+from model_server.pipeline.faces.alignment import MOUTH
 from tests.conftest import drawn_head, speechlike, write_movie
 from tests.corpus.makers import tiny_corpus
 

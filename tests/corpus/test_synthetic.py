@@ -14,7 +14,7 @@ from model_server.corpus.pictures import decode_jpeg, flow_sheet
 from model_server.corpus.shards import Clip, windows
 from model_server.corpus.synthetic import IdentityMaker, Settings, delayed, flow_sources, plan, seen_angles
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import LEFT_EYE, MOUTH, RIGHT_EYE
+from model_server.pipeline.faces.alignment import LEFT_EYE, MOUTH, RIGHT_EYE
 from model_server.synthetic.actor import angles_of, rotation
 from model_server.synthetic.speech import Phoneme, Speech
 

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 import build_addon
 from model_server.errors import PoseDubError
-from model_server.pipeline.audio import speech_duration
-from model_server.pipeline.media import probe
+from model_server.pipeline.media.containers import probe
+from model_server.pipeline.speech.audio import speech_duration
 from tests.demo.sheet import make_sheet
 from tests.servers import ServerProcess
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from model_server.pipeline.audio import SAMPLE_RATE, decode_speech
-from model_server.pipeline.pose import source_frames
-from model_server.pipeline.video import Picture, open_footage, picture_at
+from model_server.pipeline.faces.pose import source_frames
+from model_server.pipeline.media.video import Picture, open_footage, picture_at
+from model_server.pipeline.speech.audio import SAMPLE_RATE, decode_speech
 
 CELL, COLUMNS, EDGE, WAVE, LINE = 200, 7, 12, 56, 30
 INK, PAPER, FAINT = (235, 235, 235), (32, 32, 34), (120, 170, 210)

@@ -20,13 +20,13 @@ from model_server.cli import options as shared
 from model_server.cli import output
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.jobs.local import LocalServer
-from model_server.pipeline.audio import speech_duration
-from model_server.pipeline.encode import write_movie
-from model_server.pipeline.images import load_image
+from model_server.jobs.in_process import LocalServer
+from model_server.pipeline.media.encode import write_movie
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.stills import is_image
+from model_server.pipeline.media.video import Picture, picture_at
 from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Portrait, PoseVideo, Speech
-from model_server.pipeline.stills import is_image
-from model_server.pipeline.video import Picture, picture_at
+from model_server.pipeline.speech.audio import speech_duration
 from tests.demo.sheet import CELL, PAPER, make_grid, pose_pictures
 
 INPUTS = Path(__file__).parent / "inputs"

@@ -13,15 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from model_server.engines.base import Engine
-from model_server.engines.gate import hurried
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.registry import check_size
+from model_server.engines.runtime.priority_lock import hurried
 from model_server.engines.weights import load_engine
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.assembly import build
-from model_server.networks.half import native
+from model_server.networks.cpu.bf16 import native
+from model_server.networks.pcavs.model import build
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from model_server.engines.pcavs import precision
-from model_server.engines.pcavs.precision import prepared
+from model_server.engines.pcavs.precision import optimized
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import check_precision, load_engine
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.engines import EnginePool
-from model_server.networks import half
-from model_server.networks.assembly import Networks, build
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.networks.cpu import bf16
+from model_server.networks.pcavs.model import Networks, build
 
 
 @pytest.fixture
@@ -23,25 +23,25 @@ def networks() -> Networks:
 
 def with_gain(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
     monkeypatch.setattr(precision, "_gain", lambda networks, device: gain)
-    monkeypatch.setattr(half, "native", lambda: True)
+    monkeypatch.setattr(bf16, "native", lambda: True)
 
 
 def test_where_it_is_no_faster_float32_is_taken(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     with_gain(monkeypatch, 1.1)
-    assert prepared(networks, "cpu", "auto")[1] == "fp32"
+    assert optimized(networks, "cpu", "auto")[1] == "fp32"
 
 
 def test_a_processor_without_instructions_for_it_is_not_measured(
     networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(precision, "_gain")
-    monkeypatch.setattr(half, "native", lambda: False)
-    assert prepared(networks, "cpu", "auto")[1] == "fp32"
+    monkeypatch.setattr(bf16, "native", lambda: False)
+    assert optimized(networks, "cpu", "auto")[1] == "fp32"
 
 
 def test_where_it_is_faster_it_is_taken(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     with_gain(monkeypatch, 3.0)
-    assert prepared(networks, "cpu", "auto")[1] == "bf16"
+    assert optimized(networks, "cpu", "auto")[1] == "bf16"
 
 
 @pytest.mark.parametrize("bound, value", [("LARGEST_ERROR", 1e-6), ("LEAST_PSNR", 120.0)])
@@ -50,7 +50,7 @@ def test_where_pictures_would_change_float32_is_taken(
 ) -> None:
     with_gain(monkeypatch, 3.0)
     monkeypatch.setattr(precision, bound, value)
-    assert prepared(networks, "cpu", "auto")[1] == "fp32"
+    assert optimized(networks, "cpu", "auto")[1] == "fp32"
 
 
 def test_the_gain_is_measured(networks: Networks) -> None:
@@ -63,12 +63,12 @@ def test_what_is_asked_for_is_not_measured(
     networks: Networks, monkeypatch: pytest.MonkeyPatch, wanted: precision.Precision
 ) -> None:
     monkeypatch.delattr(precision, "_gain")
-    assert prepared(networks, "cpu", wanted)[1] == wanted
+    assert optimized(networks, "cpu", wanted)[1] == wanted
 
 
 def test_bf16_asked_of_a_processor_without_it_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert not half.native()
+    assert not bf16.native()
     check_precision("auto", "cpu")
     check_precision("bf16", "cuda")
     pool = EnginePool([untrained()], "cpu")

@@ -13,15 +13,15 @@ from model_server.corpus.mesh import MeshReader
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.weights import default_weights, load_engine
+from model_server.evaluation.clips import VideoClip
+from model_server.evaluation.frozen_mouth import frozen
 from model_server.evaluation.generate import Generator
 from model_server.evaluation.measure import faces_of
-from model_server.evaluation.mouth import frozen
 from model_server.evaluation.pose_sources import generated_source, to_and_fro
-from model_server.evaluation.takes import VideoTake
 from model_server.evaluation.views import ViewStore
 from model_server.training.checkpoint import Checkpoint, save, settings_of
-from model_server.training.config import named
-from model_server.training.models import Models
+from model_server.training.pcavs.config import named
+from model_server.training.pcavs.models import Models
 from tests.conftest import drawn_head, write_movie
 
 FIGURES = ("ssim", "psnr", "cpbd", "lmd_mouth", "faces", "yaw_error", "identity")
@@ -101,12 +101,12 @@ def test_clips_that_cannot_be_used_are_listed_with_the_reason(
 
 
 @pytest.fixture(scope="module")
-def take(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoTake:
+def take(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoClip:
     video = find_videos([footage / "two.mp4"], "flat", "name")[0]
-    return VideoTake(video, tmp_path_factory.mktemp("take"))
+    return VideoClip(video, tmp_path_factory.mktemp("take"))
 
 
-def test_a_video_is_read_in_sync(take: VideoTake) -> None:
+def test_a_video_is_read_in_sync(take: VideoClip) -> None:
     assert take.count == 24
     assert take.views(3, 7).shape == (4, 224, 224, 3)
     assert take.windows(range(5)).shape == (5, 80, 20)
@@ -114,14 +114,14 @@ def test_a_video_is_read_in_sync(take: VideoTake) -> None:
     assert (sound[:10] == 0).all() and sound.shape == (20,)
 
 
-def test_a_frozen_mouth_moves_less_than_the_true_one_and_the_head_moves_alike(take: VideoTake) -> None:
+def test_a_frozen_mouth_moves_less_than_the_true_one_and_the_head_moves_alike(take: VideoClip) -> None:
     reader = MeshReader()
     still, true = faces_of(frozen(take, reader), reader), faces_of(take, reader)
     assert np.std(still.opening) < 0.5 * np.std(true.opening)
     assert np.abs(still.angles - true.angles).mean() < 2
 
 
-def test_the_generated_pose_source_is_another_clip_of_the_same_length(take: VideoTake, tmp_path: Path) -> None:
+def test_the_generated_pose_source_is_another_clip_of_the_same_length(take: VideoClip, tmp_path: Path) -> None:
     source = generated_source(take, take, Generator(load_engine(untrained())), tmp_path)
     assert source.speaks and source.store.count == take.count
 

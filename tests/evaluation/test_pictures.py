@@ -7,7 +7,7 @@ import pytest
 from model_server.evaluation.metrics.cpbd import cpbd, edge_widths
 from model_server.evaluation.metrics.psnr import LIMIT, psnr
 from model_server.evaluation.metrics.ssim import ssim
-from model_server.pipeline.video import picture_at
+from model_server.pipeline.media.video import picture_at
 from tests.evaluation.conftest import INPUTS
 
 

@@ -9,13 +9,13 @@ import torch
 
 from model_server.errors import PoseDubError
 from model_server.evaluation.comparison import Pair
-from model_server.evaluation.judge_training import Example, Settings, _train, accuracy, embed
 from model_server.evaluation.metrics import METRICS
 from model_server.evaluation.metrics.lse import distances
 from model_server.evaluation.metrics.sync import found_offset
-from model_server.evaluation.mfcc import mfcc
-from model_server.evaluation.sync import Runs, SyncJudge, SyncNetwork, load_judge
-from model_server.evaluation.syncnet import SyncNet, embed_pictures, embed_sound, load_syncnet
+from model_server.evaluation.sync.judge import Runs, SyncJudge, SyncNetwork, load_judge
+from model_server.evaluation.sync.judge_training import Example, Settings, _train, accuracy, embed
+from model_server.evaluation.sync.mfcc import mfcc
+from model_server.evaluation.sync.syncnet import SyncNet, embed_pictures, embed_sound, load_syncnet
 from tests.evaluation.conftest import comparison, course, face
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 import build_addon
 from model_server.bench.inputs import demo_inputs, with_speech_of
 from model_server.errors import PoseDubError
-from model_server.pipeline.media import probe
+from model_server.pipeline.media.containers import probe
 from tests.gui.place import SCREEN, Blender, Display, GuiError
 from tests.servers import ServerProcess
 

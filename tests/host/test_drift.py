@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from model_server.features import MelWindows, window_start
-from model_server.pipeline.audio import decode_speech
+from model_server.pipeline.speech.audio import decode_speech
 
 from .conftest import RATE, Blender
 from .test_time import RATES

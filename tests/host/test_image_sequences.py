@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.media.video import open_footage
 from tests.clips import CUT, FRAMES
 
 from .conftest import Blender

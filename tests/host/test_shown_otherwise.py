@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_server.pipeline import hdr
-from model_server.pipeline.video import picture_at
+from model_server.pipeline.media import hdr
+from model_server.pipeline.media.video import picture_at
 from tests.clips import hero
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import paste, scene

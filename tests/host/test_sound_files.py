@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model_server.pipeline.audio import SAMPLE_RATE, decode_speech
+from model_server.pipeline.speech.audio import SAMPLE_RATE, decode_speech
 from tests.conftest import speechlike
 from tests.pipeline.makers import counter_picture
 from tests.pipeline.test_sound import clicks

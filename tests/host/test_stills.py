@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_server.pipeline.images import load_image
+from model_server.pipeline.media.images import load_image
 from tests.pipeline.film import colours, write_still
 
 from .conftest import Blender

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from model_server.pipeline.pose import source_frames
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.faces.pose import source_frames
+from model_server.pipeline.media.video import open_footage
 from tests.pipeline.makers import browser_recording, write_movie
 
 from .conftest import RATE, Blender

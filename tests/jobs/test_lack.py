@@ -19,8 +19,8 @@ from model_server import surroundings
 from model_server.engines.pcavs.weights import untrained
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.jobs.engines import EnginePool
-from model_server.jobs.local import LocalServer
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.in_process import LocalServer
 from model_server.jobs.model import Ended, JobState
 from model_server.jobs.store import Store
 from model_server.pipeline.request import DubRequest, DubSpec, FaceSelection, Portrait, PoseFrontal, Speech

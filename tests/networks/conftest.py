@@ -11,9 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model_server.networks.assembly import Networks, build, parameter_shapes
-from model_server.networks.checkpoint_keys import published_key
-from model_server.networks.prepared import prepare
+from model_server.networks.pcavs.checkpoint_keys import published_key
+from model_server.networks.pcavs.model import Networks, build, parameter_shapes
+from model_server.networks.pcavs.optimized import optimize
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pcavs"
 sys.path.insert(0, str(FIXTURES))
@@ -36,4 +36,4 @@ def networks(request: pytest.FixtureRequest) -> Networks:
         return torch.from_numpy(tensor(network, key, tuple(shapes[network][key]))).reshape(shape)
 
     made = build("full", {name: value(name, shape) for name, shape in parameter_shapes("full").items()})
-    return prepare(made) if request.param == "prepared" else made
+    return optimize(made) if request.param == "prepared" else made

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.networks.fused import Finish, Modulated
+from model_server.networks.cpu.epilogue import Finish, Modulated
 
 INPUTS, OUTPUTS = 32, 48
 

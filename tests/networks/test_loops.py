@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 AHEAD = """
-from model_server.networks import loops
+from model_server.networks.cpu import loops
 print(len(loops.begin()))
 loops.finish()
 print(loops.busy())
@@ -18,7 +18,11 @@ import numpy as np
 from model_server.engines.pcavs.precision import half
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import load_engine
-from model_server.networks import half_kernels, kernels, loops, pixel_kernels, warp_kernels
+from model_server.networks.cpu import bf16_kernels
+from model_server.networks.cpu import kernels
+from model_server.networks.cpu import loops
+from model_server.networks.cpu import pixel_kernels
+from model_server.networks.cpu import warp_kernels
 
 print(len(loops.begin()))
 for precision in ("fp32", "bf16") if half.native() else ("fp32",):

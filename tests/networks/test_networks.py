@@ -6,10 +6,10 @@ import pytest
 import torch
 from name_seeded_weights import manifest
 
-from model_server.networks.assembly import Networks, OwnCodes, parameter_counts, parameter_shapes
-from model_server.networks.checkpoint_keys import published_key
-from model_server.networks.modulation import ModulatedConv, upsample
-from model_server.networks.presets import PRESETS
+from model_server.networks.layers.modulation import ModulatedConv, upsample
+from model_server.networks.pcavs.checkpoint_keys import published_key
+from model_server.networks.pcavs.model import Networks, OwnCodes, parameter_counts, parameter_shapes
+from model_server.networks.pcavs.presets import PRESETS
 
 UNUSED = ("num_batches_tracked", ".kernel")
 UNUSED_PREFIXES = ("style.", "input.", "noises.", "classifier.", "fc.", "mouth_fc.", "headpose_fc.", "model.fc.")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_server.networks.assembly import Networks
+from model_server.networks.pcavs.model import Networks
 
 FLOAT32, STORED_AS_FLOAT16, BFLOAT16 = 1e-4, 1e-3, 2e-2
 

@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_server.networks import compiler
-from model_server.networks.blocks import NormConv
-from model_server.networks.nonidentity_encoder import MultiBranchBlock
-from model_server.networks.prepared_encoders import (
-    PreparedConv,
-    PreparedExcitationBlock,
-    PreparedMultiBranchBlock,
-    PreparedNormConv,
-    PreparedPool,
+from model_server.networks.cpu import compiler
+from model_server.networks.layers.blocks import NormConv
+from model_server.networks.pcavs.nonidentity_encoder import MultiBranchBlock
+from model_server.networks.pcavs.optimized_encoders import (
+    OptimizedConv,
+    OptimizedExcitationBlock,
+    OptimizedMultiBranchBlock,
+    OptimizedNormConv,
+    OptimizedPool,
 )
-from model_server.networks.speech_encoder import SqueezeExcitationBlock
-from model_server.networks.warping import blend, blended
+from model_server.networks.pcavs.speech_encoder import SqueezeExcitationBlock
+from model_server.networks.pcavs.warping import blend, blended
 from tests.networks.layers import pictures
 
 TOLERANCE = 1e-4
@@ -49,14 +49,14 @@ def check(prepared: nn.Module, plain: nn.Module, x: Tensor) -> None:
 def test_a_normalisation_before_a_convolution(channels: int) -> None:
     layer = randomised(NormConv(channels, 8, 3))
     assert isinstance(layer, NormConv)
-    check(PreparedNormConv(layer), layer, pictures(9, 7, 3, channels))
+    check(OptimizedNormConv(layer), layer, pictures(9, 7, 3, channels))
 
 
 @pytest.mark.parametrize("inputs, outputs", [(16, 16), (16, 48), (48, 48), (64, 128)])
 def test_branches_are_joined_with_their_shortcut(inputs: int, outputs: int) -> None:
     block = randomised(MultiBranchBlock(inputs, outputs))
     assert isinstance(block, MultiBranchBlock)
-    check(PreparedMultiBranchBlock(block), block, pictures(14, 10, 2, inputs))
+    check(OptimizedMultiBranchBlock(block), block, pictures(14, 10, 2, inputs))
 
 
 @pytest.mark.parametrize("inputs, outputs, stride", [(16, 16, 1), (32, 72, 2), (128, 128, 1)])
@@ -65,7 +65,7 @@ def test_squeeze_and_excitation(inputs: int, outputs: int, stride: int) -> None:
     assert isinstance(block, SqueezeExcitationBlock)
     expected = SqueezeExcitationBlock(inputs, outputs, stride).eval()
     expected.load_state_dict(block.state_dict())
-    check(PreparedExcitationBlock(block), expected, pictures(20, 12, 2, inputs))
+    check(OptimizedExcitationBlock(block), expected, pictures(20, 12, 2, inputs))
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -73,13 +73,13 @@ def test_squeeze_and_excitation(inputs: int, outputs: int, stride: int) -> None:
 def test_a_convolution_with_its_bias_and_rectifier(size: int, stride: int, channels: int, relu: bool) -> None:
     conv = nn.Conv2d(channels, 64, size, stride, size // 2).eval()
     plain = nn.Sequential(conv, nn.ReLU()) if relu else conv
-    check(PreparedConv(conv, relu), plain, pictures(28, 20, 2, channels))
+    check(OptimizedConv(conv, relu), plain, pictures(28, 20, 2, channels))
 
 
 @pytest.mark.parametrize("height, width", [(8, 12), (7, 5)])
 def test_the_largest_of_four_pixels(height: int, width: int) -> None:
     x = pictures(height, width, 3, 48)
-    assert torch.equal(PreparedPool()(x), F.max_pool2d(x, 2))
+    assert torch.equal(OptimizedPool()(x), F.max_pool2d(x, 2))
 
 
 @pytest.mark.parametrize("portraits", [1, 2])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_server.networks.assembly import Networks
-from model_server.networks.warping import DRAWN_SIZE, FLOW_SIZE, Drawing, WarpGenerator, blend, enlarged, warp
+from model_server.networks.pcavs.model import Networks
+from model_server.networks.pcavs.warping import DRAWN_SIZE, FLOW_SIZE, Drawing, WarpGenerator, blend, enlarged, warp
 
 
 def smooth_picture(size: int) -> Tensor:

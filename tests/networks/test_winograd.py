@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_server.networks import winograd
-from model_server.networks.fused import Normalised
-from model_server.networks.modulation import blur
-from model_server.networks.winograd import Convolution, TransposedConvolution
+from model_server.networks.cpu import winograd
+from model_server.networks.cpu.epilogue import Normalised
+from model_server.networks.cpu.winograd import Convolution, TransposedConvolution
+from model_server.networks.layers.modulation import blur
 from tests.networks.layers import INPUTS, OUTPUTS, alone_and_in_threads, finish, finished, kernel, modulated, pictures
 
 # Of results with a deviation of about 1; plain float32 is off by about 1e-5.
@@ -81,7 +81,7 @@ def test_it_is_used_for_many_channels_and_pixels_in_float32_alone() -> None:
 
 
 def test_without_a_compiler_plain_convolutions_do_it() -> None:
-    script = "import torch, model_server.networks.winograd as w; print(w.pays(torch.zeros(1, 128, 56, 56), 128))"
+    script = "import torch, model_server.networks.cpu.winograd as w; print(w.pays(torch.zeros(1, 128, 56, 56), 128))"
     for disabled, answer in (("0", "True"), ("1", "False")):
         environment = {**os.environ, "NUMBA_DISABLE_JIT": disabled}
         run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)

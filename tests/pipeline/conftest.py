@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.images import load_image
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.media.images import load_image
 
 INPUTS = Path(__file__).parents[1] / "demo" / "inputs"
 

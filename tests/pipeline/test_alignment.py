@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_server.pipeline.alignment import (
+from model_server.pipeline.faces.alignment import (
     LEFT_EYE,
     MOUTH,
     RIGHT_EYE,
@@ -18,8 +18,8 @@ from model_server.pipeline.alignment import (
     similarity,
     warp,
 )
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.media.video import open_footage
 from tests.pipeline.conftest import scene
 
 TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE, MOUTH])

@@ -10,7 +10,7 @@ import pytest
 import soxr
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.audio import SAMPLE_RATE, decode_speech, speech_duration
+from model_server.pipeline.speech.audio import SAMPLE_RATE, decode_speech, speech_duration
 from tests.pipeline.makers import click_track, counter_picture, write_movie, write_sound
 
 CLICKS = (0.25, 0.5, 1.0, 1.75)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.images import load_image
+from model_server.pipeline.media.images import load_image
 from tests.pipeline.conftest import INPUTS
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_server.pipeline import hdr
-from model_server.pipeline.video import open_footage, picture_at
+from model_server.pipeline.media import hdr
+from model_server.pipeline.media.video import open_footage, picture_at
 
 from .tagged import BARS, ORIENTATIONS, Tags, bars, oriented, patches, write_tagged
 
@@ -117,7 +117,7 @@ def test_faces_are_seen_in_natural_proportions(
     assert footage.frame_at(FIRST).shape == (natural[1], natural[0], 3)
     kept = size[::-1] if orientation == "quarter" else size
     assert footage.stored.frame_at(FIRST).shape == (kept[1], kept[0], 3)
-    assert (footage.look.size, footage.look.natural_size) == (kept, natural)
+    assert (footage.appearance.size, footage.appearance.natural_size) == (kept, natural)
 
 
 @pytest.mark.parametrize("tags", [PQ, HLG], ids=["PQ", "HLG"])

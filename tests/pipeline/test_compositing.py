@@ -13,16 +13,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_server.pipeline.compositing import Patch, composed, face_mask, inside_distance, overlay
-from model_server.pipeline.encode import decode_png, encode_png
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.inset import FootageCanvas, fades, look_through
-from model_server.pipeline.playback import Playback
-from model_server.pipeline.portrait import portrait_views
+from model_server.pipeline.compositing.blending import Patch, composed, face_mask, inside_distance, overlay
+from model_server.pipeline.compositing.canvas import FootageCanvas, fades, look_through
+from model_server.pipeline.faces.color_transfer import matched, view_tone
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.portrait import portrait_views
+from model_server.pipeline.faces.tracking import Absence, remembered, track_face
+from model_server.pipeline.media.encode import decode_png, encode_png
+from model_server.pipeline.media.playback import Playback
+from model_server.pipeline.media.video import Video, open_footage
 from model_server.pipeline.request import FaceSelection, FootageSource, Output, OutputMode, Portrait
-from model_server.pipeline.tone import matched, view_tone
-from model_server.pipeline.tracking import Absence, remembered, track_face
-from model_server.pipeline.video import Video, open_footage
 from tests.clips import CUT, FRAMES, HERO, still_head, two_people
 from tests.pipeline.conftest import INPUTS, Shelf
 from tests.pipeline.makers import counter_picture, read_counter, write_movie
@@ -202,15 +202,15 @@ def test_png_keeps_every_pixel_of_any_size(shape: tuple[int, int, int]) -> None:
 
 def test_playback_goes_on_back_and_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_movie(tmp_path / "movie.mp4", [counter_picture(k) for k in range(40)], options={"g": "12"})
-    monkeypatch.setattr("model_server.pipeline.playback._HELD_BYTES", 4 * counter_picture(0).nbytes)
-    monkeypatch.setattr("model_server.pipeline.playback._JUMP", 20)
+    monkeypatch.setattr("model_server.pipeline.media.playback._HELD_BYTES", 4 * counter_picture(0).nbytes)
+    monkeypatch.setattr("model_server.pipeline.media.playback._JUMP", 20)
     playback = Playback(Video(path))
     for wanted in (0, 1, 1, 2, 5, 30, 31, 30, 29, 28, 27, 26, 25, 3, 4, 39, 0):
         assert read_counter(playback.picture(wanted)) == wanted
 
 
 def test_dropouts_are_bridged(still: Path, finder: FaceFinder) -> None:
-    from model_server.pipeline.inset import bridged
+    from model_server.pipeline.compositing.canvas import bridged
 
     track = track_face(open_footage(still), range(STILL), FaceSelection(), lambda: finder)
     points, absences = track.points.copy(), track.absences.copy()

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from model_server.pipeline.audio import decode_speech
-from model_server.pipeline.media import probe
-from model_server.pipeline.video import Video
+from model_server.pipeline.media.containers import probe
+from model_server.pipeline.media.video import Video
+from model_server.pipeline.speech.audio import decode_speech
 from tests.pipeline.makers import click_track, counter_picture
 
 FRAMES = 12

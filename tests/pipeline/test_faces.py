@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_server.pipeline.faces import FaceFinder, FoundFace, choose
-from model_server.pipeline.images import load_image
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.faces.finder import FaceFinder, FoundFace, choose
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.video import open_footage
 from tests.pipeline.conftest import INPUTS, paste, scene
 
 Head = NDArray[np.uint8]

@@ -9,16 +9,16 @@ import av
 import numpy as np
 import pytest
 
-from model_server.pipeline import hdr
-from model_server.pipeline.colour import Colour
-from model_server.pipeline.encode import write_movie
-from model_server.pipeline.film import Film
-from model_server.pipeline.geometry import Geometry
-from model_server.pipeline.look import Field
-from model_server.pipeline.movie_format import EXACT, MovieFormat
-from model_server.pipeline.planes import Layout, Planes, stored_planes
+from model_server.pipeline.media import hdr
+from model_server.pipeline.media.appearance import Field
+from model_server.pipeline.media.colour import Colour
+from model_server.pipeline.media.encode import write_movie
+from model_server.pipeline.media.geometry import Geometry
+from model_server.pipeline.media.planes import Layout, Planes, stored_planes
+from model_server.pipeline.media.video import open_footage, picture_at
+from model_server.pipeline.movies.film import Film
+from model_server.pipeline.movies.movie_format import EXACT, MovieFormat
 from model_server.pipeline.request import FootageSource
-from model_server.pipeline.video import open_footage, picture_at
 from tests.conftest import speechlike, write_wav
 
 from .conftest import scene
@@ -52,7 +52,7 @@ def overlay(size: tuple[int, int], colour: tuple[int, int, int] = FACE) -> Pictu
 def dubbed(footage: Path, tmp_path: Path, count: int = COUNT) -> tuple[Path, Film]:
     """A movie of the first frames with the disc laid over."""
     film, path = Film(open_footage(footage), SOURCE, FPS), tmp_path / "dub.mp4"
-    over = overlay(open_footage(footage).look.size)
+    over = overlay(open_footage(footage).appearance.size)
     pictures = (film.picture(k, over) for k in range(count))
     sound = write_wav(tmp_path / "speech.wav", speechlike(count / 25))
     write_movie(path, pictures, FPS, sound, Fraction(0), "dub", form=film.format)

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline import stills
-from model_server.pipeline.images import load_image
-from model_server.pipeline.media import MediaInfo, probe
-from model_server.pipeline.stills import still_format
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.media import stills
+from model_server.pipeline.media.containers import MediaInfo, probe
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.stills import still_format
+from model_server.pipeline.media.video import open_footage
 from tests.pipeline.film import colours, encoded, write_parts, write_still
 from tests.pipeline.test_media import samples
 

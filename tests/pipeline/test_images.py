@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.images import load_image
+from model_server.pipeline.media.images import load_image
 
 RAMP = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(4, 6, 3)
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline import media
-from model_server.pipeline.audio import decode_speech, speech_duration
-from model_server.pipeline.images import load_image
-from model_server.pipeline.media import MediaInfo, probe
-from model_server.pipeline.video import Video, open_footage
+from model_server.pipeline.media import containers
+from model_server.pipeline.media.containers import MediaInfo, probe
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.video import Video, open_footage
+from model_server.pipeline.speech.audio import decode_speech, speech_duration
 from tests.pipeline.makers import click_track, counter_picture, write_movie, write_sound
 
 
@@ -77,14 +77,14 @@ def test_200_megapixel_png_is_refused_undecoded(tmp_path: Path) -> None:
 
 def test_frames_above_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_movie(tmp_path / "large.mp4", [counter_picture(0)])
-    monkeypatch.setattr(media, "MAX_FRAME_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(containers, "MAX_FRAME_PIXELS", 64 * 48 - 1)
     refused(path, "64x48", ErrorKind.TOO_LARGE)
 
 
 def test_longer_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = write_sound(tmp_path / "long.mka", click_track(2, [], 48000), 48000, "libopus")
     movie = write_movie(tmp_path / "long.mp4", [counter_picture(k % 50) for k in range(50)])
-    monkeypatch.setattr(media, "MAX_SECONDS", 1)
+    monkeypatch.setattr(containers, "MAX_SECONDS", 1)
     refused(movie, "24 hours", ErrorKind.TOO_LARGE)
     with pytest.raises(PoseDubError, match="24 hours"):
         Video(movie)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import network_view
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.portrait import portrait_views
+from model_server.pipeline.faces.alignment import network_view
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.portrait import portrait_views
 from model_server.pipeline.request import FaceSelection, Portrait
 from tests.pipeline.conftest import INPUTS, paste, scene
 from tests.pipeline.makers import counter_picture, write_movie

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.pose import read_pose, source_frames
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.pose import read_pose, source_frames
 from model_server.pipeline.request import FaceSelection
 from tests.pipeline.conftest import INPUTS, paste, scene
 from tests.pipeline.makers import counter_picture, write_movie

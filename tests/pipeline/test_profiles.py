@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_server.pipeline.images import load_image
-from model_server.pipeline.video import open_footage, picture_at
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.video import open_footage, picture_at
 from tests.pipeline.conftest import INPUTS
 from tests.pipeline.icc import ADOBE_RGB, DISPLAY_P3, SPACES, Space, profile, values
 

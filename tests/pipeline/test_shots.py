@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.shots import ShotDetector
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.faces.shots import ShotDetector
+from model_server.pipeline.media.video import open_footage
 from tests.clips import noisy
 from tests.pipeline.conftest import INPUTS, paste, scene
 

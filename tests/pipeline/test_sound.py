@@ -10,10 +10,10 @@ import pytest
 
 from model_server.errors import PoseDubError
 from model_server.features import MelWindows
-from model_server.pipeline.audio import SAMPLE_RATE, SpeechFile, decode_speech, is_heard, speech_duration
-from model_server.pipeline.downmix import Downmix
-from model_server.pipeline.media import pictures_begin
-from model_server.pipeline.sound import SoundReader
+from model_server.pipeline.media.containers import pictures_begin
+from model_server.pipeline.speech.audio import SAMPLE_RATE, SpeechFile, decode_speech, is_heard, speech_duration
+from model_server.pipeline.speech.downmix import Downmix
+from model_server.pipeline.speech.sound import SoundReader
 from tests.conftest import speechlike
 from tests.pipeline.makers import click_track, counter_picture, write_sound
 from tests.pipeline.tracks import RATE, SoundTrack, stalling, ticking, write_tracks

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from model_server.pipeline.encode import write_movie
-from model_server.pipeline.soundtrack import AUDIO_RATE, soundtrack
+from model_server.pipeline.media.encode import write_movie
+from model_server.pipeline.speech.soundtrack import AUDIO_RATE, soundtrack
 from tests.pipeline.makers import counter_picture
 from tests.pipeline.tracks import RATE, SoundTrack, ticking, write_tracks
 

@@ -11,11 +11,11 @@ import pillow_heif
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from model_server.pipeline import encode
-from model_server.pipeline.audio import decode_speech, speech_duration
-from model_server.pipeline.images import load_image
-from model_server.pipeline.media import probe
-from model_server.pipeline.video import Video
+from model_server.pipeline.media import encode
+from model_server.pipeline.media.containers import probe
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.video import Video
+from model_server.pipeline.speech.audio import decode_speech, speech_duration
 from tests.pipeline.makers import click_track, counter_picture, read_counter
 
 TITLES = {"cp1252": "Gespräch über Ärger", "shift_jis": "吹き替え", "cp1251": "Озвучка"}

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline import hdr, stills
-from model_server.pipeline.images import load_image
-from model_server.pipeline.media import MediaInfo, probe
-from model_server.pipeline.stills import is_image
-from model_server.pipeline.video import open_footage, picture_at
+from model_server.pipeline.media import hdr, stills
+from model_server.pipeline.media.containers import MediaInfo, probe
+from model_server.pipeline.media.images import load_image
+from model_server.pipeline.media.stills import is_image
+from model_server.pipeline.media.video import open_footage, picture_at
 
 RED, GREEN, BLUE, YELLOW = (220, 40, 30), (40, 200, 60), (30, 60, 210), (230, 220, 90)
 # `avifenc --grid 3x2 --irot 1` of RED GREEN above BLUE YELLOW, 192x128: shown turned to the left, 128x192.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_server.pipeline.media import probe, read_timing
-from model_server.pipeline.video import Video
+from model_server.pipeline.media.containers import probe, read_timing
+from model_server.pipeline.media.video import Video
 from tests.pipeline.makers import browser_recording, counter_picture, read_counter, write_movie
 
 COUNT = 50

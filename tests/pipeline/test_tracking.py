@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.alignment import inverse, moved
-from model_server.pipeline.faces import FaceFinder
+from model_server.pipeline.faces.alignment import inverse, moved
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.tracking import Absence, FaceTrack, outside, remembered, track_face
+from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.request import FaceSelection
-from model_server.pipeline.results import Results
-from model_server.pipeline.tracking import Absence, FaceTrack, outside, remembered, track_face
-from model_server.pipeline.video import open_footage
+from model_server.pipeline.result_cache import ResultCache
 from tests.clips import CUT, FRAMES, HERO, LEAVES, hero, noisy, other, still_head, two_people
 from tests.pipeline.conftest import INPUTS, Shelf, paste, scene
 from tests.pipeline.makers import write_movie
@@ -79,8 +79,8 @@ def test_a_shot_of_somebody_else_alone_has_no_face(tmp_path: Path, finder: FaceF
 
 
 def test_a_turned_head_is_marked_by_its_yaw(finder: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_server.pipeline.tracking.MAX_YAW", 25.0)
-    monkeypatch.setattr("model_server.pipeline.tracking.BACK_YAW", 20.0)
+    monkeypatch.setattr("model_server.pipeline.faces.tracking.MAX_YAW", 25.0)
+    monkeypatch.setattr("model_server.pipeline.faces.tracking.BACK_YAW", 20.0)
     track = tracked(INPUTS / "pose.mp4", finder, FaceSelection(), range(0, 150, 2))
     away = track.absences == Absence.TURNED_AWAY
     assert 5 < away.sum() < 60 and track.shown.all()
@@ -138,7 +138,7 @@ def test_somebody_whose_next_shot_is_upside_down_is_found_there(tmp_path: Path, 
 
 
 def test_tracks_are_remembered_with_all_they_depend_on(clip: Path, finder: FaceFinder) -> None:
-    shelf: Results = Shelf()
+    shelf: ResultCache = Shelf()
     footage = open_footage(clip)
 
     def ask(selection: FaceSelection, frames: list[int]) -> FaceTrack:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.video import Video, open_footage, picture_at
+from model_server.pipeline.media.video import Video, open_footage, picture_at
 from tests.pipeline.makers import counter_picture, read_counter, write_movie
 
 COUNT = 50

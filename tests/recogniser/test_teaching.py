@@ -9,19 +9,19 @@ import torch
 from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
 from model_server.synthetic.pronunciation import UNITS
-from model_server.training.config import Config, changed, named
-from model_server.training.data import Chunks, ClipStore
-from model_server.training.loop import Limits, Trainer
-from model_server.training.models import Models
+from model_server.training.distributed import ProcessGroup
+from model_server.training.pcavs.config import Config, changed, named
+from model_server.training.pcavs.data import Chunks, ClipStore
+from model_server.training.pcavs.loop import Limits, Trainer
+from model_server.training.pcavs.models import Models
+from model_server.training.pcavs.stages import make_stage
 from model_server.training.recogniser.export import export_recogniser
 from model_server.training.recogniser.trainer import RecogniserTrainer
-from model_server.training.stages import make_stage
 from model_server.training.teaching_voices import Lessons, TeachingVoices
-from model_server.training.team import Team
 from tests.recogniser.conftest import command
 from tests.training.conftest import TINY, write_corpus
 
-ALONE = Team(0, 1, torch.device("cpu"))
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 assert TINY  # its import makes the preset `tiny` known
 
 

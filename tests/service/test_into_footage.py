@@ -16,10 +16,12 @@ from PIL import Image
 from model_server.errors import PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.model import Event, FrameMade, Warned
-from model_server.pipeline.alignment import inverse, moved, view_transform
-from model_server.pipeline.encode import decode_png
-from model_server.pipeline.faces import FaceFinder
-from model_server.pipeline.inset import bridged
+from model_server.pipeline.compositing.canvas import bridged
+from model_server.pipeline.faces.alignment import inverse, moved, view_transform
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.tracking import track_face
+from model_server.pipeline.media.encode import decode_png
+from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
@@ -30,8 +32,6 @@ from model_server.pipeline.request import (
     PoseFixed,
     Speech,
 )
-from model_server.pipeline.tracking import track_face
-from model_server.pipeline.video import open_footage
 from model_server.service import rpc, wire
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing

@@ -19,11 +19,11 @@ from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import default_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.jobs.engines import EnginePool
-from model_server.jobs.local import LocalServer
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.threads import SIDE_BY_SIDE
+from model_server.jobs.in_process import LocalServer
 from model_server.jobs.model import Accepted, Ended, FrameMade, Job, JobState, Progress
-from model_server.jobs.worker import SIDE_BY_SIDE
-from model_server.pipeline.encode import decode_png
+from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,

@@ -13,7 +13,7 @@ import pytest
 
 from model_server.errors import PoseDubError
 from model_server.files import file_digest
-from model_server.pipeline.encode import decode_png
+from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.request import DubRequest, DubSpec, Portrait, PoseCodes, PoseFixed, PoseSpeech, Speech
 from model_server.service.remote import Address, RemoteServer
 from tests.cli.commands import ended, one_sentence

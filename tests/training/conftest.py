@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from model_server.corpus.shards import Clip, Entry, Index, write_index, write_shard
-from model_server.networks.presets import PRESETS, IdentityWidths, NonIdentityWidths, SpeechWidths
-from model_server.training.config import Config, changed, named
+from model_server.networks.pcavs.presets import PRESETS, IdentityWidths, NonIdentityWidths, SpeechWidths
+from model_server.training.pcavs.config import Config, changed, named
 
 FRAMES = 24
 TINY = replace(

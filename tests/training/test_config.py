@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from model_server.errors import PoseDubError
-from model_server.training import config
-from model_server.training.models import build_networks
+from model_server.training.pcavs import config
+from model_server.training.pcavs.models import build_networks
 
 
 def test_settings_keep_their_type() -> None:

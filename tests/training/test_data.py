@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from model_server.corpus.shards import Corpus
-from model_server.pipeline.alignment import network_view
-from model_server.training.data import ClipStore, view_flow
-from model_server.training.samplers import sample_chunks, sample_frames, sample_pairs
+from model_server.pipeline.faces.alignment import network_view
+from model_server.training.pcavs.data import ClipStore, view_flow
+from model_server.training.pcavs.samplers import sample_chunks, sample_frames, sample_pairs
 from tests.training.conftest import FRAMES
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_identities_of_other_splits_are_unknown_classes(corpus: Path) -> None:
 
 
 def test_flow_finds_the_pixels_of_the_portrait(corpus: Path) -> None:
-    from model_server.networks.warping import enlarged, warp
+    from model_server.networks.pcavs.warping import enlarged, warp
 
     clip = store(corpus)[1]
     flow = enlarged(torch.nan_to_num(clip.flow(6, 0))[None], 224)

@@ -13,13 +13,13 @@ from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
-from model_server.training.config import Config, changed
-from model_server.training.data import ClipStore
-from model_server.training.export import export, finish, fit_pose, labelled_frames, recentre
-from model_server.training.loop import Trainer
-from model_server.training.team import Team
+from model_server.training.distributed import ProcessGroup
+from model_server.training.pcavs.config import Config, changed
+from model_server.training.pcavs.data import ClipStore
+from model_server.training.pcavs.export import export, finish, fit_pose, labelled_frames, recentre
+from model_server.training.pcavs.loop import Trainer
 
-ALONE = Team(0, 1, torch.device("cpu"))
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model_server.training.config import Config
-from model_server.training.data import ClipStore
-from model_server.training.feature_bank import fill, read_pictures, read_sound
-from model_server.training.models import Models
-from model_server.training.samplers import sample_chunks, sample_pairs
+from model_server.training.pcavs.config import Config
+from model_server.training.pcavs.data import ClipStore
+from model_server.training.pcavs.feature_bank import fill, read_pictures, read_sound
+from model_server.training.pcavs.models import Models
+from model_server.training.pcavs.samplers import sample_chunks, sample_pairs
 
 CPU = torch.device("cpu")
 

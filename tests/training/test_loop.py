@@ -10,15 +10,15 @@ from PIL import Image
 
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
-from model_server.training.config import STAGES, Config, StageName, changed
-from model_server.training.data import ClipStore
-from model_server.training.loop import Limits, Progress, Trainer
-from model_server.training.models import Models
-from model_server.training.samplers import sample_frames
-from model_server.training.stages import make_stage
-from model_server.training.team import Team
+from model_server.training.distributed import ProcessGroup
+from model_server.training.pcavs.config import STAGES, Config, StageName, changed
+from model_server.training.pcavs.data import ClipStore
+from model_server.training.pcavs.loop import Limits, Progress, Trainer
+from model_server.training.pcavs.models import Models
+from model_server.training.pcavs.samplers import sample_frames
+from model_server.training.pcavs.stages import make_stage
 
-ALONE = Team(0, 1, torch.device("cpu"))
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 def trained(config: Config, corpus: Path, run: Path, stage: StageName, steps: float = float("inf")) -> Trainer:
@@ -123,7 +123,7 @@ def test_a_run_goes_on_with_more_people(small: Config, corpus: Path, unlabelled:
 
 @pytest.mark.parametrize("change", [{"pose_size": 36}, {"modulation": "adaptive_norm"}, {"generator.contrastive": 0}])
 def test_ablations_train(change: dict[str, object], small: Config, corpus: Path, tmp_path: Path) -> None:
-    from model_server.training.export import export, run_engine
+    from model_server.training.pcavs.export import export, run_engine
 
     config = changed(small, {**change, "generator.steps": 1})
     trained(config, corpus, tmp_path, "generator")

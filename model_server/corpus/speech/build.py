@@ -22,8 +22,8 @@ from model_server.corpus.speech.prosody import energy, pitch
 from model_server.corpus.synthetic import random_voice
 from model_server.errors import PoseDubError
 from model_server.networks.speech_recogniser.log_mel import REFERENCE_RMS
-from model_server.pipeline.audio import decode_speech
-from model_server.pipeline.media import open_media, pictures_begin
+from model_server.pipeline.media.containers import open_media, pictures_begin
+from model_server.pipeline.speech.audio import decode_speech
 from model_server.synthetic.pronunciation import pronounce, unit_times, units_of, voice_for
 from model_server.synthetic.speech import Speech, synthesize
 

@@ -18,19 +18,19 @@ from torch import Tensor
 
 import model_server.networks
 from model_server.engines.base import Condition, Engine, Performance, PrecisionChoice, Views, WeightsInfo
-from model_server.engines.crew import Crew
-from model_server.engines.gate import Gate, in_a_hurry
 from model_server.engines.pcavs.conditioning import WindowConditioning
-from model_server.engines.pcavs.gpu import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
-from model_server.engines.pcavs.precision import drawing, prepared, reading
+from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
+from model_server.engines.pcavs.precision import drawing, optimized, reading
 from model_server.engines.pcavs.weights import NAME
 from model_server.engines.registry import check_size
-from model_server.engines.remembered import RememberedRows
+from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
+from model_server.engines.runtime.row_cache import RowCache
+from model_server.engines.runtime.thread_pool import ThreadPool
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks import loops
-from model_server.networks.assembly import Networks, OwnCodes
-from model_server.networks.compiler import AVAILABLE
-from model_server.networks.presets import PresetName
+from model_server.networks.cpu import loops
+from model_server.networks.cpu.compiler import AVAILABLE
+from model_server.networks.pcavs.model import Networks, OwnCodes
+from model_server.networks.pcavs.presets import PresetName
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class PcavsEngine:
     ) -> None:
         self.weights = weights
         self.device = device
-        self._crew = Crew(torch.get_num_threads() if device == "cpu" else 1)
-        self._networks, self.precision = prepared(networks, device, precision)
+        self._crew = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
+        self._networks, self.precision = optimized(networks, device, precision)
         preset, on_gpu = networks.preset.name, device == "cuda"
         self._rows = rows or ROWS[device]
         self._pictures = rows or (fitting_pictures(self._networks, self.precision) if on_gpu else PICTURES[preset])
@@ -98,7 +98,7 @@ class PcavsEngine:
         self._copies = NoCopies() if device == "cpu" else HostCopies()
         self.forget()
         self._noise: tuple[int, list[Tensor]] | None = None
-        self._gate = Gate()
+        self._gate = PriorityLock()
 
     @property
     def compiling(self) -> bool:
@@ -225,7 +225,7 @@ class PcavsEngine:
 
     def forget(self) -> None:
         """Begin as a new engine would: with nothing remembered."""
-        self._contents = RememberedRows(self._encoded_speech)
+        self._contents = RowCache(self._encoded_speech)
 
     def fingerprint(self) -> str:
         """See `Engine.fingerprint`."""
@@ -361,6 +361,7 @@ def _groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:
 
 def _code_revision() -> str:
     """Digest of the code that decides pictures, so that a change cannot be forgotten."""
-    folders = Path(model_server.networks.__file__).parent, Path(__file__).parent
+    networks = Path(model_server.networks.__file__).parent
+    folders = networks / "pcavs", networks / "layers", networks / "cpu", Path(__file__).parent
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from model_server.engines import weights_file
 from model_server.engines.base import PRECISIONS, PoseControl, PrecisionChoice, Sizes, Traits, WeightsInfo
-from model_server.engines.choices import remember, remembered
 from model_server.engines.pcavs.conditioning import PARAMETERS
 from model_server.engines.pcavs.weights import untrained
+from model_server.engines.runtime.precision_cache import remember, remembered
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import replacing
-from model_server.networks.presets import IMAGE_SIZE, POSE_SIZE, PRESETS
+from model_server.networks.pcavs.presets import IMAGE_SIZE, POSE_SIZE, PRESETS
 from model_server.places import try_file
 from model_server.surroundings import out_of_memory
 
@@ -48,7 +48,7 @@ def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]
             f"The file {path} holds no PoseDub weights of this version; make one with `posedub weights import`.",
             ErrorKind.UNSUPPORTED,
         )
-    from model_server.networks.assembly import parameter_shapes
+    from model_server.networks.pcavs.model import parameter_shapes
 
     wanted = parameter_shapes(preset)
     wrong = [
@@ -69,9 +69,9 @@ def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]
 
 def parameter_counts(preset: str) -> Mapping[str, int]:
     """See `Family.parameter_counts`."""
-    from model_server.networks import assembly
+    from model_server.networks.pcavs import model
 
-    return assembly.parameter_counts(preset)
+    return model.parameter_counts(preset)
 
 
 def load(
@@ -80,7 +80,7 @@ def load(
     """See `Family.load`."""
     from model_server.engines.pcavs.engine import PcavsEngine, setting
     from model_server.engines.pcavs.untrained import untrained_state
-    from model_server.networks.assembly import build
+    from model_server.networks.pcavs.model import build
 
     state = weights_file.read_state(weights.path) if weights.path else untrained_state(weights.preset)
     networks = build(weights.preset, state)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from model_server.engines.base import Precision, PrecisionChoice
 from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
-from model_server.networks import half, loops
-from model_server.networks.assembly import Networks
-from model_server.networks.modulation import StyledConv
-from model_server.networks.prepared import PreparedStyledConv, prepare
-from model_server.networks.presets import IMAGE_SIZE, MAP_SIZE, MEL_BANDS, MEL_BINS, NonIdentityWidths
+from model_server.networks.cpu import bf16, loops
+from model_server.networks.layers.modulation import StyledConv
+from model_server.networks.pcavs.model import Networks
+from model_server.networks.pcavs.optimized import OptimizedStyledConv, optimize
+from model_server.networks.pcavs.presets import IMAGE_SIZE, MAP_SIZE, MEL_BANDS, MEL_BINS, NonIdentityWidths
 
 # Half precision must be that much faster, or its error buys nothing.
 LEAST_GAIN = 1.3
@@ -28,24 +28,24 @@ _SIZE, _REPEATS, _ROWS = 28, 9, {"cpu": 1, "cuda": 16}
 log = logging.getLogger(__name__)
 
 
-def prepared(networks: Networks, device: str, wanted: PrecisionChoice) -> tuple[Networks, Precision]:
+def optimized(networks: Networks, device: str, wanted: PrecisionChoice) -> tuple[Networks, Precision]:
     """Networks ready for inference, and their precision: measured where "auto" is wanted.
 
     Args:
-        networks: in evaluation mode, not prepared yet.
+        networks: in evaluation mode, not optimized yet.
     """
     with torch.inference_mode():
         networks = _aligned(networks.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
         if wanted != "auto":
-            return prepare(networks), wanted
-        if device == "cpu" and half.native():
+            return optimize(networks), wanted
+        if device == "cpu" and bf16.native():
             loops.finish()  # not beside what is measured
-        gain = _gain(networks, device) if device == "cuda" or half.native() else 0.0
+        gain = _gain(networks, device) if device == "cuda" or bf16.native() else 0.0
         if gain < LEAST_GAIN:
             log.info("precision: fp32, half precision does not pay on this device")
-            return prepare(networks), "fp32"
+            return optimize(networks), "fp32"
         exact = _picture(networks, device, "fp32")
-        networks = prepare(networks)
+        networks = optimize(networks)
         error, psnr = _distance(exact, _picture(networks, device, "bf16"))
         chosen: Precision = "bf16" if error <= LARGEST_ERROR and psnr >= LEAST_PSNR else "fp32"
         log.info("precision: %s, bf16 is %.1f times as fast, its error %.4f, %.0f dB", chosen, gain, error, psnr)
@@ -71,7 +71,7 @@ def drawing(device: str, precision: Precision) -> torch.autocast:
 def reading(device: str, precision: Precision, widths: NonIdentityWidths) -> torch.autocast:
     """The region in which pose is read: in half precision on processors alone, where it would else take the longest."""
     narrowest = min(widths.entry, widths.hourglass) // 4
-    fits = device == "cpu" and narrowest % half.LANES == 0
+    fits = device == "cpu" and narrowest % bf16.LANES == 0
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16" and fits)
 
 
@@ -80,7 +80,7 @@ def _gain(networks: Networks, device: str) -> float:
     widths, count = networks.preset, _ROWS[device]
     channels = widths.generator[2]
     layer = StyledConv(channels, channels, widths.style_size).to(device).requires_grad_(False)
-    fast = PreparedStyledConv(layer, widths.identity_size)
+    fast = OptimizedStyledConv(layer, widths.identity_size)
     x, style, noise = (torch.zeros(*shape, device=device) for shape in (
         (count, channels, _SIZE, _SIZE), (count, widths.style_size), (1, 1, _SIZE, _SIZE)))  # fmt: skip
     x = x.contiguous(memory_format=torch.channels_last)

@@ -25,8 +25,8 @@ from torch import Tensor
 from model_server.engines.pcavs.weights import write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.networks.assembly import parameter_shapes
-from model_server.networks.checkpoint_keys import TABLES, published_key
+from model_server.networks.pcavs.checkpoint_keys import TABLES, published_key
+from model_server.networks.pcavs.model import parameter_shapes
 from model_server.surroundings import out_of_memory
 
 NETWORKS = tuple(letter for letter, _ in TABLES.values())

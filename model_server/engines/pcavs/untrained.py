@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_server.networks.assembly import parameter_shapes
+from model_server.networks.pcavs.model import parameter_shapes
 
 RECIPE = "untrained-3"
 
 
 def untrained_state(preset: str) -> dict[str, Tensor]:
-    """Tensors for `model_server.networks.assembly.build`."""
+    """Tensors for `model_server.networks.pcavs.model.build`."""
     return {name: torch.from_numpy(_value(preset, name, shape)) for name, shape in parameter_shapes(preset).items()}
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from model_server.engines import weights_file
 from model_server.engines.base import WeightsInfo
-from model_server.networks.presets import PresetName
+from model_server.networks.pcavs.presets import PresetName
 
 NAME = "pcavs"
 write_weights = partial(weights_file.write_weights, engine=NAME)

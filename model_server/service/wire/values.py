@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.faces import FoundFace
+from model_server.pipeline.faces.finder import FoundFace
 from model_server.pipeline.request import (
     CropMode,
     FaceSelection,

@@ -21,13 +21,13 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.training import checkpoint as checkpoints
 from model_server.training.checkpoint import Checkpoint
-from model_server.training.journal import Journal, means
+from model_server.training.distributed import ProcessGroup
 from model_server.training.losses import Losses
-from model_server.training.pace import Clock, Limits
+from model_server.training.pcavs.timing import Clock, Limits
 from model_server.training.recogniser.config import STAGE, RecogniserConfig
 from model_server.training.recogniser.data import Batch, VoiceStore, sample_batch
 from model_server.training.recogniser.task import PhonemeTask
-from model_server.training.team import Team
+from model_server.training.run_log import RunLog, means
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class RecogniserTrainer:
         config: RecogniserConfig,
         corpora: Sequence[Path],
         run: Path,
-        team: Team,
+        team: ProcessGroup,
         precision: Literal["fp32", "bf16"] = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
@@ -103,7 +103,7 @@ class RecogniserTrainer:
     def train(self, limits: Limits | None = None) -> bool:
         """Train on; returns whether all steps are done."""
         clock = Clock(limits or Limits(), self.config.checkpoint_seconds)
-        journal = Journal(self.run_folder)
+        journal = RunLog(self.run_folder)
         meter = _Meter(self.config.log_every)
         try:
             for batch in self._batches():
@@ -162,7 +162,7 @@ class RecogniserTrainer:
     def _arithmetic(self) -> Any:
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
-    def _note(self, meter: _Meter, journal: Journal) -> None:
+    def _note(self, meter: _Meter, journal: RunLog) -> None:
         """Report and curves when it is time for them."""
         if not meter.due(self.step):
             return

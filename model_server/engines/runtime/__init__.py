@@ -1,0 +1,1 @@
+"""What engines run with: threads, turns, caches."""

@@ -1,0 +1,1 @@
+"""Judges of whether lips and sound belong together."""

@@ -1,0 +1,168 @@
+"""Trains the sync judge on corpora of true clips: minutes on a CPU."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model_server.corpus.pictures import decode_jpeg
+from model_server.corpus.shards import Clip, Corpus, windows
+from model_server.errors import PoseDubError
+from model_server.evaluation.comparison import Pair
+from model_server.evaluation.metrics.sync import found_offset, retrieved_share
+from model_server.evaluation.sync.judge import FRAMES, MARGIN, Mouths, Runs, SyncJudge, SyncNetwork, mouths
+from model_server.pipeline.faces.alignment import network_view
+
+_LOG = logging.getLogger(__name__)
+
+_SHIFT = 3  # pixels that mouths are moved by at most
+_SHORTEST = 3 * FRAMES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the judge is trained.
+
+    Attributes:
+        minutes: wall-clock time, over which the learning rate falls.
+        steps: end after so many steps instead, for the same result on any machine.
+        clips: clips per step.
+        moments: windows of each clip in a step; in-clip windows are the hard negatives.
+        rate: highest learning rate.
+        max_clips: of each corpus, to bound memory (a clip of 75 frames takes 0.2 MB).
+        seed: of everything random.
+    """
+
+    minutes: float = 6.0
+    steps: int | None = None
+    clips: int = 12
+    moments: int = 12
+    rate: float = 2e-3
+    max_clips: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip as the judge sees it: mouths (n, 48, 48), mel windows (n, 80, 20)."""
+
+    mouths: Mouths
+    windows: NDArray[np.float32]
+
+
+def read_example(clip: Clip) -> Example:
+    """The judge's view of a corpus clip."""
+    views = np.stack([network_view(decode_jpeg(jpeg)) for jpeg in clip.jpegs])
+    return Example(mouths(views), windows(clip, range(len(clip.jpegs))))
+
+
+def train_judge(folders: Sequence[Path], settings: Settings | None = None) -> SyncJudge:
+    """Train a judge on the train splits, and state how well it does on the clips kept for validation and testing.
+
+    Raises:
+        PoseDubError: a corpus cannot be read or is too small.
+    """
+    settings = settings or Settings()
+    corpora = [Corpus.open(folder) for folder in folders]
+    examples = [e for corpus in corpora for e in _examples(corpus, ("train",), settings.max_clips)]
+    if len(examples) < 2:
+        raise PoseDubError("The sync judge needs at least 2 clips of 15 frames to learn from; give a larger corpus.")
+    torch.manual_seed(settings.seed)
+    network = SyncNetwork()
+    steps = _train(network, examples, settings)
+    judge = SyncJudge(network, {})
+    held_out = {folder.name: _examples(c, ("val", "test"), 60) for folder, c in zip(folders, corpora, strict=True)}
+    judge.facts = {
+        "clips": len(examples),
+        "steps": steps,
+        "minutes": settings.minutes,
+        "held_out": {name: accuracy(judge, group) for name, group in held_out.items() if group},
+    }
+    return judge
+
+
+def accuracy(judge: SyncJudge, examples: Sequence[Example]) -> dict[str, float]:
+    """How well a judge does on true clips: offsets within a frame, frames retrieved within a frame, number of clips."""
+    pairs = [embed(judge, example) for example in examples]
+    found = float(np.mean([abs(found_offset(pair)) <= 1 for pair in pairs]))
+    return {
+        "found": found,
+        "retrieved": float(np.mean([retrieved_share(p) for p in pairs])),
+        "clips": float(len(pairs)),
+    }
+
+
+def embed(judge: SyncJudge, example: Example) -> Pair:
+    """Embeddings of the frames of a clip that have two neighbours on both sides."""
+    runs = Runs().push(example.mouths)
+    return Pair(judge.pictures(runs), judge.sound(example.windows[MARGIN : len(example.windows) - MARGIN]))
+
+
+def _examples(corpus: Corpus, splits: Sequence[str], limit: int) -> list[Example]:
+    names = [entry.name for entry in corpus.entries if entry.split in splits and entry.frames >= _SHORTEST]
+    return [read_example(corpus.clip(name)) for name in names[:limit]]
+
+
+def _train(network: SyncNetwork, examples: Sequence[Example], settings: Settings) -> int:
+    """Train until the time is up; the number of steps."""
+    rng = np.random.default_rng(settings.seed)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=1e-2)
+    begin, step = time.monotonic(), 0
+
+    def spent() -> float:
+        return step / settings.steps if settings.steps else (time.monotonic() - begin) / (60 * settings.minutes)
+
+    while (part := spent()) < 1:
+        for group in optimiser.param_groups:  # warm up, then fall along a cosine over the time given
+            group["lr"] = settings.rate * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * float(np.cos(np.pi * part)))
+        loss = _loss(network, *_batch(rng, examples, settings))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 50 == 0:
+            _LOG.info("sync judge: step %d, loss %.3f", step, loss.item())
+        step += 1
+    return step
+
+
+def _batch(rng: np.random.Generator, examples: Sequence[Example], settings: Settings) -> tuple[Tensor, Tensor]:
+    """Mouth runs (b, 5, 48, 48) in [0, 1] and mel windows (b, 80, 20) of some moments of some clips."""
+    chosen = rng.choice(len(examples), min(settings.clips, len(examples)), replace=False)
+    pictures, sound = [], []
+    for example in (examples[k] for k in chosen):
+        count = len(example.mouths) - 2 * MARGIN
+        starts = rng.choice(count, min(settings.moments, count), replace=False)
+        runs = example.mouths[starts[:, None] + np.arange(FRAMES)]
+        pictures.append(_varied(rng, runs))
+        sound.append(example.windows[starts + MARGIN])
+    return torch.tensor(np.concatenate(pictures)).float() / 255, torch.tensor(np.concatenate(sound))
+
+
+def _varied(rng: np.random.Generator, runs: Mouths) -> Mouths:
+    """One clip's mouths (m, 5, 48, 48), every picture moved a little by itself, and all mirrored half of the time.
+
+    The alignment centres the mouth, so the whole face bobs as the lips part: without these moves the judge would learn
+    the bobbing, and find even a frozen mouth in sync.
+    """
+    padded = np.pad(runs, ((0, 0), (0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)), mode="edge")
+    side = runs.shape[-1]
+    places = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))  # type: ignore[call-overload]
+    y, x = rng.integers(0, 2 * _SHIFT + 1, (2, *runs.shape[:2]))
+    moved = places[np.arange(runs.shape[0])[:, None], np.arange(runs.shape[1]), y, x]
+    return np.ascontiguousarray(moved[..., ::-1] if rng.random() < 0.5 else moved)
+
+
+def _loss(network: SyncNetwork, pictures: Tensor, sound: Tensor) -> Tensor:
+    """Two-way InfoNCE over all pairs of the step."""
+    logits = network.log_scale.exp().clamp(max=100) * network.pictures(pictures) @ network.sound(sound).T
+    own = torch.arange(len(logits))
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2

@@ -1,0 +1,1 @@
+"""Who runs queued jobs, and with which engines."""

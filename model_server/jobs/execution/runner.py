@@ -1,0 +1,188 @@
+"""Making a job's frames: the pipeline's output goes into the store, batch by batch."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from model_server import __version__
+from model_server.engines.base import WeightsInfo
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.model import Job, JobState, Warned
+from model_server.jobs.store import LeaseLost, Store
+from model_server.pipeline.analysis import Context, analyse
+from model_server.pipeline.media.encode import encode_png
+from model_server.pipeline.render import Encode, Frame, Rendering
+from model_server.pipeline.request import DubRequest
+from model_server.pipeline.suitability import check_suitable
+from model_server.pipeline.value_cache import ValueCache
+from model_server.surroundings import explained, out_of_memory
+
+REPORT_SECONDS = 0.2
+COMMIT_SECONDS = 0.25
+COMMIT_FRAMES = 64
+# Files that wait for the disk at the same time.
+WRITERS = 4
+UNEXPECTED = "The server hit an unexpected problem with this dub; see its log and report it."
+log = logging.getLogger(__name__)
+
+
+class StoredResults:
+    """The store, as the pipeline's memory of earlier results."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.result = store.result
+        self.read = store.blobs.read
+
+    def keep(self, key: str, content: bytes) -> str:
+        """Store a result under its key and return its blob."""
+        sha = self._store.blobs.put(content)
+        self._store.keep_result(key, sha)
+        return sha
+
+
+class JobReport:
+    """Progress of a job into the store, at most a few times a second."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self._store = store
+        self._id = job_id
+        self._phase = ""
+        self._last = 0.0
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Record how far the job is; raises LeaseLost when it is no longer ours."""
+        now = time.monotonic()
+        if phase != self._phase or done == total or now - self._last > REPORT_SECONDS:
+            self._phase, self._last = phase, now
+            self._store.report(self._id, phase, done, total)
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        """Record a warning about frames `first <= k < end`."""
+        self._store.warn(self._id, Warned(first, end, kind, message))
+
+
+class Runner:
+    """Runs claimed jobs to their end.
+
+    Args:
+        media: path of an asset by id; the store's uploads by default.
+        stopping: set when the process wants to leave; the job goes back into the queue.
+        memory: what is kept between two dubs of the same sources.
+        encode: makes the frames' files of pictures.
+
+    Attributes:
+        memory: the same, for who asks about such dubs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engines: EnginePool,
+        media: Callable[[str], Path] | None = None,
+        stopping: threading.Event | None = None,
+        memory: ValueCache | None = None,
+        encode: Encode = encode_png,
+    ) -> None:
+        self._store = store
+        self._encode = encode
+        self._engines = engines
+        self._media = media or store.blobs.media
+        self._stopping = stopping or threading.Event()
+        self.memory = memory or ValueCache()
+        self._writers = ThreadPoolExecutor(WRITERS, "write")
+
+    def submit(self, request: DubRequest) -> Job:
+        """Check a request and queue it; the same request again is the same job."""
+        weights = checked(request, self._engines)
+        for asset in request.spec.assets():
+            self._media(asset)
+        self._store.blobs.require_space(0)
+        setup = f"{__version__} {weights.id} {self._engines.device} {self._engines.precision(request.spec.precision)}"
+        return self._store.submit(request, (weights.id, weights.name, weights.kind, weights.preset), setup)
+
+    def run(self, job: Job) -> None:
+        """Make a claimed job's frames and record how it ended."""
+        log.info("job %s: started, frames %d to %d", job.id, job.request.first, job.request.end)
+        try:
+            self._make(job)
+        except LeaseLost:
+            log.info("job %s: cancelled", job.id)
+        except Exception as error:  # the worker thread's boundary: a job may fail, the server may not
+            problem = explained(error)
+            if problem is None:
+                log.exception("job %s: failed", job.id)
+            if out_of_memory(error):
+                self.memory.clear()
+            self._stopped(job, problem or PoseDubError(UNEXPECTED))
+
+    def _make(self, job: Job) -> None:
+        request, report = job.request, JobReport(self._store, job.id)
+        report.progress("weights", 0, 1)
+        engine = self._engines.engine(job.weights[0], request.spec.precision)
+        context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
+        rendering = Rendering(analyse(request, context), context, self._encode)
+        made, total = 0, request.end - request.first
+        report.progress("frames", made, total)
+        for frames in grouped(rendering.frames(range(request.first, request.end))):
+            self._commit(job.id, frames)
+            made += len(frames)
+            report.progress("frames", made, total)
+        self._store.finish(job.id, JobState.DONE)
+        log.info("job %s: done, %d frames", job.id, made)
+
+    def _commit(self, job_id: str, frames: list[Frame]) -> None:
+        blobs = self._writers.map(lambda frame: frame.blob or self._store.blobs.put(frame.png), frames)
+        rows = [(frame.index, frame.key, blob) for frame, blob in zip(frames, blobs, strict=True)]
+        self._store.commit(job_id, rows, [frame.index for frame in frames if not frame.blob])
+
+    def _stopped(self, job: Job, error: PoseDubError) -> None:
+        if error.kind is ErrorKind.CANCELLED and self._stopping.is_set():
+            self._store.release(job.id)
+            log.info("job %s: put back into the queue, the server is stopping", job.id)
+        else:
+            self._fail(job, with_roles(error.message, job.request))
+
+    def _fail(self, job: Job, sentence: str) -> None:
+        log.warning("job %s: %s", job.id, sentence)
+        self._store.finish(job.id, JobState.FAILED, sentence)
+
+
+def checked(request: DubRequest, engines: EnginePool) -> WeightsInfo:
+    """The weights of a request; PoseDubError when it cannot be met."""
+    request.validate()
+    weights = engines.info(request.spec.weights)
+    check_suitable(request.spec, weights)
+    return weights
+
+
+def with_roles(sentence: str, request: DubRequest) -> str:
+    """Uploads lie under their hashes; an editor knows them by what they are for."""
+    for asset, role in request.spec.asset_roles():
+        sentence = with_role(sentence, asset, role)
+    return sentence
+
+
+def with_role(sentence: str, asset: str, role: str) -> str:
+    """The same of one asset: "The file (hash) is empty" becomes "The file of the portrait is empty"."""
+    return re.sub(rf"\b(file|picture|movie) {asset}", rf"\1 of {role}", sentence).replace(asset, role)
+
+
+def grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Frames in groups worth one commit: what came within a moment, the first one at once."""
+    group: list[Frame] = []
+    flushed = 0.0
+    for frame in frames:
+        group.append(frame)
+        if len(group) >= COMMIT_FRAMES or time.monotonic() - flushed > COMMIT_SECONDS:
+            yield group
+            group, flushed = [], time.monotonic()
+    if group:
+        yield group

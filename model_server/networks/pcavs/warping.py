@@ -1,0 +1,231 @@
+"""Generator that bends the portrait: flow, blending mask and RGB instead of RGB alone. A departure from PC-AVS.
+
+A small network needs long to paint a face that it has not seen, but soon knows how a face moves. So identity and
+sharpness come from the portrait's own pixels, and only what the portrait does not show (the inside of the mouth, a
+cheek that comes into view) is painted (as in Siarohin et al. 2019, First Order Motion Model, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_server.networks.cpu import warp_kernels
+from model_server.networks.cpu.compiler import AVAILABLE
+from model_server.networks.cpu.simd import LANES
+from model_server.networks.layers.modulation import StyledConv
+from model_server.networks.pcavs.generator import Generator
+
+FLOW_SIZE = 56
+DRAWN_SIZE = 112
+# In halves of the picture. A head turned by 45 degrees moves its features by about 0.4; lips move by a tenth of that.
+HEAD_REACH = 0.6
+MOUTH_REACH = 0.15
+FLOW_CHANNELS = 48
+# Fields that a head's turning and a mouth's speaking are mixed from, and their sides.
+TURN_FIELDS, TURN_SIZE = 24, 14
+SPEAK_FIELDS, SPEAK_SIZE = 24, 28
+MASK_BIAS = 1.0
+MIXING = 64
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A frame and what it was made of. H and W are the portrait's.
+
+    Flows are offsets (x, y) from a place in the frame to where the portrait shows it, in halves of the picture.
+
+    Attributes:
+        image: (n, 3, H, W) in [-1, 1]: mask * warped + (1 - mask) * rgb.
+        rgb: painted pixels (n, 3, 112, 112) in [-1, 1].
+        flow: of the head (n, 2, 56, 56), within +-0.6.
+        mouth_flow: finer movement added to it (n, 2, 112, 112), within +-0.15.
+        mask: share of the warped portrait (n, 1, 112, 112) in [0, 1].
+        warped: the portrait bent by both flows (n, 3, H, W).
+    """
+
+    image: Tensor
+    rgb: Tensor
+    flow: Tensor
+    mouth_flow: Tensor
+    mask: Tensor
+    warped: Tensor
+
+    @property
+    def offsets(self) -> Tensor:
+        """Both flows together (n, 2, 112, 112)."""
+        return enlarged(self.flow, DRAWN_SIZE) + self.mouth_flow
+
+
+class MotionFields(nn.Module):
+    """A flow mixed from a few learned fields, by what the codes say.
+
+    All heads turn much alike. A modulated convolution, which can only scale what the identity map holds, finds that out
+    slowly; this finds it out at once and leaves to the convolutions what sets one head apart from another.
+
+    Args:
+        codes: size of the codes that mix.
+        fields: how many fields.
+        size: of a field, pixels.
+    """
+
+    def __init__(self, codes: int, fields: int, size: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Linear(codes, MIXING), nn.LeakyReLU(0.2), nn.Linear(MIXING, MIXING), nn.LeakyReLU(0.2),
+            nn.Linear(MIXING, fields),
+        )  # fmt: skip
+        self.fields = nn.Parameter(torch.zeros(fields, 2, size, size))
+
+    @property
+    def reader(self) -> nn.Linear:
+        """The layer that reads the codes."""
+        return cast(nn.Linear, self.mix[0])
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Flows (n, 2, size, size) of codes (n, codes)."""
+        return torch.einsum("nf,fcyx->ncyx", self.mix(codes), self.fields)
+
+
+class WarpGenerator(nn.Module):
+    """Style-based generator to 112 pixels with heads for two flows and a mask.
+
+    Up to 28 pixels it draws in the portrait's frame, where the identity map is at home. Then the flow that the codes
+    alone tell moves what it has drawn to its place in the frame wanted, and the rest is drawn there.
+
+    Args:
+        channels: channels at 7, 14, 28, 56 and 112 pixels.
+        style: size of the style vector, which all layers share.
+        codes: how many of its last values are mouth and pose codes, of the frame and of the portrait.
+        pose: size of a pose code; the style ends with the frame's and the portrait's.
+    """
+
+    def __init__(self, channels: Sequence[int], style: int, codes: int, pose: int) -> None:
+        super().__init__()
+        self.codes, self.pose_codes = codes, 2 * pose
+        self.turn_head = MotionFields(self.pose_codes, TURN_FIELDS, TURN_SIZE)
+        self.speak_head = MotionFields(codes, SPEAK_FIELDS, SPEAK_SIZE)
+        self.synthesis = Generator(channels, style)
+        self.flow_features = StyledConv(channels[-2], FLOW_CHANNELS, style)
+        self.flow_head = _starting_at(0.0, FLOW_CHANNELS, 2)
+        self.mouth_head = _starting_at(0.0, channels[-1], 2)
+        self.mask_head = _starting_at(MASK_BIAS, channels[-1], 1)
+
+    @property
+    def noise_sizes(self) -> tuple[int, ...]:
+        """Height (and width) of each noise map that `forward` wants, in order: 7, 14, 14, ..., 112, 112, 56."""
+        return (*self.synthesis.noise_sizes, FLOW_SIZE)
+
+    def forward(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Tensor:
+        """Frames (n, 3, H, W) in [-1, 1]; arguments as for `draw`."""
+        parts = self._parts(identity_map, style, noise)
+        with torch.autocast(style.device.type, enabled=False):
+            fast = style.is_cpu and AVAILABLE and not torch.is_grad_enabled()
+            return blended(portrait.float(), *parts) if fast else blend(portrait.float(), *parts).image
+
+    def draw(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Drawing:
+        """Draw frames at the portrait's resolution.
+
+        Args:
+            identity_map: (n, channels[0], 7, 7).
+            style: (n, style): identity vector, mouth code, the portrait's own, pose code, the portrait's own.
+            noise: one (1 or n, 1, size, size) map for each of `noise_sizes`, standard normal.
+            portrait: network view (1 or n, 3, H, W) in [-1, 1].
+        """
+        parts = self._parts(identity_map, style, noise)
+        with torch.autocast(style.device.type, enabled=False):
+            return blend(portrait.float(), *parts)
+
+    def _parts(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Flow, mouth flow, mask and RGB, as `Drawing` describes them."""
+        with torch.autocast(style.device.type, enabled=False):
+            turn, speak = self._motion(style.float())
+        features = self.synthesis.synthesize(identity_map, style, noise[:-1], lambda x: _bent(x, turn))
+        *_, (coarse, _), (fine, rgb) = features
+        coarse = self.flow_features(coarse, style, noise[-1])
+        # Places in the picture need more digits than half precision has.
+        with torch.autocast(style.device.type, enabled=False):
+            coarse, fine, rgb = coarse.float(), fine.float(), torch.tanh(rgb.float())
+            flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(turn, FLOW_SIZE))
+            mouth, share = self._fine_heads(fine)
+            mouth_flow = _within(MOUTH_REACH, mouth + enlarged(speak, DRAWN_SIZE))
+            return flow, mouth_flow, torch.sigmoid(share), rgb
+
+    def _fine_heads(self, fine: Tensor) -> tuple[Tensor, Tensor]:
+        """Mouth flow (n, 2, 112, 112) and mask (n, 1, 112, 112) before their bounds, in one convolution."""
+        heads = self.mouth_head, self.mask_head
+        weight, bias = (torch.cat([getattr(head, name) for head in heads]) for name in ("weight", "bias"))
+        mouth, share = F.conv2d(fine, weight, bias, padding=1).split([len(head.weight) for head in heads], 1)
+        return mouth, share
+
+    def _motion(self, style: Tensor) -> tuple[Tensor, Tensor]:
+        """What the codes alone say: the head's flow (n, 2, 14, 14), and the mouth's (n, 2, 28, 28) in its place."""
+        turn = self.turn_head(style[:, -self.pose_codes :])
+        return turn, _bent(self.speak_head(style[:, -self.codes :]), turn)
+
+
+def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Drawing:
+    """The drawing that a portrait (1 or n, 3, H, W) and the parts that `Drawing` describes make."""
+    layers = torch.cat([enlarged(flow, mask.shape[-1]) + mouth_flow, mask, rgb], 1)
+    offsets, share, paint = enlarged(layers, portrait.shape[-1]).split([2, 1, 3], 1)
+    warped = warp(portrait, offsets)
+    return Drawing(torch.lerp(paint, warped, share), rgb, flow, mouth_flow, mask, warped)
+
+
+def blended(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Tensor:
+    """`blend`'s image alone, on a processor in one loop."""
+    count, coarse, (height, width) = len(flow), mask.shape[-1], portrait.shape[2:]
+    pixels = torch.cat([enlarged(flow, coarse) + mouth_flow, mask, rgb], 1).permute(0, 2, 3, 1)
+    layers = F.pad(pixels.reshape(-1), (0, LANES)).numpy()
+    colours = F.pad(portrait.permute(0, 2, 3, 1), (0, 1)).flatten(1)
+    image = torch.empty(count, height, width, 3)
+    warp_kernels.blend(layers, coarse, F.pad(colours, (0, LANES)).numpy(), image.numpy())
+    return image.permute(0, 3, 1, 2)
+
+
+def warp(portrait: Tensor, offsets: Tensor) -> Tensor:
+    """Bend pictures: pixel p of the result is the portrait at p + offset.
+
+    Args:
+        portrait: (1 or n, c, H, W).
+        offsets: (n, 2, H, W): x and y in halves of the picture; beyond the border its pixels repeat.
+    """
+    n, _, height, width = offsets.shape
+    y, x = (_centres(size, offsets) for size in (height, width))
+    grid = offsets + torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    source = portrait.expand(n, -1, -1, -1)
+    places = grid.permute(0, 2, 3, 1)
+    return F.grid_sample(source, places, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def enlarged(x: Tensor, size: int) -> Tensor:
+    """Resample (n, c, h, w) to (n, c, size, size), bilinearly."""
+    return x if x.shape[-1] == size else F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+
+
+def _bent(x: Tensor, offsets: Tensor) -> Tensor:
+    """`warp` of features (n, c, size, size) by offsets of any size, in the features' own precision."""
+    return warp(x.float(), enlarged(offsets, x.shape[-1])).to(x.dtype)
+
+
+def _within(reach: float, flow: Tensor) -> Tensor:
+    """Bound a flow smoothly; small ones stay as they are."""
+    return reach * torch.tanh(flow / reach)
+
+
+def _centres(size: int, like: Tensor) -> Tensor:
+    """Centres of `size` pixels between -1 and 1."""
+    return (torch.arange(size, device=like.device, dtype=like.dtype) * 2 + 1) / size - 1
+
+
+def _starting_at(bias: float, inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution that gives `bias` everywhere until it is trained."""
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.zeros_(conv.weight)
+    nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+    return conv

@@ -1,0 +1,1 @@
+"""Drawn faces laid back over footage."""

@@ -1,0 +1,363 @@
+"""Finds faces and their eye and mouth centres, with mediapipe, behind one class that another finder could replace.
+
+Two detectors (near and far range) propose boxes, a face mesh on a crop around each box gives 68-landmark-like eye and
+mouth centres: the detectors see small faces in large pictures, which the mesh alone misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import ceil
+from operator import itemgetter
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from model_server.pipeline.faces.alignment import Matrix, inverse, moved, similarity, warp
+from model_server.pipeline.faces.models import LEAST_SCORE, Box, Detection, Picture, Points, models
+
+# Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
+_LEFT_EYE = (33, 160, 158, 133, 153, 144)
+_RIGHT_EYE = (362, 385, 387, 263, 373, 380)
+_MOUTH = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)
+_OUTLINE = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+OUTLINE_POINTS = len(_OUTLINE)
+_OUTER_EYE_CORNERS = (33, 263)
+_CROP_FACTOR = 2.2
+_THUMBNAIL_FACTOR = 1.5
+_CROP_SIDE = 448
+# The mesh is exact on heads that lean by up to half of it.
+_ROLL_STEP = 45
+_SAME_FACE_OVERLAP = 0.3
+_DETECTION_SIDE = 640
+_SMALLEST_TILE = 240
+# Upside down, a detector is up to 0.88 sure of a face that it takes for upright; of half of upright ones it is surer.
+_SURE_SCORE = 0.9
+_DOUBTFUL_SCORE = 0.8
+# Pixels of an aligned crop between eyes or mouth as mesh and detector see them: up to 16 on faces.
+_MISPLACED = 20.0
+# Portraits fit by 1.09 and more, faces turned far to the side by 0.88 (99 %), a mesh that lies upside down over a face
+# by up to 0.96 (99.5 %); what is no face by less than the last one.
+_CLEAR_FIT, _SOME_FIT = 1.12, 0.5
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face in a picture, all in pixels from the picture's top left corner.
+
+    Attributes:
+        box: left, top, right, bottom of the face mesh.
+        score: detector confidence in [0, 1].
+        left_eye: centre of the eye on the picture's left (of an upright head), x and y.
+        right_eye: centre of the other eye.
+        mouth: centre of the lips.
+        outline: the face's edge from the middle of the forehead on, clockwise, (36, 2); empty when not measured.
+        yaw: degrees the head is turned to the picture's left or right, 0 from the front; the sign tells the side.
+    """
+
+    box: Box
+    score: float
+    left_eye: tuple[float, float]
+    right_eye: tuple[float, float]
+    mouth: tuple[float, float]
+    outline: Points = field(default_factory=lambda: np.zeros((0, 2)), compare=False)
+    yaw: float = 0.0
+
+    @property
+    def points(self) -> Points:
+        """Left eye, right eye, mouth as an array (3, 2)."""
+        return np.array([self.left_eye, self.right_eye, self.mouth])
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Middle of the box."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    def moved(self, matrix: Matrix) -> FoundFace:
+        """The face in a picture that this one is taken to by a transform (2, 3) of right angles."""
+        left_eye, right_eye, mouth = ((x, y) for x, y in moved(self.points, matrix).tolist())
+        box = _box(moved(np.reshape(self.box, (2, 2)), matrix))
+        outline = moved(self.outline, matrix)
+        return replace(self, box=box, left_eye=left_eye, right_eye=right_eye, mouth=mouth, outline=outline)
+
+    @property
+    def roll(self) -> float:
+        """Degrees that the head leans to the picture's left, from -180 to 180 (upside down)."""
+        left, up = (self.points[2] - self.points[:2].mean(axis=0)).tolist()
+        return float(np.degrees(np.arctan2(left, up)))
+
+    @property
+    def area(self) -> float:
+        """Pixels of the box."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+def choose(faces: Sequence[FoundFace], at: tuple[float, float] | None, size: tuple[int, int]) -> FoundFace | None:
+    """The face nearest `at` (fractions of the picture's `size` = width, height), the largest when None."""
+    if at is None or not faces:
+        return max(faces, key=lambda face: face.area, default=None)
+    return nearest(faces, (at[0] * size[0], at[1] * size[1]))
+
+
+def nearest(faces: Sequence[FoundFace], point: tuple[float, float]) -> FoundFace:
+    """The face whose centre is nearest to `point` in pixels."""
+    return min(faces, key=lambda face: np.hypot(face.center[0] - point[0], face.center[1] - point[1]))
+
+
+class FaceFinder:
+    """Finds faces in pictures of any size, also for several threads at once; the models load on first use."""
+
+    def find(self, rgb: Picture, roll: float | None = None) -> list[FoundFace]:
+        """Faces of a uint8 RGB picture (height, width, 3), largest first; heads may roll by any angle.
+
+        Args:
+            roll: degrees that most heads lean to the left, where that is known.
+        """
+        if roll is not None:
+            return self._find(rgb, _quarters(roll), _tiles)
+        # Of faces upside down the detectors overlook some.
+        return self._find(rgb, 0, _tiles) or self._find(rgb, 2, _no_tiles)
+
+    def _find(self, rgb: Picture, turns: int, tiles: Callable[[int, int], list[_Window]]) -> list[FoundFace]:
+        """Faces of the picture looked at after quarter `turns` to the right."""
+        turned = np.rot90(rgb, -turns)
+        found: list[FoundFace] = []
+        for detection in self._detect(turned, tiles):
+            face = self._face_of(turned, detection)
+            if face and all(overlap(face.box, other.box) < _SAME_FACE_OVERLAP for other in found):
+                found.append(face)
+        found.sort(key=lambda face: face.area, reverse=True)
+        back = _turning(turned, turns)
+        return [face.moved(back) for face in found]
+
+    def follow(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
+        """The same face in a movie's next picture: looked for around its last place, then anywhere."""
+        around = self.measure(rgb, last)
+        if around:
+            return around
+        faces = self.find(rgb, last.roll)
+        return nearest(faces, last.center) if faces else None
+
+    def measure(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
+        """The same face in a movie's next picture, only around its last place; its score is the detector's there."""
+        face = self._mesh_face(rgb, last.box, 0.0, last.roll)
+        if face is None:
+            return None
+        crop, _ = _upright(rgb, face.box, last.roll)
+        with models() as ready:
+            face = replace(face, score=max((found.score for found in ready.near(crop)), default=0.0))
+        doubtful = 0 < face.score < _DOUBTFUL_SCORE
+        return None if doubtful and self._upside_down(rgb, face) else face
+
+    def _upside_down(self, rgb: Picture, face: FoundFace) -> bool:
+        """Whether a mesh fits better the other way up."""
+        other = self._mesh_face(rgb, face.box, 0.0, face.roll + 180)
+        return other is not None and _fit(rgb, other) > _fit(rgb, face)
+
+    def _detect(self, rgb: Picture, tiles: Callable[[int, int], list[_Window]]) -> list[Detection]:
+        """Detections, best first, each face once."""
+        height, width = rgb.shape[:2]
+        with models() as ready:
+            found = list(_seen(rgb, _Window(0, 0, width, height), ready.near, ready.far))
+            for tile in tiles(width, height):
+                found += _seen(rgb, tile, ready.far)
+        found.sort(key=lambda detection: detection.score, reverse=True)
+        distinct: list[Detection] = []
+        for detection in found:
+            if all(overlap(detection.box, other.box) < _SAME_FACE_OVERLAP for other in distinct):
+                distinct.append(detection)
+        return distinct
+
+    def _face_of(self, rgb: Picture, detection: Detection) -> FoundFace | None:
+        """The face that was detected, whichever way it is turned."""
+        mesh = partial(self._mesh_face, rgb, detection.box, detection.score)
+        face = mesh()
+        agree = face is not None and _same(face, detection)
+        sure = agree and detection.score >= _SURE_SCORE
+        if face is None or not (sure or _fit(rgb, face) > _CLEAR_FIT):
+            face = _fitting(rgb, [face, *map(mesh, (180, 90, -90))]) or (face if agree else None)
+        # Measured as it will be in the next picture.
+        return (face and _step(face.roll) and mesh(face.roll)) or face
+
+    def _mesh_face(self, rgb: Picture, box: Box, score: float, roll: float = 0) -> FoundFace | None:
+        """The face nearest the middle of `box`, measured on a crop around it after turning it by `roll`."""
+        crop, back = _upright(rgb, box, roll)
+        with models() as ready:
+            meshes = ready.meshes(crop)
+        faces = [_face_from(mesh, score).moved(back) for mesh in meshes]
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return nearest(faces, middle) if faces else None
+
+
+def _same(face: FoundFace, detection: Detection) -> bool:
+    """Whether a detector saw eyes and mouth where the mesh has them."""
+    matrix = similarity(face.points)
+    return _alike(moved(face.points, matrix), moved(detection.points, matrix))
+
+
+def _fitting(rgb: Picture, faces: Sequence[FoundFace | None]) -> FoundFace | None:
+    """The one of several meshes laid over a face that fits it best, if any does."""
+    fits = [(_fit(rgb, face), face) for face in faces if face]
+    fit, best = max(fits, key=itemgetter(0), default=(-1.0, None))
+    return best if fit > _SOME_FIT else None
+
+
+def _alike(points: Points, seen: Points) -> bool:
+    """Whether eyes and mouth (3, 2) lie where a detector sees them, in pixels of a crop."""
+    return float(np.abs(points - seen).max()) < _MISPLACED
+
+
+def _fit(rgb: Picture, face: FoundFace) -> float:
+    """How well a mesh fits what it lies on: a detector's scores of the face brought upright (twice) less upside down.
+
+    -1 where it sees none, or one with eyes or mouth elsewhere. A mesh is laid over anything: over a face that is upside
+    down its eyes lie about the mouth, and its shape is a face's all the same.
+    """
+    matrix = similarity(face.points)
+    crop = warp(rgb, matrix)
+    with models() as ready:
+        upright, upside_down = ready.near(crop), ready.near(crop[::-1, ::-1])
+    seen = max(upright, key=lambda detection: detection.score, default=None)
+    if seen is None or not _alike(moved(face.points, matrix), seen.points):
+        return -1.0
+    return 2 * seen.score - max((detection.score for detection in upside_down), default=LEAST_SCORE)
+
+
+def _shrunk(rgb: Picture, side: int) -> Picture:
+    """The picture with its longer side at most `side`; the models see less than that anyway."""
+    scale = side / max(rgb.shape[:2])
+    if scale >= 1:
+        return np.ascontiguousarray(rgb)
+    return cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+class _Window(NamedTuple):
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def _seen(rgb: Picture, window: _Window, *detectors: Callable[[Picture], list[Detection]]) -> Iterator[Detection]:
+    """Detections in a window of the picture, in the picture's pixels."""
+    left, top, width, height = window
+    small = _shrunk(rgb[top : top + height, left : left + width], _DETECTION_SIDE)
+    scale = np.array([width / small.shape[1], height / small.shape[0]])
+    for detector in detectors:
+        for detection in detector(small):
+            yield detection.placed(scale, np.array([left, top], float))
+
+
+def _tiles(width: int, height: int) -> list[_Window]:
+    """Overlapping square windows in which faces too small for the whole picture are found."""
+    side = min(width, height) // 2
+    if side < _SMALLEST_TILE:
+        return []
+    return [_Window(left, top, side, side) for top in _offsets(height, side) for left in _offsets(width, side)]
+
+
+def _no_tiles(width: int, height: int) -> list[_Window]:
+    return []
+
+
+def _offsets(length: int, side: int) -> list[int]:
+    """Beginnings of windows that cover `length`, overlapping by three tenths or more."""
+    count = ceil((length - side) / (0.7 * side)) + 1
+    return [round(k * (length - side) / (count - 1)) for k in range(count)]
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0) * max(height, 0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return shared / max(areas - shared, 1e-9)
+
+
+def _square_around(rgb: Picture, box: Box, factor: float = _CROP_FACTOR) -> tuple[Picture, tuple[int, int]]:
+    """Square crop of `factor` times the box around its middle, black outside, and its top left corner."""
+    side = max(round(factor * max(box[2] - box[0], box[3] - box[1])), 16)
+    left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
+    crop = np.zeros((side, side, 3), np.uint8)
+    inside = rgb[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    y, x = max(-top, 0), max(-left, 0)
+    crop[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return crop, (left, top)
+
+
+def _upright(rgb: Picture, box: Box, roll: float) -> tuple[Picture, Matrix]:
+    """Square crop around a box, of _CROP_SIDE or less, with a head of that roll about upright; and the way back."""
+    step = _step(roll)
+    if step == 0:
+        crop, (left, top) = _square_around(rgb, box)
+        small = _shrunk(crop, _CROP_SIDE)
+        scale = len(crop) / len(small)
+        return small, np.array([[scale, 0, left], [0, scale, top]])
+    size = max(round(_CROP_FACTOR * max(box[2] - box[0], box[3] - box[1])), 16)
+    side = min(size, _CROP_SIDE)
+    across, down = size / side * np.cos(np.radians(step)), size / side * np.sin(np.radians(step))
+    back = np.array([[across, down, 0], [-down, across, 0]])
+    back[:, 2] = np.reshape(box, (2, 2)).mean(axis=0) - back[:, :2] @ (side / 2, side / 2)
+    return warp(rgb, inverse(_between_centers(back)), side), back
+
+
+def _step(roll: float) -> int:
+    """The nearest of the rolls that crops are turned by."""
+    return round(roll / _ROLL_STEP) * _ROLL_STEP % 360
+
+
+def _quarters(roll: float) -> int:
+    return round(roll / 90) % 4
+
+
+def _between_centers(matrix: Matrix) -> Matrix:
+    """A transform between the edges of pixels, (2, 3), as OpenCV has it: between their centres."""
+    half = np.full(2, 0.5)
+    return np.column_stack([matrix[:, :2], matrix[:, :2] @ half + matrix[:, 2] - half])
+
+
+def thumbnail(rgb: Picture, face: FoundFace, side: int) -> Picture:
+    """The face with a little around it, (side, side, 3)."""
+    square, _ = _square_around(rgb, face.box, _THUMBNAIL_FACTOR)
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _face_from(places: Points, score: float) -> FoundFace:
+    points: Points = places[:, :2]
+    left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
+    return FoundFace(_box(points), score, left_eye, right_eye, mouth, points[list(_OUTLINE)], _yaw(places))
+
+
+def _box(points: Points) -> Box:
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def _turning(picture: Picture, turns: int) -> Matrix:
+    """The transform (2, 3) of quarter `turns` of a picture to the left."""
+    matrix = np.eye(3)
+    height, width = picture.shape[:2]
+    for _ in range(turns):
+        matrix = np.array([[0, 1, 0], [-1, 0, width], [0, 0, 1]]) @ matrix
+        height, width = width, height
+    return matrix[:2]
+
+
+def _yaw(places: Points) -> float:
+    """Degrees between the line through the outer eye corners and the picture's plane."""
+    across = places[_OUTER_EYE_CORNERS[1]] - places[_OUTER_EYE_CORNERS[0]]
+    return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
+
+
+def _center(points: Points, part: Sequence[int]) -> tuple[float, float]:
+    x, y = points[list(part)].mean(axis=0)
+    return float(x), float(y)

@@ -1,0 +1,107 @@
+"""The portrait as the encoders see it, and as it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.errors import PoseDubError
+from model_server.pipeline.faces.alignment import (
+    Matrix,
+    clip_transforms,
+    network_view,
+    resized,
+    resizing,
+    view_transform,
+    warp,
+)
+from model_server.pipeline.faces.finder import FaceFinder, choose
+from model_server.pipeline.media.images import is_transparent
+from model_server.pipeline.media.stills import is_image
+from model_server.pipeline.media.video import picture_at
+from model_server.pipeline.request import Portrait, Viewer
+
+# A VoxCeleb2-like crop is square; anything far from it would be squeezed.
+_MAX_ASPECT = 1.25
+
+
+class NoFaceError(PoseDubError):
+    """A portrait that shows no face."""
+
+
+@dataclass(frozen=True)
+class PortraitViews:
+    """Network views of a portrait, uint8 RGB.
+
+    Attributes:
+        seen: (224, 224, 3), for the encoders.
+        drawn: the same at the size of the frames, from the picture's own pixels; (size, size, 3).
+        faces: how many were seen when the largest was taken; 1 where a face was chosen.
+        transparent: whether the picture can be seen through somewhere, where grey stands now.
+    """
+
+    seen: NDArray[np.uint8]
+    drawn: NDArray[np.uint8]
+    faces: int = 1
+    transparent: bool = False
+
+
+def portrait_views(
+    path: Path,
+    portrait: Portrait,
+    size: int,
+    finder: Callable[[], FaceFinder],
+    crop: Matrix | None = None,
+    viewer: Viewer = "player",
+) -> PortraitViews:
+    """Network views of a portrait.
+
+    Args:
+        path: picture, or movie of which the frame at `portrait.time` is taken.
+        portrait: which face, and whether the picture is already a crop.
+        size: width and height of the frames; a picture with fewer pixels is enlarged.
+        finder: makes the face finder; not called for aligned crops.
+        crop: transform from picture to crop, (2, 3), where it is known; else the face is found.
+        viewer: whose way of showing the file counts.
+
+    Raises:
+        NoFaceError: no face is seen.
+        PoseDubError: unreadable, or a crop that is not square.
+    """
+    picture = picture_at(path, portrait.time, viewer)
+    height, width = picture.shape[:2]
+    seen_through = is_image(path) and is_transparent(path)
+    if portrait.face.crop == "aligned":
+        seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
+        return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE), transparent=seen_through)
+    faces = 1
+    if crop is None:
+        crop, faces = _crop_of(picture, path, portrait, finder())
+    drawn = warp(picture, view_transform(crop, size), size)
+    return PortraitViews(network_view(warp(picture, crop)), drawn, faces, seen_through)
+
+
+def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> tuple[Matrix, int]:
+    """The transform to the crop, and among how many faces the largest was taken."""
+    faces, at = finder.find(picture), portrait.face.at
+    face = choose(faces, at, (picture.shape[1], picture.shape[0]))
+    if face is None:
+        raise NoFaceError(
+            f"No face was found in {path.name}; choose a picture in which the whole face is seen from the front."
+        )
+    return clip_transforms(face.points[None])[0], len(faces) if at is None else 1
+
+
+def aligned_crop(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """A picture that already is a face crop, as (224, 224, 3); refuses one that is far from square."""
+    height, width = picture.shape[:2]
+    if max(height, width) > _MAX_ASPECT * min(height, width):
+        raise PoseDubError(
+            f"{path.name} is {width}x{height} and no square face crop as 'aligned' means; set the crop to auto."
+        )
+    return picture if (height, width) == (224, 224) else resized(picture)

@@ -1,0 +1,1 @@
+"""Pictures: untrusted files opened, decoded, seen as they are shown, and encoded."""

@@ -1,0 +1,108 @@
+"""Frames to files: lossless PNG, small JPEG, and H.264 + AAC movies."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from model_server.errors import PoseDubError
+from model_server.pipeline.movies.movie_format import Drawn, MovieFormat
+from model_server.pipeline.speech.soundtrack import AUDIO_RATE, soundtrack
+
+# Files as large as zlib's at its fastest level, in a fifth of the time; higher levels take longer for larger ones.
+PNG_LEVEL = 1
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {3: 2, 4: 6}
+_FILTER_UP = 2
+JPEG_QUALITY = 85
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """Lossless PNG of a picture, RGB (height, width, 3) or RGBA (height, width, 4) with straight alpha."""
+    height, width, channels = picture.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", isal_zlib.compress(_filtered(picture).data, PNG_LEVEL)), (b"IEND", b"")]
+    return _PNG_SIGNATURE + b"".join(map(_chunk, *zip(*parts, strict=True)))
+
+
+def _filtered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Rows as differences to the row above, each behind the number of that filter (PNG specification, section 9)."""
+    height = len(picture)
+    pixels = picture.reshape(height, -1)
+    rows = np.empty((height, pixels.shape[1] + 1), np.uint8)
+    rows[:, 0] = _FILTER_UP
+    rows[0, 1:] = pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+    return rows
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", isal_zlib.crc32(kind + content))
+
+
+def decode_png(png: bytes) -> NDArray[np.uint8]:
+    """Picture of `encode_png`'s bytes, RGB or RGBA."""
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    from_file = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(picture, from_file).astype(np.uint8, copy=False)
+
+
+def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    """JPEG of an RGB picture, for looking at."""
+    return _encoded(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def _encoded(suffix: str, bgr: NDArray[Any], options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, bgr, options)
+    if not done:
+        raise PoseDubError(f"A picture could not be encoded as {suffix[1:].upper()}; report this with the log.")
+    return data.tobytes()
+
+
+def write_movie(
+    path: Path,
+    pictures: Iterable[Drawn],
+    fps: Fraction,
+    sound: Path,
+    start: Fraction,
+    title: str,
+    track: int = 0,
+    lead: Fraction = Fraction(0),
+    form: MovieFormat | None = None,
+) -> None:
+    """Write an MP4 of the pictures with a sound file's track beneath.
+
+    Args:
+        pictures: all alike, at `fps`.
+        sound: media file; its second `start` plays with the first picture, cut at the last one's end.
+        title: stored in the file, for players to show.
+        track: number of the sound track, as in `soundtrack`.
+        lead: seconds of the sound that are heard before the first picture is shown, in whole frames.
+        form: how the pictures are stored; by default as suits RGB pictures that are drawn.
+    """
+    with av.open(str(path), "w", format="mp4") as movie:
+        movie.metadata["title"] = title
+        picture_track = movie.add_stream("libx264", rate=fps)
+        sound_track = movie.add_stream("aac", rate=AUDIO_RATE)
+        count, first = 0, floor(lead * fps)
+        for count, picture in enumerate(pictures, 1):
+            if count == 1:
+                used = form or MovieFormat.of(picture)
+                used.apply(picture_track)
+            frame = used.frame(picture)
+            frame.pts, frame.time_base = first + count - 1, 1 / fps
+            movie.mux(picture_track.encode(frame))
+        movie.mux(picture_track.encode(None))
+        for block in soundtrack(sound, track, start - Fraction(first) / fps, start + Fraction(count) / fps):
+            movie.mux(sound_track.encode(block))
+        movie.mux(sound_track.encode(None))

@@ -1,0 +1,1 @@
+"""Frames of a dub as a movie with sound."""

@@ -1,0 +1,1 @@
+"""Sound: untrusted files' tracks laid on one time axis, mixed down, resampled."""

@@ -1,0 +1,1 @@
+"""What PC-AVS networks learn, and from what."""

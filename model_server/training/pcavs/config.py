@@ -1,0 +1,343 @@
+"""What a training run does: networks, stages, loss weights; ready-made for `lite`, `full` and the paper's ablations.
+
+A loss weight has the name of the loss it weighs. Steps are optimiser steps; a batch is what one process sees at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.pcavs.presets import POSE_SIZE, PresetName
+
+StageName = Literal["trunk", "identity", "speech", "perceptual", "generator"]
+STAGES: tuple[StageName, ...] = ("trunk", "identity", "speech", "perceptual", "generator")
+ModulationName = Literal["demodulated", "adaptive_norm"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a stage learns.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: pictures, clips (speech) or pairs (generator) of one micro-batch.
+        accumulate: micro-batches per step and process.
+        learning_rate: Adam's; the generator takes half of it, the discriminator twice (TTUR, Heusel et al. 2017).
+    """
+
+    steps: int
+    batch: int
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class TrunkStage(Schedule):
+    """Weights of the non-identity encoder's exact labels, with which `speech` goes on.
+
+    `liveness` keeps the one channel between landmark maps and features above its ReLU.
+    """
+
+    heatmaps: float = 0.2
+    landmarks: float = 4.0
+    angles: float = 2.0
+    opening: float = 2.0
+    visemes: float = 0.3
+    liveness: float = 0.3
+
+
+@dataclass(frozen=True)
+class IdentityStage(Schedule):
+    """Softmax over the corpus's people."""
+
+    identity: float = 1.0
+
+
+@dataclass(frozen=True)
+class SpeechStage(Schedule):
+    """The speech-content space (PC-AVS, section 3.2).
+
+    Attributes:
+        window: frames whose features are concatenated.
+        shifts, stride: windows cut from a clip and the frames between them; each is a time-shifted negative of the
+            others.
+        temperature: of the softmax over cosine similarities.
+        contrastive: weight of the two-way InfoNCE.
+        audio_opening, audio_visemes: weights of what is read from the speech content.
+        supervision: weight of the trunk's labels, which keep the encoder from forgetting them.
+        voices: windows of other voices in a micro-batch, where corpora of voices are given.
+        phonemes: weight of telling there what a recogniser heard in the middle of a window.
+        closed: weight of closed lips where there is no speech.
+        train_trunk: whether the trunk learns on, or only the mouth and pose heads, which is much cheaper.
+    """
+
+    window: int = 12
+    shifts: int = 3
+    stride: int = 4
+    temperature: float = 0.1
+    contrastive: float = 1.0
+    audio_opening: float = 2.0
+    audio_visemes: float = 0.5
+    supervision: float = 0.5
+    voices: int = 128
+    phonemes: float = 1.0
+    closed: float = 0.5
+    train_trunk: bool = True
+
+
+@dataclass(frozen=True)
+class PerceptualStage(Schedule):
+    """The face network that stands in for VGG-19, and that reads lips and likeness off generated frames.
+
+    Attributes:
+        vgg: a user's VGG-19 state dict for the perceptual loss; empty for the face network's own features.
+        width: channels of the first layer.
+    """
+
+    vgg: str = ""
+    width: int = 16
+    identity: float = 1.0
+    landmarks: float = 4.0
+    angles: float = 1.0
+    opening: float = 4.0
+    visemes: float = 0.5
+
+
+@dataclass(frozen=True)
+class GeneratorStage(Schedule):
+    """Generator and pose space (PC-AVS, section 3.3).
+
+    Attributes:
+        train_encoders: whether the non-identity trunk and the speech encoder learn on, as in the paper.
+        momentum: Adam's first decay, 0 in the paper; the discriminator always has 0.
+        audio_share: part of the pairs whose mouth comes from sound, the rest takes it from the picture.
+        drawn_size: side at which frames are drawn while learning; the flow is 112 pixels wide at any.
+        loss_size: side of the pictures that the discriminator and the face network look at.
+        targets: frames drawn from each portrait, whose identity is then encoded once.
+        critic_width: first channels of the discriminator.
+        critic_start: step from which the discriminator plays.
+        angles_decay: steps in which the weight of the head angles falls to a tenth.
+        image, warped, mouth, paint: L1 of the frame, of the warped portrait alone, of the mouth's part of the frame,
+            and of the painted mouth; hidden: of the paint where the portrait does not show what is to be seen.
+        flow: exact correspondences; mouth_cells: how much more those of the mouth count.
+        points: correspondences of eyes, nose and mouth by landmarks, which footage has too.
+        identity: softmax over the corpus's people, which keeps the identity encoder telling them apart.
+        lips, likeness: what the face network reads off the frame: opening and visemes; embedding.
+        steadiness: equal pose codes of one frame under different mouths and augmentations.
+    """
+
+    train_encoders: bool = False
+    momentum: float = 0.5
+    audio_share: float = 0.75
+    drawn_size: int = 224
+    loss_size: int = 224
+    targets: int = 1
+    critic_width: int = 32
+    critic_start: int = 2000
+    angles_decay: int = 10000
+    mouth_cells: float = 3.0
+    temperature: float = 0.1
+    image: float = 10.0
+    warped: float = 5.0
+    mouth: float = 10.0
+    paint: float = 3.0
+    hidden: float = 2.0
+    flow: float = 20.0
+    points: float = 10.0
+    identity: float = 0.3
+    perceptual: float = 2.0
+    gan: float = 0.3
+    feature: float = 3.0
+    contrastive: float = 0.2
+    lips: float = 3.0
+    likeness: float = 1.0
+    angles: float = 2.0
+    visemes: float = 0.3
+    steadiness: float = 2.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run.
+
+    Attributes:
+        augmentation: strength of the target augmentation, 1 as published.
+        banked: whether frozen encoders read each frame only once, before the stage that needs it. Much cheaper, but
+            each frame is then augmented in one way only and never mirrored.
+        compiled: whether the warp generator is compiled: a minute at the start, then about a quarter faster. Needs a
+            C++ compiler.
+        cached_clips: clips kept in memory when they are streamed; all are kept on a GPU.
+    """
+
+    name: str
+    preset: PresetName
+    trunk: TrunkStage
+    identity: IdentityStage
+    speech: SpeechStage
+    perceptual: PerceptualStage
+    generator: GeneratorStage
+    seed: int = 1
+    pose_size: int = POSE_SIZE
+    modulation: ModulationName = "demodulated"
+    ema_decay: float = 0.999
+    augmentation: float = 1.0
+    banked: bool = False
+    compiled: bool = False
+    cached_clips: int = 600
+    log_every: int = 50
+    grid_every: int = 1000
+    checkpoint_seconds: float = 120.0
+
+    @property
+    def banked_pictures(self) -> tuple[StageName, ...]:
+        """Stages whose non-identity trunk is read from the bank."""
+        speech: tuple[StageName, ...] = () if self.speech.train_trunk else ("speech",)
+        return (*speech, *self.banked_sound) if self.banked else ()
+
+    @property
+    def banked_sound(self) -> tuple[StageName, ...]:
+        """Stages whose speech encoder is read from the bank."""
+        return ("generator",) if self.banked and not self.generator.train_encoders else ()
+
+    def digest(self) -> str:
+        """Hash of all that a checkpoint must share with the run that resumes it: everything but the lengths."""
+        settings = asdict(self)
+        for stage in STAGES:
+            del settings[stage]["steps"]
+        kept = {key: value for key, value in settings.items() if key not in _FREE}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_FREE = ("compiled", "cached_clips", "log_every", "grid_every", "checkpoint_seconds")
+
+_LITE = Config(
+    name="lite",
+    preset="lite",
+    trunk=TrunkStage(steps=8000, batch=128),
+    identity=IdentityStage(steps=3000, batch=128),
+    speech=SpeechStage(steps=6000, batch=32),
+    perceptual=PerceptualStage(steps=4000, batch=128),
+    generator=GeneratorStage(steps=40000, batch=32),
+)
+_FULL = Config(
+    name="full",
+    preset="full",
+    trunk=TrunkStage(steps=40000, batch=48, learning_rate=5e-4),
+    identity=IdentityStage(steps=100000, batch=96, learning_rate=5e-4),
+    speech=SpeechStage(steps=100000, batch=12, learning_rate=5e-4),
+    perceptual=PerceptualStage(steps=40000, batch=96, width=32),
+    generator=GeneratorStage(
+        steps=400000, batch=8, accumulate=2, train_encoders=True, momentum=0.0, audio_share=0.5,
+        critic_width=64, critic_start=0, perceptual=10.0, gan=1.0, feature=10.0, contrastive=1.0,
+    ),
+)  # fmt: skip
+# Two processor cores: small batches and pictures, encoders read once, no networks that only judge.
+_LITE_CPU = Config(
+    name="lite-cpu",
+    preset="lite",
+    trunk=TrunkStage(steps=1800, batch=16),
+    identity=IdentityStage(steps=200, batch=32),
+    speech=SpeechStage(steps=450, batch=4, train_trunk=False),
+    perceptual=PerceptualStage(steps=0, batch=32),
+    generator=GeneratorStage(
+        steps=4600, batch=16, learning_rate=3e-3, targets=4, audio_share=1.0, drawn_size=112, loss_size=112,
+        critic_width=16, critic_start=1000000, mouth=15.0, mouth_cells=8.0, points=30.0,
+        perceptual=0.0, contrastive=0.0, lips=0.0, likeness=0.0,
+    ),
+    banked=True, ema_decay=0.995, grid_every=500, log_every=50,
+)  # fmt: skip
+_ABLATIONS: dict[str, dict[str, Any]] = {
+    "no-contrastive": {"speech.contrastive": 0.0, "generator.contrastive": 0.0},
+    "pose-36": {"pose_size": 36},
+    "adain": {"modulation": "adaptive_norm"},
+}
+
+
+def ready_made() -> dict[str, Config]:
+    """All named configurations: `lite`, `lite-cpu`, `full`, and the paper's ablations of the first two."""
+    made = {config.name: config for config in (_LITE, _LITE_CPU, _FULL)}
+    for base in (_LITE, _LITE_CPU):
+        for ablation, changes in _ABLATIONS.items():
+            name = f"{base.name}-{ablation}"
+            made[name] = changed(replace(base, name=name), changes)
+    return made
+
+
+def named(name: str) -> Config:
+    """A ready-made configuration; PoseDubError when there is none of this name."""
+    known = ready_made()
+    if name not in known:
+        raise PoseDubError(f"There is no training preset {name}; choose one of {', '.join(known)}.")
+    return known[name]
+
+
+def read_config(path: Path) -> Config:
+    """A TOML file: `base`, the ready-made configuration it starts from, and whatever differs from it."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise PoseDubError(f"There is no configuration {path}; check the path.", ErrorKind.NOT_FOUND) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PoseDubError(f"The configuration {path} cannot be read ({error}); correct it.") from error
+    base = named(str(document.pop("base", "lite")))
+    return changed(base, {"name": path.stem, **dict(_flat(document))})
+
+
+def restored(settings: Mapping[str, Any]) -> Config:
+    """The configuration that a checkpoint's plain values describe."""
+    return changed(_LITE, dict(_flat(settings)))
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
+    """`key=value` texts as a mapping."""
+    pairs = [text.partition("=") for text in settings]
+    for key, sign, _ in pairs:
+        if not sign:
+            raise PoseDubError(f"The setting {key} has no value; write it as KEY=VALUE, for example generator.batch=8.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A configuration with other values; keys are dotted field names, values may be texts.
+
+    Raises:
+        PoseDubError: a key is not known or a value does not fit.
+    """
+    for key, value in changes.items():
+        config = _with(config, key, key.split("."), value)
+    return config
+
+
+def _with(node: Any, key: str, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    if name not in {field.name for field in fields(node)}:
+        raise PoseDubError(f"The training setting {key} is not known; see model_server/training/pcavs/config.py.")
+    old = getattr(node, name)
+    if is_dataclass(old) != bool(rest):
+        raise PoseDubError(f"The training setting {key} names no single value; write for example generator.batch=8.")
+    return replace(node, **{name: _with(old, key, rest, value) if rest else _converted(key, old, value)})
+
+
+def _converted(key: str, old: Any, value: Any) -> Any:
+    try:
+        if isinstance(old, bool):
+            return {"true": True, "false": False}[str(value).lower()]
+        return type(old)(value)
+    except (ValueError, TypeError, KeyError) as error:
+        kind = type(old).__name__
+        raise PoseDubError(f"The training setting {key} cannot be {value!r}; it is a value of type {kind}.") from error
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,66 @@
+"""What a stage sees in one step. All chance comes from the generator given, so a step can be made again."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from model_server.errors import PoseDubError
+from model_server.training.pcavs.data import ClipStore, ClipTensors, Frames, Pairs, joined
+
+FRAMES_PER_CLIP = 4
+MIRROR_SHARE = 0.5
+
+
+def sample_frames(store: ClipStore, count: int, rng: np.random.Generator) -> Frames:
+    """Frames of random clips, a few from each, half of them mirrored."""
+    parts, left = [], count
+    while left:
+        clip = _any_clip(store, rng)
+        taken = min(FRAMES_PER_CLIP, left)
+        parts.append(clip.frames(rng.integers(0, len(clip), taken).tolist()))
+        left -= taken
+    return joined(parts).mirrored(_coins(store, count, rng))
+
+
+def sample_chunks(store: ClipStore, count: int, length: int, rng: np.random.Generator) -> Frames:
+    """`length` frames in a row of each of `count` clips, all different where there are enough."""
+    long_enough = [n for n, (corpus, name) in enumerate(store.clips) if corpus.entry(name).frames >= length]
+    if not long_enough:
+        raise PoseDubError(f"No training clip has the {length} frames that the speech stage needs; use longer clips.")
+    chosen = rng.choice(long_enough, count, replace=count > len(long_enough))
+    places = [range(start, start + length) for start in (_start(store[int(n)], length, rng) for n in chosen)]
+    if store.banked:
+        return joined([store[int(n)].read(place) for n, place in zip(chosen, places, strict=True)])
+    parts = [store[int(n)].frames(place) for n, place in zip(chosen, places, strict=True)]
+    return joined(parts).mirrored(_coins(store, count, rng).repeat_interleave(length))
+
+
+def sample_pairs(store: ClipStore, count: int, each: int, rng: np.random.Generator) -> Pairs:
+    """`count` targets, `each` of a random clip, and a portrait of each clip, with correspondences where known."""
+    clips = [_any_clip(store, rng) for _ in range(count // each)]
+    drawn = [(clip, *_pair(clip, each, rng)) for clip in clips]
+    portraits = joined([clip.frames([source]) for clip, source, _ in drawn])
+    targets = joined([clip.frames(chosen) for clip, _, chosen in drawn])
+    flow = torch.stack([clip.flow(target, source) for clip, source, chosen in drawn for target in chosen])
+    pairs = Pairs(portraits, targets, flow)
+    return pairs if store.banked else pairs.mirrored(_coins(store, len(portraits), rng))
+
+
+def _start(clip: ClipTensors, length: int, rng: np.random.Generator) -> int:
+    return int(rng.integers(0, len(clip) - length + 1))
+
+
+def _pair(clip: ClipTensors, each: int, rng: np.random.Generator) -> tuple[int, list[int]]:
+    """A source frame, with known correspondences if there are any, and target frames."""
+    sources = clip.sources()
+    source = rng.choice(sources) if len(sources) else rng.integers(0, len(clip))
+    return int(source), rng.integers(0, len(clip), each).tolist()
+
+
+def _any_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
+    return store[int(rng.integers(0, len(store)))]
+
+
+def _coins(store: ClipStore, count: int, rng: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(rng.random(count) < MIRROR_SHARE).to(store.device)

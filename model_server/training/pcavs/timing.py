@@ -1,0 +1,89 @@
+"""When to save, when to report, when to leave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from model_server.training.distributed import ProcessGroup
+from model_server.training.losses import Losses
+from model_server.training.pcavs.stages import Stage
+from model_server.training.run_log import means
+
+FIRST_LOG_SECONDS = 20.0
+# Leaving takes the running step, a checkpoint, and a little more.
+SPARE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a call leaves although there is more to do.
+
+    Attributes:
+        seconds: from the call's start.
+        steps: optimiser steps.
+    """
+
+    seconds: float = float("inf")
+    steps: float = float("inf")
+
+
+class Clock:
+    """Knows when to save and when to leave."""
+
+    def __init__(self, limits: Limits, every: float) -> None:
+        self._start = self._saved = self._last = time.monotonic()
+        self._limits, self._every = limits, every
+        self._steps, self._longest, self._save_seconds = 0, 0.0, 0.0
+
+    def stepped(self) -> None:
+        """Note the end of a step."""
+        now = time.monotonic()
+        self._steps += 1
+        self._longest, self._last = max(self._longest, now - self._last), now
+
+    def over(self, team: ProcessGroup) -> bool:
+        """Whether it is time to leave, the same answer for the whole team."""
+        needed = 2 * self._longest + 2 * self._save_seconds + SPARE_SECONDS
+        late = time.monotonic() - self._start + needed > self._limits.seconds
+        return team.any(late or self._steps >= self._limits.steps)
+
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is old."""
+        return time.monotonic() - self._saved > self._every
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Context in which a checkpoint is written."""
+        start = time.monotonic()
+        yield
+        self._saved = self._last = time.monotonic()
+        self._save_seconds = max(self._save_seconds, self._saved - start)
+
+
+class Meter:
+    """Losses and speed since the last report."""
+
+    def __init__(self, stage: Stage, every: int) -> None:
+        self._samples = stage.schedule.batch * stage.schedule.accumulate
+        self._every, self._first = every, True
+        self._history: list[Losses] = []
+        self._since = time.monotonic()
+
+    def add(self, losses: Losses) -> None:
+        """Note a step."""
+        self._history.append(losses)
+
+    def due(self, step: int) -> bool:
+        """Every so many steps, and once soon after the start."""
+        early = self._first and time.monotonic() - self._since > FIRST_LOG_SECONDS
+        return early or step % self._every == 0
+
+    def read(self, processes: int) -> tuple[float, dict[str, float]]:
+        """Samples per second of all processes, mean losses; begins anew."""
+        losses, count = means(self._history), len(self._history)
+        rate = count * self._samples * processes / max(time.monotonic() - self._since, 1e-9)
+        self._history, self._first, self._since = [], False, time.monotonic()
+        return rate, losses

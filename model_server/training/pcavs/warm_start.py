@@ -1,0 +1,66 @@
+"""Beginning with what another run has trained, so that an ablation trains only what it changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.training import checkpoint as checkpoints
+from model_server.training.pcavs.config import STAGES, StageName
+from model_server.training.pcavs.models import Models
+
+# What each stage leaves to the later ones; a stage that trains it further leaves it as it is then.
+_TRAINED: dict[StageName, tuple[str, ...]] = {
+    "trunk": ("nonidentity_encoder.trunk",),
+    "identity": ("identity_encoder", "classifier"),
+    "speech": (
+        "speech_encoder",
+        "nonidentity_encoder.mouth_head",
+        "lip_readout",
+        "content_readout",
+        "phoneme_readout",
+    ),
+    "perceptual": ("face", "face_classifier"),
+}
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Another run, of which the stages before one are taken over.
+
+    Attributes:
+        run: folder of that run; what its frozen encoders read is kept there and shared.
+        first: the first stage that is trained anew.
+    """
+
+    run: Path
+    first: StageName
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages taken over."""
+        return STAGES[: STAGES.index(self.first)]
+
+    def give(self, models: Models) -> None:
+        """Copy what those stages trained into `models`.
+
+        Raises:
+            PoseDubError: no checkpoint, or one of networks of other sizes.
+        """
+        path = checkpoints.latest(self.run)
+        if path is None:
+            raise PoseDubError(f"There is no checkpoint in {self.run}; train that run first.", ErrorKind.NOT_FOUND)
+        parts = tuple(f"{part}." for stage in self.stages for part in _TRAINED[stage])
+        every = checkpoints.load(path).models
+        found = {name: value for name, value in every.items() if _inside(name).startswith(parts)}
+        own = models.state_dict()
+        if not found.keys() <= own.keys() or not models.load(own | found):
+            raise PoseDubError(
+                f"The encoders of {path} have other sizes or saw other people; train them anew.", ErrorKind.UNSUPPORTED
+            )
+
+
+def _inside(name: str) -> str:
+    """A tensor's name without the copy of the networks that it belongs to."""
+    return name.removeprefix("networks.").removeprefix("averaged.")
