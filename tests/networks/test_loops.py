@@ -15,21 +15,17 @@ print(loops.busy())
 """
 DRAW = """
 import numpy as np
-from model_server.engines.pcavs.precision import half
+from model_server.engines.pcavs.precision import bf16
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import load_engine
-from model_server.networks.cpu import bf16_kernels
-from model_server.networks.cpu import kernels
-from model_server.networks.cpu import loops
-from model_server.networks.cpu import pixel_kernels
-from model_server.networks.cpu import warp_kernels
+from model_server.networks.cpu import bf16_kernels, kernels, loops, pixel_kernels, warp_kernels
 
 print(len(loops.begin()))
-for precision in ("fp32", "bf16") if half.native() else ("fp32",):
+for precision in ("fp32", "bf16") if bf16.native() else ("fp32",):
     engine = load_engine(untrained(), "cpu", precision)
     identity = engine.identity(np.zeros((1, 224, 224, 3), np.uint8))
     engine.frames(identity, np.zeros((2, 80, 20), np.float32), np.zeros((2, 12), np.float32), 1.2, 0)
-known = [loop for module in (kernels, pixel_kernels, warp_kernels, half_kernels) for loop in vars(module).values()]
+known = [loop for module in (kernels, pixel_kernels, warp_kernels, bf16_kernels) for loop in vars(module).values()]
 stats = [loop.stats for loop in known if hasattr(loop, "stats")]
 print(sum(sum(one.cache_hits.values()) for one in stats) > 0, sum(sum(one.cache_misses.values()) for one in stats))
 """
