@@ -18,7 +18,7 @@ def test_items_come_in_order_and_from_another_thread() -> None:
 
     made = list(prefetch(numbers(), 3))
     assert [number for number, _ in made] == list(range(100))
-    assert {name for _, name in made} == {"ahead_0"}
+    assert {name for _, name in made} == {"prefetch_0"}
 
 
 def test_items_are_made_before_they_are_asked_for_but_not_more_than_agreed() -> None:
@@ -64,4 +64,4 @@ def test_a_caller_that_stops_early_closes_what_made_the_items() -> None:
     next(items)
     items.close()
     assert closed.is_set()
-    assert "ahead_0" not in {thread.name for thread in threading.enumerate()}
+    assert "prefetch_0" not in {thread.name for thread in threading.enumerate()}
