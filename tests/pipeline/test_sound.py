@@ -162,6 +162,34 @@ def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path, suffix
     assert speech.flaws.broken_off == speech.duration < 3
 
 
+def headerless(whole: bytes, frames: tuple[int, ...]) -> bytes:
+    """An ADTS file in which the headers of some frames are overwritten."""
+    data, at, number = bytearray(whole), 0, 0
+    while at < len(data):
+        length = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+        if number in frames:
+            data[at : at + 4] = bytes(4)
+        at, number = at + length, number + 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize("lost", [(20,), (20, 21, 22), (20, 30)], ids=str)
+def test_aac_whose_headers_are_damaged_stays_in_its_place(tmp_path: Path, lost: tuple[int, ...]) -> None:
+    path = write_tracks(tmp_path / "a.aac", [SoundTrack(ticking(2, (0.3, 1.2)))])
+    expected = clicks(decoded(path)[1])
+    path.write_bytes(headerless(path.read_bytes(), lost))
+    speech, samples = decoded(path)
+    assert clicks(samples) == pytest.approx(expected, abs=0.0222)  # one frame at most
+    assert len(speech.flaws.damaged) == pytest.approx(len(lost), abs=1) and speech.flaws.damaged
+
+
+def test_a_tag_amid_aac_is_no_damage(tmp_path: Path) -> None:
+    path = write_tracks(tmp_path / "a.aac", [SoundTrack(ticking(1, (0.3,)))])
+    path.write_bytes(path.read_bytes() + b"ID3\4\0\0\0\0\1\0" + bytes(128) + path.read_bytes())
+    speech, samples = decoded(path)
+    assert not speech.flaws.damaged and len(clicks(samples)) == 2
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "formats"),
     [(".aac", "aac", ((48000, "mono"), (48000, "stereo"))), (".aac", "aac", ((48000, "mono"), (44100, "stereo"))),

@@ -29,6 +29,7 @@ from model_server.pipeline.media.containers import (
     open_media,
     stop_if,
 )
+from model_server.pipeline.speech.adts import adts_frames
 
 Channels = NDArray[np.float32]
 
@@ -46,6 +47,8 @@ _BROADCAST = {"mpegts", "mpeg", "ogg"}
 _UNTIMED = {"aac", "ac3", "aiff", "amr", "avi", "caf", "eac3", "mp3", "w64", "wav"}
 # Their durations are written down by who made the file, not guessed from its size or last timestamp.
 _STATING = {"aiff", "caf", "flac", "matroska", "mov", "w64", "wav"}
+# Samples of a frame of AAC (ISO 13818-7).
+_ADTS_SAMPLES = 1024
 # PyAV reads beyond the pointers of so many planes, and takes the process with it.
 _TOO_MANY_PLANES = 8
 # Seconds by which the end that a file states may lie behind its sound: pictures last longer, encoders pad.
@@ -146,8 +149,13 @@ class SoundReader:
     def _placed(self, container: InputContainer, stream: AudioStream) -> Iterator[SoundBlock]:
         """What is decoded, with silence where there is nothing; the last frame is cut where the container ends it."""
         last: tuple[Channels, int] | None = None  # not counted yet
-        for packet in self._packets(container, stream):
+        for missing, packet in self._packets(container, stream):
             stop_if(self._cancelled)
+            if missing and last is not None:
+                yield self._block(last[0])
+                last = None
+            for _ in range(missing):
+                yield from self._lost(packet)
             for frame in self._decoded(stream, packet):
                 if last is not None:
                     yield self._block(last[0])
@@ -162,10 +170,14 @@ class SoundReader:
         if last is not None:
             yield self._block(last[0][:, : last[1]])
 
-    def _packets(self, container: InputContainer, stream: AudioStream) -> Iterator[av.Packet]:
-        """All packets; where the file breaks off, those before."""
+    def _packets(self, container: InputContainer, stream: AudioStream) -> Iterator[tuple[int, av.Packet]]:
+        """All packets, each behind the number of those lost before it; where the file breaks off, those before."""
+        if container.format.name == "aac":
+            yield from _adts_packets(self._path, stream)
+            return
         try:
-            yield from demux(container, stream)
+            for packet in demux(container, stream):
+                yield 0, packet
         except av.FFmpegError:
             if not self._rate:
                 raise
@@ -297,6 +309,15 @@ def _audible(path: Path, number: int, cancelled: Callable[[], bool]) -> bool:
         if error.kind is ErrorKind.CANCELLED:
             raise
         return False
+
+
+def _adts_packets(path: Path, stream: AudioStream) -> Iterator[tuple[int, av.Packet]]:
+    codec = stream.codec_context
+    for lost, data in adts_frames(path):
+        packet = av.Packet(data)
+        packet.duration, packet.time_base = codec.frame_size or _ADTS_SAMPLES, Fraction(1, codec.sample_rate or 1)
+        yield lost, packet
+    yield 0, av.Packet()  # the end
 
 
 def _presented(frame: av.AudioFrame) -> int:
