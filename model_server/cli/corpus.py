@@ -57,6 +57,14 @@ def _add_synthetic(actions: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--strands", type=shared.whole(0), default=1000, help="strands of scalp hair (1000)")
     parser.add_argument("--supersampling", type=shared.whole(1), default=2, help="samples along a pixel's side (2)")
+    parser.add_argument("--speech", type=Path, metavar="DIR", help="corpus of voices with times, to be spoken too")
+    parser.add_argument(
+        "--speech-share",
+        type=shared.number(0, 1),
+        default=0.5,
+        metavar="PART",
+        help="of the clips that it speaks (0.5)",
+    )
     _add_common(parser)
     parser.set_defaults(run=_synthetic)
 
@@ -85,6 +93,9 @@ def _add_speech(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--language", default="en", help="where the sources tell none (en)")
     parser.add_argument("--espeak", type=shared.whole(0), default=0, metavar="N", help="clips of eSpeak NG voices (0)")
     parser.add_argument("--seed", type=shared.whole(0), default=0, help="of those (0)")
+    parser.add_argument(
+        "--recogniser", type=Path, metavar="FILE", help="weights that find the times of the recordings' phonemes"
+    )
     parser.add_argument("--hold-out", nargs="+", default=(), metavar="GLOB", help="clips for testing, by their names")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus; a broken-off one goes on")
     parser.add_argument("--val", type=shared.number(0, 1), default=0.02, metavar="PART", help="for validation (0.02)")
@@ -112,6 +123,7 @@ def _synthetic(options: argparse.Namespace) -> int:
     settings = Settings(
         options.ict.absolute(), options.identities, options.clips_per_identity, options.frames, options.seed,
         tuple(options.voices), options.texture, options.strands, options.supersampling,
+        options.speech and options.speech.absolute(), options.speech_share,
     )  # fmt: skip
     return _build(plan(settings, _shares(options)), options)
 
@@ -132,7 +144,11 @@ def _speech(options: argparse.Namespace) -> int:
     if not (options.sources or options.espeak):
         raise SystemExit("posedub corpus speech: give folders of sounds, or --espeak N")
     sources = find_speech(options.sources, options.language) if options.sources else []
-    settings = Settings(options.espeak, options.seed, test=tuple(options.hold_out), val=options.val)
+    if options.recogniser:
+        check_readable(options.recogniser)
+    settings = Settings(
+        options.espeak, options.seed, test=tuple(options.hold_out), val=options.val, recogniser=options.recogniser
+    )
     _report(_built(plan(sources, settings), options))
     return 0
 

@@ -23,6 +23,8 @@ from model_server.corpus.pictures import encode_jpeg
 from model_server.corpus.sentences import sentence
 from model_server.corpus.shards import CELL, CROP_SIDE, FPS, GRID, Clip, Dropped
 from model_server.corpus.sound import clip_mel, clip_rms
+from model_server.corpus.speech.aligned_voices import aligned_voices
+from model_server.corpus.voices import random_voice
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import clip_transforms
 from model_server.pipeline.speech.audio import SAMPLE_RATE
@@ -36,13 +38,8 @@ from model_server.synthetic.speech import Phoneme, Speech, Voice, synthesize
 
 Floats = NDArray[np.floating]
 
-ENGLISH_VOICES = ("en-us", "en-gb-x-rp", "en", "en-us-nyc", "en-gb-scotland")
-OTHER_VOICES = ("de", "fr", "es")
-VARIANTS = ("", "+m1", "+m3", "+m5", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5")
-
 _PICTURE = 320  # side of the imagined picture that is aligned, pixels
 _FILL = 0.6
-_OTHER_LANGUAGES = 0.2  # part of clips when no voices are chosen
 _STILL = 0.35  # part of clips in which speech dominates
 _FLOW_SOURCES = 2
 
@@ -59,6 +56,8 @@ class Settings:
         seed: seed of everything.
         voices: eSpeak NG voices; none chosen takes English ones, and others for a fifth of the clips.
         texture, strands, supersampling: see `Detail`.
+        speech: corpus of voices whose recordings are spoken in place of eSpeak NG, none for eSpeak NG alone.
+        speech_share: part of the clips that they speak.
     """
 
     ict: Path
@@ -70,6 +69,8 @@ class Settings:
     texture: int = 256
     strands: int = 1000
     supersampling: int = 2
+    speech: Path | None = None
+    speech_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,14 @@ def plan(settings: Settings, shares: Shares) -> Plan:
     _head(settings.ict)
     for voice in settings.voices:
         synthesize("a", Voice(voice))
+    if settings.speech:
+        aligned_voices(settings.speech)
     splits = shares.assign(identity_name(settings.seed, number) for number in range(settings.identities))
     recorded: dict[str, Any] = asdict(settings) | {"ict": settings.ict.name, "voices": list(settings.voices)}
+    if settings.speech:
+        recorded["speech"] = settings.speech.name
+    else:  # corpora made before there was a choice go on
+        del recorded["speech"], recorded["speech_share"]
     recorded = {"generator": "synthetic"} | recorded | {"shares": asdict(shares)}
     return Plan(range(settings.identities), IdentityMaker(settings), lambda entry: splits[entry.identity], recorded)
 
@@ -152,6 +159,8 @@ def _speech(rng: np.random.Generator, settings: Settings) -> Speech:
     """Sentences that fill the clip, entered before their beginning or midway."""
     needed = settings.frames / FPS
     lead = float(rng.uniform(-0.8, 0.3))
+    if settings.speech and rng.random() < settings.speech_share:
+        return delayed(aligned_voices(settings.speech).speech(rng, needed - lead), lead)
     voice = random_voice(rng, settings.voices)
     words = sentence(rng, voice.name[:2])
     speech = synthesize(words, voice)
@@ -159,16 +168,6 @@ def _speech(rng: np.random.Generator, settings: Settings) -> Speech:
         words += " " + sentence(rng, voice.name[:2])
         speech = synthesize(words, voice)
     return delayed(speech, lead)
-
-
-def random_voice(rng: np.random.Generator, names: Sequence[str] = ()) -> Voice:
-    """A voice with random rate, pitch and melody; of all languages when no names are given."""
-    if not names:
-        base = OTHER_VOICES if rng.random() < _OTHER_LANGUAGES else ENGLISH_VOICES
-        names = [base[rng.integers(len(base))] + VARIANTS[rng.integers(len(VARIANTS))]]
-    name = names[rng.integers(len(names))]
-    rate, pitch, melody = (int(rng.integers(low, high)) for low, high in ((120, 205), (25, 80), (25, 85)))
-    return Voice(name, rate, pitch, melody)
 
 
 def delayed(speech: Speech, seconds: float) -> Speech:

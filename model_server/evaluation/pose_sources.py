@@ -82,7 +82,8 @@ def to_and_fro(length: int, count: int) -> list[int]:
 
 def _render(take: EvalClip, ict: Path, seed: int) -> Iterator[Pictures]:
     from model_server.corpus.sentences import sentence
-    from model_server.corpus.synthetic import random_voice, render_aligned
+    from model_server.corpus.synthetic import render_aligned
+    from model_server.corpus.voices import random_voice
     from model_server.synthetic.actor import Detail, make_actor
     from model_server.synthetic.clip import framing, perform
     from model_server.synthetic.speech import synthesize

@@ -123,7 +123,7 @@ def start_errors(recogniser: SpeechRecogniser, clips: Sequence[tuple[Corpus, Ent
     errors: list[float] = []
     for corpus, entry in clips:
         clip = read_speech_clip(corpus, entry.name)
-        if clip.unit_times is not None:
+        if clip.unit_times is not None and clip.facts.get("times") != "aligned":
             errors += _unit_start_errors(recogniser, clip)
     return np.array(errors)
 

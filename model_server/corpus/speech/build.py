@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +18,22 @@ from model_server import scratch
 from model_server.corpus.build import Made, Plan
 from model_server.corpus.sentences import sentence
 from model_server.corpus.shards import Dropped, Entry
+from model_server.corpus.speech.align import align_words
 from model_server.corpus.speech.clips import SAMPLE_RATE, SpeechClip, encoded_sound
 from model_server.corpus.speech.layouts import SpeechSource
 from model_server.corpus.speech.prosody import energy, pitch
-from model_server.corpus.synthetic import random_voice
+from model_server.corpus.voices import VARIANTS, random_voice
+from model_server.engines.speech_recogniser import SpeechRecogniser, load_recogniser
 from model_server.errors import PoseDubError
 from model_server.networks.speech_recogniser.log_mel import REFERENCE_RMS
 from model_server.pipeline.media.containers import open_media, pictures_begin
 from model_server.pipeline.speech.audio import decode_speech
-from model_server.synthetic.pronunciation import pronounce, unit_times, units_of, voice_for
-from model_server.synthetic.speech import Speech, synthesize
+from model_server.synthetic.pronunciation import Word, pronounce, unit_times, units_of, voice_for
+from model_server.synthetic.speech import Phoneme, Speech, synthesize
 
 _PER_UNIT = 64
 _PAUSE = -1
+_FITTING = 0.1  # mean score of words from which a text is that of its sound
 _SILENT_RMS = 1e-4
 _LOUDEST = 0.99
 _OWN_TEXTS = 0.5  # part of eSpeak NG's clips that speak texts of the recordings
@@ -44,6 +49,7 @@ class Settings:
         min_seconds, max_seconds: recordings that are shorter or longer are dropped.
         test: patterns of clips kept for testing, as "librispeech-26-*".
         val: part of the other clips kept for validation.
+        recogniser: weights of the one that finds the times of recordings; none to leave them unknown.
     """
 
     espeak: int = 0
@@ -52,6 +58,7 @@ class Settings:
     max_seconds: float = 17.0
     test: tuple[str, ...] = ()
     val: float = 0.02
+    recogniser: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def plan(sources: Sequence[SpeechSource], settings: Settings) -> Plan:
         end = min(first + _PER_UNIT, settings.espeak)
         units.append(_Spoken(first, end, tuple(_some(texts, settings.seed, first, _PER_UNIT))))
     recorded = {"generator": "speech", **asdict(settings), "test": list(settings.test)}
+    recorded["recogniser"] = settings.recogniser.name if settings.recogniser else None
     recorded["recordings"] = [source.name for source in sources]
     return Plan(units, SpeechMaker(settings), lambda entry: _split(entry, settings), recorded)
 
@@ -129,7 +137,40 @@ def recorded_clip(source: SpeechSource, settings: Settings) -> SpeechClip:
         raise PoseDubError(f"not between {settings.min_seconds:g} and {settings.max_seconds:g} seconds long")
     words = pronounce(source.text, source.language) if source.text else []
     units = np.array([unit for word in words for unit in word.units], np.int16) if words else None
-    return _clip(source.name, source.speaker, source.collection, samples, units, None, facts_of(source))
+    times = found_times(samples, words, _recogniser(settings.recogniser)) if words and settings.recogniser else None
+    facts = facts_of(source) | ({} if times is None else {"times": "aligned"})
+    return _clip(source.name, source.speaker, source.collection, samples, units, times, facts)
+
+
+def found_times(
+    samples: NDArray[np.float32], words: Sequence[Word], recogniser: SpeechRecogniser
+) -> NDArray[np.float32] | None:
+    """Unit, start and end (m, 3) of what is said, as the aligner finds them; None where the text hardly fits."""
+    try:
+        found = align_words(samples, words, recogniser)
+    except PoseDubError:
+        return None
+    fit = np.mean([word.score for word in found.words])
+    return with_pauses(found.phonemes, found.seconds) if fit > _FITTING else None
+
+
+def with_pauses(phonemes: Sequence[Phoneme], seconds: float) -> NDArray[np.float32]:
+    """Unit, start and end (m, 3) of phonemes and of the pauses around them."""
+    rows: list[tuple[int, float, float]] = []
+    at = 0.0
+    for phoneme in phonemes:
+        if phoneme.start > at:
+            rows.append((_PAUSE, at, phoneme.start))
+        rows += unit_times([phoneme])
+        at = phoneme.end
+    if seconds > at:
+        rows.append((_PAUSE, at, seconds))
+    return np.array(rows, np.float32).reshape(-1, 3)
+
+
+@lru_cache(maxsize=1)
+def _recogniser(path: Path) -> SpeechRecogniser:
+    return load_recogniser(path)
 
 
 def recorded_sound(source: SpeechSource) -> NDArray[np.float32]:
@@ -158,7 +199,7 @@ def spoken_clip(seed: int, number: int, texts: Sequence[tuple[str, str]]) -> Spe
     rng = np.random.default_rng([seed, number, 1])
     if texts and rng.random() < _OWN_TEXTS:
         language, text = texts[rng.integers(len(texts))]
-        voice = random_voice(rng, [voice_for(language) + variant for variant in _variants()])
+        voice = random_voice(rng, [voice_for(language) + variant for variant in VARIANTS])
     else:
         voice = random_voice(rng)
         language = voice.name[:2]
@@ -169,12 +210,6 @@ def spoken_clip(seed: int, number: int, texts: Sequence[tuple[str, str]]) -> Spe
     facts = {"language": language, "text": text, "licence": "eSpeak NG", "voice": voice.name}
     name = f"espeak-{seed}-{number:06}"
     return _clip(name, f"espeak-{voice.name.replace('+', '_')}", "espeak", samples, units, exact_times(speech), facts)
-
-
-def _variants() -> tuple[str, ...]:
-    from model_server.corpus.synthetic import VARIANTS
-
-    return VARIANTS
 
 
 def exact_times(speech: Speech) -> NDArray[np.float32]:
