@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -32,6 +33,8 @@ _NEIGHBOURS = 400
 _WORDLESS_SHARE = 0.04  # of a batch's clips that hold no speech at all
 _MASKED_BANDS, _MASKED_ROWS, _MASKS = 15, 24, 2
 _QUIET = 0.45  # feature value of masks
+# Batches are padded to a multiple of so many steps: memory for ever new sizes would pile up.
+_STRIDE = 32
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def _frames(
 def joined(examples: Sequence[Example], masks: np.random.Generator | None = None) -> Batch:
     """Sounds of different lengths as a batch, with bands and times hidden where `masks` are drawn."""
     steps = torch.tensor([len(e.frames) for e in examples])
-    longest = int(steps.max())
+    longest = -(-int(steps.max()) // _STRIDE) * _STRIDE
     sounds = np.zeros((len(examples), longest * SAMPLE_RATE // STEPS_PER_SECOND), np.float32)
     for row, e in zip(sounds, examples, strict=True):
         row[: len(e.samples)] = e.samples
@@ -209,7 +212,8 @@ def joined(examples: Sequence[Example], masks: np.random.Generator | None = None
         _hide(mel, steps, masks)
 
     def padded(name: str, value: float) -> Tensor:
-        return pad_sequence([torch.from_numpy(getattr(e, name)) for e in examples], True, value)
+        parts = [torch.from_numpy(getattr(e, name)) for e in examples]
+        return torch.stack([F.pad(part, (0, longest - len(part)), value=value) for part in parts])
 
     nothing, nan = torch.zeros(0, dtype=torch.int64), float("nan")
     units = [nothing if e.units is None else torch.from_numpy(e.units) for e in examples]
