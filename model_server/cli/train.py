@@ -17,7 +17,7 @@ from model_server.places import folder_to_fill, try_file
 if TYPE_CHECKING:
     from model_server.training.pcavs.config import Config
     from model_server.training.pcavs.loop import Progress
-    from model_server.training.teaching_voices import Lessons
+    from model_server.training.pcavs.teaching_voices import Lessons
 
 UNFINISHED = 3
 OTHER = "choose another --out"
@@ -140,7 +140,7 @@ def _train_networks(options: argparse.Namespace) -> bool:
 def _lessons(options: argparse.Namespace) -> Lessons | None:
     """What the speech stage learns from other voices."""
     from model_server.cli.recogniser import chosen_recogniser
-    from model_server.training.teaching_voices import Lessons
+    from model_server.training.pcavs.teaching_voices import Lessons
 
     return Lessons(options.voices, chosen_recogniser(options.recogniser)) if options.voices else None
 

@@ -15,9 +15,9 @@ from model_server.training.pcavs.data import Chunks, ClipStore
 from model_server.training.pcavs.loop import Limits, Trainer
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.stages import make_stage
+from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.recogniser.export import export_recogniser
 from model_server.training.recogniser.trainer import RecogniserTrainer
-from model_server.training.teaching_voices import Lessons, TeachingVoices
 from tests.recogniser.conftest import command
 from tests.training.conftest import TINY, write_corpus
 

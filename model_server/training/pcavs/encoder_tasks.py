@@ -22,7 +22,7 @@ from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.data import Chunks, Frames
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.perceptual_networks import ANGLE_UNIT
-from model_server.training.teaching_voices import VoiceWindows
+from model_server.training.pcavs.teaching_voices import VoiceWindows
 
 DISTANCE_UNIT = 20.0  # view pixels that landmark losses call 1
 

@@ -27,10 +27,10 @@ from model_server.training.pcavs.feature_bank import Reader, fill, read_pictures
 from model_server.training.pcavs.generator_tasks import GeneratorTask
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.stages import Stage, make_stage
+from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.pcavs.timing import Clock, Limits, Meter
 from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.run_log import RunLog, grid, means
-from model_server.training.teaching_voices import Lessons, TeachingVoices
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_server.corpus.shards import FPS, Clip, windows
+from model_server.corpus.shards import FPS
 from model_server.corpus.sound import clip_mel
 from model_server.engines.speech_recogniser import SpeechRecogniser
+from model_server.features import clip_windows
 from model_server.networks.speech_recogniser.log_mel import REFERENCE_RMS, STEPS_PER_SECOND
 from model_server.training.recogniser.data import Voice, VoiceStore
 from model_server.training.recogniser.sound_augment import SAMPLE_RATE, Augmented, augment, background, loudness
@@ -130,5 +132,4 @@ def _mel_windows(
     level = loudness(samples) * 10 ** (rng.normal(0, _LEVEL_DB) / 20)
     if silent:  # what lies between speech is mostly softer than it
         level *= 10 ** (rng.uniform(0, 35) / 20)
-    mel = clip_mel(samples, frames, level)
-    return windows(Clip("", "", "", (), mel), chosen.tolist())
+    return clip_windows(clip_mel(samples, frames, level), chosen.tolist(), Fraction(FPS))
