@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
+from model_server.cli import progress
 from model_server.errors import PoseDubError
 from model_server.files import write_text
 from model_server.places import check_readable, folder_to_fill
@@ -44,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
     sources = list(_sources(options))
     failed = 0
     with folder_to_fill(options.out, "choose another --out"):
-        for source in tqdm(sources, unit="sound", file=sys.stderr, disable=len(sources) == 1):
+        for source in tqdm(sources, unit="sound", file=progress.stream(), disable=len(sources) == 1):
             try:
                 alignment = align_text(recorded_sound(source), source.text, source.language, recogniser)
             except PoseDubError as error:

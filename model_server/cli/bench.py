@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from model_server.cli import options as shared
+from model_server.cli import progress
 from model_server.errors import PoseDubError
 from model_server.files import write_text
 from model_server.places import try_file
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         options.jobs,
         options.into,
     )
-    with tqdm(bar_format="{desc} [{elapsed}]", file=sys.stderr) as bar:
+    with tqdm(bar_format="{desc} [{elapsed}]", file=progress.stream()) as bar:
         report = measure(settings, lambda text: bar.set_description_str(text))
     if options.json:
         write_text(options.json, report.to_json())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_server.cli import align
+from model_server.cli import align, progress
 from model_server.cli import options as shared
 from model_server.places import check_readable, folder_to_fill, try_file
 
@@ -174,7 +173,7 @@ def _built(plan: Plan, options: argparse.Namespace) -> Corpus:
 def _bar() -> Iterator[Callable[[int, int, int], None]]:
     from tqdm import tqdm
 
-    with tqdm(unit="shard", file=sys.stderr) as bar:
+    with tqdm(unit="shard", file=progress.stream()) as bar:
 
         def show(done: int, total: int, frames: int) -> None:
             if bar.total is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from model_server.cli import console
 from model_server.cli import options as shared
+from model_server.cli import progress as bars
 from model_server.errors import PoseDubError
 from model_server.files import write_text
 from model_server.places import check_readable, folder_to_fill, try_file
@@ -98,7 +98,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     generators = {name: _generator(engine) for name, engine in engines.items()}
     instruments = _instruments(options, next(iter(engines.values())))
     settings = Settings(options.pose_source, options.ict)
-    with tqdm(unit="clip", file=sys.stderr) as bar:
+    with tqdm(unit="clip", file=bars.stream()) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total, bar.n = total, done

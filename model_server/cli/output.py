@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from model_server.cli import progress
 from model_server.cli.options import is_movie
 from model_server.cli.target import FramesFolder
 from model_server.errors import ErrorKind, PoseDubError
@@ -52,7 +53,7 @@ def weights_text(job: Job) -> str:
 def _shown(events: Iterable[Event], job: Job) -> Generator[FrameMade]:
     """The frames among the events; the rest goes to the terminal."""
     total = job.request.end - job.request.first
-    with tqdm(total=total, unit="frame", desc="queued", file=sys.stderr) as bar:
+    with tqdm(total=total, unit="frame", desc="queued", file=progress.stream()) as bar:
         for event in events:
             if isinstance(event, FrameMade):
                 yield event

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_server.cli import progress
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def evaluate(options: argparse.Namespace) -> str:
 
     recogniser = chosen_recogniser(options.recogniser)
     clips = _clips(options)
-    with tqdm(total=len(clips), unit="clip", file=sys.stderr) as bar:
+    with tqdm(total=len(clips), unit="clip", file=progress.stream()) as bar:
         tallies = phoneme_errors(recogniser, clips, bar.update)
     errors = 1000 * start_errors(recogniser, clips)
     lines = [f"Speech recogniser of {recogniser.facts.get('steps', '?')} steps", "", *_table(tallies)]

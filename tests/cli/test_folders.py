@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 import pytest
 
 from tests.cli.commands import Command, one_sentence
 from tests.conftest import speechlike, write_wav
+from tests.gate import Gate
 
 
 @pytest.fixture
@@ -39,15 +42,17 @@ def test_a_shorter_dub_leaves_no_frames_of_a_longer_one(dub: Command, tmp_path: 
     assert all((folder / name).read_text() == "mine" for name in mine)
 
 
-def test_the_same_for_shorter_speech_and_after_an_interrupt(dub: Command, tmp_path: Path) -> None:
+def test_the_same_for_shorter_speech_and_after_an_interrupt(dub: Command, gate: Gate, tmp_path: Path) -> None:
     """A dub that was broken off has told already whose its frames are."""
+    dub.gate = gate
     folder = tmp_path / "frames"
-    with dub.started(fps=100) as process:
+    with gate.closed(), dub.started(fps=100) as process:
         process.wait_for("frames:")
         while not list(folder.glob("*.png")):
-            process.wait_for("frame")
-            process.heard = ""
+            with suppress(TimeoutExpired):
+                assert process.wait(0.05) is None
         process.kill()
+    dub.gate = None
     short = write_wav(tmp_path / "short.wav", speechlike(0.1))
     assert dub(audio=short, fps=10).returncode == 0
     assert frames(folder) == [0]

@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import build_addon
+from model_server.cli import progress
 from model_server.errors import PoseDubError
 from model_server.pipeline.media.containers import probe
 from model_server.pipeline.speech.audio import speech_duration
@@ -41,7 +42,8 @@ def main() -> int:
         for path in (options.portrait, options.audio, options.pose):
             probe(path)
         speech_duration(options.audio)
-        with tqdm(total=100, bar_format="{desc:42} {percentage:3.0f}%|{bar:30}| {elapsed}", file=sys.stderr) as bar:
+        shape = "{desc:42} {percentage:3.0f}%|{bar:30}| {elapsed}"
+        with tqdm(total=100, bar_format=shape, file=progress.stream()) as bar:
             result = _run(options, out, bar)
     except (PoseDubError, build_addon.BuildError) as problem:
         print(f"demo: {problem}", file=sys.stderr)

@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from model_server.cli import options as shared
-from model_server.cli import output
+from model_server.cli import output, progress
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.in_process import LocalServer
@@ -91,7 +91,7 @@ def _dub(server: LocalServer, portrait: Path, options: argparse.Namespace) -> li
 
 
 def _write_movie(dubs: list[list[Path]], note: str, options: argparse.Namespace) -> None:
-    grids = tqdm(_grids(dubs, note), total=len(dubs[0]), unit="frame", desc="movie", file=sys.stderr)
+    grids = tqdm(_grids(dubs, note), total=len(dubs[0]), unit="frame", desc="movie", file=progress.stream())
     write_movie(options.out / "showcase.mp4", grids, FPS, options.speech, Fraction(0), note)
 
 
