@@ -16,10 +16,11 @@ from model_server.cli.target import FramesFolder
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import replacing
 from model_server.jobs.model import Ended, Event, FrameMade, Job, JobState, Progress, Warned
-from model_server.pipeline.media.encode import decode_png, write_movie
+from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.movies.film import Film
 from model_server.pipeline.movies.movie_format import Drawn
+from model_server.pipeline.movies.writer import write_movie
 from model_server.pipeline.timecode import timecode
 from model_server.surroundings import naming
 

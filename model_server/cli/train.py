@@ -102,9 +102,9 @@ def _train_recogniser(options: argparse.Namespace) -> bool:
     """Whether the phoneme recogniser is finished."""
     from model_server.training.distributed import join_group
     from model_server.training.pcavs.config import parse_settings
-    from model_server.training.pcavs.timing import Limits
     from model_server.training.recogniser.config import PRESETS, changed
     from model_server.training.recogniser.trainer import RecogniserTrainer
+    from model_server.training.timing import Limits
 
     if options.config or options.preset not in (None, *PRESETS):
         raise PoseDubError("The stage phonemes takes --preset recogniser, and --set for what is to differ.")

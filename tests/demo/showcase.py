@@ -21,10 +21,10 @@ from model_server.cli import output, progress
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.in_process import LocalServer
-from model_server.pipeline.media.encode import write_movie
 from model_server.pipeline.media.images import load_image
 from model_server.pipeline.media.stills import is_image
 from model_server.pipeline.media.video import Picture, picture_at
+from model_server.pipeline.movies.writer import write_movie
 from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Portrait, PoseVideo, Speech
 from model_server.pipeline.speech.audio import speech_duration
 from tests.demo.sheet import CELL, PAPER, make_grid, pose_pictures

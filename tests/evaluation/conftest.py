@@ -10,8 +10,8 @@ import pytest
 
 from model_server.evaluation.comparison import Comparison, Face
 from model_server.evaluation.head_pose import MODEL, RIGID
-from model_server.pipeline.media.encode import write_movie
 from model_server.pipeline.media.video import Video
+from model_server.pipeline.movies.writer import write_movie
 
 INPUTS = Path(__file__).resolve().parents[1] / "demo" / "inputs"
 

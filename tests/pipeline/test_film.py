@@ -12,12 +12,12 @@ import pytest
 from model_server.pipeline.media import hdr
 from model_server.pipeline.media.appearance import Field
 from model_server.pipeline.media.colour import Colour
-from model_server.pipeline.media.encode import write_movie
 from model_server.pipeline.media.geometry import Geometry
 from model_server.pipeline.media.planes import Layout, Planes, stored_planes
 from model_server.pipeline.media.video import open_footage, picture_at
 from model_server.pipeline.movies.film import Film
 from model_server.pipeline.movies.movie_format import EXACT, MovieFormat
+from model_server.pipeline.movies.writer import write_movie
 from model_server.pipeline.request import FootageSource
 from tests.conftest import speechlike, write_wav
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from model_server.pipeline.media.encode import write_movie
+from model_server.pipeline.movies.writer import write_movie
 from model_server.pipeline.speech.soundtrack import AUDIO_RATE, soundtrack
 from tests.pipeline.makers import counter_picture
 from tests.pipeline.tracks import RATE, SoundTrack, ticking, write_tracks

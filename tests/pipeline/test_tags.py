@@ -11,10 +11,10 @@ import pillow_heif
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from model_server.pipeline.media import encode
 from model_server.pipeline.media.containers import probe
 from model_server.pipeline.media.images import load_image
 from model_server.pipeline.media.video import Video
+from model_server.pipeline.movies import writer
 from model_server.pipeline.speech.audio import decode_speech, speech_duration
 from tests.pipeline.makers import click_track, counter_picture, read_counter
 
@@ -89,7 +89,7 @@ def test_movie(tmp_path: Path, name: str, picture_codec: str, sound_codec: str, 
 def test_its_sound_beneath_a_movie(tmp_path: Path) -> None:
     sound = write(tmp_path / "a.wav", "cp1252", "pcm_s16le")
     pictures = [counter_picture(k) for k in range(FRAMES)]
-    encode.write_movie(tmp_path / "dub.mp4", pictures, Fraction(25), sound, Fraction(0), "dub")
+    writer.write_movie(tmp_path / "dub.mp4", pictures, Fraction(25), sound, Fraction(0), "dub")
     assert abs(speech_duration(tmp_path / "dub.mp4") - 1) < Fraction(1, 20)
 
 

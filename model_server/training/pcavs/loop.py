@@ -28,9 +28,9 @@ from model_server.training.pcavs.generator_tasks import GeneratorTask
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.stages import Stage, make_stage
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
-from model_server.training.pcavs.timing import Clock, Limits, Meter
 from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.run_log import RunLog, grid, means
+from model_server.training.timing import Clock, Limits, Meter
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,8 @@ class Trainer:
             return False
         if self._resume_state[0] == name and self._resume_state[1]:
             stage.load_state(self._resume_state[1])
-        meter = Meter(stage, self.config.log_every)
+        schedule = stage.schedule
+        meter = Meter(schedule.batch * schedule.accumulate, self.config.log_every)
         for step, batches in self._batches(stage, range(self.steps.get(name, 0), length)):
             meter.add(self._step(stage, step, batches))
             self.steps[name] = step + 1

@@ -23,11 +23,11 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.checkpoint import Checkpoint
 from model_server.training.distributed import ProcessGroup
 from model_server.training.losses import Losses
-from model_server.training.pcavs.timing import Clock, Limits
 from model_server.training.recogniser.config import STAGE, RecogniserConfig
 from model_server.training.recogniser.data import Batch, VoiceStore, sample_batch
 from model_server.training.recogniser.task import PhonemeTask
 from model_server.training.run_log import RunLog, means
+from model_server.training.timing import Clock, Limits
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from model_server.training.distributed import ProcessGroup
 from model_server.training.losses import Losses
-from model_server.training.pcavs.stages import Stage
 from model_server.training.run_log import means
 
 FIRST_LOG_SECONDS = 20.0
@@ -66,8 +65,8 @@ class Clock:
 class Meter:
     """Losses and speed since the last report."""
 
-    def __init__(self, stage: Stage, every: int) -> None:
-        self._samples = stage.schedule.batch * stage.schedule.accumulate
+    def __init__(self, samples: int, every: int) -> None:
+        self._samples = samples
         self._every, self._first = every, True
         self._history: list[Losses] = []
         self._since = time.monotonic()
