@@ -43,8 +43,6 @@ LEARNING = {"model_server.corpus", "model_server.training", "model_server.evalua
 ENGINE_ROOMS = ("engines", "networks", "training")
 _ENGINES = Folder(__file__).parents[2] / "model_server" / "engines"
 ENGINES = tuple(sorted(path.parent.name for path in _ENGINES.glob("*/family.py")))
-    sorted(path.parent.name for path in (Folder(__file__).parents[2] / "model_server" / "engines").glob("*/family.py"))
-)
 KNOWING = ("bench", "evaluation", "cli", "training")
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
