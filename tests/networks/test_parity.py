@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.networks.pcavs.model import Networks
+from tests.networks.half_precision import half_precision
 
 FLOAT32, STORED_AS_FLOAT16, BFLOAT16 = 1e-4, 1e-3, 2e-2
 
@@ -44,7 +45,7 @@ def outputs(networks: Networks, golden: Mapping[str, NDArray], bf16_encoders: bo
     windows = torch.from_numpy(golden["spectrogram"].astype(np.float32))
     motion = networks.nonidentity_encoder
     with torch.inference_mode():
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_encoders):
+        with half_precision(bf16_encoders):
             identity, feature_map = networks.identity_encoder(picture(golden["ref"]))
             feature = motion(picture(golden["drive"]))
             content = networks.speech_encoder(windows)
@@ -60,7 +61,7 @@ def outputs(networks: Networks, golden: Mapping[str, NDArray], bf16_encoders: bo
                 "E.mouth_embed(1.2*content)": motion.mouth_code(1.2 * content),
             }
             styles = [networks.style(identity, windows, codes, 1.2) for codes in (pose, torch.zeros_like(pose))]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_generator):
+        with half_precision(bf16_generator):
             noise = [torch.zeros(1, 1, size, size) for size in networks.generator.noise_sizes]
             images = [networks.generator(feature_map, style, noise) for style in styles]
     return made | dict(zip(DRAWN, images, strict=True))
