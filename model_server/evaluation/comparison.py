@@ -61,6 +61,7 @@ class Comparison:
         identity: identity vectors (m, d) of some made frames.
         gallery: portraits to tell them from.
         sync: embeddings of our own sync judge.
+        sync_threshold: confidence from which that judge accepts a clip, None where it states none.
         delayed: sound embeddings (n, d) of our judge when the sound comes `delay` frames later.
         delay: that number.
         syncnet: embeddings of the official SyncNet.
@@ -77,6 +78,7 @@ class Comparison:
     identity: Floats | None = None
     gallery: Gallery | None = None
     sync: Pair | None = None
+    sync_threshold: float | None = None
     delayed: Floats | None = None
     delay: int = 0
     syncnet: Pair | None = None

@@ -232,6 +232,7 @@ class _Scene:
             take=self._take.name, made=made.face, true=self._true.face, driver=driver, pictures=made.pictures,
             cross_made=cross_made, cross_driver=cross_driver, frontal=frontal,
             identity=made.identity, gallery=self._gallery, sync=_pair(made.sync, self._sound),
+            sync_threshold=self._tools.judge.threshold if self._tools.judge else None,
             delayed=self._delayed, delay=DELAY, syncnet=_pair(made.syncnet, self._official),
         )  # fmt: skip
 

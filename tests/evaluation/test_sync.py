@@ -1,6 +1,7 @@
 """The sync judge on made-up mouths and sounds, and the official network's arithmetic."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,18 @@ from model_server.errors import PoseDubError
 from model_server.evaluation.comparison import Pair
 from model_server.evaluation.metrics import METRICS
 from model_server.evaluation.metrics.lse import distances
-from model_server.evaluation.metrics.sync import found_offset
+from model_server.evaluation.metrics.sync import confidence, found_offset
+from model_server.evaluation.sync import hard_negatives
+from model_server.evaluation.sync.hard_negatives import KINDS, Example
 from model_server.evaluation.sync.judge import Runs, SyncJudge, SyncNetwork, load_judge
-from model_server.evaluation.sync.judge_training import Example, Settings, _train, accuracy, embed
+from model_server.evaluation.sync.judge_training import (
+    Settings,
+    _train,
+    acceptance_threshold,
+    accepted_shares,
+    accuracy,
+    embed,
+)
 from model_server.evaluation.sync.mfcc import mfcc
 from model_server.evaluation.sync.syncnet import SyncNet, embed_pictures, embed_sound, load_syncnet
 from tests.evaluation.conftest import comparison, course, face
@@ -28,7 +38,8 @@ def example(seed: int, delay: int = 0, frames: int = 70) -> Example:
     moments = 30 - delay + np.arange(frames)[:, None] + (np.arange(20) - 10) / 4
     loudness = np.interp(moments, np.arange(len(opening)), opening)
     tilt = np.linspace(1, 0.4, 80)
-    return Example(pictures, (2 * loudness[:, None, :] * tilt[:, None]).astype(np.float32))
+    windows = (2 * loudness[:, None, :] * tilt[:, None]).astype(np.float32)
+    return Example(pictures, windows, opening[30:-30].astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +58,43 @@ def test_a_trained_judge_finds_the_offset_of_clips_it_never_saw(judge: SyncJudge
 def test_delaying_the_sound_by_five_frames_moves_the_offset_by_five(judge: SyncJudge, seed: int) -> None:
     before, after = (found_offset(embed(judge, example(seed, delay))) for delay in (0, 5))
     assert after - before == 5
+
+
+def test_a_trained_judge_takes_true_clips_and_few_others(judge: SyncJudge) -> None:
+    kept = [example(seed) for seed in range(300, 312)]
+    threshold = acceptance_threshold(judge, kept)
+    shares = accepted_shares(judge, kept, threshold)
+    assert list(shares) == ["true", *KINDS] and shares["true"] > 0.9
+    assert shares["frozen"] == 0 and shares["shifted"] == 0 and shares["other speech"] < 0.2
+    assert shares["damped"] < shares["true"]
+
+
+def test_false_lips_are_what_they_say() -> None:
+    clip = example(1)
+    assert clip.opening is not None
+    assert (hard_negatives.frozen(clip, 7).mouths == clip.mouths[7]).all()
+    late = hard_negatives.shifted(clip, 3)
+    assert np.array_equal(late.mouths, clip.mouths[3:]) and np.array_equal(late.windows, clip.windows[:-3])
+    early = hard_negatives.shifted(clip, -4)
+    assert np.array_equal(early.mouths, clip.mouths[:-4]) and np.array_equal(early.windows, clip.windows[4:])
+    less = clip.opening[hard_negatives.damped_frames(clip.opening, 0.5)]
+    assert np.std(less) == pytest.approx(0.5 * np.std(clip.opening), rel=0.15)
+    assert np.corrcoef(less, clip.opening)[0, 1] > 0.95
+    assert hard_negatives.damped(replace(clip, opening=None), 0.5) is None
+    other = hard_negatives.with_other_speech(clip, [example(2), replace(clip, windows=clip.windows * 3)])
+    assert other is not None and np.array_equal(other.windows, example(2).windows)
+    assert hard_negatives.with_other_speech(clip, [replace(clip, windows=clip.windows[:9])]) is None
+
+
+def test_a_clip_is_accepted_at_its_place_and_confidence() -> None:
+    sound = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    exact, late = Pair(sound, sound), Pair(np.roll(sound, -3, axis=0), sound)
+    enough = confidence(exact)
+    taken = [comparison(face(course(1)), face(course(1)), sync=p, sync_threshold=0.9 * enough) for p in (exact, late)]
+    assert [METRICS["sync_accepted"].measure([one]) for one in taken] == [1, 0]
+    unsure = comparison(face(course(1)), face(course(1)), sync=exact, sync_threshold=1.1 * enough)
+    assert METRICS["sync_accepted"].measure([unsure]) == 0
+    assert np.isnan(METRICS["sync_accepted"].measure([comparison(face(course(1)), face(course(1)), sync=exact)]))
 
 
 def test_a_judge_survives_its_file(judge: SyncJudge, tmp_path: Path) -> None:

@@ -54,6 +54,17 @@ def found_offset(pair: Pair) -> float:
     return float(np.nanargmax(course)) - REACH if np.isfinite(course).any() else float("nan")
 
 
+def confidence(pair: Pair) -> float:
+    """Best minus median of the mean agreement over the offsets; NaN for clips under a second."""
+    course = offset_course(pair)
+    return float(np.nanmax(course) - np.nanmedian(course)) if np.isfinite(course).any() else float("nan")
+
+
+def accepted(pair: Pair, threshold: float) -> bool:
+    """Whether lips follow the sound: found within a frame, and with as much confidence as most true clips."""
+    return bool(abs(found_offset(pair)) <= 1 and confidence(pair) >= threshold)
+
+
 @metric(
     "sync_found", "Sync found", "higher",
     f"Share of clips for which {_JUDGE}, finds the sound at the offset 0 or +-1 frame among -15 to +15.",
@@ -91,8 +102,19 @@ def retrieved_share(pair: Pair) -> float:
 )  # fmt: skip
 def sync_confidence(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    courses = [offset_course(c.sync) for c in comparisons if c.sync]
-    return mean(float(np.nanmax(course) - np.nanmedian(course)) for course in courses if np.isfinite(course).any())
+    found = [confidence(c.sync) for c in comparisons if c.sync]
+    return mean(value for value in found if np.isfinite(value))
+
+
+@metric(
+    "sync_accepted", "Sync accepted", "higher",
+    "Share of clips whose offset is found within 1 frame with a confidence that 95 % of true clips kept out reach.",
+)  # fmt: skip
+def sync_accepted(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    return mean(
+        float(accepted(c.sync, c.sync_threshold)) for c in comparisons if c.sync and c.sync_threshold is not None
+    )
 
 
 @metric(

@@ -97,6 +97,12 @@ class SyncJudge:
         self._network = network.eval()
         self.facts = facts
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence from which clips are accepted; None of a judge that was trained without."""
+        value = self.facts.get("threshold")
+        return float(value) if isinstance(value, int | float) else None
+
     def pictures(self, runs: NDArray[np.uint8]) -> Vectors:
         """Embeddings (n, 128) of runs of mouths (n, 5, 48, 48)."""
         with torch.inference_mode():
