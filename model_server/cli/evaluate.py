@@ -58,7 +58,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--portraits", type=Path, metavar="DIR", help="more people to tell apart, one picture each")
     parser.add_argument(
-        "--recogniser", type=Path, metavar="FILE", help="only measure this speech recogniser, on corpora of voices"
+        "--recogniser",
+        type=Path,
+        metavar="FILE",
+        help="only measure this speech recogniser, on corpora of voices and on GRID's videos",
     )
     parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,14 @@ from model_server.cli import progress
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from model_server.corpus.shards import Corpus, Entry
     from model_server.engines.speech_recogniser import SpeechRecogniser
     from model_server.evaluation.speech_recognition import Tally
+
+_LEARNT = 100  # clips of each collection that a read-out is fitted on
 
 
 def chosen_recogniser(path: Path | None) -> SpeechRecogniser:
@@ -27,22 +33,66 @@ def chosen_recogniser(path: Path | None) -> SpeechRecogniser:
 
 
 def evaluate(options: argparse.Namespace) -> str:
-    """Tables of phoneme errors and of the aligner's times on the corpora that are given."""
-    import numpy as np
+    """Tables of phoneme errors, of the aligner's times, and of what speech contents hold."""
     from tqdm import tqdm
 
+    from model_server.corpus.shards import INDEX
     from model_server.evaluation.speech_recognition import phoneme_errors, start_errors
 
     recogniser = chosen_recogniser(options.recogniser)
-    clips = _clips(options)
+    folders = [folder for folder in options.sources if (folder / INDEX).is_file()]
+    clips = _clips(folders, options.split, options.limit)
     with tqdm(total=len(clips), unit="clip", file=progress.stream()) as bar:
         tallies = phoneme_errors(recogniser, clips, bar.update)
-    errors = 1000 * start_errors(recogniser, clips)
-    lines = [f"Speech recogniser of {recogniser.facts.get('steps', '?')} steps", "", *_table(tallies)]
-    if len(errors):
-        middle, most = np.percentile(errors, (50, 95))
-        lines += ["", f"Starts of {len(errors)} phonemes of known times: median {middle:.0f} ms, 95 % {most:.0f} ms"]
+    lines = [f"Speech recogniser of {recogniser.facts.get('steps', '?')} steps", ""]
+    lines += _table(tallies) if tallies else []
+    lines += _times("phonemes whose times are exact", start_errors(recogniser, clips))
+    for folder in options.sources:
+        if folder not in folders:
+            lines += _times(f"words in {folder.name}", _word_errors(recogniser, folder, options.limit))
+    if options.weights and clips:
+        learnt = _clips(folders, "train", options.limit or _LEARNT)
+        lines += ["", *_contents(options, recogniser, learnt, clips)]
     return "\n".join(lines) + "\n"
+
+
+def _times(what: str, errors: NDArray[np.float64]) -> list[str]:
+    import numpy as np
+
+    if not len(errors):
+        return []
+    middle, most = 1000 * np.percentile(errors, (50, 95))
+    return ["", f"Starts of {len(errors)} {what}: median {middle:.0f} ms off, 95 % at most {most:.0f} ms"]
+
+
+def _word_errors(recogniser: SpeechRecogniser, folder: Path, limit: int | None) -> NDArray[np.float64]:
+    """Of a folder of GRID's videos."""
+    from model_server.corpus.speech.layouts import find_speech
+    from model_server.evaluation.speech_recognition import word_start_errors
+
+    sources = [source for source in find_speech([folder]) if source.collection == "grid"]
+    if not sources:
+        raise PoseDubError(f"The folder {folder} is no corpus of voices and has no videos with .align files; give one.")
+    return word_start_errors(recogniser, sources[:: max(1, len(sources) // limit)] if limit else sources)
+
+
+def _contents(
+    options: argparse.Namespace,
+    recogniser: SpeechRecogniser,
+    learnt: list[tuple[Corpus, Entry]],
+    tried: list[tuple[Corpus, Entry]],
+) -> list[str]:
+    """A table of what speech contents of weights hold."""
+    from model_server.engines.pcavs.engine import as_pcavs
+    from model_server.engines.weights import describe, load_engine
+    from model_server.evaluation.content_readout import readout_figures
+
+    lines = ["| phonemes read from the speech content, % of frames | all | spoken | frames |", "|---|---|---|---|"]
+    for path in options.weights:
+        engine = as_pcavs(load_engine(describe(path), options.device, options.precision))
+        found = readout_figures(engine.speech_contents, recogniser, learnt, tried)
+        lines.append(f"| {path.stem} | {100 * found.all:.1f} | {100 * found.spoken:.1f} | {found.frames} |")
+    return lines
 
 
 def _table(tallies: dict[str, dict[str, Tally]]) -> list[str]:
@@ -58,18 +108,18 @@ def _table(tallies: dict[str, dict[str, Tally]]) -> list[str]:
     return lines
 
 
-def _clips(options: argparse.Namespace) -> list[tuple[Corpus, Entry]]:
-    """Clips of the split, at most `limit` of each collection, spread over it."""
+def _clips(folders: Sequence[Path], split: str, limit: int | None) -> list[tuple[Corpus, Entry]]:
+    """Clips of a split, at most `limit` of each collection, spread over it."""
     from model_server.corpus.shards import Corpus
 
     found: dict[str, list[tuple[Corpus, Entry]]] = {}
-    for folder in options.sources:
+    for folder in folders:
         corpus = Corpus.open(folder)
-        for name in corpus.names(None if options.split == "all" else options.split):
+        for name in corpus.names(None if split == "all" else split):
             entry = corpus.entry(name)
             found.setdefault(entry.source, []).append((corpus, entry))
-    limit = options.limit or sys.maxsize
+    most = limit or sys.maxsize
     spread = (
-        [part[k * len(part) // limit] for k in range(limit)] if limit < len(part) else part for part in found.values()
+        [part[k * len(part) // most] for k in range(most)] if most < len(part) else part for part in found.values()
     )
     return [clip for part in spread for clip in part]

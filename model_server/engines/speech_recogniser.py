@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model_server.networks.speech_recogniser.recogniser import Recogniser
 
 FORMAT = "posedub-speech-recogniser-1"
+STEPS_PER_SECOND = 50
 _WINDOW = 1500  # steps computed at once
 
 Floats = NDArray[np.float32]

@@ -128,8 +128,13 @@ def test_commands_from_training_to_words(voices: Path, tmp_path: Path, capsys: p
     assert load_recogniser(weights).facts["steps"] == 3
 
     table = tmp_path / "figures"
-    assert command("evaluate", voices, "--recogniser", weights, "--split", "test", "--out", table) == 0
-    assert "| source (en) | 1 | 1 |" in table.with_suffix(".md").read_text()
+    grid = say("place blue at k four now", tmp_path / "grid" / "s7_pbak4n.wav").parent
+    times = "0 9000 sil\n9000 12000 place\n12000 15000 blue\n15000 17000 at\n17000 20000 k\n20000 25000 four\n"
+    (grid / "s7_pbak4n.align").write_text(times + "25000 29000 now\n")
+    assert command("evaluate", voices, grid, "--recogniser", weights, "--split", "test", "--out", table) == 0
+    text = table.with_suffix(".md").read_text()
+    assert "| source (en) | 1 | 1 |" in text and "Starts of 6 words in grid: median" in text
+    assert "phonemes whose times are exact" in text
 
     sound = say("nobody moved", tmp_path / "x.wav")
     assert command("corpus", "align", sound, "--text", "Nobody moved.", "--recogniser", run, "--out", tmp_path) == 0

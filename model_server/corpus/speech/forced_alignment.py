@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.speech_recogniser import HeardSpeech
+from model_server.engines.speech_recogniser import STEPS_PER_SECOND, HeardSpeech
 
-STEP = 0.02  # seconds
+STEP = 1 / STEPS_PER_SECOND  # seconds
 _SILENCE = 0
 # Part of the CTC scores in those of a step: they are right about voices that the frame scores never learnt from, but
 # vague about times.
