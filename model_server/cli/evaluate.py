@@ -181,7 +181,7 @@ def _engines(options: argparse.Namespace) -> dict[str, PcavsEngine]:
 def _of_run(run: Path, options: argparse.Namespace) -> PcavsEngine:
     """The networks of a run; its code 0 is made frontal by the corpora among the sources."""
     from model_server.corpus.shards import INDEX
-    from model_server.engines.weights import resolve_device
+    from model_server.engines.device import resolve_device
     from model_server.training.pcavs.export import run_engine
 
     precision: Precision = "bf16" if options.precision == "bf16" else "fp32"

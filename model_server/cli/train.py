@@ -116,7 +116,7 @@ def _train_recogniser(options: argparse.Namespace) -> bool:
 
 def _train_networks(options: argparse.Namespace) -> bool:
     """Whether all stages asked for are finished."""
-    from model_server.engines.weights import resolve_device
+    from model_server.engines.device import resolve_device
     from model_server.training.distributed import join_group, leave_group
     from model_server.training.pcavs.config import STAGES as ALL
     from model_server.training.pcavs.loop import Limits, Trainer

@@ -1,4 +1,4 @@
-"""Which weights and which arithmetic: those of the package or of a file, on this device."""
+"""Engines by their weights: those of the package, or of a file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from model_server.engines import registry
 from model_server.engines.base import Engine, PrecisionChoice, WeightsInfo
+from model_server.engines.device import check_precision, resolve_device
 from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights_file import describe
-from model_server.errors import ErrorKind, PoseDubError
 
-__all__ = ["check_precision", "default_weights", "describe", "load_engine", "resolve_device"]
+__all__ = ["default_weights", "describe", "load_engine"]
 
 
 def load_engine(
@@ -35,26 +35,3 @@ def load_engine(
 def default_weights() -> WeightsInfo:
     """The weights used when nobody names any: the package's trained ones, untrained ones where it has none."""
     return shipped_weights() or registry.untrained()
-
-
-def resolve_device(wanted: str) -> str:
-    """Turn "auto", "cpu" or "cuda" into "cpu" or "cuda"; PoseDubError when there is no such device here."""
-    import torch
-
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise PoseDubError(f"The device {wanted} is not known; choose auto, cpu or cuda.")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise PoseDubError("There is no usable NVIDIA GPU here; choose the device cpu or auto.", ErrorKind.UNSUPPORTED)
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def check_precision(wanted: PrecisionChoice, device: str) -> None:
-    """PoseDubError where "bf16" is wanted of a processor ("cpu") that has no instructions for it."""
-    from model_server.networks.cpu import bf16
-
-    if wanted == "bf16" and device == "cpu" and not bf16.native():
-        raise PoseDubError(
-            "This processor has no instructions for bf16 and would take about a hundred times as long; choose the "
-            "precision auto or fp32.",
-            ErrorKind.UNSUPPORTED,
-        )

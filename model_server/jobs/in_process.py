@@ -63,8 +63,7 @@ class LocalServer:
         """Until something happened; raises what ended the work without the store knowing."""
         if self._problem:
             raise self._problem
-        with self._store.changed:
-            self._store.changed.wait(POLL_SECONDS)
+        self._store.wait(POLL_SECONDS)
 
     def cancel(self, job: Job) -> None:
         """Stop a job; its frames stay in the data folder."""

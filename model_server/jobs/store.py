@@ -217,9 +217,19 @@ class Store:
         if sql.execute(_HELD, (time.time() + LEASE_SECONDS, job_id, self._owner)).rowcount != 1:
             raise LeaseLost(job_id)
 
-    def _announce(self) -> None:
+    def wait(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
+        """Until something has changed, at most so long; not at all where `unless` says so."""
+        with self.changed:
+            if not unless():
+                self.changed.wait(seconds)
+
+    def wake(self) -> None:
+        """End everybody's `wait`."""
         with self.changed:
             self.changed.notify_all()
+
+    def _announce(self) -> None:
+        self.wake()
         for listener in self.listeners:
             listener()
 

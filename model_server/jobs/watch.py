@@ -85,12 +85,4 @@ def follow(store: Store, job_id: str, from_index: int = 0, wait: Callable[[], No
         events = watch.poll()
         yield from events
         if not events and not watch.over:
-            (wait or _wait_for(store))()
-
-
-def _wait_for(store: Store) -> Callable[[], None]:
-    def wait() -> None:
-        with store.changed:
-            store.changed.wait(POLL_SECONDS)
-
-    return wait
+            wait() if wait else store.wait(POLL_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def posedub(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     """What the command does, in this process: that spares each call the seconds in which a process starts."""
     words, said, told = list(map(str, arguments)), StringIO(), StringIO()
-    with redirect_stdout(said), redirect_stderr(told):
+    with redirect_stdout(said), redirect_stderr(told), _own_logging():
         try:
             code: Any = main(words)
         except SystemExit as left:
@@ -38,6 +39,19 @@ def posedub(*arguments: object, check: bool = True) -> subprocess.CompletedProce
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """What a command sets of the log ends with it, or its handlers write where it did."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _words(arguments: Sequence[object], gate: Gate | None = None) -> list[str]:

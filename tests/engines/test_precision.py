@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from model_server.engines.device import check_precision
 from model_server.engines.pcavs import precision
 from model_server.engines.pcavs.precision import optimized
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained
-from model_server.engines.weights import check_precision, load_engine
+from model_server.engines.weights import load_engine
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.networks.cpu import bf16

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from model_server.engines.device import resolve_device
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
-from model_server.engines.weights import describe, load_engine, resolve_device
+from model_server.engines.weights import describe, load_engine
 from model_server.errors import ErrorKind, PoseDubError
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_server.engines.base import Engine, WeightsInfo
-from model_server.engines.weights import check_precision, load_engine, resolve_device
+from model_server.engines.device import check_precision, resolve_device
+from model_server.engines.weights import load_engine
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.request import Precision
 

@@ -35,8 +35,7 @@ class Worker:
     def stop(self) -> None:
         """Finish the batches at hand, put their jobs back into the queue and end the threads."""
         self._stopping.set()
-        with self._store.changed:
-            self._store.changed.notify_all()
+        self._store.wake()
         self._thread.join()
         self._jobs.shutdown()
 
@@ -58,9 +57,7 @@ class Worker:
             self._jobs.submit(self._run, job)
             return
         self._free.release()
-        with self._store.changed:
-            if not self._stopping.is_set():
-                self._store.changed.wait(IDLE_SECONDS)
+        self._store.wait(IDLE_SECONDS, self._stopping.is_set)
 
     def _run(self, job: Job) -> None:
         try:

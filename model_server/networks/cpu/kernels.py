@@ -34,8 +34,10 @@ Taken = tuple[Floats, Floats | None, Floats]
 Finish = tuple[Floats, Floats, Floats, float]
 Strip = tuple[int, int, int, int]
 
+# Filterings of a 3-tap kernel, and of the two taps that each parity has of a transposed one of stride two.
 _SAME, _HALF = filtering(3), filtering(2)
 _REACH, _UP_REACH = len(_SAME.data), len(_HALF.data)
+# The filter [1, 3, 3, 1] / 4 behind doubling, which keeps brightness: two pixels of five in a line.
 _BLUR = np.array([[1, 3, 3, 1, 0], [0, 1, 3, 3, 1]]) / 4
 
 
