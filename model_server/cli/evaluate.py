@@ -65,6 +65,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
+        "--quiet", type=Path, metavar="DIR", help="only see whether lips rest without speech (SRC: voices)"
+    )
+    parser.add_argument(
         "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
     )
 
@@ -81,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     with _result_place(options):
         if options.recogniser:
             return _recogniser(options)
+        if options.quiet:
+            return _quiet(options)
         return _turn(options) if options.turn else _evaluate(options)
 
 
@@ -138,15 +143,11 @@ def _train_judge(options: argparse.Namespace) -> int:
 
 
 def _turn(options: argparse.Namespace) -> int:
-    from model_server.evaluation.clips import portrait_of
     from model_server.evaluation.pose_sweep import as_table, turn
 
-    pictures = _pictures(options.turn)
-    if not pictures:
-        raise PoseDubError(f"The folder {options.turn} holds no pictures; give one with portraits.")
+    stills = _stills(options.turn)
     engines = _engines(options)
     tools = _instruments(options, next(iter(engines.values())))
-    stills = {path.stem: portrait_of(path) for path in pictures}
     others = [*_portraits(options), *(source.portrait() for source in _strangers(_sources(options)))]
     others = others[: max(0, GALLERY - len(stills))]
     parts = []
@@ -156,6 +157,34 @@ def _turn(options: argparse.Namespace) -> int:
     write_text(options.out.with_suffix(".md"), "\n".join(parts))
     print("\n".join(parts))
     return 0
+
+
+def _quiet(options: argparse.Namespace) -> int:
+    from model_server.cli.recogniser import voices_of
+    from model_server.evaluation.quiet_lips import as_table, quiet_lips
+
+    engines = _engines(options)
+    tools = _instruments(options, next(iter(engines.values())))
+    stills = _stills(options.quiet)
+    speech = voices_of(options.sources, options.split, options.limit or 1)
+    tables = [
+        f"# {name}: lip opening without speech, for that of speech\n\n"
+        f"{as_table(quiet_lips(stills, speech, engine, tools))}"
+        for name, engine in engines.items()
+    ]
+    write_text(options.out.with_suffix(".md"), "\n".join(tables))
+    print("\n".join(tables))
+    return 0
+
+
+def _stills(folder: Path) -> dict[str, Pictures]:
+    """Network views of the portraits in a folder."""
+    from model_server.evaluation.clips import portrait_of
+
+    pictures = _pictures(folder)
+    if not pictures:
+        raise PoseDubError(f"The folder {folder} holds no pictures; give one with portraits.")
+    return {path.stem: portrait_of(path) for path in pictures}
 
 
 def _strangers(sources: list[EvalSource]) -> list[EvalSource]:

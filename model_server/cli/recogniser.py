@@ -123,3 +123,14 @@ def _clips(folders: Sequence[Path], split: str, limit: int | None) -> list[tuple
         [part[k * len(part) // most] for k in range(most)] if most < len(part) else part for part in found.values()
     )
     return [clip for part in spread for clip in part]
+
+
+def voices_of(folders: Sequence[Path], split: str, limit: int) -> list[NDArray[np.float32]]:
+    """Sounds of a split of corpora of voices, at most `limit` of each collection."""
+    from model_server.corpus.speech.clips import read_speech_clip
+    from model_server.evaluation.speech_recognition import samples_of
+
+    clips = _clips(folders, split, limit)
+    if not clips:
+        raise PoseDubError(f"The corpora hold no voices in their {split} split; choose another --split.")
+    return [samples_of(read_speech_clip(corpus, entry.name)) for corpus, entry in clips]
