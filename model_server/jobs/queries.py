@@ -17,9 +17,10 @@ from model_server.pipeline.analysis import Context
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace, thumbnail
 from model_server.pipeline.faces.pose import PoseTrack
-from model_server.pipeline.media.encode import encode_jpeg
+from model_server.pipeline.media.encode import encode_jpeg, encode_png
 from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.preview import Estimate, Preview
+from model_server.pipeline.render import Encode
 from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection, Viewer
 from model_server.pipeline.value_cache import ValueCache
 
@@ -31,12 +32,13 @@ class Queries:
 
     Args:
         memory: what is kept of the sources of dubs and of questions.
+        encode: makes a frame's file of its picture, as in dubs.
     """
 
-    def __init__(self, store: Store, engines: EnginePool, memory: ValueCache) -> None:
+    def __init__(self, store: Store, engines: EnginePool, memory: ValueCache, encode: Encode = encode_png) -> None:
         self._store = store
         self._engines = engines
-        self._memory = memory
+        self._memory, self._encode = memory, encode
 
     def faces(
         self, asset: str, time: Fraction, viewer: Viewer = "player"
@@ -76,7 +78,7 @@ class Queries:
         one = replace(request, first=index, end=index + 1)
         weights = checked(one, self._engines)
         try:
-            return previews.preview(one, self._context(one, weights, cancelled))
+            return previews.preview(one, self._context(one, weights, cancelled), self._encode)
         except PoseDubError as error:
             raise PoseDubError(with_roles(error.message, one), error.kind) from error
 

@@ -78,7 +78,7 @@ class Servicer:
         self._engines = engines
         self._runner = runner
         self._changed = changed
-        self._questions = Queries(store, engines, runner.memory)
+        self._questions = Queries(store, engines, runner.memory, runner.encode)
 
     @_guarded
     async def GetServerInfo(self, request: dubbing.GetServerInfoRequest, context: Any) -> Any:

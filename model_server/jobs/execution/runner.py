@@ -79,7 +79,7 @@ class Runner:
         encode: makes the frames' files of pictures.
 
     Attributes:
-        memory: the same, for who asks about such dubs.
+        memory, encode: the same, for who asks about such dubs.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Runner:
         encode: Encode = encode_png,
     ) -> None:
         self._store = store
-        self._encode = encode
+        self.encode = encode
         self._engines = engines
         self._media = media or store.blobs.media
         self._stopping = stopping or threading.Event()
@@ -128,7 +128,7 @@ class Runner:
         report.progress("weights", 0, 1)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
         context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
-        rendering = Rendering(analyse(request, context), context, self._encode)
+        rendering = Rendering(analyse(request, context), context, self.encode)
         made, total = 0, request.end - request.first
         report.progress("frames", made, total)
         for frames in grouped(rendering.frames(range(request.first, request.end))):
