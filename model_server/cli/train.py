@@ -123,15 +123,15 @@ def _train_networks(options: argparse.Namespace) -> bool:
     from model_server.training.pcavs.warm_start import WarmStart
 
     config = _config(options)
-    team = join_group(resolve_device(options.device))
-    console.log(logging.INFO if team.leads else logging.WARNING, "%(asctime)s %(message)s")
+    process_group = join_group(resolve_device(options.device))
+    console.log(logging.INFO if process_group.leads else logging.WARNING, "%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)
     begin = WarmStart(options.begin, options.from_stage) if options.begin else None
-    bar = _Bar() if team.leads and sys.stderr.isatty() else None
+    bar = _Bar() if process_group.leads and sys.stderr.isatty() else None
     try:
         report = bar or (lambda progress: None)
         lessons = _lessons(options)
-        trainer = Trainer(config, options.corpus, options.out, team, options.precision, report, begin, lessons)
+        trainer = Trainer(config, options.corpus, options.out, process_group, options.precision, report, begin, lessons)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
         leave_group()

@@ -31,11 +31,11 @@ class ProcessGroup:
         return self.rank == 0
 
     def shared(self, module: nn.Module) -> nn.Module:
-        """The module, with gradients averaged over the team."""
+        """The module, with gradients averaged over the processes."""
         return DistributedDataParallel(module) if self.size > 1 else module
 
     def any(self, flag: bool) -> bool:
-        """Whether any process of the team says yes; all get the same answer."""
+        """Whether any process of the group says yes; all get the same answer."""
         if self.size == 1:
             return flag
         votes = torch.tensor(float(flag), device=self.device)

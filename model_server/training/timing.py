@@ -43,11 +43,11 @@ class Clock:
         self._steps += 1
         self._longest, self._last = max(self._longest, now - self._last), now
 
-    def over(self, team: ProcessGroup) -> bool:
-        """Whether it is time to leave, the same answer for the whole team."""
+    def over(self, process_group: ProcessGroup) -> bool:
+        """Whether it is time to leave, the same answer for the whole process_group."""
         needed = 2 * self._longest + 2 * self._save_seconds + SPARE_SECONDS
         late = time.monotonic() - self._start + needed > self._limits.seconds
-        return team.any(late or self._steps >= self._limits.steps)
+        return process_group.any(late or self._steps >= self._limits.steps)
 
     def checkpoint_due(self) -> bool:
         """Whether the last checkpoint is old."""

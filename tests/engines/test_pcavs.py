@@ -226,9 +226,9 @@ def test_somebody_in_a_hurry_waits_for_what_is_being_drawn_and_not_for_a_batch()
         drawn[0] += 1
         if not asked:
             asked.append(pool.submit(ask))
-            with engine._gate._condition:
-                while not engine._gate.wanted():
-                    engine._gate._condition.wait(0.01)
+            with engine._turns._condition:
+                while not engine._turns.wanted():
+                    engine._turns._condition.wait(0.01)
 
     networks.generator.register_forward_pre_hook(count_up)
     with ThreadPoolExecutor(1) as pool:

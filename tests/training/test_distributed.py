@@ -22,14 +22,14 @@ SAMPLERS = {"speech": lambda store, rng: sample_chunks(store, 2, 6, rng), "trunk
 
 
 def gradients(
-    config: Config, corpus: Path, stage_name: str, team: ProcessGroup, numbers: list[int]
+    config: Config, corpus: Path, stage_name: str, process_group: ProcessGroup, numbers: list[int]
 ) -> dict[str, torch.Tensor]:
     """Gradients of all learners after the micro-batches of these numbers."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     models = Models(config, 3)
-    stage: Stage = make_stage(stage_name, models, config, team)  # type: ignore[arg-type]
-    store = ClipStore([corpus], "train", team.device, 8)
+    stage: Stage = make_stage(stage_name, models, config, process_group)  # type: ignore[arg-type]
+    store = ClipStore([corpus], "train", process_group.device, 8)
     for learner in stage.learners.values():
         learner.task.train()
     # Each look at a batch would sharpen the estimate of the spectral norm a little.
@@ -44,9 +44,9 @@ def gradients(
 def one_of_two(rank: int, port: int, config: Config, corpus: Path, stage: str, out: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    team = join_group("cpu")
-    result = gradients(config, corpus, stage, team, [rank])
-    assert team.any(rank == 1) and not team.any(False)
+    process_group = join_group("cpu")
+    result = gradients(config, corpus, stage, process_group, [rank])
+    assert process_group.any(rank == 1) and not process_group.any(False)
     leave_group()
     torch.save(result, out / f"{rank}.pt")
 

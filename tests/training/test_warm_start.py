@@ -18,7 +18,7 @@ def test_an_ablation_trains_only_what_it_changes(small: Config, corpus: Path, tm
     whole = Trainer(changed(small, {"banked": True, "speech.train_trunk": False}), [corpus], tmp_path / "a", ALONE)
     assert whole.train()
     config = changed(whole.config, {"pose_size": 36})
-    heir = Trainer(config, [corpus], tmp_path / "b", ALONE, inheritance=WarmStart(tmp_path / "a", "generator"))
+    heir = Trainer(config, [corpus], tmp_path / "b", ALONE, warm_start=WarmStart(tmp_path / "a", "generator"))
     ours, theirs = heir.models.state_dict(), whole.models.state_dict()
     encoders = [name for name in ours if "speech_encoder" in name or "trunk" in name or "identity_encoder.st" in name]
     assert encoders and all(torch.equal(ours[name], theirs[name]) for name in encoders)
@@ -31,8 +31,8 @@ def test_an_ablation_trains_only_what_it_changes(small: Config, corpus: Path, tm
 
 def test_what_cannot_be_taken_over_is_named(small: Config, corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(PoseDubError, match="no checkpoint"):
-        Trainer(small, [corpus], tmp_path / "b", ALONE, inheritance=WarmStart(tmp_path / "a", "generator"))
+        Trainer(small, [corpus], tmp_path / "b", ALONE, warm_start=WarmStart(tmp_path / "a", "generator"))
     Trainer(small, [corpus], tmp_path / "a", ALONE).train(["trunk"])
     wider = changed(small, {"preset": "lite"})
     with pytest.raises(PoseDubError, match="other sizes"):
-        Trainer(wider, [corpus], tmp_path / "b", ALONE, inheritance=WarmStart(tmp_path / "a", "identity"))
+        Trainer(wider, [corpus], tmp_path / "b", ALONE, warm_start=WarmStart(tmp_path / "a", "identity"))

@@ -89,7 +89,7 @@ class PcavsEngine:
     ) -> None:
         self.weights = weights
         self.device = device
-        self._crew = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
+        self._threads = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
         self._networks, self.precision = optimized(networks, device, precision)
         preset, on_gpu = networks.preset.name, device == "cuda"
         self._rows = rows or ROWS[device]
@@ -98,7 +98,7 @@ class PcavsEngine:
         self._copies = NoCopies() if device == "cpu" else HostCopies()
         self.forget()
         self._noise: tuple[int, list[Tensor]] | None = None
-        self._gate = PriorityLock()
+        self._turns = PriorityLock()
 
     @property
     def compiling(self) -> bool:
@@ -108,12 +108,12 @@ class PcavsEngine:
     @property
     def batch_size(self) -> int:
         """See `Engine.batch_size`."""
-        return self._pictures * CALLS * self._crew.size
+        return self._pictures * CALLS * self._threads.size
 
     @property
     def first_batch(self) -> int:
         """See `Engine.first_batch`."""
-        return self._pictures * self._crew.size
+        return self._pictures * self._threads.size
 
     def identity_of(self, portrait: Views | None, size: int) -> Identity:
         """See `Engine.identity_of`."""
@@ -141,7 +141,7 @@ class PcavsEngine:
         """See `Engine.pose_codes`."""
 
         def encode() -> NDArray[np.float32]:
-            groups = self._crew.map(self._read, np.array_split(crops, range(self._rows, len(crops), self._rows)))
+            groups = self._threads.map(self._read, np.array_split(crops, range(self._rows, len(crops), self._rows)))
             return np.concatenate([poses for _, poses in groups])
 
         return self._in_turn(encode)
@@ -199,7 +199,7 @@ class PcavsEngine:
             content = contents[torch.from_numpy(rows)] * self._tensor(gains[rows])
             return self._style(identity, content, self._tensor(codes[rows]))
 
-        return torch.cat(self._crew.map(style, _groups(len(codes), self._rows)))
+        return torch.cat(self._threads.map(style, _groups(len(codes), self._rows)))
 
     def _pictures_of(self, identity: Identity, styles: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """Pictures uint8 (n, size, size, 3), in the host's memory, of style vectors for whole calls."""
@@ -215,11 +215,11 @@ class PcavsEngine:
     def _giving_way(self, draw: Callable[[Tensor], Tensor], calls: Sequence[Tensor]) -> list[Tensor]:
         """What is drawn in each call; none begins while somebody in a hurry waits for the engine."""
         if in_a_hurry():
-            return self._crew.map(draw, calls)
+            return self._threads.map(draw, calls)
         made: dict[int, Tensor] = {}
         while left := [n for n in range(len(calls)) if n not in made]:
-            self._gate.give_way()
-            drawn = self._crew.map(lambda n: None if self._gate.wanted() else draw(calls[n]), left)
+            self._turns.give_way()
+            drawn = self._threads.map(lambda n: None if self._turns.wanted() else draw(calls[n]), left)
             made |= {n: pictures for n, pictures in zip(left, drawn, strict=True) if pictures is not None}
         return [made[n] for n in range(len(calls))]
 
@@ -251,7 +251,7 @@ class PcavsEngine:
         def encode(rows: NDArray[np.intp]) -> Tensor:
             return self._networks.speech_encoder(self._tensor(windows[rows])[:, None])
 
-        return torch.cat(self._crew.map(encode, _groups(len(windows), self._rows)))[: len(windows)]
+        return torch.cat(self._threads.map(encode, _groups(len(windows), self._rows)))[: len(windows)]
 
     def _style(self, identity: Identity, content: Tensor, codes: Tensor) -> Tensor:
         """Style vectors of speech contents, gain included, and pose codes."""
@@ -288,7 +288,7 @@ class PcavsEngine:
     def _identity(self, crops: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Identity:
         tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
         tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
-        (feature, poses), *pairs = self._crew.map(_done, tasks)
+        (feature, poses), *pairs = self._threads.map(_done, tasks)
         vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
         return Identity(
             vector, feature_map, poses.mean(0), self._images(picture[None]), self._networks.own_codes(feature[:1])
@@ -321,7 +321,7 @@ class PcavsEngine:
         with ExitStack() as stack:
             if self.device == "cpu":
                 loops.finish()
-            stack.enter_context(self._gate)
+            stack.enter_context(self._turns)
             stack.enter_context(torch.inference_mode())
             if self.device == "cuda":
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))

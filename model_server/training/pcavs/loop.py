@@ -55,10 +55,10 @@ class Trainer:
         config: what to train, and how.
         corpora: folders of shards.
         run: folder of checkpoints, curves and samples; a run that is there goes on.
-        team: the processes that train together.
+        process_group: the processes that train together.
         precision: of the networks' arithmetic; weights and optimisers are always float32.
         report: called now and then.
-        inheritance: what a new run begins with.
+        warm_start: what a new run begins with.
         lessons: other voices to learn from, and who teaches.
 
     Raises:
@@ -70,47 +70,49 @@ class Trainer:
         config: Config,
         corpora: Sequence[Path],
         run: Path,
-        team: ProcessGroup,
+        process_group: ProcessGroup,
         precision: Precision = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
-        inheritance: WarmStart | None = None,
+        warm_start: WarmStart | None = None,
         lessons: Lessons | None = None,
     ) -> None:
-        self.config, self.run_folder, self.team, self.report = config, run, team, report
-        self.store = ClipStore(corpora, "train", team.device, config.cached_clips)
-        self.unseen = ClipStore(corpora, "val", team.device, config.cached_clips // 4)
+        self.config, self.run_folder, self.process_group, self.report = config, run, process_group, report
+        self.store = ClipStore(corpora, "train", process_group.device, config.cached_clips)
+        self.unseen = ClipStore(corpora, "val", process_group.device, config.cached_clips // 4)
         if lessons:
-            self.store.voices = TeachingVoices(lessons.corpora, "train", lessons.recogniser, team.device)
-            self.unseen.voices = TeachingVoices(lessons.corpora, "val", lessons.recogniser, team.device) or None
+            self.store.voices = TeachingVoices(lessons.corpora, "train", lessons.recogniser, process_group.device)
+            self.unseen.voices = (
+                TeachingVoices(lessons.corpora, "val", lessons.recogniser, process_group.device) or None
+            )
         torch.manual_seed(config.seed)
-        self.models = Models(config, len(self.store.classes)).to(team.device)
+        self.models = Models(config, len(self.store.classes)).to(process_group.device)
         self.steps: dict[str, int] = {}
         self._autocast = precision == "bf16"
         self._resume_state: tuple[str, dict[str, Any]] = ("", {})
-        self._bank_folder = inheritance.run if inheritance else run
-        if inheritance and not checkpoints.latest(run):
-            inheritance.give(self.models)
-            self.steps = {name: getattr(config, name).steps for name in inheritance.stages}
+        self._bank_folder = warm_start.run if warm_start else run
+        if warm_start and not checkpoints.latest(run):
+            warm_start.give(self.models)
+            self.steps = {name: getattr(config, name).steps for name in warm_start.stages}
         self._resume()
 
     def train(self, stages: Sequence[StageName] = STAGES, limits: Limits | None = None) -> bool:
         """Train `stages` in order; returns whether all of them are finished."""
         clock = Clock(limits or Limits(), self.config.checkpoint_seconds)
         self.store.load()
-        journal = RunLog(self.run_folder) if self.team.leads else None
+        run_log = RunLog(self.run_folder) if self.process_group.leads else None
         try:
-            return all(self._train_stage(name, clock, journal) for name in stages)
+            return all(self._train_stage(name, clock, run_log) for name in stages)
         finally:
-            if journal:
-                journal.close()
+            if run_log:
+                run_log.close()
 
-    def _train_stage(self, name: StageName, clock: Clock, journal: RunLog | None) -> bool:
+    def _train_stage(self, name: StageName, clock: Clock, run_log: RunLog | None) -> bool:
         length = getattr(self.config, name).steps
         if self.steps.get(name, 0) >= length:
             return True
-        if clock.over(self.team):
+        if clock.over(self.process_group):
             return False
-        stage = make_stage(name, self.models, self.config, self.team)
+        stage = make_stage(name, self.models, self.config, self.process_group)
         if not self._bank(name, clock):
             return False
         if self._resume_state[0] == name and self._resume_state[1]:
@@ -120,9 +122,9 @@ class Trainer:
         for step, batches in self._batches(stage, range(self.steps.get(name, 0), length)):
             meter.add(self._step(stage, step, batches))
             self.steps[name] = step + 1
-            self._note(stage, step + 1, meter, journal)
+            self._note(stage, step + 1, meter, run_log)
             clock.stepped()
-            if clock.over(self.team) and step + 1 < length:
+            if clock.over(self.process_group) and step + 1 < length:
                 self._save(stage, clock)
                 return False
             if clock.checkpoint_due():
@@ -140,7 +142,7 @@ class Trainer:
             wanted.append((networks.speech_encoder, partial(read_sound, networks)))
         self.models.eval()
         return all(
-            fill(store, self._bank_folder, network, read, lambda: clock.over(self.team))
+            fill(store, self._bank_folder, network, read, lambda: clock.over(self.process_group))
             for store in (self.store, self.unseen)
             for network, read in wanted
         )
@@ -168,23 +170,23 @@ class Trainer:
 
     def _seed(self, stage: Stage, step: int, micro_batch: int) -> int:
         """The same for n processes of one micro-batch as for one process of n."""
-        number = micro_batch * self.team.size + self.team.rank
+        number = micro_batch * self.process_group.size + self.process_group.rank
         entropy = [self.config.seed, STAGES.index(stage.name), step, number]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _arithmetic(self) -> Any:
-        return torch.autocast(self.team.device.type, torch.bfloat16) if self._autocast else nullcontext()
+        return torch.autocast(self.process_group.device.type, torch.bfloat16) if self._autocast else nullcontext()
 
-    def _note(self, stage: Stage, step: int, meter: Meter, journal: RunLog | None) -> None:
+    def _note(self, stage: Stage, step: int, meter: Meter, run_log: RunLog | None) -> None:
         """Report, curves and samples when it is time for them."""
-        if journal and meter.due(step):
-            rate, losses = meter.read(self.team.size)
+        if run_log and meter.due(step):
+            rate, losses = meter.read(self.process_group.size)
             unseen = {f"unseen_{name}": value for name, value in self._judge(stage, step).items()}
-            journal.write(stage.name, step, {"samples_per_second": rate, **losses, **unseen})
+            run_log.write(stage.name, step, {"samples_per_second": rate, **losses, **unseen})
             self.report(Progress(stage.name, step, stage.schedule.steps, rate, losses | unseen))
             log.info("%s step %d: %.1f samples/s, loss %.4f", stage.name, step, rate, losses["total"])
-        if journal and stage.name == "generator" and step % self.config.grid_every == 0:
-            journal.picture(stage.name, step, self._samples(stage))
+        if run_log and stage.name == "generator" and step % self.config.grid_every == 0:
+            run_log.picture(stage.name, step, self._samples(stage))
 
     @torch.no_grad()
     def _judge(self, stage: Stage, step: int) -> dict[str, float]:
@@ -215,7 +217,7 @@ class Trainer:
         self._save(stage, clock)
 
     def _save(self, stage: Stage, clock: Clock) -> None:
-        if self.team.leads:
+        if self.process_group.leads:
             with clock.saving():
                 checkpoints.save(self.run_folder, self._checkpoint(stage))
 

@@ -27,11 +27,11 @@ SLOWING = 0.4
 
 
 class Learner:
-    """A task, its optimiser, and the team that shares its gradients."""
+    """A task, its optimiser, and the processes that share its gradients."""
 
-    def __init__(self, task: nn.Module, rate: float, betas: tuple[float, float], team: ProcessGroup) -> None:
+    def __init__(self, task: nn.Module, rate: float, betas: tuple[float, float], process_group: ProcessGroup) -> None:
         self.task = task
-        self.shared = team.shared(task)
+        self.shared = process_group.shared(task)
         self.weights = [weight for weight in task.parameters() if weight.requires_grad]
         self.rate = rate
         self.optimizer = torch.optim.Adam(self.weights, rate, betas)
@@ -102,14 +102,14 @@ class SupervisedStage(Stage):
         "perceptual": PerceptualTask,
     }
 
-    def __init__(self, name: StageName, models: Models, config: Config, team: ProcessGroup) -> None:
+    def __init__(self, name: StageName, models: Models, config: Config, process_group: ProcessGroup) -> None:
         self.name = name
         self.schedule = getattr(config, name)
         speech = config.speech
         self._voices, self._strength = speech.voices, config.augmentation
         self.chunk = chunk_length(speech.window, speech.shifts, speech.stride)
         task = self._TASKS[name](models, config)
-        self.learners = {"task": Learner(task, self.schedule.learning_rate, (0.9, 0.999), team)}
+        self.learners = {"task": Learner(task, self.schedule.learning_rate, (0.9, 0.999), process_group)}
 
     def sample(self, store: ClipStore, rng: np.random.Generator) -> Frames | Chunks:
         """See `Stage.sample`."""
@@ -138,15 +138,15 @@ class AdversarialStage(Stage):
 
     name = "generator"
 
-    def __init__(self, models: Models, config: Config, team: ProcessGroup) -> None:
+    def __init__(self, models: Models, config: Config, process_group: ProcessGroup) -> None:
         self.schedule = config.generator
         self.critic_start, self.targets = config.generator.critic_start, config.generator.targets
         rate = self.schedule.learning_rate
         task = GeneratorTask(models, config)
         models.discriminator.requires_grad_(True)
         self.learners = {
-            "generator": Learner(task, rate / 2, (config.generator.momentum, 0.99), team),
-            "critic": Learner(CriticTask(models, config), rate * 2, (0.0, 0.9), team),
+            "generator": Learner(task, rate / 2, (config.generator.momentum, 0.99), process_group),
+            "critic": Learner(CriticTask(models, config), rate * 2, (0.0, 0.9), process_group),
         }
         self._discriminator = models.discriminator
 
@@ -178,11 +178,11 @@ class AdversarialStage(Stage):
         return losses
 
 
-def make_stage(name: StageName, models: Models, config: Config, team: ProcessGroup) -> Stage:
+def make_stage(name: StageName, models: Models, config: Config, process_group: ProcessGroup) -> Stage:
     """The stage of this name."""
     if name == "generator":
-        return AdversarialStage(models, config, team)
-    return SupervisedStage(name, models, config, team)
+        return AdversarialStage(models, config, process_group)
+    return SupervisedStage(name, models, config, process_group)
 
 
 def _detached(losses: Losses) -> Losses:

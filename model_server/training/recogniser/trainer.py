@@ -70,7 +70,7 @@ class RecogniserTrainer:
         config: what to train, and how.
         corpora: folders of shards.
         run: folder of checkpoints and curves; a run that is there goes on.
-        team: this process; the stage runs in one.
+        process_group: this process; the stage runs in one.
         precision: of the network's arithmetic; weights and losses are always float32.
         report: called now and then.
 
@@ -83,11 +83,11 @@ class RecogniserTrainer:
         config: RecogniserConfig,
         corpora: Sequence[Path],
         run: Path,
-        team: ProcessGroup,
+        process_group: ProcessGroup,
         precision: Literal["fp32", "bf16"] = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        self.config, self.run_folder, self.team, self.report = config, run, team, report
+        self.config, self.run_folder, self.process_group, self.report = config, run, process_group, report
         self.store = VoiceStore(corpora, "train", config.cached_hours)
         self.unseen = VoiceStore(corpora, "val", config.cached_hours / 8)
         torch.manual_seed(config.seed)
@@ -103,22 +103,22 @@ class RecogniserTrainer:
     def train(self, limits: Limits | None = None) -> bool:
         """Train on; returns whether all steps are done."""
         clock = Clock(limits or Limits(), self.config.checkpoint_seconds)
-        journal = RunLog(self.run_folder)
+        run_log = RunLog(self.run_folder)
         meter = _Meter(self.config.log_every)
         try:
             for batch in self._batches():
-                if clock.over(self.team):
+                if clock.over(self.process_group):
                     break
                 meter.add(self._learn(batch), batch.seconds)
                 self.step += 1
                 clock.stepped()
-                self._note(meter, journal)
+                self._note(meter, run_log)
                 if clock.checkpoint_due():
                     self._save(clock)
             if self.step:
                 self._save(clock)
         finally:
-            journal.close()
+            run_log.close()
         return self.step >= self.config.steps
 
     def _learn(self, batch: Batch) -> Losses:
@@ -162,13 +162,13 @@ class RecogniserTrainer:
     def _arithmetic(self) -> Any:
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
-    def _note(self, meter: _Meter, journal: RunLog) -> None:
+    def _note(self, meter: _Meter, run_log: RunLog) -> None:
         """Report and curves when it is time for them."""
         if not meter.due(self.step):
             return
         rate, losses = meter.read()
         unseen = {f"unseen_{name}": value for name, value in self._judge().items()}
-        journal.write(STAGE, self.step, {"seconds_per_second": rate, **losses, **unseen})
+        run_log.write(STAGE, self.step, {"seconds_per_second": rate, **losses, **unseen})
         self.report(Progress(STAGE, self.step, self.config.steps, rate, losses | unseen))
         log.info("%s step %d: %.1f s/s, loss %.4f, %s", STAGE, self.step, rate, losses["total"], _listed(unseen))
 
