@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from model_server.engines.base import PoseSource, PrecisionChoice
 from model_server.errors import PoseDubError
+from model_server.features import CROP_SIDE
 from model_server.pipeline.parameters import Parameter, parameter, parameters
 
 MAX_FRAMES = 2_000_000
 # Width and height of pictures when none are asked for.
-SIZE = 224
+SIZE = CROP_SIDE
 SLOWEST, FASTEST = 1, 240
 
 CropMode = Literal["auto", "aligned"]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
+from model_server.features import CROP_SIDE
 from model_server.pipeline.faces.alignment import (
     Matrix,
     clip_transforms,
@@ -104,4 +105,4 @@ def aligned_crop(picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
         raise PoseDubError(
             f"{path.name} is {width}x{height} and no square face crop as 'aligned' means; set the crop to auto."
         )
-    return picture if (height, width) == (224, 224) else resized(picture)
+    return picture if (height, width) == (CROP_SIDE, CROP_SIDE) else resized(picture)
