@@ -33,8 +33,8 @@ _NEIGHBOURS = 400
 _WORDLESS_SHARE = 0.04  # of a batch's clips that hold no speech at all
 _MASKED_BANDS, _MASKED_ROWS, _MASKS = 15, 24, 2
 _QUIET = 0.45  # feature value of masks
-# Batches are padded to a multiple of so many steps: memory for ever new sizes would pile up.
-_STRIDE = 32
+# Batches are padded to a multiple of so many steps, and filled: what oneDNN keeps of ever new sizes would pile up.
+_STRIDE = 64
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,26 @@ class VoiceStore:
 
 
 def sample_batch(store: VoiceStore, seconds: float, strength: float, rng: np.random.Generator) -> Batch:
-    """So many seconds of clips of about one length, drawn by their length, changed, with their targets."""
+    """Clips of about one length, drawn by their length, changed, with their targets; so many seconds with padding."""
     centre = rng.choice(len(store), p=store.seconds / store.seconds.sum())
     first = max(0, min(centre - _NEIGHBOURS // 2, len(store) - _NEIGHBOURS))
     near = np.arange(first, min(first + _NEIGHBOURS, len(store)))
-    count = max(1, min(len(near), int(seconds / store.seconds[near].mean())))
-    chosen = rng.choice(near, count, replace=False)
-    return joined([_example(store, int(index), strength, rng) for index in chosen], rng if strength else None)
+    examples: list[Example] = []
+    for index in rng.permutation(near):
+        found = _example(store, int(index), strength, rng)
+        if examples and _padded_steps([*examples, found]) > seconds * STEPS_PER_SECOND:
+            break
+        examples.append(found)
+    return joined(examples, rng if strength else None)
+
+
+def _padded_steps(examples: Sequence[Example]) -> int:
+    """Steps that a batch of these takes."""
+    return len(examples) * _padded(max(len(e.frames) for e in examples))
+
+
+def _padded(steps: int) -> int:
+    return -(-steps // _STRIDE) * _STRIDE
 
 
 @dataclass(frozen=True)
@@ -203,7 +216,7 @@ def _frames(
 def joined(examples: Sequence[Example], masks: np.random.Generator | None = None) -> Batch:
     """Sounds of different lengths as a batch, with bands and times hidden where `masks` are drawn."""
     steps = torch.tensor([len(e.frames) for e in examples])
-    longest = -(-int(steps.max()) // _STRIDE) * _STRIDE
+    longest = _padded(int(steps.max()))
     sounds = np.zeros((len(examples), longest * SAMPLE_RATE // STEPS_PER_SECOND), np.float32)
     for row, e in zip(sounds, examples, strict=True):
         row[: len(e.samples)] = e.samples
