@@ -63,8 +63,12 @@ def try_file(path: Path, advice: str = "choose another place") -> None:
 
 
 def check_readable(path: Path) -> None:
-    """Raise PoseDubError unless `path` is a file that can be read."""
+    """Raise PoseDubError unless `path` is a file that can be read, more than once and from anywhere."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise PoseDubError(
+                f"{path} is no regular file but a pipe or a device; save what it holds to a file and name that."
+            )
         with path.open("rb"):
             return
     except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,20 +14,23 @@ from model_server.pipeline.request import DubRequest, DubSpec, Output, OutputMod
 from model_server.places import check_readable
 
 if TYPE_CHECKING:
+    from model_server.cli.frames_folder import PictureForm
     from model_server.jobs.in_process import LocalServer
+    from model_server.jobs.model import Job
     from model_server.pipeline.request import FaceSelection, Portrait, Pose
     from model_server.service.remote import RemoteServer
 
 DEFAULT_RATE = Fraction(25)
 FOOTAGE_RATES = (10, 240)
 """Frames per second at which a mouth can speak; slide shows have fewer."""
+_NEED_FOOTAGE = ("output", "face_time", "feather", "mouth_only", "keep_where_absent")
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Register the subcommand."""
     parser = commands.add_parser("dub", help="make a dub from a portrait, a sound and a pose source")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, refuse=parser.error)
     parser.add_argument("--portrait", type=Path, metavar="FILE", help="picture or movie of the face")
     parser.add_argument("--audio", type=Path, required=True, metavar="FILE", help="speech, any common format")
     parser.add_argument(
@@ -62,30 +67,54 @@ def run(options: argparse.Namespace) -> int:
     destination.check(options.out, _given(options))
     for path in _given(options):
         check_readable(path)
-    with target.tried(options.out), _server(options) as server:
+    with target.tried(options.out, options.data), _server(options) as server:
         request = _asked(options, server)
-        if not shared.is_movie(options.out):
-            target.check_frames(options.out, request)
         job = server.submit(request)
-        output.write(server.events(job, request.first), job, options.out, options.audio, options.into)
+        with _left_in_order(server, job):
+            output.write(server.events(job, request.first), job, options.out, options.audio, options.into)
     return 0
+
+
+@contextmanager
+def _left_in_order(server: LocalServer | RemoteServer, job: Job) -> Iterator[None]:
+    """Whoever is interrupted, or asked to end, wants no more frames."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        server.leave(job)
+        raise
 
 
 def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> DubRequest:
     """The request, once the server has the files it names."""
+    from model_server.cli.frames_folder import check_frames
     from model_server.files import file_digest
 
     traits = server.traits(_weights_id(options))
     if traits.portrait and not (options.portrait or options.into):
-        raise SystemExit("posedub dub: give --portrait, or --into to dub somebody in footage")
+        options.refuse("give --portrait, or --into to dub somebody in footage")
     if "fixed" not in traits.pose_sources and not options.pose:
         options.pose_mode = options.pose_mode or traits.pose_sources[0]
     options.fps = options.fps or _footage_rate(options.into)
+    _check_face_time(options)
     assets = {path: file_digest(path) for path in _given(options)}
     request = _request(options, assets)
+    request.validate()
+    if not shared.is_movie(options.out):
+        check_frames(options.out, request, _form(options, request.spec))
     for asset, path in {asset: path for path, asset in assets.items()}.items():
         server.add(asset, path)
     return request
+
+
+def _form(options: argparse.Namespace, spec: DubSpec) -> PictureForm:
+    """What the frames' pictures have in common."""
+    from model_server.cli.frames_folder import PictureForm
+    from model_server.pipeline.media.video import open_footage
+
+    if not options.into:
+        return PictureForm(spec.size, spec.size)
+    return PictureForm(*open_footage(options.into, spec.viewer).appearance.size, spec.output.mode == "overlay")
 
 
 def _given(options: argparse.Namespace) -> list[Path]:
@@ -108,9 +137,10 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Leave with a sentence when options do not go together."""
+    of_footage = [f"--{name.replace('_', '-')}" for name in _NEED_FOOTAGE if getattr(options, name) is not None]
     problems = [
         (options.pose and options.pose_mode, "give --pose or --pose-mode, not both"),
-        (options.output and not options.into, "--output needs --into and the footage"),
+        (of_footage and not options.into, f"{', '.join(of_footage)} needs --into and the footage"),
         (
             options.output == "overlay" and shared.is_movie(options.out),
             "an overlay is transparent; give a folder for its frames as --out",
@@ -120,7 +150,18 @@ def _check(options: argparse.Namespace) -> None:
         check_rate(options.fps)
     for wrong, sentence in problems:
         if wrong:
-            raise SystemExit(f"posedub dub: {sentence}")
+            options.refuse(sentence)
+
+
+def _check_face_time(options: argparse.Namespace) -> None:
+    """The same where --face-time lies behind the footage."""
+    from model_server.pipeline.media.video import open_footage
+
+    second = _face_second(options)
+    end = None if second is None else open_footage(options.into).duration
+    if end and second is not None and second >= end:
+        given = f"--face-time {float(options.face_time):g}"
+        options.refuse(f"{given} is behind the end of {options.into}, which lasts {float(end):.1f} s")
 
 
 def _footage_rate(footage: Path | None) -> Fraction:

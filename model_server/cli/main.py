@@ -6,11 +6,13 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from model_server import __version__
 from model_server.cli import console, watcher
+from model_server.cli.options import path
 from model_server.errors import PoseDubError
 from model_server.surroundings import explained
 
@@ -18,7 +20,11 @@ FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; all options are listed by --help."""
+    """Says what is wrong in one line; all options are listed by --help. Paths are never empty."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", Path, path)
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_USAGE, f"{self.prog}: {message}; see {self.prog} --help.\n")

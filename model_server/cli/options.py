@@ -20,7 +20,7 @@ import platformdirs
 from model_server import scratch
 from model_server.errors import PoseDubError
 from model_server.pipeline.parameters import parameters
-from model_server.places import try_folder
+from model_server.places import check_readable, try_folder
 
 if TYPE_CHECKING:
     from model_server.engines.base import WeightsInfo
@@ -48,17 +48,18 @@ def add_parameters(parser: argparse._ActionsContainer, cls: type) -> None:
     for one in parameters(cls):
         name = f"--{one.name.replace('_', '-')}"
         if one.kind is bool:
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=one.default, help=one.text)
+            text = f"{one.text} (default: {'yes' if one.default else 'no'})"
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
             continue
         read = int if one.kind is int else finite
         unit = f", in {one.unit}" if one.unit else ""
         text = f"{one.text}{unit}; {one.bounds} ({one.default:g})"
-        parser.add_argument(name, type=read, default=one.default, metavar="N" if read is int else "X", help=text)
+        parser.add_argument(name, type=read, metavar="N" if read is int else "X", help=text)
 
 
 def parameter_values(options: argparse.Namespace, cls: type) -> dict[str, Any]:
     """What was given for the parameters among the fields of a dataclass."""
-    given = {one: getattr(options, one.name) for one in parameters(cls)}
+    given = {one: getattr(options, one.name) for one in parameters(cls) if getattr(options, one.name) is not None}
     return {one.name: (value,) if one.each_frame else value for one, value in given.items()}
 
 
@@ -80,6 +81,8 @@ def given_weights(options: argparse.Namespace) -> list[WeightsInfo]:
     from model_server.engines.weights import describe
 
     if "described" not in options:
+        for given in options.weights:
+            check_readable(given)
         options.described = [describe(path) for path in options.weights]
     return options.described
 
@@ -117,6 +120,13 @@ def _own(kind: Callable[..., str]) -> Path:
         if folder.is_absolute():
             return folder
     raise PoseDubError("This user has no home folder; set HOME, or name a data folder with --data.")
+
+
+def path(text: str) -> Path:
+    """A file or folder; "" would be the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("its value is empty; name a file or folder")
+    return Path(text)
 
 
 def whole(low: int, high: float = math.inf) -> Callable[[str], int]:

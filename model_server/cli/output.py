@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from model_server.cli import progress
+from model_server.cli.frames_folder import FramesFolder
 from model_server.cli.options import is_movie
-from model_server.cli.target import FramesFolder
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import replacing
 from model_server.jobs.model import Ended, Event, FrameMade, Job, JobState, Progress, Warned
@@ -21,7 +21,7 @@ from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.movies.film import Film
 from model_server.pipeline.movies.movie_format import Drawn
 from model_server.pipeline.movies.writer import write_movie
-from model_server.pipeline.timecode import timecode
+from model_server.pipeline.timecode import frames_text, timecode
 from model_server.surroundings import naming
 
 _PHASES = {"compiling": "compiling for this processor, once"}
@@ -38,9 +38,9 @@ def write(events: Iterable[Event], job: Job, out: Path, sound: Path, footage: Pa
         if is_movie(out):
             _write_movie(frames, job, out, sound, footage)
         else:
-            FramesFolder(out, job).write((frame.index, frame.png) for frame in frames)
+            FramesFolder(out, job, _note).write((frame.index, frame.png) for frame in frames)
     count = job.request.end - job.request.first
-    print(f"{count} frames at {spec.fps} fps in {out}, made with {weights_text(job)}")
+    print(f"{frames_text(count)} at {spec.fps} fps in {out}, made with {weights_text(job)}")
 
 
 def weights_text(job: Job) -> str:
@@ -70,7 +70,7 @@ def _shown(events: Iterable[Event], job: Job) -> Generator[FrameMade]:
 
 def _warning_text(warning: Warned, fps: Fraction) -> str:
     first, end = timecode(warning.first, fps), timecode(warning.end, fps)
-    return f"warning: {first} to {end} ({warning.end - warning.first} frames): {warning.message}"
+    return f"warning: {first} to {end} ({frames_text(warning.end - warning.first)}): {warning.message}"
 
 
 def _check_end(job: Job) -> None:
@@ -84,11 +84,11 @@ def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path,
     with naming(path), replacing(path) as part:
         spec = job.request.spec
         film = _film(job, footage)
-        pictures = (_drawn(frame, film) for frame in frames)
+        pictures = (_drawn(frame, film) for frame in _complete(frames, job))
         speech, index = spec.speech, job.request.first
         start = speech.start + index / spec.fps
         lead = speech.start if index == 0 else Fraction(0)  # what is heard before the footage's first picture
-        title, form = f"PoseDub dub, made with {weights_text(job)}", film.format if film else None
+        title, form = f"made with {weights_text(job)}", film.format if film else None
         write_movie(part, pictures, spec.fps, sound, start, title, speech.track, lead, form)
 
 
@@ -99,8 +99,23 @@ def _film(job: Job, footage: Path | None) -> Film | None:
         return None
     film = Film(open_footage(footage), source, job.request.spec.fps)
     for remark in film.remarks():
-        print(f"note: {remark}", file=sys.stderr)
+        _note(remark)
     return film
+
+
+def _complete(frames: Iterable[FrameMade], job: Job) -> Iterator[FrameMade]:
+    """The frames; PoseDubError after the last one when there were fewer than asked for."""
+    count, total = 0, job.request.end - job.request.first
+    for frame in frames:
+        yield frame
+        count += 1
+    if count != total:
+        raise PoseDubError(f"Only {count} of {frames_text(total)} came; the same command makes what is left.")
+
+
+def _note(sentence: str) -> None:
+    """Something about the result, above the bar."""
+    tqdm.write(f"note: {sentence}", file=sys.stderr)
 
 
 def _drawn(frame: FrameMade, film: Film | None) -> Drawn:

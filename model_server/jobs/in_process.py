@@ -69,6 +69,9 @@ class LocalServer:
         """Stop a job; its frames stay in the data folder."""
         self._store.cancel(job.id)
 
+    def leave(self, job: Job) -> None:
+        """Nobody waits any more; the job ends with this process, as `__exit__` does it."""
+
     def _work(self, job: Job) -> None:
         try:
             self._run(job)

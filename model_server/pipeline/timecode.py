@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 
+def frames_text(count: int) -> str:
+    """A number of frames in a sentence."""
+    return "1 frame" if count == 1 else f"{count} frames"
+
+
 def timecode(index: int, fps: Fraction) -> str:
     """HH:MM:SS:FF of a frame counted from 0, without dropped numbers."""
     second, frame = divmod(index, max(round(fps), 1))

@@ -13,7 +13,7 @@ from model_server.pipeline.faces.pose import PoseTrack, changes, flagged
 from model_server.pipeline.faces.tracking import Absence
 from model_server.pipeline.media.appearance import Appearance
 from model_server.pipeline.request import OutputMode
-from model_server.pipeline.timecode import timecode
+from model_server.pipeline.timecode import frames_text, timecode
 
 _ABSENCES = {
     Absence.NO_FACE: ("no_face", "The face is gone from the footage"),
@@ -156,7 +156,7 @@ def _several(name: str, faces: int, frames: int) -> Iterator[FrameWarning]:
 
 
 def _counted(frames: int) -> str:
-    return "1 frame stays" if frames == 1 else f"{frames} frames stay"
+    return f"{frames_text(frames)} {'stays' if frames == 1 else 'stay'}"
 
 
 def _cuts(source: Source, cuts: tuple[int, ...]) -> Iterator[FrameWarning]:

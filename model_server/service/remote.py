@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from model_server.service.rpc import Stub
 
 CHUNK_BYTES = 256 * 1024
 SECONDS = 30.0
+# A command that was told to end waits no longer for the server to hear of it.
+LEAVING_SECONDS = 5.0
 # Answers for which networks may have to be loaded and media read first; as the add-on waits.
 SLOW_SECONDS = 120.0
 
@@ -70,7 +73,8 @@ class RemoteServer:
         return wire.traits_of(self._handshake(), weights_id)
 
     def submit(self, request: DubRequest) -> Job:
-        """Queue a dub whose assets were added."""
+        """Queue a dub whose assets were added; PoseDubError for values that messages may not even hold."""
+        request.validate()
         answer = self._call("SubmitDub", wire.request_message(request), SLOW_SECONDS)
         return wire.job_of(answer.dub, request)
 
@@ -90,14 +94,21 @@ class RemoteServer:
         """Stop a job; its frames stay on the server."""
         self._call("CancelDub", dubbing.CancelDubRequest(job_id=job.id))
 
+    def leave(self, job: Job) -> None:
+        """Nobody waits any more: stop the job, if the server can still be told."""
+        with suppress(PoseDubError):
+            self._call("CancelDub", dubbing.CancelDubRequest(job_id=job.id), LEAVING_SECONDS)
+
     def estimate(self, request: DubRequest) -> Any:
         """Which frames a dub would generate."""
+        request.validate()
         shaped = wire.request_message(request)
         asked = dubbing.EstimateDubRequest(spec=shaped.spec, frames=shaped.frames)
         return self._call("EstimateDub", asked, SLOW_SECONDS)
 
     def preview(self, spec: DubSpec, index: int) -> tuple[bytes, bool]:
         """Frame `index` of a dub as PNG, and whether it is approximate."""
+        spec.validate()
         asked = dubbing.PreviewFrameRequest(spec=wire.spec_message(spec), index=index)
         try:
             parts = list(self._stub.PreviewFrame(asked, metadata=self._metadata, timeout=SLOW_SECONDS))

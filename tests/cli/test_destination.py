@@ -76,3 +76,18 @@ def test_a_folder_may_have_a_dot(desk: Path) -> None:
     options = ["--portrait", "face.png", "--audio", "speech.wav", "--pose-mode", "frontal", "--crop", "aligned"]
     assert main(["dub", *options, "--range", "0:1", "--data", "data", "--out", "take.2"]) == 0
     assert [path.name for path in (desk / "take.2").glob("*.png")] == ["000000.png"]
+
+
+def test_only_movies_that_a_dub_wrote_are_replaced(desk: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (desk / "talk.mp4").read_bytes()
+    options = ["--portrait", "face.png", "--crop", "aligned"]
+    assert "The file talk.mp4 is there already and no dub" in refused(capsys, *options, "--out", "talk.mp4")
+    (desk / "notes.mov").write_text("no movie at all")
+    assert "notes.mov is there already" in refused(capsys, *options, "--out", "notes.mov")
+    assert (desk / "talk.mp4").read_bytes() == before and (desk / "notes.mov").read_text() == "no movie at all"
+    words = [*options, "--audio", "speech.wav", "--pose-mode", "frontal", "--data", "data", "--out", "new/own.mp4"]
+    sizes = []
+    for part in ("0:1", "0:9"):  # into a folder that is not there yet, and then over the first one
+        assert main(["dub", *words, "--range", part]) == 0
+        sizes.append((desk / "new" / "own.mp4").stat().st_size)
+    assert sizes[0] < sizes[1]

@@ -12,6 +12,7 @@ import pytest
 from tests.cli.commands import Command, one_sentence
 from tests.conftest import speechlike, write_wav
 from tests.gate import Gate
+from tests.limits import HANGS
 
 
 @pytest.fixture
@@ -99,3 +100,51 @@ def test_an_earlier_manifest_without_a_list_of_frames(dub: Command, tmp_path: Pa
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert dub(fps=5).returncode == 0
     assert frames(folder) == list(range(11))
+
+
+def test_two_dubs_do_not_write_to_one_place(dub: Command, gate: Gate, tmp_path: Path) -> None:
+    dub.gate = gate
+    (tmp_path / "same").symlink_to("frames")
+    with gate.closed(), dub.started() as process:
+        process.wait_for("frames:")
+        for out in (tmp_path / "frames", tmp_path / "same"):
+            assert f"Another dub is being written to {out}; wait" in one_sentence(dub(out=out, seed=3))
+        assert dub(out=tmp_path / "other", range="0:2").returncode == 0
+        process.kill()
+        process.wait(HANGS)
+    assert dub(range="0:2").returncode == 0
+    assert not [path for path in (tmp_path / "frames").iterdir() if path.suffix not in (".png", ".json")]
+
+
+def test_frames_that_vanish_meanwhile_are_missed(dub: Command, gate: Gate, tmp_path: Path) -> None:
+    dub.gate, folder = gate, tmp_path / "frames"
+    with dub.started() as process:
+        with gate.closed():
+            while not (folder / "000000.png").exists():
+                with suppress(TimeoutExpired):
+                    assert process.wait(0.05) is None
+            (folder / "000000.png").unlink()
+        assert process.wait(HANGS) == 1
+        assert f"The folder {folder} lacks frame 0;" in process.rest()
+    assert json.loads((folder / "manifest.json").read_text())["state"] == "running"
+    assert dub().returncode == 0 and frames(folder) == list(range(55))
+
+
+def test_what_becomes_of_an_earlier_dub_is_said(dub: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    assert "note:" not in dub(range="0:6").stderr
+    assert "note:" not in dub(range="4:8").stderr
+    said = dub(range="2:4", seed=7).stderr
+    assert f"note: frames 0-1, 4-7 in {folder} stay from an earlier dub with other settings\n" in said
+    parts = json.loads((folder / "manifest.json").read_text())["parts"]
+    assert [(part["frames"], part["request"]["spec"]["seed"]) for part in parts] == [
+        ([[0, 2], [4, 8]], 0),
+        ([[2, 4]], 7),
+    ]
+    said = one_sentence(dub(range="2:4", size=256))
+    assert "frames 0-1, 4-7 of an earlier dub in 224x224, and this one's would be 256x256" in said
+    assert frames(folder) == list(range(8))
+    assert "note:" not in dub(range="0:8", size=256).stderr
+    (part,) = json.loads((folder / "manifest.json").read_text())["parts"]
+    assert part["frames"] == [[0, 8]] and part["request"]["spec"]["size"] == 256
+    assert f"note: 7 frames of an earlier dub were removed from {folder}\n" in dub(range="0:1", fps=5).stderr

@@ -70,9 +70,7 @@ def test_a_file_in_the_way_is_named_before_the_work(what: str, media: Path, tmp_
     assert file.read_text() == "keep me" and sorted(tmp_path.iterdir()) == [file]
 
 
-def test_a_movie_needs_its_folder_and_a_name_of_its_own(dub: Command, tmp_path: Path) -> None:
-    missing = one_sentence(dub(out=tmp_path / "no" / "such" / "dub.mp4"))
-    assert f"There is no folder {tmp_path / 'no' / 'such'} to write dub.mp4 to" in missing
+def test_a_movie_needs_a_name_of_its_own(dub: Command, tmp_path: Path) -> None:
     (tmp_path / "taken.mp4").mkdir()
     assert "taken.mp4 is a folder" in one_sentence(dub(out=tmp_path / "taken.mp4"))
     assert ".mp4" in one_sentence(dub(out=tmp_path / "dub.mkv"))
@@ -279,3 +277,14 @@ def test_faults_of_the_program_itself_are_not_hidden() -> None:
     code += "weights._info = lambda options: {}[1]\nsys.argv[1:] = ['weights', 'info', 'x']\nmain.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "KeyError: 1" in done.stderr
+
+
+@posix_only
+def test_what_is_no_file_is_not_read(dub: Command, media: Path, tmp_path: Path) -> None:
+    """Pipes are read once and from the front only, and some devices never end."""
+    os.mkfifo(tmp_path / "pipe")
+    pipe, endless = tmp_path / "pipe", Path("/dev/zero")
+    for options in ({"portrait": endless}, {"audio": pipe}, {"pose": pipe, "pose-mode": None}, {"weights": endless}):
+        said = one_sentence(dub(**options))
+        assert f"{pipe if pipe in options.values() else endless} is no regular file but a pipe or a device" in said
+    assert "/dev/zero is no regular" in one_sentence(dub(portrait=endless, server="127.0.0.1:9"))

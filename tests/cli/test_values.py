@@ -55,3 +55,28 @@ def test_other_values(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     option = next(word for word in rest if word.startswith("--") and word != "--out")
     assert caught.value.code == 2 and said.count("\n") == 1 and (option in said or rest[-2] in said)
+
+
+@pytest.mark.parametrize("option", ["--out", "--portrait", "--audio", "--into", "--data", "--weights", "--token-file"])
+def test_no_path_is_empty(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args([*DUB, option, ""])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.count("\n") == 1 and f"{option}: its value is empty" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("--mouth-only 1", "--mouth-only needs --into"),
+        ("--feather 0.1 --face-time 1", "--face-time, --feather needs --into"),
+        ("--no-keep-where-absent", "--keep-where-absent needs --into"),
+        ("--pose p.mp4 --pose-mode fixed", "give --pose or --pose-mode"),
+    ],
+)
+def test_options_that_do_not_go_together(words: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*DUB, *words.split()])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.count("\n") == 1
+    assert said.startswith("posedub dub: ") and part in said and said.endswith("; see posedub dub --help.\n")

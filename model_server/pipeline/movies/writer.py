@@ -12,6 +12,18 @@ import av
 from model_server.pipeline.movies.movie_format import Drawn, MovieFormat
 from model_server.pipeline.speech.soundtrack import AUDIO_RATE, soundtrack
 
+TITLE = "PoseDub dub"
+"""With which the title of every movie begins that is written here."""
+
+
+def is_dub(path: Path) -> bool:
+    """Whether a file is a movie that was written here."""
+    try:
+        with av.open(str(path)) as movie:
+            return movie.metadata.get("title", "").startswith(TITLE)
+    except (av.FFmpegError, OSError):
+        return False
+
 
 def write_movie(
     path: Path,
@@ -29,13 +41,13 @@ def write_movie(
     Args:
         pictures: all alike, at `fps`.
         sound: media file; its second `start` plays with the first picture, cut at the last one's end.
-        title: stored in the file, for players to show.
+        title: what follows `TITLE` in the file's title, for players to show.
         track: number of the sound track, as in `soundtrack`.
         lead: seconds of the sound that are heard before the first picture is shown, in whole frames.
         form: how the pictures are stored; by default as suits RGB pictures that are drawn.
     """
     with av.open(str(path), "w", format="mp4") as movie:
-        movie.metadata["title"] = title
+        movie.metadata["title"] = f"{TITLE}, {title}"
         picture_track = movie.add_stream("libx264", rate=fps)
         sound_track = movie.add_stream("aac", rate=AUDIO_RATE)
         count, first = 0, floor(lead * fps)
