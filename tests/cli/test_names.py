@@ -24,4 +24,4 @@ def test_a_name_that_the_console_lacks(media: Path, tmp_path: Path) -> None:
         env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
     )
     assert done.returncode == 0, done.stderr
-    assert "1 frames at 25 fps in " in done.stdout and r"f\xfcr \u5439" in done.stdout
+    assert "1 frame at 25 fps in " in done.stdout and r"f\xfcr \u5439" in done.stdout
