@@ -1,7 +1,7 @@
 """The loops around convolutions in half precision, compiled by Numba.
 
-Pictures (height, width, channels) are contiguous, channels a multiple of `LANES`: `Halves` hold bfloat16. Sums are
-float32.
+Pictures (h, w, c) are contiguous, c a multiple of `LANES`: `Halves` hold bfloat16. Sums are float32. Places (`at`,
+`to`) are elements of the flat array.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from model_server.networks.cpu.simd import LANES, larger, load, splat, store, to
 
 Halves = NDArray[np.int16]
 
-_LINES = 4  # rows that the smoothing filter sees at once
+_LINES = 4  # rows that the smoothing filter sees at once: its taps in one direction
 
 
 @compiled
 def scale(x: Halves | Floats, scales: Floats, result: Halves) -> None:
-    """Each channel times its scale."""
+    """Each channel times its scale (c,)."""
     channels = x.shape[2]
     for at in range(0, x.size, channels):
         for c in range(0, channels, LANES):
@@ -29,7 +29,7 @@ def scale(x: Halves | Floats, scales: Floats, result: Halves) -> None:
 
 @compiled
 def normalise(x: Halves | Floats, scales: Floats, shifts: Floats, result: Halves) -> None:
-    """`relu(x * scales + shifts)`."""
+    """`relu(x * scales + shifts)`, scales and shifts (c,)."""
     channels, zero = x.shape[2], splat(0.0)
     for at in range(0, x.size, channels):
         for c in range(0, channels, LANES):
@@ -38,7 +38,7 @@ def normalise(x: Halves | Floats, scales: Floats, shifts: Floats, result: Halves
 
 @compiled
 def join(parts: tuple[Halves, Halves, Halves], added: Halves | Floats, result: Floats) -> None:
-    """Channels of all parts, in order, plus what is added to them."""
+    """Channels (h, w, c1), (h, w, c2), (h, w, c3) of all parts, in order, plus (h, w, c1 + c2 + c3)."""
     channels = result.shape[2]
     for pixel in range(result.size // channels):
         to = pixel * channels
@@ -51,7 +51,7 @@ def join(parts: tuple[Halves, Halves, Halves], added: Halves | Floats, result: F
 
 @compiled
 def finish(made: Halves, ending: Finish, result: Halves) -> None:
-    """A convolution's results, finished."""
+    """A convolution's results, finished: times gains (c,), plus bias (c,), plus noise (h, w), a leaky ReLU."""
     gains, bias, noise, slope = ending
     channels, slopes, flat_noise = made.shape[2], splat(slope), noise.reshape(-1)
     for pixel in range(len(flat_noise)):
@@ -70,6 +70,8 @@ def smooth(parts: tuple[Halves, Halves, Halves, Halves], ending: Finish, result:
             even columns (h, w + 1), odd rows and columns (h, w).
         result: (2h, 2w).
     """
+    # Smoothed across, then down: a row sees the line before it, its own and the next two. Each turn makes line
+    # `row + 2`, in place of one that is no longer seen, so the first rows only make lines.
     gains, bias, noise, slope = ending
     height, width, channels = result.shape
     lines = np.zeros((_LINES, width * channels), np.float32)
@@ -106,6 +108,7 @@ def _smooth_down(lines: Floats, row: int, ending: Finish, result: Halves) -> Non
     width, channels, size = result.shape[0], result.shape[1], lines.shape[1]
     starts = [(row + n) % _LINES * size for n in (3, 0, 1, 2)]
     before, own, after, last = starts[0], starts[1], starts[2], starts[3]
+    # The filter keeps brightness as [1, 3, 3, 1] / 4 in each direction.
     three, sixteenth, slopes = splat(3.0), splat(1 / 16), splat(slope)
     for x in range(width):
         at, raised = x * channels, splat(noise[x])

@@ -21,13 +21,11 @@ import numba
 import numpy as np
 from filelock import FileLock
 
-from model_server.networks.cpu import bf16_kernels, kernels, pixel_kernels, simd, toom_cook, warp_kernels
-from model_server.networks.cpu.compiler import AVAILABLE
+from model_server.networks.cpu import bf16_kernels, kernels, pixel_kernels, toom_cook, warp_kernels
+from model_server.networks.cpu.compiler import AVAILABLE, sources
 from model_server.networks.cpu.simd import LANES
 from model_server.networks.cpu.toom_cook import TILE
 
-_MADE_OF = [Path(str(module.__file__)) for module in
-            (kernels, pixel_kernels, warp_kernels, bf16_kernels, simd, toom_cook)]  # fmt: skip
 _HALF_PRECISION = {"avx512bf16", "amx-bf16"}
 _NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # elsewhere than on Windows there never is one
 
@@ -96,7 +94,7 @@ def _folder() -> Path | None:
 
 def _made(folder: Path, name: str) -> Path:
     """The file that says that a part is compiled for this processor, from these sources, by this Numba."""
-    files = [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in [*_MADE_OF, Path(__file__)]]
+    files = [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in [*sources(), Path(__file__)]]
     of = [*files, numba.__version__, str(sys.implementation.cache_tag), _processor()]
     return folder / f"loops-{name}-{hashlib.sha256(chr(10).join(of).encode()).hexdigest()[:16]}"
 
@@ -148,7 +146,7 @@ def _double_size() -> None:
     kernels.into_half_products(_TILE, _EACH, _EACH, _ONE_TILE, *_products(edge, inner))
     made = _products(edge * kernels.EDGE_PARTS, inner * kernels.INNER_PARTS)
     lasts = np.zeros((2, 1, TILE, 3 * LANES), np.float32)
-    rows = np.zeros((2 * TILE + 5, 2 * TILE + 3, LANES), np.float32)
+    rows = np.zeros((*kernels.unsmoothed_shape(1, 1), LANES), np.float32)
     result = np.empty((1, 2 * TILE, 2 * TILE, LANES), np.float32)
     kernels.out_of_half_products(made, _ONE_TILE, (lasts[0], lasts[1]), rows, _ending(2 * TILE), result)
 

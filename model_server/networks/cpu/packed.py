@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_DILATION = [1, 1]
+_DILATION = [1, 1]  # of rows and columns: taps lie beside each other
 
 
 class PackedConvolution:

@@ -1,6 +1,7 @@
 """Loops over pixels between convolutions in float32, compiled by Numba.
 
-Pictures (n, height, width, channels) are contiguous, of any number of channels where nothing else is said.
+Pictures (n, h, w, c) are contiguous, of any number of channels where nothing else is said: loops go through whole
+vectors of channels, and number by number through what is left. Places (`at`, `to`) are elements of the flat array.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def normalise(x: Floats, scales: Floats, shifts: Floats, result: Floats) -> None
         scales: of each channel, and again until they fill whole vectors.
         shifts: likewise.
     """
+    # Pixel by pixel, pictures of few channels would have no whole vectors; a period holds several pixels of these.
     period, zero = len(scales), splat(0.0)
     vectors = x.size - x.size % period
     for at in range(0, vectors, period):
@@ -32,7 +34,7 @@ def normalise(x: Floats, scales: Floats, shifts: Floats, result: Floats) -> None
 
 @compiled
 def join(parts: tuple[Floats, Floats, Floats], added: Floats, result: Floats) -> None:
-    """Channels of all parts, in order, plus what is added to them."""
+    """Channels (n, h, w, c1), (n, h, w, c2), (n, h, w, c3) of all parts, in order, plus (n, h, w, c1 + c2 + c3)."""
     channels, first = result.shape[3], 0
     flat, rest = result.reshape(-1), added.reshape(-1)
     for part in parts:
@@ -49,7 +51,10 @@ def join(parts: tuple[Floats, Floats, Floats], added: Floats, result: Floats) ->
 
 @compiled
 def halve(x: Floats, result: Floats) -> None:
-    """The largest of each two by two pixels; channels fill whole vectors, an odd last row or column is left out."""
+    """The largest of each two by two pixels: (n, h // 2, w // 2, c), channels in whole vectors.
+
+    An odd last row or column is left out.
+    """
     count, height, width, channels = result.shape
     step, size = x.shape[2] * channels, x.shape[1] * x.shape[2] * channels
     to = 0
@@ -66,7 +71,7 @@ def halve(x: Floats, result: Floats) -> None:
 
 @compiled
 def shift(x: Floats, scales: Floats, shifts: Floats) -> None:
-    """`x * scales + shifts` in place, for each channel."""
+    """`x * scales + shifts` in place, scales and shifts (c,)."""
     flat, channels = x.reshape(-1), x.shape[3]
     vectors = channels - channels % LANES
     for at in range(0, x.size, channels):
@@ -100,6 +105,7 @@ def excite(
 
 @compiled_part
 def _averages(pixels: Floats, channels: int) -> Floats:
+    """Of each channel (c,), of pixels (h * w * c,)."""
     sums, vectors = np.zeros(channels, np.float32), channels - channels % LANES
     for at in range(0, len(pixels), channels):
         for c in range(0, vectors, LANES):
@@ -113,6 +119,7 @@ def _averages(pixels: Floats, channels: int) -> Floats:
 
 @compiled_part
 def _gates(averages: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[Floats, Floats]) -> Floats:
+    """Gates (c,) in (0, 1) of a picture's averages (c,)."""
     hidden = _layer(averages, squeeze[0], squeeze[1])
     for n in range(len(hidden)):
         hidden[n] = max(hidden[n], np.float32(0))
@@ -124,10 +131,11 @@ def _gates(averages: Floats, squeeze: tuple[Floats, Floats], excitation: tuple[F
 
 @compiled_part
 def _layer(values: Floats, weights: Floats, bias: Floats) -> Floats:
+    """`values @ weights + bias` of (inputs,), (inputs, outputs) and (outputs,): small, and summed in a fixed order."""
     made = np.empty(len(bias), np.float32)
     for n in range(len(bias)):
         made[n] = bias[n]
-    for c in range(len(values)):
+    for c in range(len(values)):  # outside, so that the inner loop runs along the weights in memory
         for n in range(len(bias)):
             made[n] += values[c] * weights[c, n]
     return made

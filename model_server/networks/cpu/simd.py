@@ -33,9 +33,11 @@ def _lanes() -> int:
 LANES = _lanes()
 intrinsic: Any = extending.intrinsic  # what it makes is called with other arguments than what it takes
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_INDEX = ir.VectorType(ir.IntType(32), LANES)
+_INDEX = ir.VectorType(ir.IntType(32), LANES)  # also the bits of a vector
 _HALVES = ir.VectorType(ir.IntType(16), LANES)
-_UPPER = ir.Constant(_INDEX, [16] * LANES)
+_UPPER = ir.Constant(_INDEX, [16] * LANES)  # a bfloat16 lies this many bits higher in a float32
+# Bytes; vectors begin at any element, and what LLVM assumes of a whole vector would be more.
+_FLOAT_ALIGN, _HALF_ALIGN = 4, 2
 _FAST = ("contract", "nsz")  # products and sums may become one instruction
 
 
@@ -79,7 +81,7 @@ def load(typing: Any, array: types.Array, at: types.Integer) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         if array.dtype == types.int16:
             halves = builder.load(_start(context, builder, sig, args, _HALVES))
-            halves.align = 2
+            halves.align = _HALF_ALIGN
             return builder.bitcast(builder.shl(builder.zext(halves, _INDEX), _UPPER), _VECTOR)
         return _loaded(builder, _start(context, builder, sig, args))
 
@@ -93,9 +95,9 @@ def store(typing: Any, array: types.Array, at: types.Integer, vector: Lanes) -> 
     def generate(context: Any, builder: ir.IRBuilder, sig: Any, args: Sequence[ir.Value]) -> ir.Value:
         if array.dtype == types.int16:
             halves = _rounded(builder, args[2])
-            builder.store(halves, _start(context, builder, sig, args, _HALVES)).align = 2
+            builder.store(halves, _start(context, builder, sig, args, _HALVES)).align = _HALF_ALIGN
         else:
-            builder.store(args[2], _start(context, builder, sig, args)).align = 4
+            builder.store(args[2], _start(context, builder, sig, args)).align = _FLOAT_ALIGN
         return context.get_dummy_value()
 
     return types.void(array, at, vector), generate
@@ -110,6 +112,7 @@ def total(typing: Any, vector: Lanes) -> Any:
         kind = ir.FunctionType(number, [number, _VECTOR])
         name = f"llvm.vector.reduce.fadd.v{LANES}f32"
         sum_up = cgutils.get_or_insert_function(builder.module, kind, name)
+        # Free to add in pairs; number by number each sum would wait for the one before.
         return builder.call(sum_up, [ir.Constant(number, 0.0), args[0]], fastmath=("reassoc",))
 
     return types.float32(vector), generate
@@ -187,7 +190,7 @@ def writer(places: Sequence[tuple[int, int]], which: Sequence[int] | None = None
             values = _values(builder, args[-1])
             chosen = values if which is None else [values[n] for n in which]
             for address, value in zip(addresses, chosen, strict=True):
-                builder.store(value, address).align = 4
+                builder.store(value, address).align = _FLOAT_ALIGN
             return context.get_dummy_value()
 
         return types.void(array, at, row, column, tile), generate
@@ -288,12 +291,13 @@ def _addresses(
 
 def _loaded(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     value = builder.load(address)
-    value.align = 4
+    value.align = _FLOAT_ALIGN
     return value
 
 
 def _rounded(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """The vector as bfloat16, ties to even."""
+    # Half of what the lost bits can hold is added, less one unless the last kept bit is odd; carries do the rest.
     bits = builder.bitcast(value, _INDEX)
     odd = builder.and_(builder.lshr(bits, _UPPER), ir.Constant(_INDEX, [1] * LANES))
     above = builder.add(builder.add(bits, odd), ir.Constant(_INDEX, [0x7FFF] * LANES))
@@ -323,13 +327,13 @@ def _tuple(context: Any, builder: ir.IRBuilder, kind: types.UniTuple, values: Se
 
 
 def _combined(builder: ir.IRBuilder, matrix: NDArray[np.float64], values: Sequence[ir.Value]) -> list[ir.Value]:
-    """`matrix @ values`, without the products with 0 and 1."""
+    """`matrix @ values`, without the products with 0 and 1, most of a filtering's factors."""
     return [_sum(builder, row, values) for row in matrix]
 
 
 def _sum(builder: ir.IRBuilder, factors: NDArray[np.float64], values: Sequence[ir.Value]) -> ir.Value:
     terms = [(factor, value) for factor, value in zip(factors, values, strict=True) if factor]
-    terms.sort(key=lambda term: term[0] != 1)
+    terms.sort(key=lambda term: term[0] != 1)  # a sum that begins with a plain value needs no product for it
     total: ir.Value | None = None
     for factor, value in terms:
         total = _plus(builder, total, float(factor), value)

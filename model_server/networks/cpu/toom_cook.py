@@ -13,7 +13,10 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
+# Results of a tile in one direction. With more, factors grow and float32 loses digits; with fewer, less is saved.
 TILE = 4
+# Where polynomials are multiplied, besides infinity: whole numbers as small as can be keep factors small.
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Filtering:
 @cache
 def filtering(taps: int) -> Filtering:
     """The points are 0, 1, -1, 2, ... and infinity, `TILE + taps - 1` in all."""
-    points = [0.0, 1.0, -1.0, 2.0, -2.0][: TILE + taps - 2]
+    points = _POINTS[: TILE + taps - 2]
     every = polynomial.polyfromroots(points)
     others = [polynomial.polyfromroots([other for other in points if other != point]) for point in points]
     weights = [polynomial.polyval(point, other) for point, other in zip(points, others, strict=True)]

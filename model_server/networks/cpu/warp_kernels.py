@@ -8,8 +8,9 @@ from model_server.networks.cpu.compiler import compiled, compiled_part
 from model_server.networks.cpu.kernels import Floats
 from model_server.networks.cpu.simd import LANES, load, splat, store
 
-LAYERS = 6
-COLOURS = 4  # of a portrait's pixel in memory, the last one of no meaning
+LAYERS = 6  # numbers of a pixel of layers: x, y, the portrait's share, red, green, blue
+# Of a portrait's pixel in memory, the last one of no meaning: two pixels beside each other fill the smallest vector.
+COLOURS = 4
 
 
 @compiled
@@ -22,6 +23,8 @@ def blend(layers: Floats, coarse: int, portrait: Floats, result: Floats) -> None
         portrait: (1 or n, h * w * 4 and a vector), colours of pixels.
         result: (n, h, w, 3).
     """
+    # A row of layers is made between two of the coarse ones, then stretched. A pixel's layers are read and written as a
+    # vector, whose surplus the next pixel writes anew: so arrays are a vector longer than their pixels.
     count, height, width, _ = result.shape
     row, wide = np.zeros((coarse + 1) * LAYERS + LANES, np.float32), np.empty(width * LAYERS + LANES, np.float32)
     columns, rows = _places(width, coarse), _places(height, coarse)
@@ -33,7 +36,7 @@ def blend(layers: Floats, coarse: int, portrait: Floats, result: Floats) -> None
             above = (picture * coarse + upper) * coarse * LAYERS
             below = (picture * coarse + min(upper + 1, coarse - 1)) * coarse * LAYERS
             for at in range(0, coarse * LAYERS, LANES):
-                value = load(layers, above + at)
+                value = load(layers, above + at)  # vectors have no difference: times -1 and added, one instruction
                 store(row, at, value + (load(layers, below + at) + value * splat(-1.0)) * share)
             for c in range(LAYERS):  # the pixel behind the last one
                 row[coarse * LAYERS + c] = row[(coarse - 1) * LAYERS + c]
@@ -47,7 +50,10 @@ def blend(layers: Floats, coarse: int, portrait: Floats, result: Floats) -> None
 
 @compiled_part
 def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) -> None:
-    """A row of pixels of one that says where each is taken from."""
+    """A row of pixels (3w,) of the layers (6w and a vector) of each.
+
+    The portrait is read bilinearly; places beyond it are moved to its border.
+    """
     width, corner = len(result) // 3, np.empty(LANES, np.float32)
     half_width, half_height, zero = np.float32(width / 2), np.float32(height / 2), np.float32(0)
     for x in range(width):

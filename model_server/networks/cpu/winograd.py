@@ -25,14 +25,14 @@ from model_server.networks.cpu.scratch import Scratch
 from model_server.networks.cpu.simd import LANES
 from model_server.networks.cpu.toom_cook import TILE, edge_pairs, filtering, inner_pairs
 
-# Weights and the tiles that they meet at once pass through caches of some such size.
+# Of a processor's last cache, through which weights and the tiles that they meet at once pass; some such size will do.
 _CACHE_BYTES = 16 * 2**20
 _FLOAT_BYTES = 4
-_FEWEST_BYTES = 4 * 2**20  # with fewer, each strip's calls take longer than what they do
+_FEWEST_BYTES = 4 * 2**20  # of a strip's tiles; with fewer, its calls take longer than what they do
 # Of one tap of the kernel. With fewer weights, bringing tiles into the space of products takes longer than it saves;
 # with fewer products of a picture, calling all that does.
 _FEWEST_WEIGHTS, _FEWEST_PRODUCTS = 1024, 750_000
-_UP_REACH = len(filtering(2).data)
+_UP_REACH = len(filtering(2).data)  # points of a tile in one direction where the size doubles
 _OUTPUTS_AT_ONCE = 8  # of a kernel that is brought into the space of products
 
 
@@ -119,7 +119,7 @@ class TransposedConvolution:
             inner = _shared.take("inner", strip.tiles, inner_points, inputs)
             kernels.into_half_products(pictures, scales, outside, strip.place, edge.numpy(), inner.numpy())
             products = self._edge(edge).numpy(), self._inner(inner).numpy()
-            rows = self._memory.take("rows", 2 * TILE * strip.rows + 5, 2 * TILE * strip.across + 3, self._outputs)
+            rows = self._memory.take("rows", *kernels.unsmoothed_shape(strip.rows, strip.across), self._outputs)
             kernels.out_of_half_products(products, strip.place, lasts, rows.numpy(), finish.arrays, made.numpy())
         return made.permute(0, 3, 1, 2)
 
@@ -147,7 +147,8 @@ class _Products:
 
     def __call__(self, data: Tensor) -> Tensor:
         """Products (tiles, points, outputs) of data (tiles, points, inputs)."""
-        # A group of channels is a point, a row of pixels a tile.
+        # A grouped 1x1 convolution is a matrix product for each group: a group of channels is a point, a row of pixels
+        # a tile.
         made = self._multiply(data.flatten(1).T[None, :, :, None])
         return made[0, :, :, 0].T.unflatten(1, (self._points, -1))
 
@@ -184,6 +185,7 @@ def _strips(x: Tensor, floats: int, weights: int) -> Iterator[_Strip]:
         weights: how many.
     """
     down, across = _in_tiles(x.shape[2]), _in_tiles(x.shape[3])
+    # Between the size of the cache and that of the weights: their geometric mean.
     most = max(int((_CACHE_BYTES * _FLOAT_BYTES * weights) ** 0.5), _FEWEST_BYTES)
     fitting = most // (_FLOAT_BYTES * floats * across)
     group, rows = _divisor(len(x), fitting // down), _divisor(down, fitting)
@@ -212,7 +214,8 @@ def _pictures(x: Tensor) -> kernels.Floats:
     return x.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-# Of even and odd rows or columns of a result: which tap meets the pixel before, and which the pixel itself.
+# (parity, 2, 3): of even and odd rows or columns of a result, which tap meets the pixel before, and which the pixel
+# itself. An odd one sees its own pixel alone, so its kernel has one tap.
 _TAPS = np.array([[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
 
 
@@ -252,7 +255,7 @@ def _in_space(weight: Tensor, rows: list[NDArray[np.float64]], points: int) -> T
     Args:
         weight: (outputs, inputs, 3, 3).
     """
-    steps, outputs = torch.from_numpy(np.stack(rows)), len(weight)
+    steps, outputs = torch.from_numpy(np.stack(rows)), len(weight)  # steps: (points * parts, 9), float64 as the sums
     made = torch.empty(len(rows), outputs, weight.shape[1], dtype=weight.dtype)
     for first in range(0, outputs, _OUTPUTS_AT_ONCE):  # few at once stay in the cache
         some = weight[first : first + _OUTPUTS_AT_ONCE]

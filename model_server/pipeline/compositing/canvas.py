@@ -73,6 +73,10 @@ class FootageCanvas:
         times: presentation time of each frame of the dub.
         side: width and height of the network's pictures.
         track: the face in the movie frames at these times, from `look_through`.
+
+    Attributes:
+        frames: (dub's frames,), the movie frame on screen in each.
+        track: the face in the movie frames.
     """
 
     def __init__(
@@ -85,15 +89,12 @@ class FootageCanvas:
         cancelled: Callable[[], bool] = never,
     ) -> None:
         assert output.footage is not None
-        self._output = output
-        self._asset = output.footage.asset
-        self._side = side
-        self._footage = footage
-        self._appearance = footage.appearance
+        self._output, self._asset, self._side = output, output.footage.asset, side
+        self._footage, self._appearance = footage, footage.appearance
         self._playback = Playback(footage.stored, cancelled)
-        self.frames = np.array(source_frames(times, footage.times, footage.duration), np.int64)
         self.track = track
-        self._rows = np.searchsorted(track.indices, self.frames)
+        self.frames = np.array(source_frames(times, footage.times, footage.duration), np.int64)
+        self._rows = np.searchsorted(track.indices, self.frames)  # of the track, of each frame of the dub
 
     @property
     def absences(self) -> NDArray[np.int64]:

@@ -33,7 +33,11 @@ class Frames(Protocol[P_co]):
 
 
 class Playback(Generic[P]):
-    """Random access that is as fast as playing on, and bounded in memory when playing back."""
+    """Random access that is as fast as playing on, and bounded in memory when playing back.
+
+    Playing on is one pass through the footage that stays open between calls. The pass takes the next index only when
+    the next picture is wanted, so it can be told where to go while it runs.
+    """
 
     def __init__(self, footage: Frames[P], cancelled: Callable[[], bool] = never) -> None:
         self._footage = footage
@@ -54,13 +58,13 @@ class Playback(Generic[P]):
 
     def _play_to(self, index: int) -> None:
         if self._playing is None or index - self._asked > _JUMP:
-            self._playing = self._footage.iter_frames(self._wishes(), self._cancelled)
+            self._playing = self._footage.iter_frames(self._indices_to_play(), self._cancelled)
         self._asked = index
         _, picture = next(self._playing)
         self._held = {index: picture}
 
-    def _wishes(self) -> Iterator[int]:
-        """The index asked for at the time each next picture is wanted."""
+    def _indices_to_play(self) -> Iterator[int]:
+        """Without end: whatever index was asked for last when the pass wants the next one."""
         while True:
             yield self._asked
 
