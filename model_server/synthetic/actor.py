@@ -15,7 +15,20 @@ from model_server.synthetic.head import HeadModel, random_identity
 from model_server.synthetic.occlusion import bake_occlusion, visibility_towards
 from model_server.synthetic.rasterizer import Camera, vertex_normals, visible_triangles
 from model_server.synthetic.ribbons import ribbon_triangles, widen
-from model_server.synthetic.shading import CLOTH, EYE, HAIR, MOUTH, NO_TEXTURE, SKIN, develop, response_curve, shade
+from model_server.synthetic.shading import (
+    CLOTH,
+    EYE,
+    HAIR,
+    MOUTH,
+    NO_TEXTURE,
+    SKIN,
+    Geometry,
+    Light,
+    Surface,
+    develop,
+    response_curve,
+    shade,
+)
 from model_server.synthetic.texture import paint_eye, paint_face, texel_map
 from model_server.synthetic.torso import torso
 
@@ -98,7 +111,7 @@ class Actor:
         strands: hair, brows, lashes and beard.
         triangles: (T + R, 3) solid triangles, then those of the strands' ribbons.
         stiffness: (S,) how far vertices follow the head's turning, 0 torso .. 1 skull.
-        colours, corner_uv, layers, materials, textures: see `shading.shade`.
+        surface: what its vertices and triangles are made of.
         openness: (V,) sky visibility of every vertex.
         visibility: (V, 9) visibility by direction, spherical harmonics.
         detail: sampling settings.
@@ -114,11 +127,7 @@ class Actor:
     strands: hair.Strands
     triangles: Ints
     stiffness: Floats
-    colours: Floats
-    corner_uv: Floats
-    layers: Ints
-    materials: Ints
-    textures: Floats
+    surface: Surface
     openness: Floats
     visibility: Floats
     detail: Detail
@@ -156,10 +165,12 @@ def make_actor(
     )
     uv = np.zeros((len(material), 3, 2), np.float32)
     uv[: len(head.parts)] = head.corner_uv
+    textures = _paint(head, look, detail, seed)
     return Actor(
         head, look, lighting, shape, solid.astype(np.int32), _rest(head, face, rng), strands,
-        np.concatenate([solid, ribbon]).astype(np.int32), _stiffness(head, len(body)), colours.astype(np.float32),
-        uv, layers, material.astype(np.int32), _paint(head, look, detail, seed), openness, visibility, detail, seed,
+        np.concatenate([solid, ribbon]).astype(np.int32), _stiffness(head, len(body)),
+        Surface(colours.astype(np.float32), uv, layers, material.astype(np.int32), textures),
+        openness, visibility, detail, seed,
     )  # fmt: skip
 
 
@@ -184,11 +195,8 @@ def render(
     screen = view.project(points)
     ids, _ = visible_triangles(screen, actor.triangles, len(actor.head.triangles), view.size)
     picture = scene.copy()
-    lights = _light_rows(actor.lighting)
-    shade(
-        screen, actor.triangles, ids, points, normals, actor.colours, _occlusion(actor, pose), actor.corner_uv,
-        actor.layers, actor.materials, actor.textures, lights, view.distance, picture,
-    )  # fmt: skip
+    geometry = Geometry(screen, actor.triangles, points, normals, view.distance)
+    shade(ids, geometry, actor.surface, Light(_light_rows(actor.lighting), _occlusion(actor, pose)), picture)
     grain = np.random.default_rng([actor.seed, noise_seed, 9]).standard_normal((*camera.size, 3), np.float32)
     image = develop(picture, factor, actor.lighting.exposure, GRAIN * grain, GAMMA)
     return Frame(image, screen[actor.head.landmarks, :2] / factor, ids, screen)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import model_server.networks.cpu
+
 AHEAD = """
 from model_server.networks.cpu import loops
 print(len(loops.begin()))
@@ -29,6 +31,10 @@ known = [loop for module in (kernels, pixel_kernels, warp_kernels, bf16_kernels)
 stats = [loop.stats for loop in known if hasattr(loop, "stats")]
 print(sum(sum(one.cache_hits.values()) for one in stats) > 0, sum(sum(one.cache_misses.values()) for one in stats))
 """
+SOURCES = """
+from model_server.networks.cpu import compiler, loops
+print(*(file.name for file in compiler.sources()))
+"""
 
 
 def said(script: str, **environment: str) -> list[str]:
@@ -48,3 +54,10 @@ def test_a_dub_compiles_nothing_that_was_compiled_ahead(tmp_path: Path) -> None:
 
 def test_where_nothing_is_compiled_nothing_begins() -> None:
     assert said(AHEAD, NUMBA_DISABLE_JIT="1") == ["0", "False"]
+
+
+def test_a_change_of_any_file_of_loops_compiles_ahead_anew() -> None:
+    files = Path(model_server.networks.cpu.__file__).parent.glob("*.py")
+    with_loops = {file.name for file in files if "\n@compiled\n" in file.read_text()}
+    assert len(with_loops) > 1
+    assert set(said(SOURCES)) == with_loops | {"simd.py", "toom_cook.py"}

@@ -137,21 +137,37 @@ class Previews:
     def step(self) -> bool:
         """Look at the scene if it is time to; whether anything changed."""
         now = time.monotonic()
+        scene = self._scene_to_look_at(now)
+        if scene is None:
+            return False
+        if self._noted_change(scene, now):
+            return True
+        return now >= self._due and self._recount(scene)
+
+    def _scene_to_look_at(self, now: float) -> bpy.types.Scene | None:
+        """The scene that panels show, every `PAUSE` seconds while a server is there to be asked."""
         scene = sequencer.scene_by_uid(self._scene) if self._scene is not None else None
         if scene is None or self._link.info is None or now < self._next:
-            return False
+            return None
         self._next = now + PAUSE
+        return scene
+
+    def _noted_change(self, scene: bpy.types.Scene, now: float) -> bool:
+        """Whether settings changed since the last look: then the answer no longer holds, and they have to settle."""
         signature = scene_signature.signature(self._link.read(scene))
-        if signature != self._signature:
-            self._signature, self._due, self._answer = signature, now + SETTLED, None
-            return True
-        if now < self._due:
+        if signature == self._signature:
             return False
+        self._signature, self._due, self._answer = signature, now + SETTLED, None
+        return True
+
+    def _recount(self, scene: bpy.types.Scene) -> bool:
+        """The settings have settled: ask, unless the answer is there or awaited; whether anything changed."""
         self._scene = None
-        if self._answer is None and not any(asked.index is None for asked in self._asked.values()):
-            self._count(scene)
-            return True
-        return False
+        awaited = any(asked.index is None for asked in self._asked.values())
+        if self._answer is not None or awaited:
+            return False
+        self._count(scene)
+        return True
 
     def _count(self, scene: bpy.types.Scene) -> None:
         """Ask what a dub of the scene would take, unless that is known."""

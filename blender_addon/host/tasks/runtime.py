@@ -96,7 +96,10 @@ class Runtime:
         self._meters: dict[str, ProgressMeter] = {}
         self._running: set[str] = set()
         self._broken: dict[str, str] = {}
-        self._enders: dict[type, Callable[[Any], None]] = {
+        # Of events by their type; the others are of jobs, and `_apply` takes them.
+        self._takers: dict[type, Callable[[Any], object]] = {
+            JobProgress: self._progressed,
+            JobMeasured: self._measured,
             **dict.fromkeys((PoseRead, PoseFailed), self.baker.end),
             **dict.fromkeys((FacesFound, FacesFailed), self.faces.end),
             **dict.fromkeys((DubEstimated, FramePreviewed, PreviewFailed), self.previews.end),
@@ -204,12 +207,20 @@ class Runtime:
         return changed or bool(events)
 
     def _take(self, event: JobEvent | QueryEvent) -> bool:
-        asker = next((one for one in (self.faces, self.baker) if event.uid in one), None)
-        if asker and isinstance(event, JobProgress):
-            asker.progress(event)
-        else:
-            self._enders.get(type(event), self._apply)(event)
+        self._takers.get(type(event), self._apply)(event)
         return True
+
+    def _progressed(self, event: JobProgress) -> None:
+        """Progress of a job, or of what was asked beside the jobs."""
+        asker = next((one for one in (self.faces, self.baker) if event.uid in one), None)
+        if asker:
+            asker.progress(event)
+        elif self._apply(event) and event.phase == "frames":
+            self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
+
+    def _measured(self, event: JobMeasured) -> None:
+        if self._apply(event) and event.generated:
+            self.previews.speed = event.seconds / event.generated
 
     def _make_room(self) -> bool:
         """When a job has ended and its strip is there: keep within the limit of the preferences."""
@@ -239,20 +250,18 @@ class Runtime:
         sentence = str(told(f"The sound of {record.plan.name} could not be read", error))
         self._apply(JobFailed(record.plan.uid, sentence, retryable=record.plan.speech.file.is_file()))
 
-    def _apply(self, event: JobEvent) -> None:
+    def _apply(self, event: JobEvent) -> bool:
+        """Take over what happened to a job; whether it is in the book."""
         record = self.book.apply(event)
         if record is None:
-            return
-        if isinstance(event, JobProgress) and event.phase == "frames":
-            self._meters.setdefault(event.uid, ProgressMeter()).note(event.done, time.monotonic())
-        if isinstance(event, JobMeasured) and event.generated:
-            self.previews.speed = event.seconds / event.generated
+            return False
         ended = record.state not in UNFINISHED
         self.strips.note(event.uid, ended)
         if ended:
             self._running.discard(event.uid)
             self.previews.outdated()
             self._room_due = True
+        return True
 
     def _show(self, deadline: float) -> bool:
         return self.strips.show(self.book, self._running, deadline)
