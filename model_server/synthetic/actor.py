@@ -36,6 +36,7 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 Image = npt.NDArray[np.uint8]
 
+RIGID = 0.999  # stiffness from which a vertex is part of the skull
 PIVOT = np.array([0.0, -4.0, -1.0], np.float32)  # where the skull turns on the neck, cm
 PART_MATERIAL = {
     "Face": SKIN,
@@ -294,17 +295,19 @@ def _light_mouth(head: HeadModel, openness: Floats, visibility: Floats) -> tuple
     depth = np.clip((head.neutral[inside, 2] - 5.0) / 6.0, 0.0, 1.0) ** 1.5
     openness[inside] = 0.65 * depth
     visibility[inside] = 0.0
-    visibility[inside, 0] = 0.55 * depth / 0.2820948
+    visibility[inside, 0] = 0.55 * depth / 0.2820948  # the first harmonic's value: the same from everywhere
     return openness, visibility
 
 
 def _stiffness(head: HeadModel, body: int) -> Floats:
+    """See `Actor.stiffness`: the neck bends between the collar and the jaw."""
     level = head.neutral[:, 1] + 0.25 * head.neutral[:, 2]
-    t = np.clip((level + 14.5) / 8.5, 0.0, 1.0)
+    t = np.clip((level + 14.5) / 8.5, 0.0, 1.0)  # cm: from the collar to the jaw
     return np.concatenate([t * t * (3 - 2 * t), np.zeros(body)]).astype(np.float32)
 
 
 def _posed(actor: Actor, offsets: Floats, pose: Pose, distance: float) -> tuple[Floats, Floats]:
+    """Vertices (V, 3) and normals (V, 3), tangents for ribbons, of expression offsets (S, 3) and a pose."""
     matrix = rotation(pose.yaw, pose.pitch, pose.roll)
     shift = np.array(pose.shift, np.float32)
     angles = np.array([pose.yaw, pose.pitch, pose.roll], np.float32)
@@ -325,7 +328,7 @@ def turn(points: Floats, stiffness: Floats, angles: Floats, matrix: Floats, pivo
     for i in range(points.shape[0]):
         w = stiffness[i]
         rotate = matrix
-        if w < 0.999:
+        if w < RIGID:  # a matrix of its own; vertices of the skull share one
             y, p, r = angles[0] * w * 0.0174533, angles[1] * w * 0.0174533, angles[2] * w * 0.0174533
             cy, sy, cp, sp, cr, sr = np.cos(y), np.sin(y), np.cos(p), np.sin(p), np.cos(r), np.sin(r)
             local[0, 0], local[0, 1], local[0, 2] = cy * cr + sy * sp * sr, cy * sr - sy * sp * cr, sy * cp

@@ -19,7 +19,10 @@ from model_server.synthetic.texture import beard_cover, brow_cover, texel_map
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
+# Lengths and places are cm, other factors are found by eye: what the picture needed.
 HEAD_CENTRE = np.array([0.0, 4.5, 0.5], np.float32)
+MAP = 64, 128  # cells of the map of the head's radius: polar angle, azimuth
+MAP_BORDER = 8  # cells by which it is continued around the azimuth before it is smoothed
 # Where tied hair is gathered, behind the head.
 KNOT = np.array([0.0, 5.0, -10.5], np.float32)
 # Height of the hairline (cm) by azimuth from the front (degrees).
@@ -210,6 +213,7 @@ def _grow(
     phase, rate = rng.uniform(0, 2 * np.pi, (len(roots), 1)), rng.uniform(0.8, 1.4, (len(roots), 1))
     layer = style.clearance * rng.uniform(0.2, 2.4, len(roots))
     points, step = [roots], (length / steps)[:, None]
+    # Step by step along all strands at once: each heading is the one before, bent by combing, curls and weight.
     for k in range(steps):
         turn = 2 * np.pi * rate * (k + 1) / 3.0 + phase
         curl = style.curl * np.concatenate([np.cos(turn), 0.6 * np.sin(turn * 0.9), np.sin(turn)], 1)
@@ -243,16 +247,17 @@ def _radius_map(shape: Floats, average: Floats) -> Floats:
     relative = shape[~_ears(average)] - HEAD_CENTRE
     radius = np.linalg.norm(relative, axis=1)
     rows, columns = _sphere_cells(relative, radius)
-    grid = np.zeros((64, 128), np.float32)
+    grid = np.zeros(MAP, np.float32)
     np.maximum.at(grid, (rows.astype(int), columns.astype(int)), radius)
-    filled = np.concatenate([grid[:, -8:], grid, grid[:, :8]], 1)
+    filled = np.concatenate([grid[:, -MAP_BORDER:], grid, grid[:, :MAP_BORDER]], 1)
     filled = cv2.GaussianBlur(cv2.dilate(filled, np.ones((3, 3), np.uint8)), (5, 5), 1.2)
-    return np.asarray(filled[:, 8:-8])
+    return np.asarray(filled[:, MAP_BORDER:-MAP_BORDER])
 
 
 def _sphere_cells(relative: Floats, radius: Floats) -> tuple[Floats, Floats]:
-    polar = np.arccos(np.clip(relative[:, 1] / (radius + 1e-9), -1, 1)) / np.pi * 63.99
-    around = (np.arctan2(relative[:, 0], relative[:, 2]) / (2 * np.pi) % 1.0) * 127.99
+    """Row and column (N,) in `MAP` of places (N, 3) around the head's centre, just short of the end."""
+    polar = np.arccos(np.clip(relative[:, 1] / (radius + 1e-9), -1, 1)) / np.pi * (MAP[0] - 0.01)
+    around = (np.arctan2(relative[:, 0], relative[:, 2]) / (2 * np.pi) % 1.0) * (MAP[1] - 0.01)
     return polar, around
 
 
@@ -279,6 +284,7 @@ def _off_the_face(points: Floats) -> Floats:
 
 
 def _clump_noise(canonical: Floats, rng: np.random.Generator) -> Floats:
+    """Noise around 0.5 (N,) that strands whose roots are near each other share: sums of waves over the head."""
     total = np.zeros(len(canonical))
     for scale in (1.5, 3.5, 8.0):
         total += np.sin(canonical @ rng.normal(0, scale, 3) + rng.uniform(0, 6)) / 6 + 1 / 6

@@ -128,6 +128,7 @@ def _head_from_archive(data: dict[str, npt.NDArray]) -> HeadModel:
 
 def _narrow_bust(points: Floats) -> Floats:
     """The bare shoulders drawn in to a neck, so that they fit into clothes."""
+    # From 9.5 cm below the origin to 11.5 cm, the radius shrinks to 6.4 cm around the neck's axis (x, z).
     axis = np.array([0.0, -1.6], np.float32)
     across = points[:, [0, 2]] - axis
     radius = np.linalg.norm(across, axis=1)

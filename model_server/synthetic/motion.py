@@ -9,6 +9,8 @@ Floats = npt.NDArray[np.floating]
 
 YAW_RANGE, PITCH_RANGE, ROLL_RANGE = 45.0, 30.0, 20.0  # degrees either side
 BLINK = np.array([0.35, 0.9, 1.0, 0.75, 0.4, 0.15])  # closing over 25 fps frames
+SWAY = 2.5, 2.0, 1.5  # degrees of yaw, pitch and roll, of a head that holds a pose
+FIXATION = 0.12, 0.07  # spread of gaze around straight ahead, yaw and pitch
 
 
 def head_angles(rng: np.random.Generator, frames: int, fps: float = 25.0, scale: float = 1.0) -> Floats:
@@ -22,7 +24,7 @@ def head_angles(rng: np.random.Generator, frames: int, fps: float = 25.0, scale:
     """
     limits = np.array([YAW_RANGE, PITCH_RANGE, ROLL_RANGE]) * scale
     turns = _held_poses(rng, frames, fps) * limits
-    sway = np.stack([_sway(rng, frames, fps) for _ in range(3)], 1) * [2.5, 2.0, 1.5] * min(scale * 2.0, 1.0)
+    sway = np.stack([_sway(rng, frames, fps) for _ in range(3)], 1) * SWAY * min(scale * 2.0, 1.0)
     return np.clip(turns + sway, -limits, limits).astype(np.float32)
 
 
@@ -32,7 +34,7 @@ def eased_path(keys: npt.ArrayLike, times: npt.ArrayLike, frames: int, fps: floa
     now = np.arange(frames) / fps
     segment = np.clip(np.searchsorted(times, now, side="right") - 1, 0, len(times) - 2)
     t = np.clip((now - times[segment]) / (times[segment + 1] - times[segment]), 0.0, 1.0)[:, None]
-    eased = t * t * t * (t * (6 * t - 15) + 10)
+    eased = t * t * t * (t * (6 * t - 15) + 10)  # Perlin's smootherstep: speed and acceleration 0 at the keys
     return (keys[segment] * (1 - eased) + keys[segment + 1] * eased).astype(np.float32)
 
 
@@ -54,7 +56,7 @@ def gaze(rng: np.random.Generator, frames: int, fps: float = 25.0) -> Floats:
     start = 0
     while start < frames:
         length = max(int(rng.uniform(0.4, 2.0) * fps), 1)
-        path[start : start + length] = rng.normal(0.0, [0.12, 0.07])
+        path[start : start + length] = rng.normal(0.0, FIXATION)
         start += length
     return path
 

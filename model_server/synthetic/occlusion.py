@@ -16,8 +16,11 @@ from model_server.synthetic.ribbons import ribbon_triangles, widen
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
-DIRECTIONS = 48
-MAP_SIZE = 160
+DIRECTIONS = 48  # from which visibility is looked at
+MAP_SIZE = 160  # side of a shadow map, pixels
+HANN = (1.0, 0.75, 0.35)  # weights of bands 0, 1 and 2
+SEEN_FIBRES = 1.6  # factor on the sky that a fibre sees, since hair lets some light through
+BLOCKING = np.float32(1.5)  # factor on the ribbons' width where they throw shadows
 SPAN = 46.0  # cm covered by a shadow map
 SKIN_BIAS, HAIR_BIAS = 0.35, 0.7  # cm; hair lets some light through
 
@@ -29,12 +32,13 @@ def bake_occlusion(shape: Floats, solid: Ints, strands: Strands) -> tuple[Floats
     seen = np.stack([_visible_from(d, shape, solid, strands) for d in directions], 1)
     normals = vertex_normals(shape, solid)
     facing = np.clip(normals @ directions.T, 0.0, None) + 1e-4
-    sky_weight = (0.5 + 0.5 * directions[:, 1]) ** 0.5
+    sky_weight = (0.5 + 0.5 * directions[:, 1]) ** 0.5  # the higher, the more light comes from there
     surface = (seen[: len(shape)] * facing * sky_weight).sum(1) / (facing * sky_weight).sum(1)
-    fibre = (seen[len(shape) :] * sky_weight).sum(1) / sky_weight.sum() * 1.6
+    fibre = (seen[len(shape) :] * sky_weight).sum(1) / sky_weight.sum() * SEEN_FIBRES
     coefficients = seen @ harmonics(directions) * (4 * np.pi / DIRECTIONS)
     # A Hann window on the bands keeps the truncated series from ringing.
-    coefficients *= np.repeat([1.0, 0.75, 0.35], [1, 3, 5])
+    coefficients *= np.repeat(HANN, [1, 3, 5])
+    # Both edges of a ribbon are lit as the strand in its middle.
     order = np.concatenate([np.arange(len(shape)), len(shape) + np.arange(len(curves)).repeat(2)])
     openness = np.concatenate([surface, np.minimum(fibre, 1.0)])
     return openness[order].astype(np.float32), coefficients[order].astype(np.float32)
@@ -46,7 +50,10 @@ def visibility_towards(coefficients: Floats, directions: Floats) -> Floats:
 
 
 def harmonics(directions: Floats) -> Floats:
-    """Real spherical harmonics (D, 9) of bands 0 to 2."""
+    """Real spherical harmonics (D, 9) of bands 0 to 2: 1, y, z, x, xy, yz, 3z² - 1, xz, x² - y².
+
+    Factors make them orthonormal on the sphere: sqrt(1 / 4π), sqrt(3 / 4π), sqrt(15 / 4π), sqrt(5 / 16π), ...
+    """
     x, y, z = np.asarray(directions, np.float32).T
     one = np.ones_like(x)
     return np.stack(
@@ -63,16 +70,18 @@ def fibonacci_sphere(count: int) -> Floats:
     """Evenly spread unit vectors (count, 3)."""
     index = np.arange(count) + 0.5
     height = 1 - 2 * index / count
-    angle = np.pi * (1 + np.sqrt(5)) * index
+    angle = np.pi * (1 + np.sqrt(5)) * index  # by the golden ratio, so that no two turns line up
     ring = np.sqrt(1 - height**2)
     return np.stack([ring * np.cos(angle), height, ring * np.sin(angle)], 1).astype(np.float32)
 
 
 def _visible_from(direction: Floats, shape: Floats, solid: Ints, strands: Strands) -> Floats:
+    """1 where vertices (S,), then points of strands (N * K,), are seen from a unit direction, by a shadow map."""
     right = np.cross([0.0, 1.0, 0.0], direction)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(direction, right), direction]).astype(np.float32)
-    ribbon, _ = widen(strands.points, strands.width * np.float32(1.5), direction * np.float32(1e4))
+    far_off = direction * np.float32(1e4)
+    ribbon, _ = widen(strands.points, strands.width * BLOCKING, far_off)
     scale = MAP_SIZE / SPAN
     points = np.concatenate([shape, ribbon]) @ axes.T
     screen = np.stack([points[:, 0] * scale + MAP_SIZE / 2, MAP_SIZE / 2 - points[:, 1] * scale, points[:, 2]], 1)

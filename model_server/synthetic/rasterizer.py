@@ -87,6 +87,7 @@ def draw(screen: Floats, triangles: Ints, culled: int, ids: Ints, nearness: Floa
         if left > right or top > bottom:
             continue
         scale = 1.0 / area
+        # Weights are linear on the screen: along a row each pixel's are those of the one before plus a step.
         step_b, step_c = (cy - ay) * scale, -(by - ay) * scale
         for y in range(top, bottom + 1):
             py, px = y + 0.5 - ay, left + 0.5 - ax
@@ -104,7 +105,10 @@ def draw(screen: Floats, triangles: Ints, culled: int, ids: Ints, nearness: Floa
 
 @njit(cache=True, nogil=True, fastmath=True)
 def perspective_weights(screen: Floats, a: int, b: int, c: int, px: float, py: float) -> tuple[float, float, float]:
-    """Perspective-correct barycentric weights of the point seen at pixel position (px, py)."""
+    """Perspective-correct barycentric weights of the point seen at pixel position (px, py).
+
+    Those on the screen times each corner's nearness, in place of a division by its depth.
+    """
     abx, aby = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
     acx, acy = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
     scale = 1.0 / (abx * acy - aby * acx)

@@ -27,11 +27,12 @@ def widen(curves: Floats, width: Floats, eye: Floats) -> tuple[Floats, Floats]:
     tangents = np.empty_like(points)
     for s in range(strands):
         for k in range(count):
+            # Tangent from the neighbours; across the ribbon runs its cross product with the view.
             before, after = max(k - 1, 0), min(k + 1, count - 1)
             tx = curves[s, after, 0] - curves[s, before, 0]
             ty = curves[s, after, 1] - curves[s, before, 1]
             tz = curves[s, after, 2] - curves[s, before, 2]
-            scale = 1.0 / (np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9)
+            scale = 1.0 / (np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-9)  # no length is zero: tips repeat
             vx, vy, vz = eye[0] - curves[s, k, 0], eye[1] - curves[s, k, 1], eye[2] - curves[s, k, 2]
             ox, oy, oz = ty * vz - tz * vy, tz * vx - tx * vz, tx * vy - ty * vx
             reach = 0.5 * width[s, k] / (np.sqrt(ox * ox + oy * oy + oz * oz) + 1e-9)

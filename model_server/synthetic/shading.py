@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int32]
 SKIN, EYE, MOUTH, HAIR, CLOTH = range(5)
 NO_TEXTURE = -1
 
-# Per material: wrap of red, green, blue (how far diffuse light reaches beyond the terminator, as a part of the light);
+# Per material: wrap of red, green, blue (diffuse light ends where the cosine is minus that, not at 0);
 # broad highlight's strength; narrow highlight's strength. Found by eye, as all numbers here that name no source.
 BROAD, NARROW = 3, 4
 MATERIALS = np.array(

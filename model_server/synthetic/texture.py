@@ -19,9 +19,12 @@ from model_server.synthetic.rasterizer import barycentrics, visible_triangles
 
 Floats = npt.NDArray[np.floating]
 
+# Places (cm) are those of the average head, factors and strengths are found by eye: what the picture needed.
 EYE_CENTRE = (3.2375, 3.611)  # corneal apex of the average head, |x| and y, cm
-IRIS_RADIUS = 0.62
-PIXELS_PER_CM = 50.0
+IRIS_RADIUS = 0.62  # cm
+PIXELS_PER_CM = 50.0  # of the masks that distances to outlines are measured in
+FAR = -9.0  # cm, of a signed distance: where a region cannot be, as behind the face
+LIPS_BEHIND, LIDS_BEHIND = 8.5, 7.5  # z, cm: what lies further back is neither
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ def texel_map(head: HeadModel, parts: tuple[str, ...], size: int) -> TexelMap:
     along, across = _brow_coordinates(position, marks[22:27])
     lips = _signed_distance(position[..., :2], smooth_outline(marks[48:60, :2]))
     rim = _signed_distance(np.stack([np.abs(position[..., 0]), position[..., 1]], -1), smooth_outline(marks[42:48, :2]))
-    lips[position[..., 2] < 8.5] = -9.0
-    rim[position[..., 2] < 7.5] = -9.0
+    lips[position[..., 2] < LIPS_BEHIND] = FAR
+    rim[position[..., 2] < LIDS_BEHIND] = FAR
     return TexelMap(position, lips, along, across, rim)
 
 
@@ -119,6 +122,7 @@ def smooth_outline(points: Floats, per_edge: int = 8) -> Floats:
 
 
 def _texel_positions(head: HeadModel, parts: tuple[str, ...], size: int) -> Floats:
+    """Point (S, S, 3) of the average head under each texel: its charts drawn as triangles of a picture."""
     chosen = np.isin(head.parts, parts)
     corners = head.corner_uv[chosen].reshape(-1, 2)
     screen = np.stack([corners[:, 0] * size, (1 - corners[:, 1]) * size, np.ones(len(corners))], 1).astype(np.float32)
@@ -130,6 +134,7 @@ def _texel_positions(head: HeadModel, parts: tuple[str, ...], size: int) -> Floa
 
 
 def _fill_holes(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """Values (S, S, C) where they are known (S, S), elsewhere that of the nearest known one."""
     _, labels = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -147,7 +152,7 @@ def _signed_distance(xy: Floats, outline: Floats) -> Floats:
     inside, outside = (cv2.distanceTransform(m, cv2.DIST_L2, 5) for m in (mask, 1 - mask))
     grid = ((xy - low) * PIXELS_PER_CM).astype(np.float32)
     distance = (inside - outside) / PIXELS_PER_CM
-    return np.asarray(cv2.remap(distance, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderValue=[-9.0]))
+    return np.asarray(cv2.remap(distance, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderValue=[FAR]))
 
 
 def _brow_coordinates(position: Floats, brow: Floats) -> tuple[Floats, Floats]:
@@ -282,6 +287,7 @@ def _paint_eyelids(colour: Floats, texels: TexelMap, look: Look) -> Floats:
 
 
 def _angular_noise(rng: np.random.Generator, angle: Floats, bumps: int) -> Floats:
+    """Noise 0..1 of an angle (...) in radians, with `bumps` random values around the circle."""
     values = rng.random(bumps)
     place = (angle / (2 * np.pi) * bumps) % bumps
     return np.interp(place, np.arange(bumps + 1), np.append(values, values[0])).astype(np.float32)

@@ -24,14 +24,16 @@ SECTIONS = np.array(
     ]
 )
 
+ROWS_BETWEEN = 4  # of the mesh, for each two sections
+
 
 def torso(neckline: float, columns: int = 72) -> tuple[Floats, Ints]:
     """Vertices (N, 3) in cm and triangles (M, 3) of a shirt whose collar opens at the front with `neckline` 0..1."""
     angle = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    front = np.clip(np.cos(angle), 0, 1) ** 4
+    front = np.clip(np.cos(angle), 0, 1) ** 4  # 1 under the chin, 0 from the shoulders back
     rows = []
-    for index, (height, width, depth, back) in enumerate(_refined(4)):
-        fall = np.exp(-index / 9.0)
+    for index, (height, width, depth, back) in enumerate(_refined(ROWS_BETWEEN)):
+        fall = np.exp(-index / 9.0)  # the collar's form fades with the rows below it
         x = width * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.9
         z = back + depth * np.cos(angle) + 1.6 * front * fall * neckline
         y = height - front * fall * (1.0 + 4.5 * neckline) + (1 - np.cos(angle)) * 1.3 * fall

@@ -36,6 +36,12 @@ SHAPES: dict[str, dict[str, float]] = {
     "schwa": {"jawOpen": 0.26, "mouthUpperUp*": 0.12, "mouthLowerDown*": 0.18},
 }
 VISEMES = tuple(SHAPES)
+SHORTEST = 0.06  # seconds for which a phoneme pulls with all its weight, however short it is
+BEFORE, AFTER = 0.055, 0.045  # seconds outside it in which the pull falls to 1 / e
+FALL = 1.3  # exponent of the fall: between an exponential (1) and a bell (2)
+UNHEARD = 12.0  # of these times; beyond, the pull is as good as none, and stays a number
+SILENT = 1e-3  # pull of the resting mouth, where nothing else pulls
+FIRST_SHARE = 0.6  # of a diphthong's time: its first half is the longer one
 
 _IPA = {
     "PP": "p b m", "FF": "f v", "TH": "θ ð", "DD": "t d ɾ ɫ", "kk": "k ɡ g x ç h ɦ ŋ ʔ", "CH": "tʃ dʒ ʃ ʒ",
@@ -45,6 +51,7 @@ _IPA = {
 _BY_SYMBOL = {symbol: viseme for viseme, symbols in _IPA.items() for symbol in symbols.split()}
 # Second half of a diphthong, by its last letter.
 _GLIDES = {"ɪ": "ih", "ʊ": "ou", "i": "ee", "u": "ou"}
+# How much of the mouth a viseme takes from its neighbours: lips that must close or round win over tongues.
 _FIRM = {"PP": 2.8, "FF": 2.5, "CH": 1.6, "ou": 1.5, "SS": 1.3, "silence": 0.7, "kk": 0.5, "schwa": 0.6, "nn": 0.7}
 
 
@@ -63,15 +70,15 @@ def viseme_weights(phonemes: Sequence[Phoneme], frames: int, fps: float = 25.0) 
     """Dominance of each viseme (frames, 17), rows summing to 1, columns in the order of `VISEMES`."""
     now = (np.arange(frames) + 0.5) / fps
     total = np.zeros((frames, len(VISEMES)), np.float64)
-    total[:, 0] = 1e-3
+    total[:, 0] = SILENT
     for viseme, start, end in _targets(phonemes):
-        centre, reach = 0.5 * (start + end), max(0.5 * (end - start), 0.03)
+        centre, reach = 0.5 * (start + end), max(0.5 * (end - start), SHORTEST / 2)
         # Lips lead the sound: the pull rises over some 90 ms before and falls faster after.
         distance = now - centre
         outside = np.where(
-            distance < 0, np.maximum(-distance - reach, 0) / 0.055, np.maximum(distance - reach, 0) / 0.045
+            distance < 0, np.maximum(-distance - reach, 0) / BEFORE, np.maximum(distance - reach, 0) / AFTER
         )
-        total[:, VISEMES.index(viseme)] += _FIRM.get(viseme, 1.0) * np.exp(-(np.minimum(outside, 12.0) ** 1.3))
+        total[:, VISEMES.index(viseme)] += _FIRM.get(viseme, 1.0) * np.exp(-(np.minimum(outside, UNHEARD) ** FALL))
     return (total / total.sum(1, keepdims=True)).astype(np.float32)
 
 
@@ -91,7 +98,7 @@ def _targets(phonemes: Sequence[Phoneme]) -> list[tuple[str, float, float]]:
     for phoneme in phonemes:
         viseme, last = viseme_of(phoneme.symbol), phoneme.symbol[-1:]
         if len(phoneme.symbol.strip("ˈˌː")) > 1 and last in _GLIDES and viseme in ("aa", "E", "oh"):
-            middle = phoneme.start + 0.6 * (phoneme.end - phoneme.start)
+            middle = phoneme.start + FIRST_SHARE * (phoneme.end - phoneme.start)
             targets += [(viseme, phoneme.start, middle), (_GLIDES[last], middle, phoneme.end)]
         else:
             targets.append((viseme, phoneme.start, phoneme.end))
