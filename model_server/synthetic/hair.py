@@ -50,6 +50,27 @@ class Strands:
 
 
 @dataclass(frozen=True)
+class Roots:
+    """Where strands grow.
+
+    Attributes:
+        points: (N, 3) on the neutral face of the identity, cm.
+        normals: (N, 3) of the skin there.
+        average: (N, 3) the same places on the average head, cm.
+        vertices: (N,) head vertex that carries each strand.
+    """
+
+    points: Floats
+    normals: Floats
+    average: Floats
+    vertices: Ints
+
+    def tangent(self, directions: Floats) -> Floats:
+        """Directions (N, 3) without their part along the normals."""
+        return directions - (directions * self.normals).sum(1, keepdims=True) * self.normals
+
+
+@dataclass(frozen=True)
 class Style:
     """How scalp hair grows.
 
@@ -69,6 +90,11 @@ class Style:
     curl: float
     comb: str
     clearance: float
+
+    @property
+    def steps(self) -> int:
+        """Pieces of a strand."""
+        return 6 if self.top < 8 else 9
 
 
 STYLES = {
@@ -99,41 +125,42 @@ def scalp_cover(points: Floats, look: Look, softness: float = 0.8) -> Floats:
 def grow_hair(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Strands:
     """Scalp hair of an identity with neutral vertices `shape` (V, 3), as about `count` strands."""
     style = STYLES[look.style]
-    roots, normals, canonical, vertex = _scatter_roots(head, shape, look, count, rng)
-    n = len(roots)
-    crown = np.clip((canonical[:, 1] - 4.0) / 7.0, 0.0, 1.0)
+    roots = _scatter_roots(head, shape, look, count, rng)
+    n = len(roots.points)
+    crown = np.clip((roots.average[:, 1] - 4.0) / 7.0, 0.0, 1.0)
     length = (style.side + (style.top - style.side) * crown) * look.hair_length * rng.uniform(0.75, 1.1, n)
-    length *= 0.45 + 0.55 * scalp_cover(canonical, look, 3.0)
-    steps = 6 if style.top < 8 else 9
-    points = _grow(roots, normals, canonical, length, style, look, _radius_map(shape, head.neutral), steps, rng)
-    clump = 0.75 + 0.5 * _clump_noise(canonical, rng)
-    shade = np.linspace(0.62, 1.12, steps + 1)[None, :] * (clump * rng.uniform(0.7, 1.3, n))[:, None]
+    length *= 0.45 + 0.55 * scalp_cover(roots.average, look, 3.0)  # shorter towards the hairline
+    points = _grow(roots, length, style, look, _radius_map(shape, head.neutral), rng)
+    clump = 0.75 + 0.5 * _clump_noise(roots.average, rng)
+    # Darker at the root; wider where strands are fewer, so that they cover as much.
+    shade = np.linspace(0.62, 1.12, style.steps + 1)[None, :] * (clump * rng.uniform(0.7, 1.3, n))[:, None]
     colour = look.hair * shade[..., None]
-    taper = np.linspace(1.0, 0.45, steps + 1)[None, :]
+    taper = np.linspace(1.0, 0.45, style.steps + 1)[None, :]
     width = 0.14 * np.sqrt(6000.0 / count) * taper * rng.uniform(0.7, 1.3, n)[:, None]
-    return Strands(points, vertex, width.astype(np.float32), colour.astype(np.float32))
+    return Strands(points, roots.vertices, width.astype(np.float32), colour.astype(np.float32))
 
 
 def grow_brows(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Strands:
     """Brow hairs, pointing outwards and a little up, lying on the skin."""
     face = texel_map(head, ("Face",), 256)
     cover = brow_cover(face.brow_along, face.brow_across, look.brow_width * 0.95)
-    roots, normals, along, vertex = _pick_on_face(head, shape, cover, count, rng, face.brow_along)
-    side = np.sign(roots[:, :1])
+    roots, place = _pick_on_face(head, shape, cover, count, rng)
+    along = face.brow_along[_texels(place, cover.shape[0])]
+    side = np.sign(roots.points[:, :1])
     up = np.interp(along, [0.0, 0.3, 1.0], [1.4, 0.55, -0.1])[:, None]
     lean = np.concatenate([side, up, -0.2 * np.ones_like(side)], axis=1)
-    length = rng.uniform(0.35, 0.75, len(roots)) * np.interp(along, [0.0, 0.5, 1.0], [1.0, 0.9, 0.4])
-    return _short_hairs(roots, normals, lean, length, 0.2, vertex, look.brows * 0.8, 0.026, rng)
+    length = rng.uniform(0.35, 0.75, count) * np.interp(along, [0.0, 0.5, 1.0], [1.0, 0.9, 0.4])
+    return _short_hairs(roots, lean, length, 0.2, look.brows * 0.8, 0.026, rng)
 
 
 def grow_beard(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Strands:
     """Short beard hairs over the lower face."""
     face = texel_map(head, ("Face",), 256)
     cover = beard_cover(face.position, face.lips)
-    roots, normals, _, vertex = _pick_on_face(head, shape, cover, count, rng, face.lips)
-    lean = np.array([0.0, -1.0, 0.1]) + rng.normal(0, 0.25, roots.shape)
-    length = rng.uniform(0.18, 0.45, len(roots)) * (0.4 + look.stubble)
-    return _short_hairs(roots, normals, lean, length, 0.35, vertex, look.brows, 0.03, rng)
+    roots, _ = _pick_on_face(head, shape, cover, count, rng)
+    lean = np.array([0.0, -1.0, 0.1]) + rng.normal(0, 0.25, roots.points.shape)
+    length = rng.uniform(0.18, 0.45, count) * (0.4 + look.stubble)
+    return _short_hairs(roots, lean, length, 0.35, look.brows, 0.03, rng)
 
 
 def grow_lashes(head: HeadModel, shape: Floats, look: Look, rng: np.random.Generator) -> Strands:
@@ -157,10 +184,8 @@ def join(parts: list[Strands]) -> Strands:
     return Strands(points, np.concatenate([p.roots for p in parts]), width, colour)
 
 
-def _scatter_roots(
-    head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator
-) -> tuple[Floats, Floats, Floats, Ints]:
-    """Roots (N, 3), normals (N, 3), places on the average head (N, 3) and carrying vertices (N,)."""
+def _scatter_roots(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.random.Generator) -> Roots:
+    """Roots on the scalp, as dense as hair grows there on the average head."""
     triangles = head.triangles[np.isin(head.parts, ("Face", "BackHead"))]
     average = head.neutral[triangles]
     centre = average.mean(1)
@@ -172,17 +197,17 @@ def _scatter_roots(
     corners = shape[triangles[chosen]]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-    roots = (corners * weights).sum(1)
-    return roots, normals, (average[chosen] * weights).sum(1), triangles[chosen, 0]
+    points, places = (corners * weights).sum(1), (average[chosen] * weights).sum(1)
+    return Roots(points, normals, places, triangles[chosen, 0])
 
 
-def _combing(canonical: Floats, normals: Floats, style: Style, look: Look) -> Floats:
+def _combing(roots: Roots, style: Style, look: Look) -> Floats:
     """Direction (N, 3) in which hair is combed at each root."""
-    x, y, z = canonical.T
+    x, y, z = roots.average.T
     if style.comb == "out":
-        return normals
+        return roots.normals
     if style.comb == "tied":
-        return KNOT - canonical
+        return KNOT - roots.average
     if style.comb == "back":
         return np.stack([0.15 * x, 0.0 * x + np.where(y < 8, -0.6, 0.1), -np.ones_like(x)], 1)
     if style.comb == "forward":
@@ -194,25 +219,17 @@ def _combing(canonical: Floats, normals: Floats, style: Style, look: Look) -> Fl
 
 
 def _grow(
-    roots: Floats,
-    normals: Floats,
-    canonical: Floats,
-    length: Floats,
-    style: Style,
-    look: Look,
-    radius_map: Floats,
-    steps: int,
-    rng: np.random.Generator,
+    roots: Roots, length: Floats, style: Style, look: Look, radius_map: Floats, rng: np.random.Generator
 ) -> Floats:
-    """Polylines (N, steps + 1, 3): combed at the root, then pulled down and kept off the head."""
-    comb = _combing(canonical, normals, style, look)
-    comb = comb - (comb * normals).sum(1, keepdims=True) * normals
+    """Polylines (N, steps + 1, 3) of lengths (N,): combed at the root, then pulled down and kept off the head."""
+    count, steps = len(length), style.steps
+    comb = roots.tangent(_combing(roots, style, look))
     comb /= np.linalg.norm(comb, axis=1, keepdims=True) + 1e-6
-    stray = rng.normal(0.0, 0.13, roots.shape)
-    heading = _unit(style.lift * rng.uniform(0.7, 1.3, (len(roots), 1)) * normals + comb + stray)
-    phase, rate = rng.uniform(0, 2 * np.pi, (len(roots), 1)), rng.uniform(0.8, 1.4, (len(roots), 1))
-    layer = style.clearance * rng.uniform(0.2, 2.4, len(roots))
-    points, step = [roots], (length / steps)[:, None]
+    stray = rng.normal(0.0, 0.13, (count, 3))
+    heading = _unit(style.lift * rng.uniform(0.7, 1.3, (count, 1)) * roots.normals + comb + stray)
+    phase, rate = rng.uniform(0, 2 * np.pi, (count, 1)), rng.uniform(0.8, 1.4, (count, 1))
+    layer = style.clearance * rng.uniform(0.2, 2.4, count)
+    points, step = [roots.points], (length / steps)[:, None]
     # Step by step along all strands at once: each heading is the one before, bent by combing, curls and weight.
     for k in range(steps):
         turn = 2 * np.pi * rate * (k + 1) / 3.0 + phase
@@ -292,47 +309,42 @@ def _clump_noise(canonical: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _pick_on_face(
-    head: HeadModel, shape: Floats, cover: Floats, count: int, rng: np.random.Generator, extra: Floats
-) -> tuple[Floats, Floats, Floats, Ints]:
-    """Roots on the face's triangles with density `cover` given as a texture; also `extra` read at each root."""
+    head: HeadModel, shape: Floats, cover: Floats, count: int, rng: np.random.Generator
+) -> tuple[Roots, Floats]:
+    """Roots on the face's triangles with density `cover` given as a texture (S, S); also their places (N, 2) in it."""
     chosen = head.parts == "Face"
     triangles, uv = head.triangles[chosen], head.corner_uv[chosen]
-    size = cover.shape[0]
-    middle = uv.mean(1)
-    at = lambda place: (  # noqa: E731
-        np.clip(((1 - place[:, 1]) * size).astype(int), 0, size - 1),
-        np.clip((place[:, 0] * size).astype(int), 0, size - 1),
-    )
     corners = shape[triangles]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(cross, axis=1)
-    odds = area * cover[at(middle)]
+    odds = area * cover[_texels(uv.mean(1), cover.shape[0])]
     picked = rng.choice(len(triangles), count, p=odds / odds.sum())
     weights = rng.dirichlet([1.0, 1.0, 1.0], count)[..., None]
-    place = (uv[picked] * weights).sum(1)
-    roots = (corners[picked] * weights).sum(1)
-    return roots, cross[picked] / area[picked, None], extra[at(place)], triangles[picked, 0]
+    points, average = ((some[picked] * weights).sum(1) for some in (corners, head.neutral[triangles]))
+    roots = Roots(points, cross[picked] / area[picked, None], average, triangles[picked, 0])
+    return roots, (uv[picked] * weights).sum(1)
+
+
+def _texels(place: Floats, size: int) -> tuple[Ints, Ints]:
+    """Rows and columns (N,) of a texture (size, size) at texture coordinates (N, 2)."""
+    row, column = ((1 - place[:, 1]) * size).astype(int), (place[:, 0] * size).astype(int)
+    return np.clip(row, 0, size - 1), np.clip(column, 0, size - 1)
 
 
 def _short_hairs(
-    roots: Floats,
-    normals: Floats,
-    lean: Floats,
-    length: Floats,
-    lift: float,
-    vertex: Ints,
-    colour: Floats,
-    width: float,
-    rng: np.random.Generator,
+    roots: Roots, lean: Floats, length: Floats, lift: float, colour: Floats, width: float, rng: np.random.Generator
 ) -> Strands:
-    flat = _unit(lean - (lean * normals).sum(1, keepdims=True) * normals)
-    heading = _unit(flat + rng.normal(0, 0.18, roots.shape) + lift * normals)
-    along = np.linspace(0.0, 1.0, 4)[None, :, None]
-    points = roots[:, None] + heading[:, None] * along * length[:, None, None] + 0.02 * normals[:, None]
-    points -= normals[:, None] * (along**2) * (0.25 * lift * length)[:, None, None]
-    shade = rng.uniform(0.7, 1.4, (len(roots), 1, 1)) * np.ones((1, 4, 1))
-    widths = width * np.linspace(1.0, 0.3, 4)[None] * np.ones((len(roots), 1))
-    return Strands(points.astype(np.float32), vertex, widths.astype(np.float32), (colour * shade).astype(np.float32))
+    """Hairs of four points that lean along the skin, rise from it by `lift` and bend back to it."""
+    count = len(length)
+    heading = _unit(_unit(roots.tangent(lean)) + rng.normal(0, 0.18, (count, 3)) + lift * roots.normals)
+    along, normals = np.linspace(0.0, 1.0, 4)[None, :, None], roots.normals[:, None]
+    points = roots.points[:, None] + heading[:, None] * along * length[:, None, None] + 0.02 * normals
+    points -= normals * (along**2) * (0.25 * lift * length)[:, None, None]
+    shade = rng.uniform(0.7, 1.4, (count, 1, 1)) * np.ones((1, 4, 1))
+    widths = width * np.linspace(1.0, 0.3, 4)[None] * np.ones((count, 1))
+    return Strands(
+        points.astype(np.float32), roots.vertices, widths.astype(np.float32), (colour * shade).astype(np.float32)
+    )
 
 
 def _lid_lashes(
