@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,7 +127,13 @@ class Rendering:
         """Key of all that the frames of this dub have in common."""
         views, settings = self._analysis.portrait, f"{self._spec.size} {self._spec.seed}"
         shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
-        return digest(self._context.fingerprint, settings, *shown)
+        return digest(self._context.fingerprint, settings, *shown, *(["colourless"] if self._colourless else []))
+
+    @cached_property
+    def _colourless(self) -> bool:
+        """Whether pictures show no colours, as their portrait; networks colour lips and eyes. Footage has its own."""
+        views = self._analysis.portrait
+        return views is not None and views.colourless and self._spec.output.footage is None
 
     @cached_property
     def _identity(self) -> Identity:
@@ -144,4 +151,10 @@ class Rendering:
     def _draw(self, batch: Sequence[Wanted]) -> Iterable[NDArray[np.uint8]]:
         if not batch:
             return ()
-        return self._context.engine.draw(self._identity, [wanted.condition for wanted in batch], self._spec.seed)
+        views = self._context.engine.draw(self._identity, [wanted.condition for wanted in batch], self._spec.seed)
+        return map(_without_colours, views) if self._colourless else views
+
+
+def _without_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture's luma (BT.601, as of the stills that portraits are) in all channels."""
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)

@@ -11,13 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from model_server.engines.weights import default_weights, load_engine
 from model_server.pipeline.analysis import Analysis, Context, analyse
-from model_server.pipeline.media.encode import encode_png
+from model_server.pipeline.media.encode import decode_png, encode_png
 from model_server.pipeline.preview import preview
 from model_server.pipeline.render import Frame, Rendering
-from model_server.pipeline.request import DubRequest, DubSpec, FootageSource, Output, Portrait, PoseVideo, Speech
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FootageSource,
+    Output,
+    Portrait,
+    PoseFixed,
+    PoseVideo,
+    Speech,
+)
 
 INPUTS = Path(__file__).parents[1] / "demo" / "inputs"
 FILES = {name: INPUTS / name for name in ("portrait.png", "speech.flac", "pose.mp4")}
@@ -88,3 +98,22 @@ def test_the_encoder_that_is_handed_in_makes_the_files(analysis: Analysis, whole
 
     (frame,) = Rendering(analysis, context(), marked).frames(range(2, 3))
     assert frame.png == whole[2].png + b"mark"
+
+
+def spoken(portrait: Path) -> list[Frame]:
+    """Two frames of a portrait that speaks."""
+    spec = DubSpec(Portrait("portrait"), Speech("speech.flac", Fraction(1, 2)), PoseFixed(), Fraction(25), 2)
+    of = Context(load_engine(default_weights(), "cpu", "fp32"), (FILES | {"portrait": portrait}).__getitem__, Kept())
+    return list(Rendering(analyse(DubRequest(spec), of), of).frames(range(2)))
+
+
+def test_black_and_white_portraits_speak_in_black_and_white(tmp_path: Path) -> None:
+    grey = np.asarray(Image.open(FILES["portrait.png"]).convert("L").convert("RGB"))
+    noise = np.random.default_rng(0).integers(-2, 3, grey.shape)  # as much as a JPEG of it would bring in
+    Image.fromarray(np.clip(grey + noise, 0, 255).astype(np.uint8)).save(tmp_path / "noisy.png")
+    sepia = grey * (1, 0.9, 0.75)
+    Image.fromarray(sepia.astype(np.uint8)).save(tmp_path / "sepia.png")
+    paths = {"noisy": tmp_path / "noisy.png", "sepia": tmp_path / "sepia.png", "own": FILES["portrait.png"]}
+    shown = {name: decode_png(spoken(path)[1].png).astype(int) for name, path in paths.items()}
+    assert np.ptp(shown["noisy"], axis=2).max() == 0 and shown["noisy"].std() > 10
+    assert all(np.ptp(shown[name], axis=2).mean() > 10 for name in ("sepia", "own"))

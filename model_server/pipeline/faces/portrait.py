@@ -29,6 +29,8 @@ from model_server.pipeline.request import Portrait, Viewer
 
 # A VoxCeleb2-like crop is square; anything far from it would be squeezed.
 _MAX_ASPECT = 1.25
+# JPEG keeps black and white within 2 or 3 of 255; of any skin in colour most pixels are 20 and more apart.
+_GREY_SPREAD, _GREY_PIXELS = 8, 0.999
 
 
 class NoFaceError(PoseDubError):
@@ -50,6 +52,13 @@ class PortraitViews:
     drawn: NDArray[np.uint8]
     faces: int = 1
     transparent: bool = False
+
+    @property
+    def colourless(self) -> bool:
+        """Whether the picture is black and white, as its own pixels show."""
+        channels = self.drawn.astype(np.int16)
+        spread = channels.max(axis=2) - channels.min(axis=2)
+        return bool(np.quantile(spread, _GREY_PIXELS) <= _GREY_SPREAD)
 
 
 def portrait_views(
