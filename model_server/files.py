@@ -30,6 +30,10 @@ def replacing(path: Path, parts: Path | None = None, durable: bool = False) -> I
         os.replace(part, path)
         if durable:
             _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is not None and os.fsdecode(error.filename) == str(part):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the file that its user knows
+        raise
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_RATE = Fraction(25)
 FOOTAGE_RATES = (10, 240)
 """Frames per second at which a mouth can speak; slide shows have fewer."""
+_OUT = f"folder for frames, or a movie with sound ({', '.join(shared.MOVIE_SUFFIXES)})"
 _NEED_FOOTAGE = ("output", "face_time", "feather", "mouth_only", "keep_where_absent")
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
@@ -43,11 +44,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
     parser.add_argument("--pose-mode", choices=("fixed", "frontal", "speech"), help="without --pose (default: fixed)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
-    parser.add_argument("--range", type=shared.frame_range, metavar="A:B", help="only frames A <= k < B")
-    shared.add_parameters(parser, DubSpec)
+    parser.add_argument("--range", type=shared.frame_range, metavar="FIRST:END", help="only frames FIRST <= k < END")
+    shared.add_parameters(parser, DubSpec, size="by the weights: 224 to 512 in steps of 2 with the built-in ones")
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
     parser.add_argument(
-        "--face", type=shared.point, metavar="X,Y", help="the portrait's (with --into the footage's) face nearest here"
+        "--face",
+        type=shared.point,
+        metavar="X,Y",
+        help="the portrait's (with --into the footage's) face nearest here, fractions of width and height, 0 to 1",
     )
     _add_output_options(parser)
     shared.add_engine_options(parser)
@@ -56,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.mp4", help="frames, or a movie with sound")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.mp4", help=_OUT)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -27,7 +28,13 @@ class _Parser(argparse.ArgumentParser):
         self.register("type", Path, path)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"{self.prog}: {message}; see {self.prog} --help.\n")
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}{self._form(message)}; see {self.prog} --help.\n")
+
+    def _form(self, message: str) -> str:
+        """How the value is written that an option lacks; what begins with a minus is taken for an option."""
+        lacking = re.fullmatch(r"argument (\S+): expected one argument", message)
+        action = self._option_string_actions.get(lacking[1].split("/")[0]) if lacking else None
+        return f": {action.metavar}" if action and action.metavar else ""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -43,8 +43,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the user's)")
 
 
-def add_parameters(parser: argparse._ActionsContainer, cls: type) -> None:
-    """An option for each parameter among the fields of a dataclass."""
+def add_parameters(parser: argparse._ActionsContainer, cls: type, **bounds: str) -> None:
+    """An option for each parameter among the fields of a dataclass.
+
+    Args:
+        bounds: what the help says of a parameter's range where its own bounds are not all.
+    """
     for one in parameters(cls):
         name = f"--{one.name.replace('_', '-')}"
         if one.kind is bool:
@@ -53,7 +57,7 @@ def add_parameters(parser: argparse._ActionsContainer, cls: type) -> None:
             continue
         read = int if one.kind is int else finite
         unit = f", in {one.unit}" if one.unit else ""
-        text = f"{one.text}{unit}; {one.bounds} ({one.default:g})"
+        text = f"{one.text}{unit}; {bounds.get(one.name, one.bounds)} ({one.default:g})"
         parser.add_argument(name, type=read, metavar="N" if read is int else "X", help=text)
 
 

@@ -21,7 +21,9 @@ from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.movies.film import Film
 from model_server.pipeline.movies.movie_format import Drawn
 from model_server.pipeline.movies.writer import write_movie
+from model_server.pipeline.request import ROLES, DubSpec
 from model_server.pipeline.timecode import frames_text, timecode
+from model_server.pipeline.warnings import ABOUT_SOURCES, CHOOSE
 from model_server.surroundings import naming
 
 _PHASES = {"compiling": "compiling for this processor, once"}
@@ -63,14 +65,22 @@ def _shown(events: Iterable[Event], job: Job) -> Generator[FrameMade]:
                 share = f" {event.done}/{event.total}" if event.phase in ("pose", "footage") and event.total else ""
                 bar.set_description(_PHASES.get(event.phase, event.phase) + share)
             elif isinstance(event, Warned):
-                bar.write(_warning_text(event, job.request.spec.fps), file=sys.stderr)
+                bar.write(_warning_text(event, job.request.spec), file=sys.stderr)
             elif isinstance(event, Ended):
                 _check_end(event.job)
 
 
-def _warning_text(warning: Warned, fps: Fraction) -> str:
-    first, end = timecode(warning.first, fps), timecode(warning.end, fps)
+def _warning_text(warning: Warned, spec: DubSpec) -> str:
+    if warning.kind in ABOUT_SOURCES:
+        return f"warning: {_with_option(warning.message, spec)}"
+    first, end = timecode(warning.first, spec.fps), timecode(warning.end, spec.fps)
     return f"warning: {first} to {end} ({frames_text(warning.end - warning.first)}): {warning.message}"
+
+
+def _with_option(sentence: str, spec: DubSpec) -> str:
+    """A sentence on several faces ends with the option that names one, if there is one for this source."""
+    named = ROLES["footage" if spec.output.footage else "portrait"]
+    return sentence.replace(CHOOSE, ": name another one with --face X,Y" if f"in {named};" in sentence else "")
 
 
 def _check_end(job: Job) -> None:

@@ -232,8 +232,8 @@ class DubSpec:
         return (*portrait, (self.speech.asset, "speech"), *pose, *footage)
 
     def asset_roles(self) -> tuple[tuple[str, str], ...]:
-        """The media with what they are for, in the words of a sentence."""
-        return tuple((asset, ROLES[kind]) for asset, kind in self.asset_kinds())
+        """The media with what they are for, in the words of a sentence; footage is not called what else it is, too."""
+        return tuple({asset: ROLES[kind] for asset, kind in self.asset_kinds()}.items())
 
 
 @dataclass(frozen=True)

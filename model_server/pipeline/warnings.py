@@ -15,6 +15,10 @@ from model_server.pipeline.media.appearance import Appearance
 from model_server.pipeline.request import OutputMode
 from model_server.pipeline.timecode import frames_text, timecode
 
+CHOOSE = ": choose a face to take another"
+"""How a sentence on several faces ends."""
+ABOUT_SOURCES = ("several_faces", "transparent", "hdr", "shown_otherwise")
+"""Kinds that concern a whole source and none of the frames more than others."""
 _ABSENCES = {
     Absence.NO_FACE: ("no_face", "The face is gone from the footage"),
     Absence.TURNED_AWAY: ("turned_away", "The face is turned away or covered in the footage"),
@@ -151,7 +155,7 @@ def footage_warnings(
 def _several(name: str, faces: int, frames: int) -> Iterator[FrameWarning]:
     if faces > 1:
         taken = "larger" if faces == 2 else "largest"
-        sentence = f"{faces} faces are seen in {name}; the {taken} one is taken: choose a face to take another."
+        sentence = f"{faces} faces are seen in {name}; the {taken} one is taken{CHOOSE}."
         yield FrameWarning(0, frames, "several_faces", sentence)
 
 
@@ -167,5 +171,7 @@ def _cuts(source: Source, cuts: tuple[int, ...]) -> Iterator[FrameWarning]:
 
 def _loops(source: Source, first: int | None) -> Iterator[FrameWarning]:
     if first is not None:
-        sentence = f"{source.name.capitalize()} is shorter than the dub; from here on it is traversed back and forth."
+        still = len(np.unique(source.frames)) == 1
+        goes_on = "it stands still" if still else "it is traversed back and forth"
+        sentence = f"{source.name.capitalize()} is shorter than the dub; from here on {goes_on}."
         yield FrameWarning(first, len(source.frames), "pose_loops", sentence)

@@ -63,9 +63,14 @@ def parse(text: str) -> ServerAddress:
 def parse_host(text: str) -> str:
     """The host in an address to serve on, as `parse` reads it; PoseDubError when there is a port, too."""
     address = parse(text)
-    if _split(text.strip().rpartition("://")[2].removesuffix("/"))[1]:
+    if names_port(text):
         raise PoseDubError(f'The host "{text}" holds a port; write --host {address.host} --port {address.port}.')
     return address.host
+
+
+def names_port(text: str) -> bool:
+    """Whether an address that `parse` reads says its port."""
+    return bool(_split(text.strip().rpartition("://")[2].removesuffix("/"))[1])
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -17,7 +17,8 @@ from model_server.service.address import ServerAddress
 
 HEADER = "authorization"
 _SENDABLE = re.compile(r"[\x20-\x7e]*")
-DENIED = "The server wants a token and this one is wrong; copy it from the server's --token-file."
+WRONG = "The server wants a token and this one is wrong; copy it from the server's --token-file."
+MISSING = "The server wants a token and none was given; copy it from the server's --token-file."
 
 
 @dataclass(frozen=True)
@@ -99,15 +100,15 @@ class TokenGate(grpc.aio.ServerInterceptor):
         sent = dict(details.invocation_metadata).get(HEADER, "").encode()
         if handler is None or hmac.compare_digest(sent, self._expected) or "grpc.health" in details.method:
             return handler
-        return _refusing(handler)
+        return _refusing(handler, WRONG if sent else MISSING)
 
 
-def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+def _refusing(handler: grpc.RpcMethodHandler, sentence: str) -> grpc.RpcMethodHandler:
     async def refuse(_request: Any, context: grpc.aio.ServicerContext) -> None:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, DENIED)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
 
     async def refuse_stream(_request: Any, context: grpc.aio.ServicerContext):  # type: ignore[no-untyped-def]
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, DENIED)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, sentence)
         yield  # makes this a stream
 
     incoming = "stream" if handler.request_streaming else "unary"

@@ -14,14 +14,16 @@ from model_server import __version__
 from model_server.engines.base import Traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.model import Event, Job
+from model_server.pipeline.media.checks import check_file
 from model_server.pipeline.request import DubRequest, DubSpec
 from model_server.service import wire
 from model_server.service.address import parse
 from model_server.service.auth import HEADER
-from model_server.service.errors import error_of
+from model_server.service.errors import error_of, is_absent
 from model_server.service.messages import dubbing
 from model_server.service.rpc import Stub
 
+GOES_ON = "finished frames are kept there, and the same command goes on from there"
 CHUNK_BYTES = 256 * 1024
 SECONDS = 30.0
 # A command that was told to end waits no longer for the server to hear of it.
@@ -51,6 +53,7 @@ class RemoteServer:
     """
 
     def __init__(self, address: Address) -> None:
+        self._target = address.target
         self._channel = _channel(address)
         self._stub = Stub(self._channel)
         self._metadata = [(HEADER, f"Bearer {address.token}")] if address.token else []
@@ -63,7 +66,12 @@ class RemoteServer:
         self._channel.close()
 
     def add(self, asset: str, path: Path) -> None:
-        """Upload a file unless the server holds it; goes on where an earlier upload stopped."""
+        """Upload a file unless the server holds it; goes on where an earlier upload stopped.
+
+        Raises:
+            PoseDubError: it is missing or empty, or the server does not take it.
+        """
+        check_file(path)
         held = self._call("GetAsset", dubbing.GetAssetRequest(asset_id=asset))
         if not held.complete:
             self._call("UploadAsset", _chunks(asset, path, held.received_bytes), seconds=None)
@@ -86,7 +94,7 @@ class RemoteServer:
         try:
             yield from wire.events_of(call, job.request)
         except grpc.RpcError as error:
-            raise error_of(error) from error
+            raise self._lost(error) from error
         finally:
             call.cancel()
 
@@ -113,7 +121,7 @@ class RemoteServer:
         try:
             parts = list(self._stub.PreviewFrame(asked, metadata=self._metadata, timeout=SLOW_SECONDS))
         except grpc.RpcError as error:
-            raise error_of(error) from error
+            raise error_of(error, self._target) from error
         return b"".join(part.png for part in parts), parts[0].approximate
 
     def info(self) -> Any:
@@ -134,7 +142,15 @@ class RemoteServer:
         try:
             return getattr(self._stub, name)(request, metadata=self._metadata, timeout=seconds)
         except grpc.RpcError as error:
-            raise error_of(error) from error
+            raise error_of(error, self._target) from error
+
+    def _lost(self, error: grpc.RpcError) -> PoseDubError:
+        """The same while a dub is followed, when the server was there before."""
+        problem = error_of(error, self._target)
+        if is_absent(error):
+            sentence = f"The PoseDub server at {parse(self._target).target} is gone; start it again: {GOES_ON}."
+            return PoseDubError(sentence, problem.kind)
+        return problem
 
 
 def _channel(address: Address) -> grpc.Channel:

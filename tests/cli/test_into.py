@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.media.video import open_footage
 from tests.cli.commands import posedub
-from tests.clips import CUT, FRAMES, HERO, SIZE, two_people
+from tests.clips import CUT, FRAMES, HERO, SIZE, still_head, two_people
 from tests.conftest import speechlike, write_wav
 from tests.pipeline.conftest import scene
 from tests.pipeline.makers import write_movie
@@ -136,3 +136,10 @@ def test_the_footages_rate_is_the_dubs(sound: Path, tmp_path: Path) -> None:
 def test_output_without_footage_says_what_is_missing(sound: Path, tmp_path: Path) -> None:
     done = posedub("dub", "--audio", sound, "--output", "full", "--out", tmp_path, check=False)
     assert done.returncode == 2 and "--output needs --into" in done.stderr
+
+
+def test_footage_of_one_picture_stands_still(sound: Path, tmp_path: Path) -> None:
+    options = ["--into", still_head(tmp_path, frames=1), "--audio", sound, "--range", "0:3"]
+    done = posedub("dub", *options, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    (said,) = warnings(done.stderr)
+    assert said.endswith("The footage is shorter than the dub; from here on it stands still.")

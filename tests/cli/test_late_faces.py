@@ -59,4 +59,4 @@ def test_nobody_at_all_is_still_refused(tmp_path: Path, capsys: pytest.CaptureFi
     footage = write_movie(tmp_path / "meadow.mp4", [scene(320, 180)] * 5)
     sound = write_wav(tmp_path / "speech.wav", speechlike(0.2))
     assert main(["dub", "--into", str(footage), "--audio", str(sound), "--out", str(tmp_path / "out")]) == 1
-    assert "No face was found in" in capsys.readouterr().err
+    assert "No face was found in meadow.mp4; choose another one" in capsys.readouterr().err

@@ -41,7 +41,8 @@ def test_two_faces_in_a_portrait(tmp_path: Path, sound: Path) -> None:
     ]
     unnamed = posedub("dub", *options, "--out", tmp_path / "unnamed")
     (line,) = warnings(unnamed.stderr)
-    assert line.endswith("2 faces are seen in the portrait; the larger one is taken: choose a face to take another.")
+    said = "2 faces are seen in the portrait; the larger one is taken: name another one with --face X,Y."
+    assert line == f"warning: {said}"
     named = posedub("dub", *options, "--face", "0.7,0.5", "--out", tmp_path / "named")
     assert warnings(named.stderr) == []
     assert all("%|" in line for line in named.stderr.replace("\r", "\n").splitlines() if line.strip())
@@ -53,4 +54,4 @@ def test_two_faces_in_footage(tmp_path: Path, sound: Path) -> None:
     options = ["--into", two_people(tmp_path), "--audio", sound, "--data", tmp_path / "data"]
     unnamed = posedub("dub", *options, "--out", tmp_path / "unnamed")
     (line,) = warnings(unnamed.stderr)
-    assert "2 faces are seen in the footage; the larger one is taken: choose a face" in line
+    assert "2 faces are seen in the footage; the larger one is taken: name another one with --face X,Y." in line

@@ -155,7 +155,8 @@ def test_a_disk_that_fills_up_keeps_what_is_finished(dub: Command, small_disk: P
     assert not list((small_disk / "frames").glob(".*"))
     shutil.rmtree(small_disk / "frames")
     (small_disk / "other").write_bytes(bytes(330 << 10))
-    assert "is full; free some space" in one_sentence(dub(out=small_disk / "dub.mp4", fps=100))
+    movie = small_disk / "dub.mp4"
+    assert f"The disk of {movie} is full; free some space" in one_sentence(dub(out=movie, fps=100))
     assert [path.name for path in small_disk.iterdir()] == ["other"]
 
 

@@ -57,6 +57,13 @@ def test_other_values(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 2 and said.count("\n") == 1 and (option in said or rest[-2] in said)
 
 
+@pytest.mark.parametrize("words", [["--range", "-5:2"], ["--range", "2"], ["--range"]])
+def test_how_a_range_is_written(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args([*DUB, *words])
+    assert caught.value.code == 2 and "FIRST:END" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--out", "--portrait", "--audio", "--into", "--data", "--weights", "--token-file"])
 def test_no_path_is_empty(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

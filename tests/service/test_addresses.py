@@ -57,7 +57,7 @@ def test_a_named_server_is_not_asked_through_a_proxy(proxied: None, monkeypatch:
         proxy.setblocking(False)
         for name in PROXIES:
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
-        with pytest.raises(PoseDubError, match="does not answer"):
+        with pytest.raises(PoseDubError, match=r"nowhere\.invalid does not answer.* HOST:PORT"):
             RemoteServer(Address("nowhere.invalid"))
         with Connection(Endpoint("nowhere.invalid")) as connection, pytest.raises(AddonError, match="No model server"):
             connection.info()

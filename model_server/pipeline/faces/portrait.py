@@ -102,7 +102,7 @@ def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder:
     face = choose(faces, at, (picture.shape[1], picture.shape[0]))
     if face is None:
         raise NoFaceError(
-            f"No face was found in {path.name}; choose a picture in which the whole face is seen from the front."
+            f"No face was found in {path.name}; choose another one in which the whole face is seen from the front."
         )
     return clip_transforms(face.points[None])[0], len(faces) if at is None else 1
 

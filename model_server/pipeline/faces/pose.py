@@ -144,7 +144,7 @@ def read_pose(
 
 def _require_face(shown: NDArray[np.bool_], path: Path) -> None:
     if not shown.any():
-        raise PoseDubError(f"No face was found in {path.name}; choose a pose source that shows a face.")
+        raise PoseDubError(f"No face was found in {path.name}; choose another one that shows a face.")
 
 
 def _warped(footage: Footage, track: FaceTrack, cancelled: Callable[[], bool]) -> Generator[NDArray[np.uint8]]:
