@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_server.networks.speech_recogniser.conformer import ConformerBlock
+from model_server.networks.layers.conformer import ConformerBlock
 from model_server.networks.speech_recogniser.log_mel import MEL_BANDS, ROWS_PER_STEP
 
 BLANK = 0  # of CTC; in the frame head the same class is silence

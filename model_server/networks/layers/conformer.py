@@ -1,4 +1,4 @@
-"""Conformer blocks (Gulati et al. 2020) with limited reach: a window with its context gives what the whole gives.
+"""Conformer blocks (Gulati et al. 2020) that see all steps, or so few that a window with its context gives the same.
 
 Pre-norm, rotary positions (Su et al. 2021), and GroupNorm over the channels of each step instead of BatchNorm, so that
 neither the batch nor the length of the sound changes a step's result.
@@ -20,18 +20,21 @@ class ConformerBlock(nn.Module):
     Args:
         width: channels.
         heads: of the attention; `width / heads` must be even.
-        reach: steps to either side that the attention sees.
+        reach: steps to either side that the attention sees; None for all of them.
         kernel: of the depthwise convolution, odd.
         dropout: share dropped while training.
+        expansion: how many times as wide the feed-forward layers are inside.
     """
 
-    def __init__(self, width: int, heads: int, reach: int, kernel: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, reach: int | None, kernel: int, dropout: float, expansion: int = 4
+    ) -> None:
         super().__init__()
-        self.before = FeedForward(width, dropout)
+        self.before = FeedForward(width, dropout, expansion)
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = LocalAttention(width, heads, reach)
+        self.attention = GlobalAttention(width, heads) if reach is None else LocalAttention(width, heads, reach)
         self.convolution = ConvolutionModule(width, kernel, dropout)
-        self.after = FeedForward(width, dropout)
+        self.after = FeedForward(width, dropout, expansion)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
@@ -45,14 +48,14 @@ class ConformerBlock(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Four times as wide inside."""
+    """Norm, linear, SiLU, linear; `expansion` times as wide inside."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float, expansion: int = 4) -> None:
         super().__init__(
             nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
+            nn.Linear(width, expansion * width),
             nn.SiLU(),
-            nn.Linear(4 * width, width),
+            nn.Linear(expansion * width, width),
             nn.Dropout(dropout),  # not inside, too: drawing so many numbers would take a quarter of the training
         )
 
@@ -79,6 +82,27 @@ class ConvolutionModule(nn.Module):
         return self.dropout(self.out(F.silu(y)))
 
 
+class GlobalAttention(nn.Module):
+    """Self-attention of each step to all others, in time and memory quadratic in the length."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inputs = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Map (n, t, width) to the same; keys that are not `valid` (n, t) are not seen."""
+        q, k, v = self.inputs(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        cosine, sine = _rotations(x.shape[1], q.shape[-1] // 2, x.device)
+        q, k = _rotated(q, cosine, sine), _rotated(k, cosine, sine)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        # A step that is padding sees itself, lest its row of the softmax be empty.
+        seen = valid[:, None, None, :] | torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        heard = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return self.out(heard.transpose(1, 2).flatten(2))
+
+
 class LocalAttention(nn.Module):
     """Self-attention of each step to those within `reach`, block by block, in time and memory linear in the length."""
 
@@ -92,11 +116,9 @@ class LocalAttention(nn.Module):
         self.heads, self.reach = heads, reach
         self.inputs = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        half = width // heads // 2
-        speeds = _ROTARY_BASE ** (-torch.arange(half) / half)
-        angles = torch.arange(3 * reach)[:, None] * speeds
-        self.register_buffer("cosine", angles.cos(), persistent=False)
-        self.register_buffer("sine", angles.sin(), persistent=False)
+        cosine, sine = _rotations(3 * reach, width // heads // 2)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
         offset = torch.arange(3 * reach) - torch.arange(reach, 2 * reach)[:, None]
         self.register_buffer("near", offset.abs() <= reach, persistent=False)
         self.register_buffer("same", offset == 0, persistent=False)
@@ -125,6 +147,18 @@ class LocalAttention(nn.Module):
 
     def _turned(self, x: Tensor, places: slice) -> Tensor:
         """Rotary positions of (n, blocks, steps, heads, d), counted from the block before a query's."""
-        cosine, sine = (part[places, None].to(x.dtype) for part in (self.cosine, self.sine))
-        one, other = x.chunk(2, -1)
-        return torch.cat([one * cosine - other * sine, one * sine + other * cosine], -1)
+        return _rotated(x, self.cosine[places], self.sine[places])
+
+
+def _rotations(steps: int, half: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (steps, half) of the angles by which each step's pairs of features turn."""
+    speeds = _ROTARY_BASE ** (-torch.arange(half, device=device) / half)
+    angles = torch.arange(steps, device=device)[:, None] * speeds
+    return angles.cos(), angles.sin()
+
+
+def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Features (..., steps, heads, 2 * half) turned by each step's angles (steps, half)."""
+    cosine, sine = cosine[:, None].to(x.dtype), sine[:, None].to(x.dtype)
+    one, other = x.chunk(2, -1)
+    return torch.cat([one * cosine - other * sine, one * sine + other * cosine], -1)
