@@ -1,0 +1,64 @@
+"""The diffusion autoencoder: a semantic encoder and a U-Net that renders what it says, trained together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from model_server.networks.dae_talker.diffusion import Denoiser, NoiseSchedule, Prediction
+from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoderSize
+from model_server.networks.dae_talker.semantic_encoder import SemanticEncoder, SemanticEncoderSize
+from model_server.networks.dae_talker.unet import UNet, UNetSize
+
+
+@dataclass(frozen=True)
+class DiffusionAutoencoderSize:
+    """Sizes of a diffusion autoencoder.
+
+    Attributes:
+        unet: of the U-Net.
+        encoder: of the semantic encoder, which reads the same pictures.
+        prediction: what the U-Net predicts.
+        pictures: of the autoencoder whose latents are the pictures here; None where they are pixels.
+    """
+
+    unet: UNetSize
+    encoder: SemanticEncoderSize
+    prediction: Prediction = "noise"
+    pictures: PictureAutoencoderSize | None = None
+
+    @property
+    def limit(self) -> float | None:
+        """Largest absolute value of what is rendered; None for latents."""
+        return 1.0 if self.pictures is None else None
+
+
+class DiffusionAutoencoder(nn.Module):
+    """Pictures to latents c, and c with noise to pictures, by a sampler that the caller brings."""
+
+    def __init__(self, size: DiffusionAutoencoderSize) -> None:
+        super().__init__()
+        if size.unet.latent != size.encoder.latent or size.unet.shape != _shape(size.encoder):
+            raise ValueError("the U-Net and the semantic encoder are of different pictures or latents")
+        self.size = size
+        self.encoder = SemanticEncoder(size.encoder)
+        self.unet = UNet(size.unet)
+
+    def denoiser(self, latent: Tensor) -> Denoiser:
+        """The U-Net with latents (n, latent) given, as samplers want it."""
+        return lambda noisy, times: self.unet(noisy, times, latent)
+
+    def forward(self, clean: Tensor, noise: Tensor, times: Tensor, schedule: NoiseSchedule) -> Tensor:
+        """Training loss (n,) of clean pictures (n, channels, h, w), with noise of that shape, at times (n,).
+
+        The weighted mean squared error of the prediction; gradients reach the encoder through c alone.
+        """
+        predicted = self.unet(schedule.noisy(clean, noise, times), times, self.encoder(clean))
+        target = noise if self.size.prediction == "noise" else clean
+        errors = (predicted - target).square().mean((1, 2, 3))
+        return schedule.loss_weights(times, self.size.prediction) * errors
+
+
+def _shape(encoder: SemanticEncoderSize) -> tuple[int, int, int]:
+    return encoder.channels, encoder.resolution, encoder.resolution
