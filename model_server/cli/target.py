@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -40,13 +40,14 @@ def tried(out: Path, data: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _alone(out: Path, data: Path | None) -> Iterator[None]:
-    """Hold a lock, which ends with the process, outside of the place itself."""
+    """Hold a lock, which ends with the process, outside of the place itself; none where this user may write nowhere."""
     folder = cache_folder(data) / "targets"
-    folder.mkdir(parents=True, exist_ok=True)
     place = os.path.normcase(os.path.realpath(out))
     lock = FileLock(folder / f"{hashlib.sha256(os.fsencode(place)).hexdigest()}.lock")
     try:
-        lock.acquire(timeout=0)
+        with suppress(PermissionError):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise PoseDubError(
             f"Another dub is being written to {out}; wait until it is done, or {ADVICE}.", ErrorKind.UNAVAILABLE

@@ -79,7 +79,7 @@ def test_only_the_chosen_face_is_touched(made: dict, footage: Path) -> None:
 def test_warnings_carry_the_timecodes_of_the_footage(made: dict) -> None:
     lines = warnings(made["full"][1])
     (cut,) = [line for line in lines if "cuts to another shot" in line]
-    assert cut.startswith("warning: 00:00:00:12 to 00:00:00:13 (1 frames)") and "at 00:00:00:12;" in cut
+    assert cut.startswith("warning: 00:00:00:12 to 00:00:00:13 (1 frame)") and "at 00:00:00:12;" in cut
     (gone,) = [line for line in lines if "gone" in line]
     (cut_off,) = [line for line in lines if "cut off" in line]
     assert gone.startswith("warning: 00:00:00:24 to 00:00:01:05 (6 frames)") and "00:00:00:24 to 00:00:01:05;" in gone
