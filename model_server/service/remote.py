@@ -81,8 +81,7 @@ class RemoteServer:
         return wire.traits_of(self._handshake(), weights_id)
 
     def submit(self, request: DubRequest) -> Job:
-        """Queue a dub whose assets were added; PoseDubError for values that messages may not even hold."""
-        request.validate()
+        """Queue a dub whose assets were added; `validate` it first, as messages do not hold all numbers."""
         answer = self._call("SubmitDub", wire.request_message(request), SLOW_SECONDS)
         return wire.job_of(answer.dub, request)
 
@@ -109,14 +108,12 @@ class RemoteServer:
 
     def estimate(self, request: DubRequest) -> Any:
         """Which frames a dub would generate."""
-        request.validate()
         shaped = wire.request_message(request)
         asked = dubbing.EstimateDubRequest(spec=shaped.spec, frames=shaped.frames)
         return self._call("EstimateDub", asked, SLOW_SECONDS)
 
     def preview(self, spec: DubSpec, index: int) -> tuple[bytes, bool]:
         """Frame `index` of a dub as PNG, and whether it is approximate."""
-        spec.validate()
         asked = dubbing.PreviewFrameRequest(spec=wire.spec_message(spec), index=index)
         try:
             parts = list(self._stub.PreviewFrame(asked, metadata=self._metadata, timeout=SLOW_SECONDS))
