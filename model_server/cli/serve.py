@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
     from model_server.service.server import Config, serve
 
     console.log()
-    _let_others_go_first()
     security = Security.read(options.token_file, options.tls_cert, options.tls_key)
     host = parse_host(options.host)
     security.check_host(host)
@@ -46,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         security=security,
         parent=options.exit_with,
     )
+    _let_others_go_first()
     serve(config)
     return 0
 
