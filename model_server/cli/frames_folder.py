@@ -100,6 +100,7 @@ class FramesFolder:
         self._note("done", self._parts())
 
     def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         earlier, present = _Manifest.read(self._folder), _present(self._folder)
         if earlier.numbers(self._job.request):
             self._earlier = [part.of(part.frames & present) for part in earlier.parts]
