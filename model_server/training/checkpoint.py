@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import atomic_file, replacing, write_text
 from model_server.surroundings import naming
+
+log = logging.getLogger(__name__)
 
 FORMAT = "posedub-training-1"
 KEPT = 2
@@ -68,6 +71,28 @@ def latest(folder: Path) -> Path | None:
     """The last checkpoint of a run, None when there is none."""
     found = _all(folder)
     return found[-1] if found else None
+
+
+def to_resume(run: Path, config: str) -> Checkpoint | None:
+    """The last checkpoint of a run, read; None when there is none.
+
+    Args:
+        config: digest of the configuration that the run goes on with.
+
+    Raises:
+        PoseDubError: it is damaged, or the run was made with another configuration.
+    """
+    path = latest(run)
+    if path is None:
+        return None
+    found = load(path)
+    if found.config != config:
+        raise PoseDubError(
+            f"The run {run} was made with other settings; give it the same ones or choose another folder.",
+            ErrorKind.UNSUPPORTED,
+        )
+    log.info("going on from %s", path)
+    return found
 
 
 def load(path: Path) -> Checkpoint:

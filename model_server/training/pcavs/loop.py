@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from model_server.engines.base import Precision
-from model_server.errors import ErrorKind, PoseDubError
 from model_server.training import checkpoint as checkpoints
 from model_server.training.checkpoint import Checkpoint
 from model_server.training.distributed import ProcessGroup
@@ -228,22 +227,14 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        path = checkpoints.latest(self.run_folder)
-        if path is None:
+        found = checkpoints.to_resume(self.run_folder, self.config.digest())
+        if found is None:
             return
-        found = checkpoints.load(path)
-        if found.config != self.config.digest():
-            raise PoseDubError(
-                f"The run {self.run_folder} was made with other settings; give it the same ones or choose another "
-                "folder.",
-                ErrorKind.UNSUPPORTED,
-            )
         same_people = self.models.load(found.models)
         if not same_people:
             log.warning("the corpora hold other people than before: the classifiers begin anew")
         self.steps = dict(found.steps)
         self._resume_state = found.stage, found.optimizers if same_people else {}
-        log.info("going on from %s", path)
 
 
 def _ahead(make: Callable[[int], list[Any]], steps: Iterable[int]) -> Iterator[tuple[int, list[Any]]]:

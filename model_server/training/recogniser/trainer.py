@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.training import checkpoint as checkpoints
 from model_server.training.checkpoint import Checkpoint
@@ -191,20 +190,12 @@ class RecogniserTrainer:
             )
 
     def _resume(self) -> None:
-        path = checkpoints.latest(self.run_folder)
-        if path is None:
+        found = checkpoints.to_resume(self.run_folder, self.config.digest())
+        if found is None:
             return
-        found = checkpoints.load(path)
-        if found.config != self.config.digest():
-            raise PoseDubError(
-                f"The run {self.run_folder} was made with other settings; give it the same ones or choose another "
-                "folder.",
-                ErrorKind.UNSUPPORTED,
-            )
         self.models.load_state_dict(found.models)
         self.optimizer.load_state_dict(found.optimizers)
         self.step = found.steps[STAGE]
-        log.info("going on from %s", path)
 
 
 class _Meter:
