@@ -81,10 +81,14 @@ def parent(name):
     return getattr(strip(name).parent_meta(), "name", None)
 
 
-def pump_until_queued(uid):
-    """Pump until the server has put a job into its queue."""
+def pump_until_queued():
+    """Pump until one job waits in the server's queue while all others are drawn; the one that waits."""
     limit = time.monotonic() + LIMIT
-    while runtime().book.get(uid).phase != "queued":
+    while True:
+        phases = {record.plan.uid: record.phase for record in runtime().book}
+        queued = [uid for uid, phase in phases.items() if phase == "queued"]
+        if len(queued) == 1 and set(phases.values()) == {"queued", "frames"}:
+            return queued[0]
         assert time.monotonic() < limit, jobs()
         host("tasks.main_loop").pump(0.02)
 
