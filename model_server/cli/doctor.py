@@ -12,7 +12,7 @@ from model_server import __version__
 from model_server.cli import options as shared
 from model_server.surroundings import explained
 
-PACKAGES = ("torch", "numpy", "av", "mediapipe", "grpcio", "protobuf", "safetensors")
+PACKAGES = ("torch", "numpy", "av", "ai-edge-litert", "grpcio", "protobuf", "safetensors")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

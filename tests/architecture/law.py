@@ -36,7 +36,7 @@ PACKAGES: dict[str, dict[str, int]] = {"model_server": SERVER, "blender_addon": 
 STRANGERS = [{"host.operators", "host.panels"}]
 BLENDER = {"bpy", "bl_ui", "aud", "gpu"}
 STUB_READERS = {"model_server/service/messages.py", "blender_addon/client/wire.py"}
-MEDIA = {"av", "cv2", "mediapipe", "librosa", "soxr"}
+MEDIA = {"av", "cv2", "ai_edge_litert", "librosa", "soxr"}
 SERVING = ("networks", "engines", "pipeline", "jobs", "service")
 LEARNING = {"model_server.corpus", "model_server.training", "model_server.evaluation"}
 # An engine's own rooms, and who may know them: they themselves, and what measures or trains this one engine.

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.features import CROP_SIDE, VIEW_LEFT, VIEW_SIDE
-from model_server.pipeline.faces.models import Picture, Points
 
 LEFT_EYE, RIGHT_EYE, MOUTH = (87.0, 59.0), (137.0, 59.0), (112.0, 120.0)
 _TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE, MOUTH])
 _NEW_SHARE = 0.8
 _VIEW = (slice(0, VIEW_SIDE), slice(VIEW_LEFT, VIEW_LEFT + VIEW_SIDE))
 
+Picture = NDArray[np.uint8]
+Points = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 

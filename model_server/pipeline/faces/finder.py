@@ -1,4 +1,4 @@
-"""Finds faces and their eye and mouth centres, with mediapipe, behind one class that another finder could replace.
+"""Finds faces and their eye and mouth centres, behind one class that another finder could replace.
 
 Two detectors (near and far range) propose boxes, a face mesh on a crop around each box gives 68-landmark-like eye and
 mouth centres: the detectors see small faces in large pictures, which the mesh alone misses.
@@ -16,8 +16,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from model_server.pipeline.faces.alignment import Matrix, inverse, moved, similarity, warp
-from model_server.pipeline.faces.models import LEAST_SCORE, Box, Detection, Picture, Points, models
+from model_server.pipeline.faces.alignment import Matrix, Picture, Points, inverse, moved, similarity, warp
+from model_server.pipeline.faces.detector import Box, Detection
+from model_server.pipeline.faces.models import LEAST_SCORE, models
 
 # Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
 _LEFT_EYE = (33, 160, 158, 133, 153, 144)
