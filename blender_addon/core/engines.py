@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
-from .schema import MAX_SIZE, OPTIONAL, PARAMETERS, SIZE, DubSettings, PoseChoice
+from .schema import MAX_SIZE, OPTIONAL, PARAMETERS, SIZE, USUAL_OPTIONAL, DubSettings, PoseChoice
 
 PoseKind = Literal["video", "fixed", "frontal", "codes", "speech"]
 POSE_KINDS: Mapping[PoseChoice, PoseKind] = {
@@ -84,7 +84,7 @@ class EngineTraits:
     portrait: bool = True
     pose_sources: tuple[str, ...] = ("video", "fixed", "frontal", "codes")
     pose_controls: tuple[PoseControl, ...] = CODES
-    parameters: tuple[str, ...] = OPTIONAL
+    parameters: tuple[str, ...] = USUAL_OPTIONAL
 
     @property
     def implicit(self) -> bool:
@@ -103,7 +103,7 @@ class PlanLimits:
 
     controls: int = POSE_SIZE
     sizes: Sizes = Sizes()
-    parameters: tuple[str, ...] = OPTIONAL
+    parameters: tuple[str, ...] = USUAL_OPTIONAL
 
     @staticmethod
     def from_json(data: dict[str, Any] | None) -> PlanLimits:

@@ -115,6 +115,13 @@ SIZES = _choices(
     (SIZE, "224 x 224", "As the networks see the face; all weights draw it"),
     *((size, f"{size} x {size}", "From the portrait's own pixels; with lite weights") for size in (320, 448, MAX_SIZE)),
 )
+STEPS = _choices(
+    (1, "1 Step", "The fast decoder, which was made of the others"),
+    (4, "4 Steps", "Faster"),
+    (10, "10 Steps", "Between speed and detail"),
+    (20, "20 Steps", "As the fast decoder was taught"),
+    (100, "100 Steps", "As published; slow"),
+)
 AMOUNT = "How much of the face stays as in the footage: 0 dubs the whole face, 1 the mouth only"
 
 
@@ -126,6 +133,9 @@ class DubParameters:
         mouth_strength: gain of the speech content in [0, 3]; published 1.2.
         size: width and height of the network's pictures in pixels, even, in [224, 512].
         seed: of the generator's noise, in [0, 2^64).
+        steps: in which a frame is rendered.
+        pose_gain: of head movement made of the speech, in [0, 1.5].
+        shared_noise: whether all frames start from the same noise.
     """
 
     mouth_strength: float = _parameter(
@@ -139,6 +149,18 @@ class DubParameters:
     size: int = _parameter(SIZE, "Picture Size", "Width and height of the frames", choices=SIZES, fixed=True)
     seed: int = _parameter(
         0, "Seed", "Of the generator's noise; the same seed gives the same dub", low=0, optional=True
+    )
+    steps: int = _parameter(1, "Steps", "In which a frame is rendered", choices=STEPS, optional=True)
+    pose_gain: float = _parameter(
+        1.0,
+        "Head Movement",
+        "How much of the movement that the engine makes of the speech; 0 holds the head still",
+        low=0.0,
+        high=1.5,
+        optional=True,
+    )
+    shared_noise: bool = _parameter(
+        True, "Shared Noise", "Start all frames from the same noise; without it they flicker", optional=True
     )
     precision: Precision = _parameter("auto", "Precision", "Arithmetic of the networks", choices=PRECISIONS)
 
@@ -192,7 +214,12 @@ NETWORK: Mapping[str, Parameter] = _table(DubParameters)
 """Those of the networks."""
 OPTIONAL = tuple(name for name, one in NETWORK.items() if one.optional)
 """Those that not all engines heed."""
-IN_SETTINGS = ("mouth_strength", "size", "portrait_crop", "pose_crop", "seed", "precision")
+USUAL_OPTIONAL = ("mouth_strength", "seed")
+"""Of these, what the engine of servers heeds that do not tell."""
+IN_SETTINGS = (
+    *("mouth_strength", "size", "steps", "pose_gain"),
+    *("portrait_crop", "pose_crop", "seed", "shared_noise", "precision"),
+)
 """In the order in which the panel Settings lists them."""
 
 
@@ -211,6 +238,10 @@ def words(values: DubParameters, heeded: Collection[str]) -> Iterator[str]:
     if "mouth_strength" in heeded:
         yield f"mouth {values.mouth_strength:g}"
     yield f"{values.size} px"
+    if "steps" in heeded:
+        yield f"{values.steps} steps" if values.steps > 1 else "1 step"
+    if "pose_gain" in heeded and values.pose_gain != 1:
+        yield f"head {values.pose_gain:g}"
     if values.seed:
         yield f"seed {values.seed}"
 

@@ -44,7 +44,7 @@ def _print(info: WeightsInfo) -> None:
     from model_server.engines.registry import family
 
     engine = family(info.engine)
-    counts = engine.parameter_counts(info.preset)
+    counts = engine.parameter_counts(info)
     print(f"File:       {info.path}")
     print(f"Name:       {info.name}")
     print(f"Kind:       {info.kind}")

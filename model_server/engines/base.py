@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -47,10 +47,14 @@ class Traits:
     Attributes:
         title: what a person calls it.
         portrait: whether it draws the person of a portrait; else its weights know whom they draw.
+        portrait_optional: whether it takes a picture of that person, too, though it needs none.
         pose_sources: those it takes, the usual one first.
         pose_controls: the numbers of a row of pose codes, in order.
+        pose_measured: whether these are yaw, pitch and roll, which are measured in pictures; else it reads its own
+            codes from them. Degrees, with signs as of `PoseMap`.
         reach: frames before and after a frame whose speech and pose it depends on, too; 0 where each is made of its
             own, None where a frame depends on the whole dub's.
+        reach_seconds: the same in seconds, beyond those.
         parameters: which of a dub's parameters it heeds, by their names in `DubSpec`.
     """
 
@@ -60,6 +64,16 @@ class Traits:
     pose_controls: tuple[PoseControl, ...]
     reach: int | None = 0
     parameters: tuple[str, ...] = ()
+    portrait_optional: bool = False
+    pose_measured: bool = False
+    reach_seconds: int = 0
+
+    def around(self, frames: range, fps: Fraction, count: int) -> range:
+        """Frames of a dub of `count` on whose speech and pose some of its frames depend."""
+        if self.reach is None:
+            return range(count)
+        reach = self.reach + ceil(self.reach_seconds * fps)
+        return range(max(frames.start - reach, 0), min(frames.stop + reach, count))
 
 
 @dataclass(frozen=True)
@@ -193,7 +207,7 @@ class Engine(Protocol):
         ...
 
     def conditioning(self, performance: Performance) -> Conditioning:
-        """What decides the frames of a performance; without networks where `Traits.reach` is 0."""
+        """What decides the frames of a performance; without networks where its reach is 0."""
         ...
 
     def draw(self, identity: Any, conditions: Sequence[Condition], seed: int) -> NDArray[np.uint8]:
@@ -225,7 +239,7 @@ class Family(Protocol):
         """Raise PoseDubError unless a weights file holds the tensors of its preset."""
         ...
 
-    def parameter_counts(self, preset: str) -> Mapping[str, int]:
+    def parameter_counts(self, weights: WeightsInfo) -> Mapping[str, int]:
         """Number of parameters of each network."""
         ...
 

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
-from model_server.engines.base import Family, Sizes, WeightsInfo
+from model_server.engines.base import Family, Sizes, Traits, WeightsInfo
 from model_server.errors import ErrorKind, PoseDubError
 
 GROUP = "posedub.engines"
@@ -34,6 +34,13 @@ def family(name: str) -> Family:
             ErrorKind.UNSUPPORTED,
         )
     return cast(Family, import_module(modules()[name]))
+
+
+def traits(weights: WeightsInfo) -> Traits:
+    """What weights want of a dub: what their engine wants, and some engines' weights besides."""
+    made = family(weights.engine)
+    own = getattr(made, "traits", None)
+    return cast(Traits, own(weights)) if own else made.TRAITS
 
 
 def sizes(weights: WeightsInfo) -> Sizes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -32,6 +32,7 @@ def write_weights(
     pose_map: PoseMap | None = None,
     *,
     engine: str,
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Write a weights file atomically.
 
@@ -41,10 +42,12 @@ def write_weights(
         source: SHA-256 of what the weights were made from.
         pose_map: head angles and pose codes of these weights, where they are known.
         engine: name of the engine they fit.
+        more: what this engine's files say besides.
     """
     from safetensors.torch import save_file
 
     metadata = {"format": FORMAT, "engine": engine, "preset": preset, "kind": kind, "name": name, "source": source}
+    metadata |= more or {}
     if pose_map:
         metadata["pose_map"] = pose_map.to_json()
     try:
@@ -61,6 +64,26 @@ def compacted(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
 
 
+def check_shapes(
+    path: Path, preset: str, wanted: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise PoseDubError, naming each misfit, unless a weights file's tensors are those that its networks want."""
+    wrong = [
+        *(f"{name} is missing" for name in wanted.keys() - shapes.keys()),
+        *(f"{name} is not known" for name in shapes.keys() - wanted.keys()),
+        *(
+            f"{name} is {shapes[name]} instead of {wanted[name]}"
+            for name in wanted.keys() & shapes.keys()
+            if shapes[name] != wanted[name]
+        ),
+    ]
+    if wrong:
+        raise PoseDubError(
+            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; import it again.",
+            ErrorKind.CORRUPT,
+        )
+
+
 def describe(path: Path) -> WeightsInfo:
     """Read a weights file's metadata and check that its tensors fit the networks it names.
 
@@ -71,6 +94,12 @@ def describe(path: Path) -> WeightsInfo:
         info = _info(path, metadata)
     registry.family(info.engine).check_tensors(path, info.preset, shapes)
     return info
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """All that a weights file says besides its tensors."""
+    with _opened(path) as (metadata, _):
+        return metadata
 
 
 def read_pose_map(path: Path) -> PoseMap | None:

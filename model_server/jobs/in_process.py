@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model_server.engines.base import Traits
-from model_server.engines.registry import family
+from model_server.engines.registry import traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import check_id
 from model_server.jobs.execution.engine_pool import EnginePool
@@ -47,7 +47,7 @@ class LocalServer:
 
     def traits(self, weights_id: str) -> Traits:
         """What the engine of these weights wants of a dub."""
-        return family(self._engines.info(weights_id).engine).TRAITS
+        return traits(self._engines.info(weights_id))
 
     def submit(self, request: DubRequest) -> Job:
         """Queue a dub whose assets were added."""

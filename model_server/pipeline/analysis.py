@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.base import Engine, Identity, Traits
-from model_server.engines.registry import family
+from model_server.engines.registry import traits
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
@@ -111,7 +111,7 @@ class Context:
     @property
     def traits(self) -> Traits:
         """What the engine wants."""
-        return family(self.engine.weights.engine).TRAITS
+        return traits(self.engine.weights)
 
     def identity(self, views: PortraitViews | None, size: int) -> Identity:
         """Whom the frames show."""

@@ -69,10 +69,8 @@ def preview(request: DubRequest, context: Context, encode: Encode = encode_png) 
 
 def _around(request: DubRequest, context: Context) -> range:
     """The request's frames and those that they depend on."""
-    reach, count = context.traits.reach, request.spec.frame_count
-    if reach is None:
-        return range(count)
-    return range(max(request.first - reach, 0), min(request.end + reach, count))
+    spec = request.spec
+    return context.traits.around(range(request.first, request.end), spec.fps, spec.frame_count)
 
 
 def _kept(frame: Frame, context: Context) -> bytes:

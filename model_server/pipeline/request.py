@@ -178,7 +178,7 @@ class DubSpec:
         portrait: None for engines whose weights know whom they draw.
         fps: frames per second.
         frame_count: frames of the whole dub, > 0.
-        mouth_strength, seed, size: see their texts; sizes are those of the weights.
+        mouth_strength, seed, steps, pose_gain, shared_noise, size: see their texts; sizes are those of the weights.
         engine: name of the engine, "" for that of the weights.
         weights: id of the weights, "" for the default.
         output: what a frame is; the network's picture, or footage with the face in it.
@@ -192,6 +192,11 @@ class DubSpec:
     frame_count: int
     mouth_strength: float = parameter(1.2, 0, 3, "how far the mouth opens; 1.2 as published, 0 closes it")
     seed: int = parameter(0, 0, 2**64 - 1, "of the generator's noise")
+    steps: int = parameter(1, 1, 100, "in which a picture is rendered; 1 is the fast decoder made of the others")
+    pose_gain: float = parameter(1.0, 0, 1.5, "of head movement made of the speech; 0 holds the head still")
+    shared_noise: bool = parameter(
+        True, False, True, "whether all frames start from the same noise; without it they flicker"
+    )
     precision: Precision = "auto"
     engine: str = ""
     weights: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model_server.engines.base import Traits, WeightsInfo
-from model_server.engines.registry import check_size, family
+from model_server.engines.registry import check_size, family, traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.request import POSE_SOURCES, DubSpec, PoseCodes
 
@@ -17,21 +17,23 @@ def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
             "others.",
             ErrorKind.UNSUPPORTED,
         )
-    traits = family(weights.engine).TRAITS
-    for wrong, sentence in _problems(spec, traits):
+    for wrong, sentence in _problems(spec, traits(weights)):
         if wrong:
             raise PoseDubError(sentence)
     check_size(spec.size, weights)
 
 
-def _problems(spec: DubSpec, traits: Traits) -> list[tuple[bool, str]]:
-    title, count, source = traits.title, len(traits.pose_controls), POSE_SOURCES[type(spec.pose)]
+def _problems(spec: DubSpec, wants: Traits) -> list[tuple[bool, str]]:
+    title, count, source = wants.title, len(wants.pose_controls), POSE_SOURCES[type(spec.pose)]
     rows = spec.pose.rows if isinstance(spec.pose, PoseCodes) else ()
-    takes = ", ".join(traits.pose_sources)
+    takes = ", ".join(wants.pose_sources)
     return [
-        (traits.portrait and spec.portrait is None, f"{title} draws the person of a portrait; choose one."),
-        (not traits.portrait and spec.portrait is not None, f"{title} draws one person only; leave the portrait out."),
-        (source not in traits.pose_sources, f"{title} takes no pose source {source}; choose one of {takes}."),
+        (wants.portrait and spec.portrait is None, f"{title} draws the person of a portrait; choose one."),
+        (
+            not (wants.portrait or wants.portrait_optional) and spec.portrait is not None,
+            f"{title} draws one person only; leave the portrait out.",
+        ),
+        (source not in wants.pose_sources, f"{title} takes no pose source {source}; choose one of {takes}."),
         (
             any(len(row) != count for row in rows),
             f"Each pose code must be {count} finite numbers; bake the pose again.",

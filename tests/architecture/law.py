@@ -12,7 +12,7 @@ from pathlib import PurePosixPath as Path
 SERVER = {
     "": 0, "synthetic": 10,
     "networks.layers": 10, "networks.cpu": 11, "networks": 12,
-    "engines": 20, "engines.pcavs": 25,
+    "engines": 20, "engines.pcavs": 25, "engines.dae_talker": 25,
     "pipeline.parameters": 30, "pipeline.request": 30, "pipeline.prefetch": 30, "pipeline.timecode": 30,
     "pipeline.result_cache": 30, "pipeline.value_cache": 30,
     "pipeline.media": 31, "pipeline.speech": 32, "pipeline.faces": 33, "pipeline.compositing": 34,

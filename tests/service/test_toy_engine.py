@@ -99,7 +99,7 @@ def test_a_changed_pose_reaches_as_far_as_the_engine_hears(remote: RemoteServer,
         ({"pose": PoseFixed()}, "takes no pose source fixed; choose one of speech, codes"),
         ({"pose": PoseCodes(((0.0,) * 12,) * FRAMES)}, "must be 2 finite numbers"),
         ({"size": 224}, "pictures of 64 to 128 pixels in steps of 32"),
-        ({"engine": "other"}, "no engine 'other' here, only toy, pcavs"),
+        ({"engine": "other"}, "no engine 'other' here, only toy, dae_talker, pcavs"),
     ],
 )
 def test_what_it_cannot_do_is_a_sentence(remote: RemoteServer, media: Path, change: dict, sentence: str) -> None:
@@ -116,4 +116,4 @@ def test_the_command_dubs_with_it(media: Path, weights: Path, path_to_it: dict[s
 
 def test_without_it_its_weights_are_a_sentence(media: Path, weights: Path, tmp_path: Path) -> None:
     done = ended(["dub", "--audio", media / "speech.wav", "--weights", weights, "--out", tmp_path / "frames"])
-    assert "no engine 'toy' here, only pcavs" in one_sentence(done)
+    assert "no engine 'toy' here, only dae_talker, pcavs" in one_sentence(done)

@@ -31,7 +31,7 @@ def check_tensors(path, preset, shapes):
     assert shapes == {"tint": (3,)}, (path, shapes)
 
 
-def parameter_counts(preset):
+def parameter_counts(weights):
     return {"tint": 3}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,19 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import model_server.networks
 from model_server.engines.base import Condition, Engine, Performance, PrecisionChoice, Views, WeightsInfo
 from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
 from model_server.engines.pcavs.precision import drawing, optimized, reading
 from model_server.engines.pcavs.weights import NAME
 from model_server.engines.registry import check_size
+from model_server.engines.runtime import setting as runtime_setting
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
 from model_server.engines.runtime.row_cache import RowCache
 from model_server.engines.runtime.thread_pool import ThreadPool
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.cpu import loops
-from model_server.networks.cpu.compiler import AVAILABLE
 from model_server.networks.pcavs.model import Networks, OwnCodes
 from model_server.networks.pcavs.presets import PresetName
 
@@ -336,17 +334,8 @@ def as_pcavs(engine: Engine) -> PcavsEngine:
 
 
 def setting(weights: WeightsInfo, device: str) -> str:
-    """What decides pictures besides requests and precision: code, weights, and the order of additions."""
-    versions = f"code={_code_revision()} torch={torch.__version__}"
-    return f"{NAME} {versions} weights={weights.id} {device} ({_arithmetic(device)})"
-
-
-def _arithmetic(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    matrices = "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "vectors"
-    loops = "compiled" if AVAILABLE else "plain"
-    return f"{torch.backends.cpu.get_cpu_capability()} {matrices} {loops}"
+    """What decides pictures besides requests and precision."""
+    return runtime_setting.setting(NAME, weights, device, Path(__file__).parent, ("pcavs", "layers", "cpu"))
 
 
 def _done(task: Callable[[], Any]) -> Any:
@@ -357,11 +346,3 @@ def _groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:
     """Indices of `size` rows at a time; the last group repeats the last row."""
     for start in range(0, count, size):
         yield np.minimum(np.arange(start, start + size), count - 1)
-
-
-def _code_revision() -> str:
-    """Digest of the code that decides pictures, so that a change cannot be forgotten."""
-    networks = Path(model_server.networks.__file__).parent
-    folders = networks / "pcavs", networks / "layers", networks / "cpu", Path(__file__).parent
-    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -50,28 +50,14 @@ def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]
         )
     from model_server.networks.pcavs.model import parameter_shapes
 
-    wanted = parameter_shapes(preset)
-    wrong = [
-        *(f"{name} is missing" for name in wanted.keys() - shapes.keys()),
-        *(f"{name} is not known" for name in shapes.keys() - wanted.keys()),
-        *(
-            f"{name} is {shapes[name]} instead of {wanted[name]}"
-            for name in wanted.keys() & shapes.keys()
-            if shapes[name] != wanted[name]
-        ),
-    ]
-    if wrong:
-        raise PoseDubError(
-            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; import it again.",
-            ErrorKind.CORRUPT,
-        )
+    weights_file.check_shapes(path, preset, parameter_shapes(preset), shapes)
 
 
-def parameter_counts(preset: str) -> Mapping[str, int]:
+def parameter_counts(weights: WeightsInfo) -> Mapping[str, int]:
     """See `Family.parameter_counts`."""
     from model_server.networks.pcavs import model
 
-    return model.parameter_counts(preset)
+    return model.parameter_counts(weights.preset)
 
 
 def load(

@@ -1,4 +1,7 @@
-"""Sizes by name: as published for 64, 128 and 256 pixels, a fast one for one GPU, and one in latents for processors."""
+"""Sizes by name: as published for 64, 128 and 256 pixels, a fast one for one GPU, one in latents for processors.
+
+And toys for tests, a few thousand parameters each, that have all parts of the last one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from model_server.networks.dae_talker.picture_autoencoder import PictureAutoenco
 from model_server.networks.dae_talker.semantic_encoder import SemanticEncoderSize
 from model_server.networks.dae_talker.speech2latent import Speech2LatentSize
 from model_server.networks.dae_talker.unet import UNetSize
+from model_server.networks.speech_recogniser.recogniser import RecogniserSize
 
 _LATENTS = PictureAutoencoderSize()
 _SIDE, _CHANNELS = _LATENTS.latent_resolution, _LATENTS.channels
@@ -43,3 +47,15 @@ SPEECH2LATENT: dict[str, Speech2LatentSize] = {
     "full": Speech2LatentSize(),
     "compact": Speech2LatentSize(width=256, expansion=4, latent=256),
 }
+
+_TOY_LATENTS = PictureAutoencoderSize(64, (8, 16, 16), channels=4, blocks=1, refinement=0)
+TOY_AUTOENCODER = DiffusionAutoencoderSize(
+    UNetSize(8, 16, (1, 2), channels=4, blocks=1, attention=(8,), latent=16, embedding=16),
+    SemanticEncoderSize(8, 16, (1, 2), channels=4, blocks=1, attention=(8,), latent=16),
+    prediction="clean",
+    pictures=_TOY_LATENTS,
+)
+TOY_RECOGNISER = RecogniserSize(units=5, width=16, blocks=2, heads=2, reach=8, kernel=5)
+TOY_SPEECH2LATENT = Speech2LatentSize(
+    layers=TOY_RECOGNISER.blocks, features=TOY_RECOGNISER.width, width=16, blocks=1, heads=2, kernel=5, latent=16
+)

@@ -8,7 +8,7 @@ from typing import cast
 
 from model_server.engines.base import PoseControl, PoseSource, Traits, WeightsInfo
 from model_server.engines.pose_map import PoseMap
-from model_server.engines.registry import family, sizes
+from model_server.engines.registry import family, sizes, traits
 from model_server.errors import PoseDubError
 from model_server.service.messages import dubbing
 
@@ -28,6 +28,7 @@ def weights_message(info: WeightsInfo) -> dubbing.Weights:
         preset=info.preset,
         pose_map=pose_map,
         sizes=dubbing.Sizes(low=drawn.low, high=drawn.high, step=drawn.step),
+        traits=_own_traits(info),
     )
 
 
@@ -44,26 +45,37 @@ def engine_messages(offered: Sequence[WeightsInfo]) -> list[dubbing.Engine]:
     ]
 
 
-def _traits_message(traits: Traits) -> dubbing.EngineTraits:
+def _own_traits(info: WeightsInfo) -> dubbing.EngineTraits | None:
+    """What weights want, None where it is what their engine says."""
+    wanted = traits(info)
+    return None if wanted == family(info.engine).TRAITS else _traits_message(wanted)
+
+
+def _traits_message(wanted: Traits) -> dubbing.EngineTraits:
     controls = [
         dubbing.PoseControl(name=one.name, unit=one.unit, low=one.low, high=one.high, neutral=one.neutral)
-        for one in traits.pose_controls
+        for one in wanted.pose_controls
     ]
     return dubbing.EngineTraits(
-        title=traits.title,
-        portrait=traits.portrait,
-        pose_sources=traits.pose_sources,
+        title=wanted.title,
+        portrait=wanted.portrait,
+        pose_sources=wanted.pose_sources,
         pose_controls=controls,
-        reach=traits.reach,
-        parameters=traits.parameters,
+        reach=wanted.reach,
+        parameters=wanted.parameters,
+        portrait_optional=wanted.portrait_optional,
+        pose_measured=wanted.pose_measured,
+        reach_seconds=wanted.reach_seconds,
     )
 
 
 def traits_of(info: dubbing.GetServerInfoResponse, weights_id: str) -> Traits:
     """What the engine of weights on offer, the default for "", wants of a dub."""
     for engine in info.engines:
-        if not weights_id or any(one.weights_id == weights_id for one in engine.weights):
-            return _traits_in(engine.traits) if engine.HasField("traits") else family(engine.name).TRAITS
+        for one in engine.weights:
+            if weights_id in ("", one.weights_id):
+                told = next((message.traits for message in (one, engine) if message.HasField("traits")), None)
+                return family(engine.name).TRAITS if told is None else _traits_in(told)
     raise PoseDubError(f"The server does not offer the weights {weights_id[:12]}; choose others.")
 
 
@@ -76,6 +88,9 @@ def _traits_in(message: dubbing.EngineTraits) -> Traits:
         pose_controls=tuple(controls),
         reach=message.reach if message.HasField("reach") else None,
         parameters=tuple(message.parameters),
+        portrait_optional=message.portrait_optional,
+        pose_measured=message.pose_measured,
+        reach_seconds=message.reach_seconds,
     )
 
 

@@ -1,0 +1,63 @@
+"""DAE-Talker among the engines: what it wants of a dub, and its weights files. Does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_server.engines.base import PrecisionChoice, Sizes, Traits, WeightsInfo
+from model_server.engines.dae_talker.traits import TRAITS
+from model_server.engines.dae_talker.weights import actor_in, read_actor
+from model_server.engines.weights_file import check_shapes
+from model_server.errors import ErrorKind, PoseDubError
+
+if TYPE_CHECKING:
+    from model_server.engines.dae_talker.engine import DaeTalkerEngine
+
+__all__ = ["TRAITS", "check_tensors", "load", "parameter_counts", "sizes", "traits"]
+
+
+def traits(weights: WeightsInfo) -> Traits:
+    """What these weights want: poses that their actor was seen in."""
+    actor = read_actor(weights)
+    bounds = zip(TRAITS.pose_controls, actor.pose_low, actor.pose_high, strict=True)
+    return replace(TRAITS, pose_controls=tuple(replace(one, low=low, high=high) for one, low, high in bounds))
+
+
+def sizes(weights: WeightsInfo) -> Sizes:
+    """See `Family.sizes`."""
+    side = read_actor(weights).resolution
+    return Sizes(side, side)
+
+
+def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """See `Family.check_tensors`."""
+    from model_server.engines.dae_talker.actor_networks import shapes_of
+
+    try:
+        wanted = shapes_of(actor_in(path).sizes)
+    except ValueError as problem:
+        raise PoseDubError(
+            f"The weights file {path} names no networks of this version ({problem}); export the actor again.",
+            ErrorKind.CORRUPT,
+        ) from problem
+    check_shapes(path, preset, wanted, shapes)
+
+
+def parameter_counts(weights: WeightsInfo) -> Mapping[str, int]:
+    """See `Family.parameter_counts`."""
+    from model_server.engines.dae_talker.actor_networks import counts_of
+
+    return counts_of(read_actor(weights).sizes)
+
+
+def load(
+    weights: WeightsInfo, device: str, precision: PrecisionChoice = "auto", choices: Path | None = None
+) -> DaeTalkerEngine:
+    """See `Family.load`."""
+    from model_server.engines.dae_talker.actor_file import read_networks
+    from model_server.engines.dae_talker.engine import DaeTalkerEngine
+
+    return DaeTalkerEngine(read_networks(weights), read_actor(weights), weights, device, precision)

@@ -1,0 +1,125 @@
+"""Latents and head poses of speech of any length, in constant memory: windows that fade into each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_server.engines.dae_talker.time_axis import (
+    HEARING,
+    LATENTS_PER_SECOND,
+    WINDOW,
+    Floats,
+    window_latents,
+    window_weights,
+    windows_over,
+)
+from model_server.engines.dae_talker.weights import Actor
+from model_server.features import SAMPLE_RATE, Sound, gain_of
+from model_server.networks.dae_talker.speech2latent import STEPS_PER_FRAME, Speech2Latent, SpeechFeatures
+from model_server.networks.dae_talker.speech_features import SpeechReader
+
+STEP = SAMPLE_RATE // LATENTS_PER_SECOND // STEPS_PER_FRAME  # samples of a step of speech features
+_WINDOWS_KEPT = 4
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What speech tells of a run of n latents.
+
+    Attributes:
+        latents: (n, latent).
+        poses: yaw, pitch and roll that the head has, (n, 3), degrees.
+    """
+
+    latents: Floats
+    poses: Floats
+
+
+class PoseChoice:
+    """How the head is held: as given, or as predicted, its movement made larger or smaller.
+
+    Args:
+        actor: whose poses are kept within what was trained.
+        gain: of the predicted movement around the actor's usual pose; 0 holds the head still.
+        given: yaw, pitch and roll (n, 3) of latents n, degrees; None for the predicted ones.
+    """
+
+    def __init__(self, actor: Actor, gain: float, given: Callable[[range], Floats] | None = None) -> None:
+        self._low, self._high = (np.array(bound, np.float32) for bound in (actor.pose_low, actor.pose_high))
+        self._gain = np.float32(gain) * np.array(actor.pose_rescale, np.float32)
+        self._given = given
+
+    def of(self, latents: range, predicted: Floats, usual: Floats) -> Floats:
+        """Poses (n, 3), degrees.
+
+        Args:
+            predicted: (n, 3), degrees.
+            usual: the actor's mean pose (3,).
+        """
+        poses = usual + self._gain * (predicted - usual) if self._given is None else self._given(latents)
+        return np.clip(poses, self._low, self._high).astype(np.float32)
+
+
+class SpokenLatents:
+    """Hears speech and tells latents and poses.
+
+    Args:
+        network: in evaluation mode.
+        reader: of the speech features it was trained with.
+        speech: its sample 0 is the beginning of latent 0.
+        pose: how the head is held.
+    """
+
+    def __init__(self, network: Speech2Latent, reader: SpeechReader, speech: Sound, pose: PoseChoice) -> None:
+        self._network, self._reader, self._speech, self._pose = network, reader, speech, pose
+        self._gain = gain_of(speech.rms)
+        self._window = lru_cache(maxsize=_WINDOWS_KEPT)(self._spoken)
+
+    def latents(self, wanted: range) -> Floats:
+        """Latents (n, latent) of a run of them that begins at 0 or later."""
+        return self.spoken(wanted).latents
+
+    def spoken(self, wanted: range) -> Spoken:
+        """Latents and poses of a run of them that begins at 0 or later."""
+        size = self._network.size
+        latents, poses = (np.zeros((len(wanted), count), np.float32) for count in (size.latent, size.pose))
+        for number in windows_over(wanted):
+            run = window_latents(number)
+            both = range(max(wanted.start, run.start), min(wanted.stop, run.stop))
+            here, there = (slice(both.start - part.start, both.stop - part.start) for part in (wanted, run))
+            weights, spoken = window_weights(number)[there, None], self._window(number)
+            latents[here] += weights * spoken.latents[there]
+            poses[here] += weights * spoken.poses[there]
+        return Spoken(latents, poses)
+
+    @torch.inference_mode()
+    def _spoken(self, number: int) -> Spoken:
+        """What is spoken in a window."""
+        network, run = self._network, window_latents(number)
+        valid = torch.ones(1, WINDOW, dtype=torch.bool, device=network.pose_mean.device)
+        heard = network.hear(self._features(run), WINDOW, valid)
+        predicted = network.pose_predictor(heard, valid) * network.pose_deviation + network.pose_mean
+        poses = self._pose.of(run, _array(predicted[0]), _array(network.pose_mean))
+        asked = (torch.from_numpy(poses).to(heard.device) - network.pose_mean) / network.pose_deviation
+        latents = network.decode(heard, asked[None], valid) * network.latent_deviation + network.latent_mean
+        return Spoken(_array(latents[0]), poses)
+
+    def _features(self, run: range) -> SpeechFeatures:
+        """Features of a run of latents, read with the sound around them that counts for them."""
+        first, end = STEPS_PER_FRAME * run.start, STEPS_PER_FRAME * run.stop
+        context = min(self._reader.context, HEARING * LATENTS_PER_SECOND * STEPS_PER_FRAME - 1)
+        begin = max(0, first - context)
+        samples = self._speech.read(begin * STEP, (end + context - begin) * STEP) * self._gain
+        read = self._reader.read(torch.from_numpy(np.ascontiguousarray(samples))[None])
+        inside = slice(first - begin, end - begin)
+        return SpeechFeatures(read.layers[:, :, inside], read.prosody[:, inside])
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.float().cpu().numpy()
