@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,8 +14,8 @@ from ..core.address import ServerAddress, parse
 from ..core.engines import POSE_SIZE
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, ServerInfo
-from ..core.faces import FaceChoice, FacesFound
-from ..core.plan import DubPlan
+from ..core.faces import FacesFound
+from ..core.plan import DubPlan, PoseRequest
 from ..core.version import VERSION
 from . import wire
 from .cancel import Cancelled, CancelToken
@@ -177,12 +177,10 @@ class Connection:
         """Faces of an uploaded picture, or of a movie at `time` seconds."""
         return wire.faces_found(uid, self._unary("AnalyzeFaces", wire.faces_request(asset, time), SLOW))
 
-    def pose(
-        self, asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str = "", size: int = POSE_SIZE
-    ) -> Iterator[wire.PoseBlock]:
-        """Pose codes, of `size` numbers, of an uploaded movie at `times`, seconds, in blocks."""
-        request = wire.pose_request(asset, face, times, weights_id)
-        return (wire.pose_block(message, size) for message in self._stream("ExtractPose", request, None))
+    def pose(self, asset: str, request: PoseRequest, size: int = POSE_SIZE) -> Iterator[wire.PoseBlock]:
+        """Pose codes, of `size` numbers, of the request's movie, which is uploaded as `asset`, in blocks."""
+        messages = self._stream("ExtractPose", wire.pose_request(asset, request), None)
+        return (wire.pose_block(message, size) for message in messages)
 
     def estimate(self, plan: DubPlan, assets: Mapping[str, str]) -> DubEstimated:
         """Which of the plan's frames would be generated; `assets` as in `submit`, uploaded or not."""

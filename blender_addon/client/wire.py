@@ -16,7 +16,7 @@ from ..core.engines import POSE_SIZE, EngineTraits, PoseControl, Sizes
 from ..core.events import DubEstimated, JobProgress, JobWarning, ServerInfo
 from ..core.faces import Face, FaceChoice, FacesFound
 from ..core.output import Output
-from ..core.plan import DubPlan, PortraitSource, PoseSource
+from ..core.plan import DubPlan, PortraitSource, PoseRequest, PoseSource
 from ..core.pose_map import ANGLES, PoseMap
 from ..core.version import VERSION
 from ..core.weights import WeightsInfo, WeightsKind
@@ -343,13 +343,16 @@ def _found(face: Any) -> Face:
     )
 
 
-def pose_request(asset: str, face: FaceChoice, times: Iterable[Fraction], weights_id: str) -> Any:
-    return _stubs().ExtractPoseRequest(
+def pose_request(asset: str, request: PoseRequest) -> Any:
+    make = _stubs().ExtractPoseRequest
+    reading = make.DESCRIPTOR.fields_by_name["pose_reading"].enum_type
+    return make(
         asset_id=asset,
-        face=_face(face),
-        times=map(_rational, times),
-        weights_id=weights_id,
+        face=_face(request.face),
+        times=map(_rational, request.times),
+        weights_id=request.weights_id,
         viewer=_media().VIEWER_BLENDER,
+        pose_reading=_enum_value(reading, request.pose_reading),
     )
 
 

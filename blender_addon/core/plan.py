@@ -21,11 +21,13 @@ from .errors import AddonError
 from .faces import FaceChoice
 from .output import Output
 from .pose_map import Row
-from .schema import DubParameters
+from .schema import DubParameters, PoseReading
 from .weights import WeightsInfo
 
 UNSUPPORTED = "FAILED_PRECONDITION"
 """Code of a problem that trying again does not solve."""
+_EARLIER = {"pose_reading": "encoder"}
+"""How plans were meant that do not say it: before there was a choice."""
 MAX_CODE_ROWS = 80_000
 """Rows of pose codes that fit one 4 MiB gRPC message: 48 bytes each."""
 
@@ -89,6 +91,7 @@ class PoseRequest:
         uid: names the reading within the add-on.
         times: seconds of the movie, one for each row wanted.
         weights_id: "" for the server's default weights.
+        pose_reading: as of a dub.
     """
 
     uid: str
@@ -96,6 +99,7 @@ class PoseRequest:
     face: FaceChoice
     times: tuple[Fraction, ...]
     weights_id: str = ""
+    pose_reading: PoseReading = "auto"
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,7 @@ class DubPlan(DubParameters):
             "kept": _kept(data.get("kept")),
             "limits": PlanLimits.from_json(data.get("limits")),
         }
-        return DubPlan(**data | parts)
+        return DubPlan(**_EARLIER | data | parts)
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from .faces import CropMode
 Value: TypeAlias = bool | int | float | str
 Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
+PoseReading = Literal["auto", "encoder", "angles", "movement"]
 PoseChoice = Literal["strip", "fixed", "frontal", "keyframes", "speech"]
 
 SIZE, MAX_SIZE = 224, 512
@@ -111,6 +112,12 @@ PRECISIONS = _choices(
     ("fp32", "32 Bit", "Full precision"),
     ("bf16", "16 Bit", "Faster on most accelerators, slightly rougher"),
 )
+READINGS = _choices(
+    ("auto", "Automatic", "What was measured to be better with the weights"),
+    ("encoder", "Encoder", "The networks read the head in each frame"),
+    ("angles", "Face Angles", "The angles of the face, exact on real footage"),
+    ("movement", "Face Movement", "The movement of the face's angles, from the networks' first reading on"),
+)
 SIZES = _choices(
     (SIZE, "224 x 224", "As the networks see the face; all weights draw it"),
     *((size, f"{size} x {size}", "From the portrait's own pixels; with lite weights") for size in (320, 448, MAX_SIZE)),
@@ -136,6 +143,7 @@ class DubParameters:
         steps: in which a frame is rendered.
         pose_gain: of head movement made of the speech, in [0, 1.5].
         shared_noise: whether all frames start from the same noise.
+        pose_reading: how the pose codes of a pose strip are made.
     """
 
     mouth_strength: float = _parameter(
@@ -161,6 +169,9 @@ class DubParameters:
     )
     shared_noise: bool = _parameter(
         True, "Shared Noise", "Start all frames from the same noise; without it they flicker", optional=True
+    )
+    pose_reading: PoseReading = _parameter(
+        "auto", "Pose Reading", "How a strip's head movement is read", choices=READINGS, optional=True, fixed=True
     )
     precision: Precision = _parameter("auto", "Precision", "Arithmetic of the networks", choices=PRECISIONS)
 
@@ -218,7 +229,7 @@ USUAL_OPTIONAL = ("mouth_strength", "seed")
 """Of these, what the engine of servers heeds that do not tell."""
 IN_SETTINGS = (
     *("mouth_strength", "size", "steps", "pose_gain"),
-    *("portrait_crop", "pose_crop", "seed", "shared_noise", "precision"),
+    *("portrait_crop", "pose_crop", "pose_reading", "seed", "shared_noise", "precision"),
 )
 """In the order in which the panel Settings lists them."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.portrait import PortraitViews, portrait_views
 from model_server.pipeline.faces.pose import read_pose
+from model_server.pipeline.faces.pose_reading import PoseReader
 from model_server.pipeline.request import DubSpec, PoseVideo
 from model_server.pipeline.speech.audio import SpeechFile, decode_speech
 
@@ -55,5 +56,5 @@ def decode(spec: DubSpec, files: Mapping[str, Path], folder: Path) -> Decoded:
         views.extend(batch)
         return np.repeat(np.arange(first, len(views), dtype=np.float32)[:, None], 1, axis=1)
 
-    track = read_pose(files[spec.pose.asset], spec.pose.face, times, number, finder)
+    track = read_pose(files[spec.pose.asset], spec.pose.face, times, PoseReader(number), finder)
     return Decoded(portrait, speech, np.stack(views), track.codes[:, 0].astype(np.intp))

@@ -57,6 +57,7 @@ class Inputs:
             fps=FPS,
             frame_count=math.ceil(seconds * FPS),
             seed=seed,
+            pose_reading="encoder",  # as published, so that both paths do the same
         )
         return DubRequest(spec)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
+from model_server.engines.base import POSE_READINGS
 from model_server.pipeline.request import DubRequest, DubSpec, Output, OutputMode, check_rate
 from model_server.places import check_readable
 
@@ -42,6 +43,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="sound track, from 1 (default: the default or heard one)",
     )
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
+    parser.add_argument(
+        "--pose-reading",
+        choices=("auto", *POSE_READINGS),
+        default="auto",
+        help="of --pose or --into: pose encoder, angles of the face mesh, or movement of these (default: as measured)",
+    )
     parser.add_argument("--pose-mode", choices=("fixed", "frontal", "speech"), help="without --pose (default: fixed)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="FIRST:END", help="only frames FIRST <= k < END")
@@ -190,6 +197,7 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
         weights=_weights_id(options),
         output=_output(options, assets),
         viewer="blender" if options.output == "overlay" else "player",
+        pose_reading=options.pose_reading,
         **shared.parameter_values(options, DubSpec),
     )
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))

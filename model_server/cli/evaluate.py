@@ -14,6 +14,7 @@ from tqdm import tqdm
 from model_server.cli import console
 from model_server.cli import options as shared
 from model_server.cli import progress as bars
+from model_server.engines.base import POSE_READINGS, PoseReadingChoice
 from model_server.errors import PoseDubError
 from model_server.files import write_text
 from model_server.places import check_readable, folder_to_fill, try_file
@@ -45,6 +46,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--identity-from", choices=("folder", "name"), default="name", help="of flat layouts (name)")
     _add_weights_options(parser)
     parser.add_argument("--pose-source", choices=("rendered", "generated", "frozen"), help="see the report's notes")
+    parser.add_argument(
+        "--pose-reading",
+        choices=("auto", *POSE_READINGS),
+        default="auto",
+        help="of pose sources, as in dubs (default: what the weights say)",
+    )
     parser.add_argument("--ict", type=Path, metavar="FILE", help="ict.npz, to render pose sources of synthetic clips")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="sync judge (default: the built-in one)")
     parser.add_argument(
@@ -103,7 +110,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from model_server.evaluation.report import as_json, as_markdown
 
     engines = _engines(options)
-    generators = {name: _generator(engine) for name, engine in engines.items()}
+    generators = {name: _generator(engine, options.pose_reading) for name, engine in engines.items()}
     instruments = _instruments(options, next(iter(engines.values())))
     settings = Settings(options.pose_source, options.ict)
     with tqdm(unit="clip", file=bars.stream()) as bar:
@@ -223,10 +230,10 @@ def _row_name(info: WeightsInfo, path: Path, taken: dict[str, PcavsEngine]) -> s
     return f"{info.name} ({path.stem})" if info.name in taken else info.name
 
 
-def _generator(engine: PcavsEngine) -> Generator:
+def _generator(engine: PcavsEngine, reading: PoseReadingChoice) -> Generator:
     from model_server.evaluation.generate import Generator
 
-    return Generator(engine)
+    return Generator(engine, reading=reading)
 
 
 def _instruments(options: argparse.Namespace, first: PcavsEngine) -> Instruments:
@@ -258,7 +265,7 @@ def _sources(options: argparse.Namespace) -> list[EvalSource]:
     found: list[EvalSource] = []
     for path in options.sources:
         takes = _from_corpus(path, options) if (path / INDEX).is_file() else _from_videos(path, options)
-        found += _spread(takes, options.limit)
+        found += shared.spread(takes, options.limit)
     return found
 
 
@@ -281,13 +288,6 @@ def _from_videos(path: Path, options: argparse.Namespace) -> list[EvalSource]:
     return [VideoSource(video, options.max_frames) for video in videos]
 
 
-def _spread(takes: list[EvalSource], limit: int | None) -> list[EvalSource]:
-    """At most `limit` of the takes, evenly spread."""
-    if limit is None or limit >= len(takes):
-        return takes
-    return [takes[k * len(takes) // limit] for k in range(limit)]
-
-
 def _portraits(options: argparse.Namespace) -> list[Pictures]:
     from model_server.evaluation.clips import portrait_of
 
@@ -303,7 +303,10 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _notes(engines: dict[str, PcavsEngine], instruments: Instruments) -> dict[str, str]:
     """What a reader must know of the rows and the instruments."""
-    rows = {name: f"{e.weights.kind} {e.weights.preset} weights {e.weights.id[:12]}" for name, e in engines.items()}
+    rows = {
+        name: f"{e.weights.kind} {e.weights.preset} weights {e.weights.id[:12]}, pose {e.weights.pose_reading}"
+        for name, e in engines.items()
+    }
     recogniser = instruments.recogniser.weights
     rows["identity encoder"] = f"of the {recogniser.kind} weights {recogniser.name}"
     rows["sync judge"] = json.dumps(instruments.judge.facts) if instruments.judge else "none (--judge)"

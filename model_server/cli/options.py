@@ -13,7 +13,7 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 
@@ -32,6 +32,7 @@ LIBRARY_CACHES = ("NUMBA_CACHE_DIR", "MPLCONFIGDIR")
 OTHER_DATA = "choose another data folder (--data)"
 NTSC_TOLERANCE = Fraction(1, 100)
 MAX_SECONDS = 24 * 3600
+Item = TypeVar("Item")
 _RATIO = re.compile(r"[0-9]{1,9}([.][0-9]{0,9}|/0*[1-9][0-9]{0,8})?", re.ASCII)
 
 
@@ -201,3 +202,10 @@ def point(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y in fractions, for example 0.3,0.5") from None
     return x, y
+
+
+def spread(items: list[Item], limit: int | None) -> list[Item]:
+    """At most `limit` of them, evenly spread."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[k * len(items) // limit] for k in range(limit)]

@@ -20,6 +20,11 @@ Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PrecisionChoice = Literal["auto"] | Precision
 PoseSource = Literal["video", "fixed", "frontal", "codes", "speech"]
+PoseReading = Literal["encoder", "angles", "movement"]
+"""Where pose codes of real footage come from: the engine's encoder; head angles by the weights' pose map; the movement
+from these angles, and the start from the encoder."""
+POSE_READINGS: tuple[PoseReading, ...] = get_args(PoseReading)
+PoseReadingChoice = Literal["auto"] | PoseReading
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class WeightsInfo:
         path: the safetensors file, None for built-in values.
         source: SHA-256 of what the weights were imported from, or "".
         pose_map: head angles and pose codes of the weights, None where it is not known.
+        pose_reading: where pose codes are best taken from with these weights, by measurement.
         engine: name of the engine they fit.
     """
 
@@ -110,6 +116,7 @@ class WeightsInfo:
     path: Path | None = None
     source: str = ""
     pose_map: PoseMap | None = None
+    pose_reading: PoseReading = "encoder"
     engine: str = field(kw_only=True)
 
 

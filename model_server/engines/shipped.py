@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from model_server.engines.base import WeightsInfo
-from model_server.engines.weights_file import compacted, describe, read_pose_map, read_state, write_weights
+from model_server.engines.base import PoseReading, WeightsInfo
+from model_server.engines.weights_file import compacted, describe, keep_pose_reading, read_state, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 
@@ -51,10 +51,23 @@ def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
         info.kind,
         info.name,
         info.id,
-        read_pose_map(source),
+        info.pose_map,
+        info.pose_reading,
         engine=info.engine,
     )
     if path.stat().st_size > MAX_BYTES:
         raise PoseDubError(f"{path} is larger than {MAX_BYTES} bytes; train a smaller preset.", ErrorKind.TOO_LARGE)
-    (folder / RECORD).write_text(json.dumps({"file": FILE, "sha256": file_digest(path)}, indent=1) + "\n")
+    _record(folder)
     return describe(path)
+
+
+def ship_pose_reading(pose_reading: PoseReading, folder: Path = DATA) -> WeightsInfo:
+    """Write into the package's weights where their pose codes are best taken from; their tensors stay as they are."""
+    info = keep_pose_reading(folder / FILE, pose_reading)
+    _record(folder)
+    return info
+
+
+def _record(folder: Path) -> None:
+    record = {"file": FILE, "sha256": file_digest(folder / FILE)}
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

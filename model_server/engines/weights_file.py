@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from safetensors import SafetensorError, safe_open
 
 from model_server.engines import registry
-from model_server.engines.base import WeightsInfo, WeightsKind
+from model_server.engines.base import POSE_READINGS, PoseReading, WeightsInfo, WeightsKind
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest, replacing
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = "posedub-weights-1"
 KINDS = ("untrained", "trained", "imported")
+_READING = "pose_reading"  # key of the metadata
 
 
 def write_weights(
@@ -30,6 +31,7 @@ def write_weights(
     name: str,
     source: str = "",
     pose_map: PoseMap | None = None,
+    pose_reading: PoseReading = "encoder",
     *,
     engine: str,
     more: Mapping[str, str] | None = None,
@@ -41,15 +43,32 @@ def write_weights(
         state: the tensors that the engine's preset wants.
         source: SHA-256 of what the weights were made from.
         pose_map: head angles and pose codes of these weights, where they are known.
+        pose_reading: where pose codes are best taken from.
         engine: name of the engine they fit.
         more: what this engine's files say besides.
     """
-    from safetensors.torch import save_file
-
     metadata = {"format": FORMAT, "engine": engine, "preset": preset, "kind": kind, "name": name, "source": source}
     metadata |= more or {}
     if pose_map:
-        metadata["pose_map"] = pose_map.to_json()
+        metadata |= {"pose_map": pose_map.to_json(), _READING: pose_reading}
+    _write(path, state, metadata)
+
+
+def keep_pose_reading(path: Path, pose_reading: PoseReading) -> WeightsInfo:
+    """Write into a weights file where its pose codes are best taken from; tensors and all else stay as they are."""
+    from safetensors.torch import load
+
+    with _opened(path) as (metadata, _):
+        if "pose_map" not in metadata:
+            raise PoseDubError(f"The weights {path} have no pose map; export them with a labelled corpus.")
+        state = load(path.read_bytes())
+    _write(path, state, metadata | {_READING: pose_reading})
+    return describe(path)
+
+
+def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
     try:
         with replacing(path, durable=True) as part:
             save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
@@ -166,5 +185,13 @@ def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
         path=path.resolve(),
         source=metadata.get("source", ""),
         pose_map=_pose_map(path, metadata),
+        pose_reading=_pose_reading(metadata),
         engine=engine,
     )
+
+
+def _pose_reading(metadata: dict[str, str]) -> PoseReading:
+    """That of the file; the encoder where it says none, or one of a later version, or has no pose map for it."""
+    said = metadata.get(_READING, "")
+    known = said in POSE_READINGS and "pose_map" in metadata
+    return cast(PoseReading, said) if known else "encoder"

@@ -21,6 +21,7 @@ from model_server.pipeline.faces.alignment import network_view
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.portrait import portrait_views
 from model_server.pipeline.faces.pose import read_pose
+from model_server.pipeline.faces.pose_reading import PoseReader
 from model_server.pipeline.media.containers import pictures_begin
 from model_server.pipeline.media.video import Video
 from model_server.pipeline.request import SIZE, FaceSelection, Portrait
@@ -154,7 +155,7 @@ class VideoClip:
         if not times:
             raise PoseDubError(f"The video {path.name} is shorter than a frame; choose another.")
         # The pose reader aligns the pictures; instead of pose codes it is given each view's number.
-        track = read_pose(path, FaceSelection(), times, self._keep, FaceFinder)
+        track = read_pose(path, FaceSelection(), times, PoseReader(self._keep), FaceFinder)
         hidden = sum(end - first for first, end in track.without_face)
         if hidden > _HIDDEN_SHARE * self.count:
             raise PoseDubError(f"{hidden} of {self.count} frames of {path.name} show no face; choose another video.")

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.engines.base import PoseReadingChoice
 from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.evaluation.clips import EvalClip
 from model_server.evaluation.views import Film, Pictures, batches
+from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.pose_reading import PoseReader, Rows, measured_angles, resolved
 
 Codes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _FilmHeads:
+    """Implements `Heads`."""
+
+    film: Film
+
+    @property
+    def shots(self) -> NDArray[np.int_]:
+        return np.zeros(self.film.count, int)
+
+    def angles(self) -> NDArray[np.float32] | None:
+        return measured_angles(self.views(np.arange(self.film.count)), FaceFinder())
+
+    def views(self, rows: Rows) -> Iterator[Pictures]:
+        return (self.film.views(row, row + 1)[0] for row in rows.tolist())
 
 
 class Generator:
@@ -22,15 +43,21 @@ class Generator:
         engine: with the weights under test.
         gain: of the speech content.
         seed: of the generator's noise.
+        reading: how pose sources are read, as in a dub.
     """
 
-    def __init__(self, engine: PcavsEngine, gain: float = PUBLISHED_GAIN, seed: int = 0) -> None:
+    def __init__(
+        self, engine: PcavsEngine, gain: float = PUBLISHED_GAIN, seed: int = 0, reading: PoseReadingChoice = "auto"
+    ) -> None:
         self.engine = engine
         self._settings = gain, seed
+        self._reader = PoseReader(
+            engine.pose_codes, reading=resolved(reading, engine.weights), pose_map=engine.weights.pose_map
+        )
 
     def pose_codes(self, film: Film) -> Codes:
-        """Pose codes (n, 12) of the heads in a film."""
-        return np.concatenate([self.engine.pose_codes(film.views(*span)) for span in batches(film.count)])
+        """Pose codes (n, 12) of the heads in a film, which is one shot."""
+        return self._reader.codes(_FilmHeads(film))
 
     def film(self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
         """The portrait of a take speaking its sound with the given head poses, in batches.

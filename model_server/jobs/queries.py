@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
-from model_server.engines.base import WeightsInfo
+from model_server.engines.base import PoseReadingChoice, WeightsInfo
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.runner import StoredResults, checked, with_role, with_roles
@@ -56,6 +56,7 @@ class Queries:
         times: Sequence[Fraction],
         weights_id: str,
         viewer: Viewer = "player",
+        reading: PoseReadingChoice = "auto",
     ) -> PoseTrack:
         """Pose codes (n, 12) at presentation times in seconds."""
         if not 0 < len(times) <= MAX_FRAMES:
@@ -63,7 +64,9 @@ class Queries:
         engine = self._engines.engine(weights_id)
         with _named(asset):
             media, results = self._store.blobs.media(asset), StoredResults(self._store)
-            return pose_track(media, asset, face, list(times), engine, results, FaceFinder, viewer=viewer)
+            return pose_track(
+                media, asset, face, list(times), engine, results, FaceFinder, viewer=viewer, reading=reading
+            )
 
     def estimate(self, request: DubRequest, cancelled: Callable[[], bool]) -> Estimate:
         """Which frames of a request would be generated; its assets need not be here."""

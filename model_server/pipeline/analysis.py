@@ -285,6 +285,7 @@ class _Analyst:
             lambda done, total: self._report.progress("pose", done, total),
             self._context.cancelled,
             self._spec.viewer,
+            self._spec.pose_reading,
         )
         into = self._spec.output.footage
         if into is None or (into.asset, into.face) != (pose.asset, pose.face):  # else the footage says it all

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from model_server.engines.base import PoseSource, PrecisionChoice
+from model_server.engines.base import PoseReadingChoice, PoseSource, PrecisionChoice
 from model_server.errors import PoseDubError
 from model_server.features import CROP_SIDE
 from model_server.pipeline.parameters import Parameter, parameter, parameters
@@ -183,6 +183,7 @@ class DubSpec:
         weights: id of the weights, "" for the default.
         output: what a frame is; the network's picture, or footage with the face in it.
         viewer: whose way of showing files counts, and what an overlay fits.
+        pose_reading: where the pose codes of a movie come from, "auto" for what is better with the weights.
     """
 
     portrait: Portrait | None
@@ -205,6 +206,7 @@ class DubSpec:
     )
     output: Output = Output()
     viewer: Viewer = "player"
+    pose_reading: PoseReadingChoice = "auto"
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from model_server.engines.base import Traits, WeightsInfo
 from model_server.engines.registry import check_size, family, traits
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.request import POSE_SOURCES, DubSpec, PoseCodes
+from model_server.pipeline.faces.pose_reading import resolved
+from model_server.pipeline.request import POSE_SOURCES, DubSpec, PoseCodes, PoseVideo
 
 
 def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
@@ -21,6 +22,8 @@ def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
         if wrong:
             raise PoseDubError(sentence)
     check_size(spec.size, weights)
+    if isinstance(spec.pose, PoseVideo):
+        resolved(spec.pose_reading, weights)
 
 
 def _problems(spec: DubSpec, wants: Traits) -> list[tuple[bool, str]]:

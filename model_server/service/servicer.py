@@ -129,7 +129,8 @@ class Servicer:
     async def ExtractPose(self, request: dubbing.ExtractPoseRequest, context: Any) -> AsyncIterator[Any]:
         times = [wire.fraction(time) for time in request.times]
         face, viewer = wire.face_selection(request.face), wire.viewer_of(request.viewer)
-        track = await asyncio.to_thread(self._questions.pose, request.asset_id, face, times, request.weights_id, viewer)
+        asked = request.asset_id, face, times, request.weights_id, viewer, wire.reading_of(request.pose_reading)
+        track = await asyncio.to_thread(self._questions.pose, *asked)
         ranges = [media.FrameRange(first=first, end=end) for first, end in track.without_face]
         for first in range(0, len(times), POSE_ROWS_AT_ONCE):
             rows = track.codes[first : first + POSE_ROWS_AT_ONCE]

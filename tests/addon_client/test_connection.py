@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import grpc
 import pytest
@@ -16,7 +17,7 @@ from blender_addon.client.cancel import Cancelled, CancelToken
 from blender_addon.client.connection import CHUNK, Connection, Endpoint
 from blender_addon.core.errors import AddonError
 from blender_addon.core.faces import FaceChoice
-from blender_addon.core.plan import PoseSource
+from blender_addon.core.plan import PoseRequest, PoseSource
 from tests.addon_client.stub_server import StubServer, picture
 from tests.limits import HANGS
 
@@ -261,7 +262,8 @@ def test_faces(connection, plan):
 
 
 def test_pose_blocks(connection):
-    blocks = list(connection.pose("a" * 64, FaceChoice(), [Fraction(k, 2) for k in range(3)]))
+    times = tuple(Fraction(k, 2) for k in range(3))
+    blocks = list(connection.pose("a" * 64, PoseRequest("p", Path("a.mp4"), FaceChoice(), times)))
     assert [(block.first, len(block.rows), block.held) for block in blocks] == [(0, 2, ((0, 1),)), (2, 1, ((2, 3),))]
     assert blocks[1].rows[0] == (1.0,) * 12
 

@@ -151,7 +151,8 @@ def test_pose_codes_of_a_movie(real, media):
     with Connection(Endpoint(real.address)) as connection:
         sha256, _size = sha256_of(media / "pose.mp4")
         connection.upload(media / "pose.mp4", sha256)
-        (block,) = connection.pose(sha256, ALIGNED, [Fraction(k, 25) for k in range(5)])
+        times = tuple(Fraction(k, 25) for k in range(5))
+        (block,) = connection.pose(sha256, PoseRequest("pose", media / "pose.mp4", ALIGNED, times))
     assert len(block.rows) == 5 and all(len(row) == 12 for row in block.rows)
 
 

@@ -31,11 +31,13 @@ def test_numbers_of_32_bits_are_read_as_they_were_meant():
 
 
 def test_plan_and_message_have_the_networks_parameters(plan):
-    changed = replace(plan, mouth_strength=0.5, size=320, seed=7, precision="fp32")
+    changed = replace(plan, mouth_strength=0.5, size=320, seed=7, precision="fp32", pose_reading="angles")
     request = wire.submit_request(changed, {"portrait": "a", "speech": "b", "pose": "c"})
     spec = request.spec
     assert set(NETWORK) <= {field.name for field in fields(DubPlan)}
     assert set(NETWORK) <= set(spec.DESCRIPTOR.fields_by_name)
+    readings = spec.DESCRIPTOR.fields_by_name["pose_reading"].enum_type
+    assert spec.pose_reading == readings.values_by_name["POSE_READING_ANGLES"].number
     number = spec.DESCRIPTOR.fields_by_name["precision"].enum_type.values_by_name["PRECISION_FP32"].number
     assert (spec.mouth_strength, spec.size, spec.seed, spec.precision) == (0.5, 320, 7, number)
 
@@ -45,6 +47,8 @@ def test_plans_of_older_manifests_are_read(plan):
     del older["limits"]
     assert DubPlan.from_json(older) == plan
     assert older["mouth_strength"] == 1.2  # where it always was
+    del older["pose_reading"]
+    assert DubPlan.from_json(older) == replace(plan, pose_reading="encoder")  # what it was made with
 
 
 def test_frames_made_anew_keep_the_size_of_their_take():

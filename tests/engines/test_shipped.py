@@ -14,8 +14,8 @@ from model_server.engines import shipped, weights
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.pose_map import PoseMap
-from model_server.engines.shipped import FILE, MAX_BYTES, RECORD, ship, shipped_weights
-from model_server.engines.weights_file import read_pose_map, read_state
+from model_server.engines.shipped import FILE, MAX_BYTES, RECORD, ship, ship_pose_reading, shipped_weights
+from model_server.engines.weights_file import describe, keep_pose_reading, read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
 
 POSE_MAP = PoseMap(
@@ -101,6 +101,25 @@ def test_pose_map_goes_both_ways(trained: Path) -> None:
     assert codes.shape == (2, 12) and codes.dtype == np.float32
     np.testing.assert_allclose(codes[1, :3], [1, -0.5, 1 / 6], rtol=1e-6)
     np.testing.assert_allclose(pose_map.angles(codes), angles + [0, 1, 0], atol=1e-5)
+
+
+def test_how_the_pose_is_read_is_kept_beside_the_tensors(trained: Path, folder: Path) -> None:
+    before, told = read_state(folder / FILE), shipped_weights(folder)
+    assert told is not None and told.pose_reading == "encoder"
+    info = ship_pose_reading("angles", folder)
+    assert info == shipped_weights(folder) and info.pose_reading == "angles" and info.id != told.id
+    assert replace(info, id=told.id, pose_reading="encoder") == told
+    after = read_state(folder / FILE)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert ship(folder / FILE, trained.parent / "again").pose_reading == "angles"
+
+
+def test_weights_without_a_pose_map_are_read_by_the_encoder_alone(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, untrained_state("lite"), "lite", "trained", "w")
+    with pytest.raises(PoseDubError, match="no pose map"):
+        keep_pose_reading(path, "angles")
+    assert describe(path).pose_reading == "encoder"
 
 
 def test_a_file_without_a_pose_map_says_none(tmp_path: Path) -> None:

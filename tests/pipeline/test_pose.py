@@ -13,6 +13,7 @@ from PIL import Image
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.pose import read_pose, source_frames
+from model_server.pipeline.faces.pose_reading import PoseReader
 from model_server.pipeline.request import FaceSelection
 from tests.pipeline.conftest import INPUTS, paste, scene
 from tests.pipeline.makers import counter_picture, write_movie
@@ -63,7 +64,7 @@ def test_one_frame_serves_all_times() -> None:
 def test_codes_are_those_of_the_frames_on_screen(tmp_path: Path, fps: Fraction) -> None:
     path = write_movie(tmp_path / "pose.mp4", [counter_picture(k, 224, 224) for k in range(50)])
     times = seconds(200, fps, Fraction(1, 3))
-    track = read_pose(path, ALIGNED, times, brightness, unused, batch=7)
+    track = read_pose(path, ALIGNED, times, PoseReader(brightness, 7), unused)
     expected = source_frames(times, [Fraction(k, 25) for k in range(50)], Fraction(2))
     assert track.codes.shape == (200, 12) and track.codes.dtype == np.float32
     assert np.abs(track.codes[:, 0] - expected).max() < 0.5
@@ -74,7 +75,7 @@ def test_codes_are_those_of_the_frames_on_screen(tmp_path: Path, fps: Fraction) 
 def test_times_in_any_order(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "pose.mp4", [counter_picture(k, 224, 224) for k in range(50)])
     times = [Fraction(k, 25) for k in (40, 3, 3, 17, 0)]
-    track = read_pose(path, ALIGNED, times, brightness, unused)
+    track = read_pose(path, ALIGNED, times, PoseReader(brightness), unused)
     assert np.rint(track.codes[:, 0]).tolist() == [40, 3, 3, 17, 0]
     assert track.loops_from is None
 
@@ -92,9 +93,8 @@ def test_each_source_frame_is_encoded_once(tmp_path: Path) -> None:
         path,
         ALIGNED,
         seconds(500, Fraction(60)),
-        encode,
+        PoseReader(encode, 4),
         unused,
-        batch=4,
         progress=lambda done, total: steps.append((done, total)),
     )
     assert sizes == [4, 4, 2]
@@ -104,7 +104,7 @@ def test_each_source_frame_is_encoded_once(tmp_path: Path) -> None:
 def test_still_picture_never_loops(tmp_path: Path) -> None:
     path = tmp_path / "pose.png"
     Image.fromarray(counter_picture(9, 224, 224)).save(path)
-    track = read_pose(path, ALIGNED, seconds(30, Fraction(25)), brightness, unused)
+    track = read_pose(path, ALIGNED, seconds(30, Fraction(25)), PoseReader(brightness), unused)
     assert np.rint(track.codes).tolist() == [[9.0] * 12] * 30
     assert track.loops_from is None
 
@@ -123,7 +123,7 @@ def gapped_movie(folder: Path, head: NDArray[np.uint8]) -> Path:
 def test_frames_without_a_face_hold_a_neighbour(finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path) -> None:
     path = gapped_movie(tmp_path, head)
     times = seconds(40, Fraction(25))
-    codes = read_pose(path, AUTO, times, brightness, lambda: finder)
+    codes = read_pose(path, AUTO, times, PoseReader(brightness), lambda: finder)
     assert codes.without_face == ((0, 2), (8, 11), (19, 21), (29, 32), (38, 40))
     values = codes.codes[:, 0]
     assert (values[:2] == values[2]).all() and (values[8:11] == values[7]).all() and (values[19:21] == values[18]).all()
@@ -135,7 +135,7 @@ def test_frames_without_a_face_hold_a_neighbour(finder: FaceFinder, head: NDArra
 def test_no_face_anywhere(finder: FaceFinder, tmp_path: Path) -> None:
     path = write_movie(tmp_path / "meadow.mp4", [scene(320, 240)] * 5)
     with pytest.raises(PoseDubError, match="No face was found in meadow.mp4; choose"):
-        read_pose(path, AUTO, seconds(5, Fraction(25)), brightness, lambda: finder)
+        read_pose(path, AUTO, seconds(5, Fraction(25)), PoseReader(brightness), lambda: finder)
 
 
 def test_chosen_face_is_followed(finder: FaceFinder, head: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_chosen_face_is_followed(finder: FaceFinder, head: NDArray[np.uint8], tm
         pictures.append(picture)
     path = write_movie(tmp_path / "two.mp4", pictures)
     times = seconds(8, Fraction(25))
-    small_dark = read_pose(path, FaceSelection(at=(0.2, 0.5)), times, brightness, lambda: finder)
-    large_bright = read_pose(path, AUTO, times, brightness, lambda: finder)
+    small_dark = read_pose(path, FaceSelection(at=(0.2, 0.5)), times, PoseReader(brightness), lambda: finder)
+    large_bright = read_pose(path, AUTO, times, PoseReader(brightness), lambda: finder)
     assert small_dark.codes.max() < 0.7 * large_bright.codes.min()
 
 
@@ -159,7 +159,7 @@ def test_turning_synthetic_head_is_seen_in_every_frame(finder: FaceFinder) -> No
         views.extend(batch)
         return brightness(batch)
 
-    track = read_pose(INPUTS / "pose.mp4", AUTO, seconds(30, Fraction(5)), encode, lambda: finder)
+    track = read_pose(INPUTS / "pose.mp4", AUTO, seconds(30, Fraction(5)), PoseReader(encode), lambda: finder)
     assert track.without_face == ()
     expected = (np.array([112.5 - 16, 120.5]) * 224 / 192) - 0.5
     mouths = [finder.find(view)[0].mouth for view in views]
@@ -170,5 +170,5 @@ def test_turning_synthetic_head_is_seen_in_every_frame(finder: FaceFinder) -> No
 def test_cancelled(tmp_path: Path) -> None:
     path = write_movie(tmp_path / "pose.mp4", [counter_picture(k, 224, 224) for k in range(10)])
     with pytest.raises(PoseDubError) as caught:
-        read_pose(path, ALIGNED, seconds(10, Fraction(25)), brightness, unused, cancelled=lambda: True)
+        read_pose(path, ALIGNED, seconds(10, Fraction(25)), PoseReader(brightness), unused, cancelled=lambda: True)
     assert caught.value.kind is ErrorKind.CANCELLED

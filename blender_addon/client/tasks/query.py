@@ -48,7 +48,7 @@ class PoseQuery(FileQuery):
 
     def _answer(self, connection: Connection, info: ServerInfo, asset: str) -> PoseRead:
         request, size = self._request, info.offer(self._request.weights_id).limits.controls
-        blocks = list(connection.pose(asset, request.face, request.times, request.weights_id, size))
+        blocks = list(connection.pose(asset, request, size))
         rows = tuple(chain.from_iterable(block.rows for block in blocks))
         if len(rows) != len(request.times):
             raise AddonError(f"The server sent {len(rows)} of {len(request.times)} pose codes.", "Try again.")

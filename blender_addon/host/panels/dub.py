@@ -63,6 +63,7 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         belongs = {
             "portrait_crop": offer.engine.portrait,
             "pose_crop": "strip" in offer.poses,
+            "pose_reading": "strip" in offer.poses and offer.heeds("pose_reading"),
             "size": bool(offer.size_choices),
         }
         for name in schema.IN_SETTINGS:

@@ -128,11 +128,11 @@ def request(uid: str, plan: DubPlan, pose: PoseSource) -> PoseRequest:
     """What to ask the server for the pose of a dub: exactly what it would read itself."""
     portrait = plan.portrait
     if portrait and (pose.kind == "fixed" or pose.file is None):
-        return PoseRequest(uid, portrait.file, portrait.face, (portrait.time,), plan.weights_id)
+        return PoseRequest(uid, portrait.file, portrait.face, (portrait.time,), plan.weights_id, "encoder")
     if pose.file is None:
         raise AddonError(f"{plan.name} has neither a portrait nor a pose strip.", "Bake from the pose strip.")
     times = tuple(pose.start + pose.speed * Fraction(k) / plan.fps for k in range(plan.frame_count))
-    return PoseRequest(uid, pose.file, pose.face, times, plan.weights_id)
+    return PoseRequest(uid, pose.file, pose.face, times, plan.weights_id, plan.pose_reading)
 
 
 def _write(bake: Bake, rows: Sequence[Row]) -> None:

@@ -30,7 +30,7 @@ TRAITS = Traits(
     pose_sources=("video", "fixed", "frontal", "codes"),
     pose_controls=tuple(PoseControl(f"code {number}") for number in range(1, POSE_SIZE + 1)),
     reach=0,
-    parameters=PARAMETERS,
+    parameters=(*PARAMETERS, "pose_reading"),
 )
 # Larger pictures show no more than a face of 512 pixels has.
 MAX_SIZE = 512

@@ -209,17 +209,17 @@ def fades(usable: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def bridged(track: FaceTrack) -> FaceTrack:
     """The track with misses of one or two frames inside a shot filled in on straight lines."""
-    points, outlines, tones = track.points.copy(), track.outlines.copy(), track.tones.copy()
+    measured = {name: getattr(track, name).copy() for name in ("points", "outlines", "axes", "tones")}
     absences = track.absences.copy()
     for rows in track.shot_rows:
         for first, end in flagged(~track.shown[rows]):
             first, end = first + rows.start, end + rows.start
             if end - first > _BRIDGED or first == rows.start or end == rows.stop:
                 continue
-            for values in (points, outlines, tones):
+            for values in measured.values():
                 values[first:end] = _between(values[first - 1], values[end], end - first)
             absences[first:end] = np.maximum(absences[first - 1], absences[end])
-    return replace(track, points=points, outlines=outlines, tones=tones, absences=absences)
+    return replace(track, **measured, absences=absences)
 
 
 def _between(before: NDArray, after: NDArray, count: int) -> NDArray:

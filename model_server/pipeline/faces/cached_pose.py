@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from model_server.engines.base import Engine
+from model_server.engines.base import Engine, PoseReadingChoice
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.pose import PoseTrack, read_pose
+from model_server.pipeline.faces.pose_reading import PoseReader, resolved
 from model_server.pipeline.faces.tracking import remembered
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.result_cache import ResultCache, digest
 
 # Part of the key under which codes are stored: to be changed with anything that changes them.
-_VERSION = "pose 4"
+_VERSION = "pose 5"
 
 
 def pose_track(
@@ -32,9 +33,12 @@ def pose_track(
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = never,
     viewer: Viewer = "player",
+    reading: PoseReadingChoice = "auto",
 ) -> PoseTrack:
     """Pose codes of a movie or picture at `times`, from the store when they were read before."""
-    key = digest(_VERSION, asset, viewer, repr(face), engine.weights.id, engine.precision, " ".join(map(str, times)))
+    way = resolved(reading, engine.weights)
+    made_by = engine.weights.id, engine.precision, way
+    key = digest(_VERSION, asset, viewer, repr(face), *made_by, " ".join(map(str, times)))
     blob = results.result(key)
     if blob:
         return _unpack(results.read(blob))
@@ -42,7 +46,7 @@ def pose_track(
         path,
         face,
         times,
-        engine.pose_codes,
+        PoseReader(engine.pose_codes, reading=way, pose_map=engine.weights.pose_map),
         finder,
         progress=progress,
         cancelled=cancelled,

@@ -18,6 +18,7 @@ import numpy as np
 
 from model_server.pipeline.faces.alignment import Matrix, Picture, Points, inverse, moved, similarity, warp
 from model_server.pipeline.faces.detector import Box, Detection
+from model_server.pipeline.faces.head_angles import head_axes, turned
 from model_server.pipeline.faces.models import LEAST_SCORE, models
 
 # Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
@@ -60,6 +61,7 @@ class FoundFace:
         mouth: centre of the lips.
         outline: the face's edge from the middle of the forehead on, clockwise, (36, 2); empty when not measured.
         yaw: degrees the head is turned to the picture's left or right, 0 from the front; the sign tells the side.
+        axes: the head's axes, (2, 3), see `head_angles`; zeros when not measured.
     """
 
     box: Box
@@ -69,6 +71,7 @@ class FoundFace:
     mouth: tuple[float, float]
     outline: Points = field(default_factory=lambda: np.zeros((0, 2)), compare=False)
     yaw: float = 0.0
+    axes: Points = field(default_factory=lambda: np.zeros((2, 3)), compare=False)
 
     @property
     def points(self) -> Points:
@@ -82,11 +85,14 @@ class FoundFace:
         return (left + right) / 2, (top + bottom) / 2
 
     def moved(self, matrix: Matrix) -> FoundFace:
-        """The face in a picture that this one is taken to by a transform (2, 3) of right angles."""
+        """The face in a picture that this one is taken to by a similarity (2, 3)."""
         left_eye, right_eye, mouth = ((x, y) for x, y in moved(self.points, matrix).tolist())
         box = _box(moved(np.reshape(self.box, (2, 2)), matrix))
         outline = moved(self.outline, matrix)
-        return replace(self, box=box, left_eye=left_eye, right_eye=right_eye, mouth=mouth, outline=outline)
+        axes = turned(self.axes, matrix)
+        return replace(
+            self, box=box, left_eye=left_eye, right_eye=right_eye, mouth=mouth, outline=outline, axes=axes
+        )
 
     @property
     def roll(self) -> float:
@@ -157,6 +163,13 @@ class FaceFinder:
             face = replace(face, score=max((found.score for found in ready.near(crop)), default=0.0))
         doubtful = 0 < face.score < _DOUBTFUL_SCORE
         return None if doubtful and self._upside_down(rgb, face) else face
+
+    def filling(self, rgb: Picture) -> FoundFace | None:
+        """The upright face that fills a picture; nothing is looked for elsewhere, and its score is 0."""
+        with models() as ready:
+            meshes = ready.meshes(rgb)
+        faces = [_face_from(mesh, 0.0) for mesh in meshes]
+        return nearest(faces, (rgb.shape[1] / 2, rgb.shape[0] / 2)) if faces else None
 
     def _upside_down(self, rgb: Picture, face: FoundFace) -> bool:
         """Whether a mesh fits better the other way up."""
@@ -335,7 +348,8 @@ def thumbnail(rgb: Picture, face: FoundFace, side: int) -> Picture:
 def _face_from(places: Points, score: float) -> FoundFace:
     points: Points = places[:, :2]
     left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
-    return FoundFace(_box(points), score, left_eye, right_eye, mouth, points[list(_OUTLINE)], _yaw(places))
+    outline, yaw, axes = points[list(_OUTLINE)], _yaw(places), head_axes(places)
+    return FoundFace(_box(points), score, left_eye, right_eye, mouth, outline, yaw, axes)
 
 
 def _box(points: Points) -> Box:

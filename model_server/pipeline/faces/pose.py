@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import network_view, warp
 from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.head_angles import angles_of, turned
 from model_server.pipeline.faces.portrait import aligned_crop
-from model_server.pipeline.faces.tracking import FaceTrack, TrackFaces, track_face
+from model_server.pipeline.faces.pose_reading import Picture, PoseReader, Rows, measured_angles
+from model_server.pipeline.faces.tracking import DECODED_AHEAD, FaceTrack, TrackFaces, track_face
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.video import Footage, open_footage
 from model_server.pipeline.prefetch import prefetch
 from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.timecode import average_rate
-
-Encode = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PoseTrack:
 
 @dataclass
 class _Steps:
-    """Counts steps over both passes."""
+    """Counts steps over all passes through the frames."""
 
     report: Callable[[int, int], None]
     total: int
@@ -59,7 +59,17 @@ class _Steps:
 
     def step(self) -> None:
         self.done += 1
-        self.report(self.done, self.total)
+        self.report(self.done, max(self.done, self.total))
+
+    def more(self, count: int) -> None:
+        """As many steps are to come, too."""
+        self.total = self.done + count
+
+    def counted(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """Each picture is a step."""
+        for picture in pictures:
+            self.step()
+            yield picture
 
 
 def source_frames(times: Sequence[Fraction], video_times: Sequence[Fraction], duration: Fraction) -> list[int]:
@@ -85,9 +95,8 @@ def read_pose(
     path: Path,
     face: FaceSelection,
     times: Sequence[Fraction],
-    encode: Encode,
+    reader: PoseReader,
     finder_factory: Callable[[], FaceFinder],
-    batch: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = never,
     track_faces: TrackFaces = track_face,
@@ -95,15 +104,14 @@ def read_pose(
 ) -> PoseTrack:
     """Read the pose codes of a movie or picture at `times`.
 
-    Each source frame is measured and encoded once, however often its time is asked for.
+    Each source frame is measured and encoded at most once, however often its time is asked for.
 
     Args:
         path: movie or picture.
         face: which face; it is followed through the other frames.
         times: presentation times in seconds, in any order, at least one.
-        encode: network views, uint8 (b, 224, 224, 3), to codes, (b, 12).
-        finder_factory: makes the face finder; not called for aligned crops.
-        batch: network views per call of `encode`.
+        reader: what makes codes of heads.
+        finder_factory: makes the face finder; not called for aligned crops that are encoded.
         progress: told (done, total) steps.
         cancelled: polled between frames.
         track_faces: follows the face, `track_face` or one that remembers.
@@ -116,23 +124,20 @@ def read_pose(
     footage = open_footage(path, viewer)
     frames = source_frames(times, footage.times, footage.duration)
     indices = sorted(set(frames))
-    crops: Generator[NDArray[np.uint8]]
-    faces = 1
+    heads: _AlignedHeads | _TrackedHeads
     if face.crop == "aligned":
-        steps = _Steps(progress, len(indices))
-        shown, shots = np.ones(len(indices), bool), np.zeros(len(indices), int)
-        crops = (aligned_crop(picture, path) for _, picture in footage.iter_frames(indices, cancelled))
+        heads = _AlignedHeads(footage, indices, path, finder_factory, _Steps(progress, len(indices)), cancelled)
+        shown, shots, faces = np.ones(len(indices), bool), np.zeros(len(indices), int), 1
     else:
-        steps = _Steps(progress, 2 * len(indices))
+        steps = _Steps(progress, len(indices))
         track = track_faces(footage, indices, face, finder_factory, steps.step, cancelled)
         steps.done = len(indices)
         shown, shots, faces = track.shown, track.shots, track.faces
         _require_face(shown, path)
-        crops = _warped(footage, track, cancelled)
-    codes = _encoded(crops, encode, batch, steps)
+        heads = _TrackedHeads(footage, track, steps, cancelled)
     positions = np.searchsorted(indices, frames)
     return PoseTrack(
-        codes=_spread(codes, positions, shown),
+        codes=_spread(reader.codes(heads), positions, shown),
         without_face=flagged(~shown[positions]),
         loops_from=loops_from(times, footage),
         cuts=changes(shots[positions]),
@@ -147,27 +152,54 @@ def _require_face(shown: NDArray[np.bool_], path: Path) -> None:
         raise PoseDubError(f"No face was found in {path.name}; choose another one that shows a face.")
 
 
-def _warped(footage: Footage, track: FaceTrack, cancelled: Callable[[], bool]) -> Generator[NDArray[np.uint8]]:
-    """Crops of the frames that show the face."""
-    wanted = track.indices[track.shown].tolist()
-    transforms = track.transforms[track.shown]
-    for (_, picture), matrix in zip(footage.iter_frames(wanted, cancelled), transforms, strict=True):
-        yield warp(picture, matrix)
+@dataclass(frozen=True)
+class _AlignedHeads:
+    """Implements `Heads` for pictures that are crops already."""
+
+    footage: Footage
+    indices: Sequence[int]
+    path: Path
+    finder: Callable[[], FaceFinder]
+    steps: _Steps
+    cancelled: Callable[[], bool]
+
+    @property
+    def shots(self) -> NDArray[np.int_]:
+        return np.zeros(len(self.indices), int)
+
+    def angles(self) -> NDArray[np.float32] | None:
+        return measured_angles(self.views(np.arange(len(self.indices))), self.finder())
+
+    def views(self, rows: Rows) -> Iterator[Picture]:
+        self.steps.more(len(rows))
+        pictures = self.footage.iter_frames([self.indices[row] for row in rows], self.cancelled)
+        crops = (network_view(aligned_crop(picture, self.path)) for _, picture in pictures)
+        return self.steps.counted(prefetch(crops, DECODED_AHEAD))
 
 
-def _encoded(crops: Generator[NDArray[np.uint8]], encode: Encode, batch: int, steps: _Steps) -> NDArray[np.float32]:
-    """Codes of all crops, (n, 12)."""
-    codes: list[NDArray[np.float32]] = []
-    views: list[NDArray[np.uint8]] = []
-    for crop in prefetch(crops, batch):
-        views.append(network_view(crop))
-        steps.step()
-        if len(views) == batch:
-            codes.append(encode(np.stack(views)))
-            views = []
-    if views:
-        codes.append(encode(np.stack(views)))
-    return np.concatenate(codes)
+@dataclass(frozen=True)
+class _TrackedHeads:
+    """Implements `Heads` for the frames of a track that show the face."""
+
+    footage: Footage
+    track: FaceTrack
+    steps: _Steps
+    cancelled: Callable[[], bool]
+
+    @property
+    def shots(self) -> NDArray[np.int_]:
+        return self.track.shots[self.track.shown]
+
+    def angles(self) -> NDArray[np.float32]:
+        shown = self.track.shown
+        return angles_of(turned(self.track.steady_axes[shown], self.track.transforms[shown]))
+
+    def views(self, rows: Rows) -> Iterator[Picture]:
+        self.steps.more(len(rows))
+        wanted, transforms = (values[self.track.shown][rows] for values in (self.track.indices, self.track.transforms))
+        pictures = self.footage.iter_frames(wanted.tolist(), self.cancelled)
+        crops = (network_view(warp(picture, at)) for (_, picture), at in zip(pictures, transforms, strict=True))
+        return self.steps.counted(prefetch(crops, DECODED_AHEAD))
 
 
 def _spread(codes: NDArray[np.float32], positions: NDArray[np.intp], shown: NDArray[np.bool_]) -> NDArray[np.float32]:

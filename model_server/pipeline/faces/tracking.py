@@ -65,6 +65,7 @@ class FaceTrack:
         shots: number of each frame's shot, (n,).
         points: left eye, right eye and mouth, (n, 3, 2), NaN where there is no face; as measured.
         outlines: edge of the face, (n, 36, 2), NaN where there is no face; as measured.
+        axes: the head's axes, (n, 2, 3), see `head_angles`; NaN where there is no face.
         tones: mean and deviation of the upper face's Lab colours, (n, 6), NaN where there is no face.
         absences: `Absence` of each frame, (n,).
         width: of the pictures.
@@ -76,6 +77,7 @@ class FaceTrack:
     shots: NDArray[np.int64]
     points: Points
     outlines: Points
+    axes: Points
     tones: NDArray[np.float64]
     absences: NDArray[np.int64]
     width: int
@@ -109,6 +111,11 @@ class FaceTrack:
         return np.concatenate([steadied(self.outlines[rows], self.points[rows]) for rows in self.shot_rows])
 
     @cached_property
+    def steady_axes(self) -> Points:
+        """`axes`, steadied like the points."""
+        return np.concatenate([steadied(self.axes[rows], self.points[rows]) for rows in self.shot_rows])
+
+    @cached_property
     def steady_tones(self) -> NDArray[np.float64]:
         """`tones`, steadied like the points."""
         return np.concatenate([steadied(self.tones[rows], self.points[rows]) for rows in self.shot_rows])
@@ -130,7 +137,7 @@ class FaceTrack:
         file = BytesIO()
         numbers = np.array([self.width, self.height, self.faces])
         np.savez_compressed(file, indices=self.indices, shots=self.shots, points=self.points, outlines=self.outlines,
-                 tones=self.tones, absences=self.absences, numbers=numbers)  # fmt: skip
+                 axes=self.axes, tones=self.tones, absences=self.absences, numbers=numbers)  # fmt: skip
         return file.getvalue()
 
     @staticmethod
@@ -172,8 +179,8 @@ def track_face(
         progress()
     starts = np.isin(np.arange(len(indices)), shots.starts)
     return FaceTrack(
-        np.array(indices, np.int64), np.cumsum(starts) - 1, rows.points, rows.outlines, rows.tones, rows.absences,
-        rows.width, rows.height, follower.faces,
+        np.array(indices, np.int64), np.cumsum(starts) - 1, rows.points, rows.outlines, rows.axes, rows.tones,
+        rows.absences, rows.width, rows.height, follower.faces,
     )  # fmt: skip
 
 
@@ -205,12 +212,13 @@ class _Rows:
     def __init__(self, count: int) -> None:
         self.points = np.full((count, 3, 2), np.nan)
         self.outlines = np.full((count, OUTLINE_POINTS, 2), np.nan)
+        self.axes = np.full((count, 2, 3), np.nan)
         self.tones = np.full((count, 6), np.nan)
         self.absences = np.full(count, Absence.NO_FACE, np.int64)
         self.width = self.height = 0
 
     def put(self, row: int, face: FoundFace, picture: Picture) -> None:
-        self.points[row], self.outlines[row] = face.points, face.outline
+        self.points[row], self.outlines[row], self.axes[row] = face.points, face.outline, face.axes
         self.tones[row] = face_tone(picture, face.points, face.outline)
         away = row > 0 and self.absences[row - 1] == Absence.TURNED_AWAY
         self.absences[row] = absence(face, (self.width, self.height), BACK_YAW if away else MAX_YAW)

@@ -9,7 +9,7 @@ from model_server.service.wire.jobs import (
     preview_messages,
 )
 from model_server.service.wire.offer import PROTOCOL, engine_messages, traits_of
-from model_server.service.wire.spec import request_message, request_of, spec_message, spec_of
+from model_server.service.wire.spec import reading_of, request_message, request_of, spec_message, spec_of
 from model_server.service.wire.values import face_selection, found_face_message, fraction, viewer_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "job_message",
     "job_of",
     "preview_messages",
+    "reading_of",
     "request_message",
     "request_of",
     "spec_message",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from model_server.engines.base import PoseReadingChoice
 from model_server.errors import PoseDubError
 from model_server.pipeline.parameters import Parameter, parameters
 from model_server.pipeline.request import (
@@ -41,6 +42,12 @@ _PRECISION_VALUES: dict[Precision, dubbing.Precision] = {
     "fp32": dubbing.PRECISION_FP32,
     "bf16": dubbing.PRECISION_BF16,
 }
+READING_VALUES: dict[PoseReadingChoice, dubbing.PoseReading] = {
+    "auto": dubbing.POSE_READING_AUTO,
+    "encoder": dubbing.POSE_READING_ENCODER,
+    "angles": dubbing.POSE_READING_ANGLES,
+    "movement": dubbing.POSE_READING_MOVEMENT,
+}
 _MODE_VALUES: dict[OutputMode, dubbing.OutputMode] = {
     "crop": dubbing.OUTPUT_MODE_CROP,
     "overlay": dubbing.OUTPUT_MODE_OVERLAY,
@@ -61,6 +68,7 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         precision=_PRECISION_VALUES[spec.precision],
         output=_output_message(spec.output),
         viewer=VIEWER_VALUES[spec.viewer],
+        pose_reading=READING_VALUES[spec.pose_reading],
         **_parameter_fields(spec),
     )
 
@@ -147,8 +155,14 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         weights=message.weights_id,
         output=_output_of(message.output),
         viewer=viewer_of(message.viewer),
+        pose_reading=reading_of(message.pose_reading),
         **_parameters_in(message, DubSpec),
     )
+
+
+def reading_of(value: dubbing.PoseReading) -> PoseReadingChoice:
+    """Where pose codes come from; PoseDubError for what a newer client asks."""
+    return choice(READING_VALUES, value, "pose reading")
 
 
 def _portrait_of(message: media.Portrait) -> Portrait:
