@@ -95,6 +95,7 @@ def test_settings_panel_shows_all_parameters(blender: Blender) -> None:
         "Picture Size",
         "Portrait Crop",
         "Pose Crop",
+        "Pose Reading",
         "Seed",
         "Precision",
     ]
