@@ -19,7 +19,7 @@ from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.result_cache import ResultCache, digest
 
 # Part of the key under which codes are stored: to be changed with anything that changes them.
-_VERSION = "pose 5"
+_VERSION = "pose 6"
 
 
 def pose_track(

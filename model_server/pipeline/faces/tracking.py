@@ -41,7 +41,7 @@ _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 6"
+_VERSION = "faces 7"
 
 
 TrackFaces = Callable[..., "FaceTrack"]
