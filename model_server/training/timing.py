@@ -63,26 +63,29 @@ class Clock:
 
 
 class Meter:
-    """Losses and speed since the last report."""
+    """Losses and speed since the last report, which comes every so many steps."""
 
-    def __init__(self, samples: int, every: int) -> None:
-        self._samples = samples
+    def __init__(self, every: int) -> None:
         self._every, self._first = every, True
-        self._history: list[Losses] = []
-        self._since = time.monotonic()
+        self._begin()
 
-    def add(self, losses: Losses) -> None:
-        """Note a step."""
+    def add(self, losses: Losses, amount: float) -> None:
+        """Note a step that learnt from so many samples, or seconds of sound."""
         self._history.append(losses)
+        self._amount += amount
 
     def due(self, step: int) -> bool:
         """Every so many steps, and once soon after the start."""
         early = self._first and time.monotonic() - self._since > FIRST_LOG_SECONDS
         return early or step % self._every == 0
 
-    def read(self, processes: int) -> tuple[float, dict[str, float]]:
-        """Samples per second of all processes, mean losses; begins anew."""
-        losses, count = means(self._history), len(self._history)
-        rate = count * self._samples * processes / max(time.monotonic() - self._since, 1e-9)
-        self._history, self._first, self._since = [], False, time.monotonic()
+    def read(self) -> tuple[float, dict[str, float]]:
+        """Amount learnt from in a second, mean losses; begins anew."""
+        losses, rate = means(self._history), self._amount / max(time.monotonic() - self._since, 1e-9)
+        self._first = False
+        self._begin()
         return rate, losses
+
+    def _begin(self) -> None:
+        self._history: list[Losses] = []
+        self._amount, self._since = 0.0, time.monotonic()

@@ -10,7 +10,7 @@ from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
 from model_server.synthetic.pronunciation import UNITS
 from model_server.training.distributed import ProcessGroup
-from model_server.training.pcavs.config import Config, changed, named
+from model_server.training.pcavs.config import Config, named
 from model_server.training.pcavs.data import Chunks, ClipStore
 from model_server.training.pcavs.loop import Limits, Trainer
 from model_server.training.pcavs.models import Models
@@ -18,6 +18,7 @@ from model_server.training.pcavs.stages import make_stage
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.recogniser.export import export_recogniser
 from model_server.training.recogniser.trainer import RecogniserTrainer
+from model_server.training.settings import changed
 from tests.recogniser.conftest import command
 from tests.training.conftest import TINY, write_corpus
 

@@ -13,11 +13,12 @@ from model_server.errors import PoseDubError
 from model_server.evaluation.speech_recognition import decoded_units, edit_distance
 from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.training.distributed import ProcessGroup
-from model_server.training.recogniser.config import PRESETS, RecogniserConfig, changed
+from model_server.training.recogniser.config import PRESETS, RecogniserConfig
 from model_server.training.recogniser.data import UNKNOWN, VoiceStore, example, joined, sample_batch
 from model_server.training.recogniser.sound_augment import Augmented
 from model_server.training.recogniser.task import PhonemeTask
 from model_server.training.recogniser.trainer import RecogniserTrainer
+from model_server.training.settings import changed
 from model_server.training.timing import Limits
 from tests.recogniser.conftest import command, say
 

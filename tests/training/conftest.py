@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from model_server.corpus.shards import Clip, Entry, Index, write_index, write_shard
 from model_server.networks.pcavs.presets import PRESETS, IdentityWidths, NonIdentityWidths, SpeechWidths
-from model_server.training.pcavs.config import Config, changed, named
+from model_server.training.pcavs.config import Config, named
+from model_server.training.settings import changed
 
 FRAMES = 24
 TINY = replace(

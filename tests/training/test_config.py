@@ -7,18 +7,19 @@ import pytest
 from model_server.errors import PoseDubError
 from model_server.training.pcavs import config
 from model_server.training.pcavs.models import build_networks
+from model_server.training.settings import changed, parse_settings
 
 
 def test_settings_keep_their_type() -> None:
-    settings = config.parse_settings(["generator.batch=3", "generator.train_encoders=true", "name=trial"])
-    changed = config.changed(config.named("lite"), settings)
-    assert changed.generator.batch == 3 and changed.generator.train_encoders is True and changed.name == "trial"
+    settings = parse_settings(["generator.batch=3", "generator.train_encoders=true", "name=trial"])
+    mine = changed(config.named("lite"), settings)
+    assert mine.generator.batch == 3 and mine.generator.train_encoders is True and mine.name == "trial"
 
 
 @pytest.mark.parametrize("setting", ["generator.bitch=3", "generator=3", "seed.x=1", "trunk.steps=many", "x"])
 def test_wrong_settings_are_named(setting: str) -> None:
     with pytest.raises(PoseDubError, match=setting.partition("=")[0]):
-        config.changed(config.named("lite"), config.parse_settings([setting]))
+        changed(config.named("lite"), parse_settings([setting]))
 
 
 def test_a_file_changes_what_it_is_based_on(tmp_path: Path) -> None:
@@ -33,8 +34,8 @@ def test_a_file_changes_what_it_is_based_on(tmp_path: Path) -> None:
 
 def test_the_digest_ignores_lengths_only() -> None:
     lite = config.named("lite")
-    assert config.changed(lite, {"trunk.steps": 1}).digest() == lite.digest()
-    assert config.changed(lite, {"trunk.batch": 1}).digest() != lite.digest()
+    assert changed(lite, {"trunk.steps": 1}).digest() == lite.digest()
+    assert changed(lite, {"trunk.batch": 1}).digest() != lite.digest()
     assert config.restored(config.asdict(lite)) == lite
 
 

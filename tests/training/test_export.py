@@ -14,10 +14,11 @@ from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
 from model_server.training.distributed import ProcessGroup
-from model_server.training.pcavs.config import Config, changed
+from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.data import ClipStore
 from model_server.training.pcavs.export import export, finish, fit_pose, labelled_frames, recentre
 from model_server.training.pcavs.loop import Trainer
+from model_server.training.settings import changed
 
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 

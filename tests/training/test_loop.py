@@ -11,12 +11,13 @@ from PIL import Image
 from model_server.errors import PoseDubError
 from model_server.training import checkpoint as checkpoints
 from model_server.training.distributed import ProcessGroup
-from model_server.training.pcavs.config import STAGES, Config, StageName, changed
+from model_server.training.pcavs.config import STAGES, Config, StageName
 from model_server.training.pcavs.data import ClipStore
 from model_server.training.pcavs.loop import Limits, Progress, Trainer
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.samplers import sample_frames
 from model_server.training.pcavs.stages import make_stage
+from model_server.training.settings import changed
 
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 

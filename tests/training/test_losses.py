@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model_server.training import losses
-from model_server.training.pcavs.discriminator import Discriminator
+from model_server.training.discriminator import Discriminator
 
 
 def test_unknown_labels_take_no_part() -> None:

@@ -7,9 +7,10 @@ import torch
 
 from model_server.errors import PoseDubError
 from model_server.training.distributed import ProcessGroup
-from model_server.training.pcavs.config import Config, changed
+from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.loop import Trainer
 from model_server.training.pcavs.warm_start import WarmStart
+from model_server.training.settings import changed
 
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 

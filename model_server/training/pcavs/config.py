@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.pcavs.presets import POSE_SIZE, PresetName
+from model_server.training.settings import changed, flat
 
 StageName = Literal["trunk", "identity", "speech", "perceptual", "generator"]
 STAGES: tuple[StageName, ...] = ("trunk", "identity", "speech", "perceptual", "generator")
@@ -287,57 +288,9 @@ def read_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PoseDubError(f"The configuration {path} cannot be read ({error}); correct it.") from error
     base = named(str(document.pop("base", "lite")))
-    return changed(base, {"name": path.stem, **dict(_flat(document))})
+    return changed(base, {"name": path.stem, **dict(flat(document))})
 
 
 def restored(settings: Mapping[str, Any]) -> Config:
     """The configuration that a checkpoint's plain values describe."""
-    return changed(_LITE, dict(_flat(settings)))
-
-
-def parse_settings(settings: Iterable[str]) -> dict[str, str]:
-    """`key=value` texts as a mapping."""
-    pairs = [text.partition("=") for text in settings]
-    for key, sign, _ in pairs:
-        if not sign:
-            raise PoseDubError(f"The setting {key} has no value; write it as KEY=VALUE, for example generator.batch=8.")
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """A configuration with other values; keys are dotted field names, values may be texts.
-
-    Raises:
-        PoseDubError: a key is not known or a value does not fit.
-    """
-    for key, value in changes.items():
-        config = _with(config, key, key.split("."), value)
-    return config
-
-
-def _with(node: Any, key: str, path: list[str], value: Any) -> Any:
-    name, *rest = path
-    if name not in {field.name for field in fields(node)}:
-        raise PoseDubError(f"The training setting {key} is not known; see model_server/training/pcavs/config.py.")
-    old = getattr(node, name)
-    if is_dataclass(old) != bool(rest):
-        raise PoseDubError(f"The training setting {key} names no single value; write for example generator.batch=8.")
-    return replace(node, **{name: _with(old, key, rest, value) if rest else _converted(key, old, value)})
-
-
-def _converted(key: str, old: Any, value: Any) -> Any:
-    try:
-        if isinstance(old, bool):
-            return {"true": True, "false": False}[str(value).lower()]
-        return type(old)(value)
-    except (ValueError, TypeError, KeyError) as error:
-        kind = type(old).__name__
-        raise PoseDubError(f"The training setting {key} cannot be {value!r}; it is a value of type {kind}.") from error
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return changed(_LITE, dict(flat(settings)))

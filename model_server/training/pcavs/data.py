@@ -25,7 +25,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.networks.pcavs.nonidentity_encoder import LANDMARKS
 from model_server.networks.pcavs.presets import IMAGE_SIZE
-from model_server.training.pcavs.perceptual_networks import VISEMES
+from model_server.training.face_network import VISEMES
 from model_server.training.pcavs.teaching_voices import TeachingVoices, VoiceWindows
 
 VIEW_CELLS = VIEW_SIDE // CELL

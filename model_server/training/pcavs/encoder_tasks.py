@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from model_server.networks.pcavs.nonidentity_encoder import FaceAlignmentTrunk
 from model_server.training import augment
+from model_server.training.face_network import ANGLE_UNIT
 from model_server.training.losses import (
     Losses,
     class_cross_entropy,
@@ -21,7 +22,6 @@ from model_server.training.losses import (
 from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.data import Chunks, Frames
 from model_server.training.pcavs.models import Models
-from model_server.training.pcavs.perceptual_networks import ANGLE_UNIT
 from model_server.training.pcavs.teaching_voices import VoiceWindows
 
 DISTANCE_UNIT = 20.0  # view pixels that landmark losses call 1

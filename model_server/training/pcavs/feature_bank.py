@@ -6,18 +6,17 @@ instead of once for each step is what makes training on two cores possible.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model_server.files import replacing
 from model_server.networks.pcavs.model import Networks
 from model_server.training import augment
+from model_server.training.bank import Bank
 from model_server.training.pcavs.data import ClipStore, ClipTensors, Frames
 
 log = logging.getLogger(__name__)
@@ -71,33 +70,15 @@ def fill(store: ClipStore, folder: Path, network: nn.Module, read: Reader, over:
     Returns:
         Whether the bank is full; if not, the next call goes on.
     """
-    place = folder / "features" / _digest(network)
-    place.mkdir(parents=True, exist_ok=True)
+    bank = Bank(folder, network)
     values: dict[str, dict[int, Tensor]] = {}
-    log.info("reading %d clips into %s", len(store), place)
+    log.info("reading %d clips into %s", len(store), bank.place)
     for index, (corpus, name) in enumerate(store.clips):
         if over():
             return False
-        path = place / f"{corpus.folder.name}-{name}.safetensors"
         torch.manual_seed(index)
-        for kind, value in (_load(path) or _save(path, read(store[index]))).items():
+        found = bank.value(f"{corpus.folder.name}-{name}", partial(read, store[index]))
+        for kind, value in found.items():
             values.setdefault(kind, {})[index] = value.to(store.device, torch.float32)
     store.attach(**values)
     return True
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    return load_file(path) if path.is_file() else {}
-
-
-def _save(path: Path, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    with replacing(path) as part:
-        save_file({kind: value.cpu().contiguous() for kind, value in values.items()}, part)
-    return values
-
-
-def _digest(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

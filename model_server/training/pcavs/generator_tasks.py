@@ -16,6 +16,7 @@ from model_server.networks.pcavs.model import OwnCodes
 from model_server.networks.pcavs.presets import IMAGE_SIZE
 from model_server.networks.pcavs.warping import Drawing, WarpGenerator
 from model_server.training import augment
+from model_server.training.face_network import ANGLE_UNIT, VISEMES
 from model_server.training.losses import (
     Losses,
     class_cross_entropy,
@@ -33,7 +34,7 @@ from model_server.training.pcavs.data import FLOW_SIZE, Frames, Pairs
 from model_server.training.pcavs.encoder_tasks import learn_only, shrunk
 from model_server.training.pcavs.feature_bank import blinded
 from model_server.training.pcavs.models import Models
-from model_server.training.pcavs.perceptual_networks import ANGLE_UNIT, VISEMES, Vgg19
+from model_server.training.pcavs.perceptual_networks import Vgg19
 
 Critic = Callable[[Tensor], tuple[list[Tensor], list[list[Tensor]]]]
 

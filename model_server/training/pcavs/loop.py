@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +27,11 @@ from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.stages import Stage, make_stage
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.pcavs.warm_start import WarmStart
+from model_server.training.prefetch import ahead
 from model_server.training.run_log import RunLog, grid, means
 from model_server.training.timing import Clock, Limits, Meter
 
 log = logging.getLogger(__name__)
-
-WARM_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,9 @@ class Trainer:
         if self._resume_state[0] == name and self._resume_state[1]:
             stage.load_state(self._resume_state[1])
         schedule = stage.schedule
-        meter = Meter(schedule.batch * schedule.accumulate, self.config.log_every)
+        meter, samples = Meter(self.config.log_every), schedule.batch * schedule.accumulate * self.process_group.size
         for step, batches in self._batches(stage, range(self.steps.get(name, 0), length)):
-            meter.add(self._step(stage, step, batches))
+            meter.add(self._step(stage, step, batches), samples)
             self.steps[name] = step + 1
             self._note(stage, step + 1, meter, run_log)
             clock.stepped()
@@ -155,7 +153,7 @@ class Trainer:
             with self._arithmetic():
                 losses = stage.learn(batch, step, n == len(batches) - 1)
         stage.update(step)
-        self.models.average(min(self.config.ema_decay, (1 + step) / (WARM_STEPS + step)))
+        self.models.average(self.config.ema_decay, step)
         return losses
 
     def _batches(self, stage: Stage, steps: Iterable[int]) -> Iterator[tuple[int, list[Any]]]:
@@ -165,7 +163,7 @@ class Trainer:
             seeds = [self._seed(stage, step, n) for n in range(stage.schedule.accumulate)]
             return [stage.sample(self.store, np.random.default_rng(seed)) for seed in seeds]
 
-        yield from _ahead(make, steps)
+        yield from ahead(make, steps)
 
     def _seed(self, stage: Stage, step: int, micro_batch: int) -> int:
         """The same for n processes of one micro-batch as for one process of n."""
@@ -179,7 +177,7 @@ class Trainer:
     def _note(self, stage: Stage, step: int, meter: Meter, run_log: RunLog | None) -> None:
         """Report, curves and samples when it is time for them."""
         if run_log and meter.due(step):
-            rate, losses = meter.read(self.process_group.size)
+            rate, losses = meter.read()
             unseen = {f"unseen_{name}": value for name, value in self._judge(stage, step).items()}
             run_log.write(stage.name, step, {"samples_per_second": rate, **losses, **unseen})
             self.report(Progress(stage.name, step, stage.schedule.steps, rate, losses | unseen))
@@ -235,16 +233,3 @@ class Trainer:
             log.warning("the corpora hold other people than before: the classifiers begin anew")
         self.steps = dict(found.steps)
         self._resume_state = found.stage, found.optimizers if same_people else {}
-
-
-def _ahead(make: Callable[[int], list[Any]], steps: Iterable[int]) -> Iterator[tuple[int, list[Any]]]:
-    """`make` of each step, the next one being made in a thread meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        for step in steps:
-            coming = step, pool.submit(make, step)
-            if waiting:
-                yield waiting[0], waiting[1].result()
-            waiting = coming
-        if waiting:
-            yield waiting[0], waiting[1].result()

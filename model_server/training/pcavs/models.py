@@ -14,9 +14,10 @@ from model_server.networks.pcavs.model import Networks
 from model_server.networks.pcavs.presets import PRESETS
 from model_server.networks.pcavs.warping import WarpGenerator
 from model_server.synthetic.pronunciation import UNITS
+from model_server.training.averaging import average
+from model_server.training.discriminator import Discriminator
+from model_server.training.face_network import EMBEDDING, VISEMES, FaceNetwork
 from model_server.training.pcavs.config import Config
-from model_server.training.pcavs.discriminator import Discriminator
-from model_server.training.pcavs.perceptual_networks import EMBEDDING, VISEMES, FaceNetwork
 
 CODE_PER_ANGLE_UNIT = 3.0
 
@@ -57,15 +58,9 @@ class Models(nn.Module):
         self.load_state_dict(own | fitting)
         return len(fitting) == len(own)
 
-    @torch.no_grad()
-    def average(self, decay: float) -> None:
-        """Move the averaged networks towards the learning ones."""
-        averaged = self.averaged.state_dict()
-        for name, value in self.networks.state_dict().items():
-            if value.is_floating_point():
-                averaged[name].lerp_(value, 1 - decay)
-            else:
-                averaged[name].copy_(value)
+    def average(self, decay: float, step: int) -> None:
+        """Move the averaged networks towards the learning ones after a step."""
+        average(self.averaged, self.networks, decay, step)
 
 
 class LipReadout(nn.Module):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from model_server.training.distributed import ProcessGroup
+from model_server.training.learner import SLOWING, Learner
 from model_server.training.losses import Losses
 from model_server.training.pcavs.config import Config, Schedule, StageName
 from model_server.training.pcavs.data import Chunks, ClipStore, Frames, Pairs
@@ -20,35 +18,6 @@ from model_server.training.pcavs.encoder_tasks import IdentityTask, PerceptualTa
 from model_server.training.pcavs.generator_tasks import CriticTask, GeneratorTask
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.samplers import sample_chunks, sample_frames, sample_pairs
-
-GRADIENT_NORM = 5.0
-# The learning rate falls to zero over this last share of a stage.
-SLOWING = 0.4
-
-
-class Learner:
-    """A task, its optimiser, and the processes that share its gradients."""
-
-    def __init__(self, task: nn.Module, rate: float, betas: tuple[float, float], process_group: ProcessGroup) -> None:
-        self.task = task
-        self.shared = process_group.shared(task)
-        self.weights = [weight for weight in task.parameters() if weight.requires_grad]
-        self.rate = rate
-        self.optimizer = torch.optim.Adam(self.weights, rate, betas)
-
-    def gathering(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients of all but the last micro-batch stay in this process."""
-        if isinstance(self.shared, DistributedDataParallel) and not last:
-            return self.shared.no_sync()
-        return nullcontext()
-
-    def update(self, pace: float) -> None:
-        """One optimiser step at `pace` times the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * pace
-        nn.utils.clip_grad_norm_(self.weights, GRADIENT_NORM)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
 
 class Stage(ABC):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
-from model_server.errors import PoseDubError
 from model_server.networks.speech_recogniser.recogniser import RecogniserSize
 from model_server.synthetic.pronunciation import UNITS
+from model_server.training.settings import settings_digest
 
 STAGE = "phonemes"
 _FREE = ("steps", "log_every", "checkpoint_seconds", "cached_hours")
@@ -61,27 +57,7 @@ class RecogniserConfig:
 
     def digest(self) -> str:
         """Hash of all that a checkpoint must share with the run that resumes it."""
-        kept = {key: value for key, value in asdict(self).items() if key not in _FREE}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+        return settings_digest(self, _FREE)
 
 
 PRESETS = {"recogniser": RecogniserConfig()}
-
-
-def changed(config: RecogniserConfig, changes: Mapping[str, Any]) -> RecogniserConfig:
-    """The configuration with other values, which may be texts.
-
-    Raises:
-        PoseDubError: a name is not known or a value does not fit.
-    """
-    known = {field.name for field in fields(RecogniserConfig)}
-    for key, value in changes.items():
-        if key not in known:
-            raise PoseDubError(f"The recogniser has no setting {key}; it has {', '.join(sorted(known))}.")
-        kind = type(getattr(config, key))
-        try:
-            config = replace(config, **{key: kind(value)})
-        except ValueError as error:
-            sentence = f"The setting {key} cannot be {value!r}; it is a value of type {kind.__name__}."
-            raise PoseDubError(sentence) from error
-    return config

@@ -9,7 +9,8 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.synthetic.pronunciation import UNITS
 from model_server.training import checkpoint as checkpoints
-from model_server.training.recogniser.config import PRESETS, STAGE, changed
+from model_server.training.recogniser.config import PRESETS, STAGE
+from model_server.training.settings import changed
 
 _AVERAGED = "averaged."
 

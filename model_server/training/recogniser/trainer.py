@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,20 +17,21 @@ from torch import nn
 
 from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.training import checkpoint as checkpoints
+from model_server.training.averaging import average
 from model_server.training.checkpoint import Checkpoint
 from model_server.training.distributed import ProcessGroup
 from model_server.training.losses import Losses
+from model_server.training.prefetch import ahead
 from model_server.training.recogniser.config import STAGE, RecogniserConfig
 from model_server.training.recogniser.data import Batch, VoiceStore, sample_batch
 from model_server.training.recogniser.task import PhonemeTask
 from model_server.training.run_log import RunLog, means
-from model_server.training.timing import Clock, Limits
+from model_server.training.timing import Clock, Limits, Meter
 
 log = logging.getLogger(__name__)
 
 _GRADIENT_NORM = 5.0
 _SLOWING = 0.4  # the learning rate falls to zero over this last share of the run
-_WARM_AVERAGE = 10
 _BETAS = (0.9, 0.98)
 
 
@@ -54,12 +53,6 @@ class RecogniserModels(nn.Module):
         super().__init__()
         self.recogniser = Recogniser(config.size, config.dropout)
         self.averaged = copy.deepcopy(self.recogniser).requires_grad_(False).eval()
-
-    @torch.no_grad()
-    def average(self, decay: float) -> None:
-        """Move the average towards the learning weights."""
-        for mean, value in zip(self.averaged.parameters(), self.recogniser.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
 
 
 class RecogniserTrainer:
@@ -103,9 +96,9 @@ class RecogniserTrainer:
         """Train on; returns whether all steps are done."""
         clock = Clock(limits or Limits(), self.config.checkpoint_seconds)
         run_log = RunLog(self.run_folder)
-        meter = _Meter(self.config.log_every)
+        meter = Meter(self.config.log_every)
         try:
-            for batch in self._batches():
+            for _, batch in self._batches():
                 if clock.over(self.process_group):
                     break
                 meter.add(self._learn(batch), batch.seconds)
@@ -132,7 +125,7 @@ class RecogniserTrainer:
         norm = nn.utils.clip_grad_norm_(self.models.recogniser.parameters(), _GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.models.average(min(self.config.ema_decay, (1 + self.step) / (_WARM_AVERAGE + self.step)))
+        average(self.models.averaged, self.models.recogniser, self.config.ema_decay, self.step)
         return {name: value.detach() for name, value in losses.items()} | {"total": total.detach(), "gradient": norm}
 
     def _pace(self) -> float:
@@ -141,19 +134,14 @@ class RecogniserTrainer:
         falling = min(1.0, (self.config.steps - self.step) / self.config.steps / _SLOWING)
         return rising * falling
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[tuple[int, Batch]]:
         """Batches of the steps to come, each made while the one before it is learnt."""
 
         def make(step: int) -> Batch:
             rng = np.random.default_rng(self._seed(step, 0))
             return sample_batch(self.store, self.config.seconds, self.config.augmentation, rng)
 
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(make, self.step)
-            for step in range(self.step, self.config.steps):
-                batch = coming.result()
-                coming = pool.submit(make, step + 1)
-                yield batch
+        yield from ahead(make, range(self.step, self.config.steps))
 
     def _seed(self, step: int, use: int) -> int:
         return int(np.random.SeedSequence([self.config.seed, step, use]).generate_state(1)[0])
@@ -161,7 +149,7 @@ class RecogniserTrainer:
     def _arithmetic(self) -> Any:
         return torch.autocast("cpu", torch.bfloat16) if self._bf16 else nullcontext()
 
-    def _note(self, meter: _Meter, run_log: RunLog) -> None:
+    def _note(self, meter: Meter, run_log: RunLog) -> None:
         """Report and curves when it is time for them."""
         if not meter.due(self.step):
             return
@@ -196,32 +184,6 @@ class RecogniserTrainer:
         self.models.load_state_dict(found.models)
         self.optimizer.load_state_dict(found.optimizers)
         self.step = found.steps[STAGE]
-
-
-class _Meter:
-    """Losses and speed since the last report."""
-
-    def __init__(self, every: int) -> None:
-        self._every = every
-        self._begin()
-
-    def add(self, losses: Losses, seconds: float) -> None:
-        self._history.append(losses)
-        self._seconds += seconds
-
-    def due(self, step: int) -> bool:
-        return step % self._every == 0
-
-    def read(self) -> tuple[float, dict[str, float]]:
-        """Seconds of sound in a second, and mean losses; begins anew."""
-        rate = self._seconds / max(time.monotonic() - self._since, 1e-9)
-        losses = means(self._history)
-        self._begin()
-        return rate, losses
-
-    def _begin(self) -> None:
-        self._history: list[Losses] = []
-        self._seconds, self._since = 0.0, time.monotonic()
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
