@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_server.cli import align, progress
 from model_server.cli import options as shared
@@ -15,6 +15,7 @@ from model_server.places import check_readable, folder_to_fill, try_file
 
 if TYPE_CHECKING:
     from model_server.corpus.build import Plan, Shares
+    from model_server.corpus.layouts import SourceVideo
     from model_server.corpus.shards import Corpus
 
 SHEET = "contact_sheet.png"
@@ -46,16 +47,15 @@ def _add_synthetic(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--ict", type=Path, required=True, metavar="ict.npz", help="ICT-FaceKit's data")
     parser.add_argument("--identities", type=shared.whole(1), default=100, metavar="N", help="people (default: 100)")
     parser.add_argument("--clips-per-identity", type=shared.whole(1), default=5, metavar="C", help="default: 5")
-    parser.add_argument(
-        "--frames", type=shared.whole(1), default=50, metavar="F", help="frames of a clip (default: 50)"
-    )
+    parser.add_argument("--actor", action="store_true", help="one person in a studio, to train DAE-Talker on")
+    parser.add_argument("--minutes", type=shared.number(0), default=20.0, metavar="N", help="of --actor (20)")
+    parser.add_argument("--size", type=shared.whole(32), default=128, metavar="PX", help="of --actor's pictures (128)")
+    parser.add_argument("--frames", type=shared.whole(1), metavar="F", help="frames of a clip (50; --actor: 500)")
     parser.add_argument("--seed", type=shared.whole(0), default=0, help="of everything (default: 0)")
     parser.add_argument("--voices", nargs="+", default=(), metavar="V", help="eSpeak NG voices, as en-us+f2 (many)")
-    parser.add_argument(
-        "--texture", type=shared.whole(16), default=256, metavar="PX", help="side of the face texture (256)"
-    )
-    parser.add_argument("--strands", type=shared.whole(0), default=1000, help="strands of scalp hair (1000)")
-    parser.add_argument("--supersampling", type=shared.whole(1), default=2, help="samples along a pixel's side (2)")
+    parser.add_argument("--texture", type=shared.whole(16), metavar="PX", help="side of the face texture (256; 512)")
+    parser.add_argument("--strands", type=shared.whole(0), help="strands of scalp hair (1000; 3000)")
+    parser.add_argument("--supersampling", type=shared.whole(1), help="samples along a pixel's side (2; 3)")
     parser.add_argument("--speech", type=Path, metavar="DIR", help="corpus of voices with times, to be spoken too")
     parser.add_argument(
         "--speech-share",
@@ -74,7 +74,7 @@ def _add_footage(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
     parser.add_argument("--identity-from", choices=("folder", "name"), default="folder", help="of flat layouts")
     parser.add_argument(
-        "--max-frames", type=shared.whole(1), default=250, metavar="F", help="longer videos are cut (250)"
+        "--max-frames", type=shared.whole(1), metavar="F", help="longer videos are cut (250; --single-actor: 500)"
     )
     parser.add_argument(
         "--min-frames", type=shared.whole(1), default=25, metavar="F", help="shorter clips are dropped (25)"
@@ -82,6 +82,9 @@ def _add_footage(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--min-face", type=shared.whole(1), default=60, metavar="PX", help="narrower faces are dropped (60)"
     )
+    parser.add_argument("--single-actor", action="store_true", help="one view of each video, to train DAE-Talker on")
+    parser.add_argument("--size", type=shared.whole(32), default=128, metavar="PX", help="of --single-actor (128)")
+    parser.add_argument("--min-minutes", type=shared.number(0), default=1.0, metavar="N", help="the same (1)")
     _add_common(parser)
     parser.set_defaults(run=_footage)
 
@@ -116,15 +119,20 @@ def _shares(options: argparse.Namespace) -> Shares:
 
 
 def _synthetic(options: argparse.Namespace) -> int:
+    from model_server.corpus.actor import synthetic as actor
     from model_server.corpus.synthetic import Settings, plan
 
     check_readable(options.ict)
-    settings = Settings(
-        options.ict.absolute(), options.identities, options.clips_per_identity, options.frames, options.seed,
-        tuple(options.voices), options.texture, options.strands, options.supersampling,
-        options.speech and options.speech.absolute(), options.speech_share,
-    )  # fmt: skip
-    return _build(plan(settings, _shares(options)), options)
+    names = ("frames", "texture", "strands", "supersampling")
+    given: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
+    given |= {"seed": options.seed, "voices": tuple(options.voices), "speech_share": options.speech_share}
+    given["speech"] = options.speech and options.speech.absolute()
+    ict = options.ict.absolute()
+    if options.actor:
+        wanted = actor.Settings(ict, options.minutes, size=options.size, **given)
+        return _build(actor.plan(wanted, _shares(options)), options)
+    people = Settings(ict, options.identities, options.clips_per_identity, **given)
+    return _build(plan(people, _shares(options)), options)
 
 
 def _footage(options: argparse.Namespace) -> int:
@@ -132,8 +140,22 @@ def _footage(options: argparse.Namespace) -> int:
     from model_server.corpus.layouts import find_videos
 
     videos = find_videos(options.sources, options.layout, options.identity_from)
-    settings = Settings(options.max_frames, options.min_frames, options.min_face)
+    if options.single_actor:
+        return _actor_footage(videos, options)
+    settings = Settings(options.max_frames or 250, options.min_frames, options.min_face)
     return _build(plan(videos, settings, _shares(options)), options)
+
+
+def _actor_footage(videos: list[SourceVideo], options: argparse.Namespace) -> int:
+    from model_server.corpus.actor.footage import Settings, check, plan
+
+    settings = Settings(options.size, options.max_frames or 500, options.min_face, options.min_minutes)
+    corpus = _built(plan(videos, settings, _shares(options)), options)
+    advice = check(corpus, settings)
+    _report(corpus)
+    print("\n".join(f"Note:        {line}" for line in advice), end="\n" if advice else "")
+    _draw_sheet(corpus, options.out / SHEET)
+    return 0
 
 
 def _speech(options: argparse.Namespace) -> int:
@@ -185,11 +207,17 @@ def _bar() -> Iterator[Callable[[int, int, int], None]]:
 
 
 def _draw_sheet(corpus: Corpus, path: Path, marks: bool = False) -> None:
+    from model_server.corpus.actor.clips import is_actor_corpus, read_actor_clip
     from model_server.corpus.pictures import contact_sheet
 
-    if corpus.entries:
-        contact_sheet(corpus, marks=marks).save(path)
-        print(f"Contact sheet: {path}")
+    if not corpus.entries:
+        return
+    if is_actor_corpus(corpus):
+        sheet = contact_sheet(corpus, side=160, marks=marks, read=read_actor_clip)
+    else:
+        sheet = contact_sheet(corpus, marks=marks)
+    sheet.save(path)
+    print(f"Contact sheet: {path}")
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -214,7 +242,9 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _report(corpus: Corpus) -> None:
-    """Counts by split, size, and what was dropped and why."""
+    """Counts by split, size, an actor's poses, and what was dropped and why."""
+    from model_server.corpus.actor.clips import is_actor_corpus, read_actor_clip
+    from model_server.corpus.actor.statistics import described
     from model_server.corpus.shards import SPLITS
 
     size = sum((corpus.folder / shard).stat().st_size for shard in {entry.shard for entry in corpus.entries})
@@ -225,6 +255,8 @@ def _report(corpus: Corpus) -> None:
         people, count = len({clip.identity for clip in clips}), sum(clip.frames for clip in clips)
         print(f"{split + ':':12} {people} identities, {len(clips)} clips, {count} frames ({count / 25 / 60:.1f} min)")
     reasons = Counter(item.reason for item in corpus.index.dropped)
+    if is_actor_corpus(corpus):
+        print("\n".join(described([read_actor_clip(corpus, name) for name in corpus.names()])))
     print(f"Dropped:     {sum(reasons.values())}")
     for reason, count in reasons.most_common():
         examples = [item.source for item in corpus.index.dropped if item.reason == reason][:_EXAMPLES]

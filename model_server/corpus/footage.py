@@ -31,10 +31,10 @@ from model_server.pipeline.media.containers import open_media, pictures_begin
 from model_server.pipeline.media.video import Footage, Video
 from model_server.pipeline.speech.audio import SAMPLE_RATE, SpeechFile, decode_speech
 
-_VIDEOS_PER_UNIT = 8
+VIDEOS_PER_UNIT = 8
 _SILENT_RMS = 1e-4
 _JUMP = 0.5  # of the face's width between two frames is another face
-_UNSEEN_SHARE = 0.1  # of a clip's crops may lack a mesh; neighbours lend them theirs
+UNSEEN_SHARE = 0.1  # of a clip's crops may lack a mesh; neighbours lend them theirs
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Settings:
     min_face: int = 60
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """Why a stretch gives no clip."""
 
 
@@ -71,7 +71,7 @@ class VideoMaker:
                 self._add(video, clips, dropped)
             except PoseDubError as error:
                 dropped.append(Dropped(video.name, error.message))
-            except _Unfit as reason:
+            except Unfit as reason:
                 dropped.append(Dropped(video.name, str(reason)))
         return clips, dropped
 
@@ -79,14 +79,14 @@ class VideoMaker:
         """Add the clips of one video, stretch by stretch."""
         with scratch.folder() as folder:
             footage = Video(video.path)
-            speech = _speech(video.path, folder)
-            frames = _frames_at_25(footage)
+            speech = speech_of(video.path, folder)
+            frames = frames_at_25(footage)
             for part, first in enumerate(range(0, len(frames), self.settings.max_frames)):
                 name = f"{video.name}.{part}" if len(frames) > self.settings.max_frames else video.name
                 try:
                     stretch = frames[first : first + self.settings.max_frames]
                     clips.append(_clip(video, name, footage, stretch, first, speech, self.settings))
-                except _Unfit as reason:
+                except Unfit as reason:
                     dropped.append(Dropped(name, str(reason)))
 
 
@@ -99,24 +99,24 @@ def plan(videos: Sequence[SourceVideo], settings: Settings, shares: Shares) -> P
     def split(entry: Entry) -> str:
         return splits[entry.name.split(".")[0] if by_video else entry.identity]
 
-    units = [tuple(videos[k : k + _VIDEOS_PER_UNIT]) for k in range(0, len(videos), _VIDEOS_PER_UNIT)]
+    units = [tuple(videos[k : k + VIDEOS_PER_UNIT]) for k in range(0, len(videos), VIDEOS_PER_UNIT)]
     names = [video.name for video in videos]
     recorded = {"generator": "footage", **asdict(settings), "shares": asdict(shares), "videos": names}
     return Plan(units, VideoMaker(settings), split, recorded)
 
 
-def _speech(path: Path, folder: Path) -> SpeechFile:
+def speech_of(path: Path, folder: Path) -> SpeechFile:
     """The sound from the first picture on."""
     with open_media(path) as container:
         if not container.streams.audio:
-            raise _Unfit("without sound")
+            raise Unfit("without sound")
     speech = decode_speech(path, folder / "speech", pictures_begin(path))
     if speech.rms < _SILENT_RMS:
-        raise _Unfit("silent")
+        raise Unfit("silent")
     return speech
 
 
-def _frames_at_25(footage: Video) -> list[int]:
+def frames_at_25(footage: Video) -> list[int]:
     """Index of the frame on screen in the middle of each 25th of a second."""
     count = int(footage.duration * FPS)
     return [footage.index_at(Fraction(2 * k + 1, 2 * FPS)) for k in range(count)]
@@ -134,14 +134,14 @@ def _clip(
     """The clip of a stretch whose first frame is frame `offset` of the video at 25 fps."""
     first, faces = _longest_run(_follow(footage, frames))
     if not faces:
-        raise _Unfit("no face")
+        raise Unfit("no face")
     if len(faces) < settings.min_frames:
-        raise _Unfit(f"face shown for less than {settings.min_frames} frames")
+        raise Unfit(f"face shown for less than {settings.min_frames} frames")
     if np.mean([_width(face) for face in faces]) < settings.min_face:
-        raise _Unfit(f"face narrower than {settings.min_face} pixels")
+        raise Unfit(f"face narrower than {settings.min_face} pixels")
     crops = list(_crops(footage, frames[first : first + len(faces)], faces))
     landmarks, angles = _mesh_labels(crops)
-    samples = _samples(speech, offset + first, len(faces) + FPS)
+    samples = samples_of(speech, offset + first, len(faces) + FPS)
     return Clip(
         name=name,
         identity=video.identity,
@@ -160,7 +160,7 @@ def _follow(footage: Footage, frames: list[int]) -> list[FoundFace | None]:
     last: FoundFace | None = None
     for _, picture in footage.iter_frames(frames):
         size = (picture.shape[1], picture.shape[0])
-        face = _finder().follow(picture, last) if last else choose(_finder().find(picture), None, size)
+        face = finder().follow(picture, last) if last else choose(finder().find(picture), None, size)
         faces.append(face)
         last = face or last
     return faces
@@ -195,15 +195,15 @@ def _crops(footage: Footage, frames: list[int], faces: Sequence[FoundFace]) -> I
 
 def _mesh_labels(crops: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Landmarks (n, 68, 2) and angles (n, 3) of crops; the nearest frame stands in for one without a mesh."""
-    found = [(k, face) for k, crop in enumerate(crops) if (face := _reader().read(crop))]
-    if len(found) < (1 - _UNSEEN_SHARE) * len(crops):
-        raise _Unfit("no landmarks in more than a tenth of the frames")
+    found = [(k, face) for k, crop in enumerate(crops) if (face := mesh_reader().read(crop))]
+    if len(found) < (1 - UNSEEN_SHARE) * len(crops):
+        raise Unfit("no landmarks in more than a tenth of the frames")
     shown = np.array([k for k, _ in found])
     nearest: list[MeshFace] = [found[int(np.abs(shown - k).argmin())][1] for k in range(len(crops))]
     return np.stack([face.landmarks for face in nearest]), np.stack([face.angles for face in nearest])
 
 
-def _samples(speech: SpeechFile, first: int, frames: int) -> NDArray[np.float32]:
+def samples_of(speech: SpeechFile, first: int, frames: int) -> NDArray[np.float32]:
     """Sound of `frames` frames from frame `first` of the video on, as far as it goes."""
     per_frame = SAMPLE_RATE // FPS
     count = max(min(frames * per_frame, speech.samples - first * per_frame), 0)
@@ -215,10 +215,10 @@ def _samples(speech: SpeechFile, first: int, frames: int) -> NDArray[np.float32]
 
 
 @lru_cache(maxsize=1)
-def _finder() -> FaceFinder:
+def finder() -> FaceFinder:
     return FaceFinder()
 
 
 @lru_cache(maxsize=1)
-def _reader() -> MeshReader:
+def mesh_reader() -> MeshReader:
     return MeshReader()

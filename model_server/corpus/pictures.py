@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +12,39 @@ from PIL import Image, ImageDraw
 
 from model_server.corpus.shards import CELL, CROP_SIDE, GRID, Clip, Corpus
 
-QUALITY = 95
+QUALITY, FINE_QUALITY = 95, 97
 Picture = NDArray[np.uint8]
 
 
-def encode_jpeg(picture: Picture) -> bytes:
-    """A crop (224, 224, 3) as a JPEG file of quality 95."""
+class Pictured(Protocol):
+    """A clip that can be looked at."""
+
+    @property
+    def jpegs(self) -> tuple[bytes, ...]: ...
+    @property
+    def landmarks(self) -> NDArray[np.float32] | None: ...
+
+
+def encode_jpeg(picture: Picture, fine: bool = False) -> bytes:
+    """A crop (h, w, 3) as a JPEG file of quality 95; fine ones of quality 97 keep the colours of all pixels."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=QUALITY)
+    quality = FINE_QUALITY if fine else QUALITY
+    Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling=0 if fine else -1)
     return file.getvalue()
 
 
 def decode_jpeg(data: bytes) -> Picture:
-    """The crop (224, 224, 3) of a JPEG file."""
+    """The crop (h, w, 3) of a JPEG file."""
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def contact_sheet(
-    corpus: Corpus, rows: int = 16, columns: int = 8, side: int = 112, marks: bool = False
+    corpus: Corpus,
+    rows: int = 16,
+    columns: int = 8,
+    side: int = 112,
+    marks: bool = False,
+    read: Callable[[Corpus, str], Pictured] = Corpus.clip,
 ) -> Image.Image:
     """A picture of clips spread over the corpus, one per row, with frames spread over the clip.
 
@@ -38,22 +54,24 @@ def contact_sheet(
         columns: frames shown of each.
         side: pixels of a frame.
         marks: whether landmarks are drawn.
+        read: reads a clip.
     """
     names = corpus.names()
     chosen = [names[k] for k in np.unique(np.linspace(0, len(names) - 1, rows).astype(int))]
     sheet = Image.new("RGB", (columns * side, len(chosen) * side))
     for row, name in enumerate(chosen):
-        clip = corpus.clip(name)
+        clip = read(corpus, name)
         for column, frame in enumerate(np.linspace(0, len(clip.jpegs) - 1, columns).astype(int)):
             sheet.paste(_thumbnail(clip, int(frame), side, marks), (column * side, row * side))
     return sheet
 
 
-def _thumbnail(clip: Clip, frame: int, side: int, marks: bool) -> Image.Image:
-    picture = Image.fromarray(decode_jpeg(clip.jpegs[frame])).resize((side, side), Image.Resampling.LANCZOS)
+def _thumbnail(clip: Pictured, frame: int, side: int, marks: bool) -> Image.Image:
+    whole = Image.fromarray(decode_jpeg(clip.jpegs[frame]))
+    picture = whole.resize((side, side), Image.Resampling.LANCZOS)
     if marks and clip.landmarks is not None:
         draw = ImageDraw.Draw(picture)
-        for x, y in clip.landmarks[frame] * side / CROP_SIDE:
+        for x, y in clip.landmarks[frame] * side / whole.width:
             draw.rectangle((x - 1, y - 1, x, y), fill=(0, 255, 0))
     return picture
 

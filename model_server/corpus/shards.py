@@ -282,21 +282,30 @@ class Corpus:
         Raises:
             PoseDubError: no clip has this name, or its shard is missing or damaged.
         """
-        entry = self.entry(name)
-        path = self.folder / entry.shard
+        entry, tensors = self.entry(name), self.tensors(name)
+        try:
+            return _clip(entry, tensors)
+        except (KeyError, zlib.error) as error:
+            raise _unreadable(self.folder / entry.shard, error) from error
+
+    def tensors(self, name: str) -> dict[str, NDArray[Any]]:
+        """All that a clip's shard holds of it.
+
+        Raises:
+            PoseDubError: no clip has this name, or its shard is missing or damaged.
+        """
+        path, prefix = self.folder / self.entry(name).shard, f"{name}/"
         try:
             with safe_open(path, "numpy") as shard:
-                keys = [key for key in (*_PLAIN, "jpegs", "sizes", "flow", "visible") if _has(shard, f"{name}/{key}")]
-                return _clip(entry, {key: shard.get_tensor(f"{name}/{key}") for key in keys})
-        except (OSError, SafetensorError, KeyError, zlib.error) as error:
-            raise PoseDubError(
-                f"The shard {path} cannot be read ({error}); run the command that built the corpus again.",
-                ErrorKind.CORRUPT,
-            ) from error
+                keys = [key for key in shard.keys() if key.startswith(prefix)]  # noqa: SIM118 - the handle is no mapping
+                return {key.removeprefix(prefix): shard.get_tensor(key) for key in keys}
+        except (OSError, SafetensorError) as error:
+            raise _unreadable(path, error) from error
 
 
-def _has(shard: Any, key: str) -> bool:
-    return key in shard.keys()  # noqa: SIM118 - the handle is no mapping
+def _unreadable(path: Path, error: Exception) -> PoseDubError:
+    sentence = f"The shard {path} cannot be read ({error}); run the command that built the corpus again."
+    return PoseDubError(sentence, ErrorKind.CORRUPT)
 
 
 def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:

@@ -35,6 +35,7 @@ class Performance:
         samples: (S,) sound, -1..1.
         sample_rate: Hz; 0 when silent.
         fps: frames per second.
+        lids: (N,) closure of the lids, 0 to 1.
     """
 
     angles: Floats
@@ -44,6 +45,7 @@ class Performance:
     samples: Floats
     sample_rate: int
     fps: float
+    lids: Floats
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,11 @@ def perform(
         angles=angles,
         shifts=shifts.astype(np.float32),
         visemes=visemes,
-        expressions=tuple(_expression(*values, effort) for values in zip(visemes, lids, looks, brows, strict=True)),
+        expressions=tuple(expression(*values, effort) for values in zip(visemes, lids, looks, brows, strict=True)),
         samples=speech.samples if speech else np.zeros(0, np.float32),
         sample_rate=speech.sample_rate if speech else 0,
         fps=fps,
+        lids=lids,
     )
 
 
@@ -100,14 +103,14 @@ def framing(rng: np.random.Generator, size: int, fill: float = 0.66) -> Camera:
     return Camera((size, size), focal, distance, (float(centre[0]), float(centre[1])))
 
 
-def render_performance(actor: Actor, performance: Performance, camera: Camera) -> Iterator[Frame]:
-    """The performance's frames in order."""
+def render_performance(actor: Actor, performance: Performance, camera: Camera, first: int = 0) -> Iterator[Frame]:
+    """The performance's frames in order; `first` is the number of the first one, from which sensor noise comes."""
     factor = actor.detail.supersampling
     scene = actor.backdrop((camera.size[0] * factor, camera.size[1] * factor))
     for index, expression in enumerate(performance.expressions):
         yaw, pitch, roll = (float(angle) for angle in performance.angles[index])
         x, y, z = (float(value) for value in performance.shifts[index])
-        yield render(actor, expression, Pose(yaw, pitch, roll, (x, y, z)), camera, scene, index)
+        yield render(actor, expression, Pose(yaw, pitch, roll, (x, y, z)), camera, scene, first + index)
 
 
 def render_clip(
@@ -151,7 +154,16 @@ def backward_flow(actor: Actor, target: Frame, source: Frame) -> tuple[Floats, n
     )  # fmt: skip
 
 
-def _expression(visemes: Floats, lids: float, look: Floats, brow: float, effort: float) -> dict[str, float]:
+def expression(visemes: Floats, lids: float, look: Floats, brow: float, effort: float) -> dict[str, float]:
+    """Blendshape weights of a frame.
+
+    Args:
+        visemes: (17,) weights.
+        lids: closure, 0 to 1.
+        look: gaze, yaw and pitch, see `gaze_weights`.
+        brow: how far the brows are raised, 0 to 1.
+        effort: factor on the mouth's movement.
+    """
     weights = mouth_shape(visemes, effort) | gaze_weights(float(look[0]), float(look[1]))
     weights |= {"eyeBlink_L": float(lids), "eyeBlink_R": float(lids)}
     weights |= {"browInnerUp_L": 0.5 * float(brow), "browInnerUp_R": 0.5 * float(brow)}

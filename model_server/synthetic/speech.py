@@ -10,7 +10,7 @@ import _ctypes
 import ctypes
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -74,6 +74,21 @@ class Voice:
     rate: int = 165
     pitch: int = 50
     pitch_range: int = 50
+
+
+def silence(seconds: float, sample_rate: int) -> Speech:
+    """A pause."""
+    return Speech(np.zeros(round(seconds * sample_rate), np.float32), sample_rate, (Phoneme("", 0.0, seconds),))
+
+
+def joined(parts: Sequence[Speech]) -> Speech:
+    """Speeches of one rate after each other; beginnings of words are left out."""
+    phonemes: list[Phoneme] = []
+    at = 0.0
+    for part in parts:
+        phonemes += [Phoneme(p.symbol, p.start + at, p.end + at) for p in part.phonemes]
+        at += part.duration
+    return Speech(np.concatenate([part.samples for part in parts]), parts[0].sample_rate, tuple(phonemes))
 
 
 class _EventId(ctypes.Union):

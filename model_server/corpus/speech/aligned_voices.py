@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from model_server.corpus.shards import Corpus, Entry
 from model_server.corpus.speech.clips import SAMPLE_RATE, SpeechClip, decoded_sound, read_speech_clip
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.synthetic.pronunciation import UNITS
-from model_server.synthetic.speech import Phoneme, Speech
+from model_server.synthetic.speech import Phoneme, Speech, joined, silence
 
 _NOT_RECORDED = "espeak"
 _PAUSE = (0.15, 0.6)  # seconds between two recordings
@@ -43,13 +44,19 @@ class AlignedVoices:
 
     def speech(self, rng: np.random.Generator, seconds: float) -> Speech:
         """What one speaker says in at least so many seconds, recording after recording, 16 kHz."""
-        first = self._corpus.entry(self._names[rng.integers(len(self._names))])
-        parts = [self._spoken(first)]
-        others = self._of[first.identity]
+        utterances = self.utterances(rng)
+        parts = [next(utterances)]
         while sum(part.duration for part in parts) < seconds:
-            parts.append(_silence(rng.uniform(*_PAUSE)))
-            parts.append(self._spoken(self._corpus.entry(others[rng.integers(len(others))])))
-        return _joined(parts)
+            parts += [silence(rng.uniform(*_PAUSE), SAMPLE_RATE), next(utterances)]
+        return joined(parts)
+
+    def utterances(self, rng: np.random.Generator) -> Iterator[Speech]:
+        """Recordings of one speaker, 16 kHz, without end."""
+        first = self._corpus.entry(self._names[rng.integers(len(self._names))])
+        yield self._spoken(first)
+        others = self._of[first.identity]
+        while True:
+            yield self._spoken(self._corpus.entry(others[rng.integers(len(others))]))
 
     def _spoken(self, entry: Entry) -> Speech:
         clip = read_speech_clip(self._corpus, entry.name)
@@ -82,16 +89,3 @@ def _timed(corpus: Corpus) -> set[str]:
             raise PoseDubError(sentence, ErrorKind.CORRUPT) from error
         found |= {key.removesuffix("/unit_times") for key in keys if key.endswith("/unit_times")}
     return found
-
-
-def _silence(seconds: float) -> Speech:
-    return Speech(np.zeros(round(seconds * SAMPLE_RATE), np.float32), SAMPLE_RATE, (Phoneme("", 0.0, seconds),))
-
-
-def _joined(parts: list[Speech]) -> Speech:
-    phonemes: list[Phoneme] = []
-    at = 0.0
-    for part in parts:
-        phonemes += [Phoneme(p.symbol, p.start + at, p.end + at) for p in part.phonemes]
-        at += part.duration
-    return Speech(np.concatenate([part.samples for part in parts]), SAMPLE_RATE, tuple(phonemes))

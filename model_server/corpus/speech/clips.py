@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from model_server.corpus.shards import FPS, Corpus
 from model_server.errors import ErrorKind, PoseDubError
@@ -82,17 +80,13 @@ def read_speech_clip(corpus: Corpus, name: str) -> SpeechClip:
     Raises:
         PoseDubError: no clip has this name, it is no voice clip, or its shard is damaged.
     """
-    entry = corpus.entry(name)
-    path = corpus.folder / entry.shard
+    entry, tensors = corpus.entry(name), corpus.tensors(name)
     try:
-        with safe_open(path, "numpy") as shard:
-            prefix = f"{name}/"
-            keys = [key for key in shard.keys() if key.startswith(prefix)]  # noqa: SIM118 - the handle is no mapping
-            tensors = {key.removeprefix(prefix): shard.get_tensor(key) for key in keys}
         facts = json.loads(tensors.pop("facts").tobytes())
         sound = tensors.pop("sound").tobytes()
         return SpeechClip(name, entry.identity, entry.source, sound, facts.pop("seconds"), facts, **tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, zlib.error) as error:
+    except (KeyError, ValueError, TypeError) as error:
+        path = corpus.folder / entry.shard
         raise PoseDubError(
             f"The clip {name} in {path} is no readable voice clip ({error}); build it with posedub corpus speech.",
             ErrorKind.CORRUPT,
