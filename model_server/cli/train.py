@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ UNFINISHED = 3
 OTHER = "choose another --out"
 STAGES = ("trunk", "identity", "speech", "perceptual", "generator", "all")
 PHONEMES = "phonemes"
+ACTOR_STAGES = ("face", "pictures", "autoencoder", "latents", "speech2latent", "student")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="TOML file; or give --preset")
-    parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, recogniser, or as lite-pose-36")
+    parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, recogniser, dae-cpu or others")
     parser.add_argument(
         "--corpus", type=Path, nargs="+", action="extend", required=True, metavar="DIR", help="folders of shards"
     )
@@ -46,7 +48,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="weights or run that tells what those say")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--stage", choices=(*STAGES, PHONEMES), default="all")
+    parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
     parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
     parser.add_argument("--from-stage", choices=STAGES[1:-1], default="generator", help="trained anew after --from")
     parser.add_argument(
@@ -84,7 +86,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     from model_server.training import checkpoint
 
-    train = _train_recogniser if PHONEMES in (options.stage, _stage_of(options.preset)) else _train_networks
+    train = _trainer_of(options)
     if options.resume == "never" and checkpoint.latest(options.out):
         raise PoseDubError(f"The run {options.out} has checkpoints; choose another folder or --resume auto.")
     with folder_to_fill(options.out, OTHER):
@@ -93,17 +95,21 @@ def _train(options: argparse.Namespace) -> int:
     return 0 if finished else UNFINISHED
 
 
-def _stage_of(preset: str | None) -> str | None:
-    """The one stage that a preset is about, None for those of the networks that make frames."""
-    return PHONEMES if preset == "recogniser" else None
+def _trainer_of(options: argparse.Namespace) -> Callable[[argparse.Namespace], bool]:
+    """What trains such a preset or stage."""
+    if options.stage == PHONEMES or options.preset == "recogniser":
+        return _train_recogniser
+    if options.stage in ACTOR_STAGES or (options.preset or "").startswith("dae-"):
+        return _train_actor
+    return _train_networks
 
 
 def _train_recogniser(options: argparse.Namespace) -> bool:
     """Whether the phoneme recogniser is finished."""
     from model_server.training.distributed import join_group
-    from model_server.training.pcavs.config import parse_settings
-    from model_server.training.recogniser.config import PRESETS, changed
+    from model_server.training.recogniser.config import PRESETS
     from model_server.training.recogniser.trainer import RecogniserTrainer
+    from model_server.training.settings import changed, parse_settings
     from model_server.training.timing import Limits
 
     if options.config or options.preset not in (None, *PRESETS):
@@ -112,6 +118,33 @@ def _train_recogniser(options: argparse.Namespace) -> bool:
     config = changed(PRESETS["recogniser"], parse_settings(options.set))
     trainer = RecogniserTrainer(config, options.corpus, options.out, join_group("cpu"), options.precision)
     return trainer.train(Limits(seconds=60 * options.max_minutes))
+
+
+def _train_actor(options: argparse.Namespace) -> bool:
+    """Whether all stages of DAE-Talker asked for are finished."""
+    from model_server.cli.recogniser import chosen_recogniser
+    from model_server.engines.device import resolve_device
+    from model_server.training.dae_talker.config import named
+    from model_server.training.dae_talker.trainer import DaeTrainer
+    from model_server.training.distributed import join_group, leave_group
+    from model_server.training.settings import changed, parse_settings
+    from model_server.training.timing import Limits
+
+    if options.stage not in ("all", *ACTOR_STAGES) or not options.preset:
+        known = ", ".join(ACTOR_STAGES)
+        raise PoseDubError(f"DAE-Talker takes --preset dae-cpu or another, and as --stage all or one of {known}.")
+    process_group = join_group(resolve_device(options.device))
+    console.log(logging.INFO if process_group.leads else logging.WARNING, "%(asctime)s %(message)s")
+    config = changed(named(options.preset), parse_settings(options.set))
+    recogniser = chosen_recogniser(options.recogniser) if options.recogniser else None
+    try:
+        trainer = DaeTrainer(
+            config, options.corpus, options.out, process_group, options.precision, recogniser=recogniser
+        )  # fmt: skip
+        stages = config.stages if options.stage == "all" else (options.stage,)
+        return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
+    finally:
+        leave_group()
 
 
 def _train_networks(options: argparse.Namespace) -> bool:
@@ -146,7 +179,8 @@ def _lessons(options: argparse.Namespace) -> Lessons | None:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    from model_server.training.pcavs.config import changed, named, parse_settings, read_config
+    from model_server.training.pcavs.config import named, read_config
+    from model_server.training.settings import changed, parse_settings
 
     if bool(options.config) == bool(options.preset):
         raise PoseDubError("Give either a configuration file or --preset, for example --preset lite.")

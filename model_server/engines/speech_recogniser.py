@@ -49,13 +49,13 @@ class SpeechRecogniser:
     """Listens.
 
     Args:
-        network: trained.
+        network: trained; what it says is asked for by `hear`, its features are read by others, too.
         units: names of its phoneme units.
         facts: what is known of its training.
     """
 
     def __init__(self, network: Recogniser, units: tuple[str, ...], facts: dict[str, object]) -> None:
-        self._network = network.eval()
+        self.network = network.eval()
         self.units, self.facts = units, facts
 
     def hear(self, samples: Floats) -> HeardSpeech:
@@ -68,7 +68,7 @@ class SpeechRecogniser:
         level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
         scaled = torch.from_numpy(samples * np.float32(REFERENCE_RMS / max(level, 1e-4)))
         with torch.inference_mode():
-            heard = heard_in_windows(self._network, log_mel(scaled[None]), _WINDOW)
+            heard = heard_in_windows(self.network, log_mel(scaled[None]), _WINDOW)
             ctc, frames = (logits[0].log_softmax(-1).numpy() for logits in (heard.ctc, heard.frames))
             hidden = torch.cat(heard.hidden).numpy()
             energy, voiced, pitch = heard.energy[0], heard.voicing[0].sigmoid(), heard.pitch[0]

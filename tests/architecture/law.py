@@ -18,9 +18,9 @@ SERVER = {
     "pipeline.media": 31, "pipeline.speech": 32, "pipeline.faces": 33, "pipeline.compositing": 34,
     "pipeline.movies": 35, "pipeline": 36,
     "jobs": 40, "jobs.execution": 41, "jobs.queries": 42, "jobs.in_process": 42,
-    "corpus": 40,
+    "corpus": 40, "corpus.actor": 41,
     "service": 50, "service.wire": 51, "service.remote": 52, "service.servicer": 52, "service.server": 53,
-    "training": 50, "training.recogniser": 51, "training.pcavs": 53,
+    "training": 50, "training.recogniser": 51, "training.pcavs": 53, "training.dae_talker": 53,
     "evaluation.views": 60, "evaluation.clips": 61, "evaluation.comparison": 61, "evaluation.metrics": 62,
     "evaluation.sync": 63, "evaluation": 64, "bench": 60, "cli": 70, "__main__": 80,
 }  # fmt: skip

@@ -49,12 +49,18 @@ class DiffusionAutoencoder(nn.Module):
         """The U-Net with latents (n, latent) given, as samplers want it."""
         return lambda noisy, times: self.unet(noisy, times, latent)
 
-    def forward(self, clean: Tensor, noise: Tensor, times: Tensor, schedule: NoiseSchedule) -> Tensor:
+    def forward(
+        self, clean: Tensor, noise: Tensor, times: Tensor, schedule: NoiseSchedule, latent: Tensor | None = None
+    ) -> Tensor:
         """Training loss (n,) of clean pictures (n, channels, h, w), with noise of that shape, at times (n,).
 
         The weighted mean squared error of the prediction; gradients reach the encoder through c alone.
+
+        Args:
+            latent: c of these pictures, where it was encoded already, as to see its gradient.
         """
-        predicted = self.unet(schedule.noisy(clean, noise, times), times, self.encoder(clean))
+        latent = self.encoder(clean) if latent is None else latent
+        predicted = self.unet(schedule.noisy(clean, noise, times), times, latent)
         target = noise if self.size.prediction == "noise" else clean
         errors = (predicted - target).square().mean((1, 2, 3))
         return schedule.loss_weights(times, self.size.prediction) * errors

@@ -1,0 +1,1 @@
+"""Trains DAE-Talker on one actor's footage, stage by stage."""

@@ -1,0 +1,123 @@
+"""The stage from speech to latents: stretches of sound, changed as rooms and lines change it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model_server.corpus.actor.statistics import AXES
+from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
+from model_server.networks.dae_talker.speech_features import SpeechReader
+from model_server.training.dae_talker.stages import Stage
+from model_server.training.dae_talker.tasks import SpeechTask, Stretches
+from model_server.training.losses import Losses
+from model_server.training.recogniser.sound_augment import (
+    amplified,
+    background,
+    banded,
+    in_room,
+    loudness,
+    mixed,
+    telephone,
+)
+
+Samples = NDArray[np.float32]
+
+_ROOM, _NOISE, _BAND, _TELEPHONE = 0.3, 0.4, 0.15, 0.05  # shares of the stretches that are changed so
+_SNR_DB, _HIGHEST, _GAIN_DB = (8.0, 35.0), (3400.0, 7500.0), 4.0
+_JUDGED = 4  # unseen stretches
+
+
+class SpeechStage(Stage):
+    """Speech to latents and pose.
+
+    Attributes:
+        latents, unseen_latents: c (frames, latent) of all frames.
+        reader: reads features of speech.
+    """
+
+    name = "speech2latent"
+
+    def __init__(self, *arguments: Any, latents: Tensor, unseen_latents: Tensor, reader: SpeechReader) -> None:
+        super().__init__(*arguments)
+        self.latents, self.reader = latents.float(), reader
+        self.unseen_latents = unseen_latents.float() if len(unseen_latents) else self.latents
+        for network in (self.network, self.models.averaged[self.name]):
+            self._standardize(cast(Speech2Latent, network))
+        task = SpeechTask(cast(Speech2Latent, self.network), self.models.config.speech2latent)
+        self.learners = {"task": self._learner(task)}
+
+    def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Sounds (n, t), latents and poses as they are (n, frames, ...)."""
+        return self._stretches(self.store, self.latents, rng, self.schedule.batch, True)
+
+    def learn(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> Losses:
+        """See `Stage.learn`."""
+        weights = self.models.config.speech2latent
+        late = step >= weights.predicted_from * weights.steps
+        total, losses = self.learners["task"].shared(self._read(batch), weights.predicted if late else 0.0)
+        total.backward()
+        return losses | {"total": total}
+
+    def judge(self, step: int) -> dict[str, float]:
+        """Losses on plain unseen stretches with the true pose and with the predicted one, and the pose's deviation."""
+        batch = self._stretches(self.unseen, self.unseen_latents, np.random.default_rng(0), _JUDGED, False)
+        stretches, network = self._read(batch), self.models.speech2latent
+        task = SpeechTask(network, self.models.config.speech2latent)
+        total, losses = task(stretches, 0.0)
+        figures = {name: float(value) for name, value in losses.items()} | {"total": float(total)}
+        figures["latent_own_pose"] = float(task(stretches, 1.0)[1]["latent"])
+        pose = network(stretches.speech, stretches.poses.shape[1]).pose.float()
+        moved = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
+        return figures | {f"moved_{axis}": float(value) for axis, value in zip(AXES, moved, strict=True)}
+
+    def _stretches(
+        self, store: Any, latents: Tensor, rng: np.random.Generator, count: int, changes: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        weights = self.models.config.speech2latent
+        frames = min(weights.frames, *(clip.frames for clip in store.clips))
+        sounds, chosen, poses = [], [], []
+        for clip in rng.integers(len(store.clips), size=count):
+            first = int(rng.integers(store.clips[clip].frames - frames + 1))
+            rows = store.rows_of(int(clip))[first : first + frames]
+            sound = store.sound(int(clip), first, frames)
+            sounds.append(changed_sound(sound, rng, weights.augmentation) if changes else sound)
+            chosen.append(latents[rows])
+            poses.append(torch.from_numpy(store.angles[rows]))
+        return torch.from_numpy(np.stack(sounds)), torch.stack(chosen), torch.stack(poses)
+
+    def _read(self, batch: tuple[Tensor, Tensor, Tensor]) -> Stretches:
+        sounds, latents, poses = (value.to(self.device) for value in batch)
+        network = cast(Speech2Latent, self.network)
+        heard = self.reader.read(sounds)
+        return Stretches(
+            SpeechFeatures(heard.layers.float(), heard.prosody.float()),
+            (latents - network.latent_mean) / network.latent_deviation,
+            (poses - network.pose_mean) / network.pose_deviation,
+        )
+
+    def _standardize(self, network: Speech2Latent) -> None:
+        """Store mean and deviation of the training frames' latents and poses."""
+        poses = torch.from_numpy(self.store.angles)
+        for name, values in (("latent", self.latents), ("pose", poses)):
+            getattr(network, f"{name}_mean").copy_(values.mean(0))
+            getattr(network, f"{name}_deviation").copy_(values.std(0).clamp(min=1e-4))
+
+
+def changed_sound(samples: Samples, rng: np.random.Generator, strength: float) -> Samples:
+    """Speech in another room, with noise beside it, of other loudness, without highs; its times stay as they are."""
+
+    def happens(share: float) -> bool:
+        return bool(rng.random() < share * strength)
+
+    heard = in_room(samples, rng) if happens(_ROOM) else samples
+    if happens(_NOISE):
+        heard = mixed(heard, background(rng, len(heard)), rng.uniform(*_SNR_DB), loudness(samples))
+    if happens(_BAND):
+        heard = banded(heard, 20, rng.uniform(*_HIGHEST))
+    heard = telephone(heard) if happens(_TELEPHONE) else heard
+    return np.clip(amplified(heard, rng.normal(0, _GAIN_DB) * strength), -1, 1).astype(np.float32)

@@ -1,0 +1,287 @@
+"""Stages: which batches a network gets, what moves it, and what it is judged by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
+from model_server.networks.dae_talker.diffusion import NoiseSchedule
+from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoder
+from model_server.training.averaging import average
+from model_server.training.dae_talker.config import Schedule, StageName
+from model_server.training.dae_talker.data import ActorStore, Frames
+from model_server.training.dae_talker.losses import psnr
+from model_server.training.dae_talker.models import DaeModels
+from model_server.training.dae_talker.tasks import AutoencoderTask, CriticTask, FaceTask, PicturesTask
+from model_server.training.discriminator import Discriminator
+from model_server.training.distributed import ProcessGroup
+from model_server.training.face_network import FaceNetwork
+from model_server.training.learner import Learner
+from model_server.training.losses import Losses
+from model_server.training.run_log import grid
+
+_BETAS = (0.9, 0.999)
+_CRITIC_BETAS = (0.0, 0.9)
+_JUDGED, _SHOWN = 16, 6  # unseen frames for figures, frames of a grid
+_JUDGE_STEPS = 10  # of the sampler, for figures on the way
+_STANDARDIZED = 512  # frames that a picture autoencoder's statistics are taken over
+_LEAST_SWAP = 0.3  # dB by which another frame's latent must draw worse
+
+
+class Stage(ABC):
+    """One network's training.
+
+    Args:
+        models: all networks.
+        store: frames to learn from.
+        unseen: frames to judge by; may be empty.
+        process_group: the processes that train together.
+    """
+
+    name: StageName
+    learners: dict[str, Learner]
+
+    def __init__(self, models: DaeModels, store: ActorStore, unseen: ActorStore, process_group: ProcessGroup) -> None:
+        self.models, self.store, self.process_group = models, store, process_group
+        self.unseen = unseen if len(unseen) else store
+        self.device = process_group.device
+        self.learners = {}
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its lengths."""
+        return cast(Schedule, getattr(self.models.config, self.name))
+
+    @property
+    def network(self) -> nn.Module:
+        """What learns."""
+        return self.models.networks[self.name]
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Any:
+        """A batch; made in a thread."""
+
+    @abstractmethod
+    def learn(self, batch: Any, step: int) -> Losses:
+        """Gather a batch's gradients; the losses without gradient."""
+
+    def update(self, step: int) -> Tensor:
+        """Move the weights and their average; the norm of the main gradients."""
+        norms = [learner.update(self._pace(step)) for learner in self.learners.values() if _moved(learner)]
+        average(self.models.averaged[self.name], self.network, self.schedule.ema_decay, step)
+        return norms[0]
+
+    def judge(self, step: int) -> dict[str, float]:
+        """Figures of the averaged network on frames not learnt from."""
+        return {}
+
+    def picture(self) -> Tensor | None:
+        """A grid of samples (3, h, w) in [-1, 1], if there is something to look at."""
+        return None
+
+    def finish(self) -> None:
+        """Take the average for what was learnt."""
+        self.models.finish(self.name)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the stage beside the networks."""
+        return {name: learner.optimizer.state_dict() for name, learner in self.learners.items()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        for name, learner in self.learners.items():
+            learner.optimizer.load_state_dict(state[name])
+
+    def _learner(self, task: nn.Module, gradient_norm: float = 5.0) -> Learner:
+        schedule = self.schedule
+        return Learner(
+            task, schedule.learning_rate, _BETAS, self.process_group, gradient_norm, schedule.weight_decay
+        )  # fmt: skip
+
+    def _pace(self, step: int) -> float:
+        """Part of the learning rate."""
+        left = (self.schedule.steps - step) / self.schedule.steps
+        return min(1.0, left / self.schedule.falling) if self.schedule.falling else 1.0
+
+    def _frames(self, store: ActorStore, rows: np.ndarray) -> Frames:
+        return on_device(store.frames(rows), self.device)
+
+    def _fixed(self, count: int) -> np.ndarray:
+        """Unseen frames, the same ones each time, far from each other."""
+        return np.linspace(0, len(self.unseen) - 1, count).astype(int)
+
+
+class FaceStage(Stage):
+    """The face network."""
+
+    name = "face"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        weights = self.models.config.face
+        self.learners = {"task": self._learner(FaceTask(cast(FaceNetwork, self.network), weights))}
+
+    def sample(self, rng: np.random.Generator) -> Frames:
+        """See `Stage.sample`."""
+        return self.store.frames(self.store.draw(rng, self.schedule.batch))
+
+    def learn(self, batch: Frames, step: int) -> Losses:
+        """See `Stage.learn`."""
+        total, losses = self.learners["task"].shared(on_device(batch, self.device))
+        total.backward()
+        return losses | {"total": total}
+
+    def judge(self, step: int) -> dict[str, float]:
+        """See `Stage.judge`."""
+        frames = self._frames(self.unseen, self._fixed(_JUDGED))
+        total, losses = FaceTask(self.models.face, self.models.config.face)(frames)
+        return {name: float(value) for name, value in (losses | {"total": total}).items()}
+
+
+class CriticStage(Stage):
+    """A stage in whose last part a patch critic plays."""
+
+    critic_width: int
+    critic_from: float
+
+    def _add_critic(self, width: int, start: float) -> None:
+        torch.manual_seed(self.models.config.seed)
+        self.critic = Discriminator(width).to(self.device)
+        self.critic_from = start
+        rate = 2 * self.schedule.learning_rate  # two time-scales (Heusel et al. 2017)
+        self.learners["critic"] = Learner(CriticTask(self.critic), rate, _CRITIC_BETAS, self.process_group)
+
+    def _plays(self, step: int) -> bool:
+        return step >= self.critic_from * self.schedule.steps
+
+    def _learn_critic(self, real: Tensor, drawn: Tensor) -> Losses:
+        loss, losses = self.learners["critic"].shared(real, drawn)
+        loss.backward()
+        return losses
+
+    def state(self) -> dict[str, Any]:
+        """See `Stage.state`."""
+        return super().state() | {"critic weights": self.critic.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `Stage.load_state`."""
+        super().load_state(state)
+        self.critic.load_state_dict(state["critic weights"])
+
+
+class PicturesStage(CriticStage):
+    """The small autoencoder of pictures."""
+
+    name = "pictures"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        weights = self.models.config.pictures
+        self.learners["task"] = self._learner(PicturesTask(cast(PictureAutoencoder, self.network), weights))
+        self._add_critic(weights.critic_width, weights.critic_from)
+
+    def sample(self, rng: np.random.Generator) -> Frames:
+        """See `Stage.sample`."""
+        return self.store.frames(self.store.draw(rng, self.schedule.batch))
+
+    def learn(self, batch: Frames, step: int) -> Losses:
+        """See `Stage.learn`."""
+        frames, plays = on_device(batch, self.device), self._plays(step)
+        self.critic.requires_grad_(False)
+        critic = self.critic if plays else None
+        total, losses, drawn = self.learners["task"].shared(frames, self.models.face, critic)
+        total.backward()
+        self.critic.requires_grad_(True)
+        return losses | {"total": total} | (self._learn_critic(frames.images, drawn) if plays else {})
+
+    def judge(self, step: int) -> dict[str, float]:
+        """See `Stage.judge`."""
+        frames = self._frames(self.unseen, self._fixed(_JUDGED))
+        task = PicturesTask(cast(PictureAutoencoder, self.models.averaged["pictures"]), self.models.config.pictures)
+        total, losses, drawn = task(frames, self.models.face, None)
+        figures = {name: float(value) for name, value in losses.items()}
+        return figures | {"total": float(total), "psnr": float(psnr(drawn, frames.images))}
+
+    def picture(self) -> Tensor:
+        """See `Stage.picture`."""
+        images = self.unseen.images(self._fixed(_SHOWN)).to(self.device)
+        network = cast(PictureAutoencoder, self.models.averaged["pictures"])
+        return grid([images, network(images).float().clamp(-1, 1)])
+
+    def finish(self) -> None:
+        """Store the latents' statistics, too."""
+        network = cast(PictureAutoencoder, self.models.averaged["pictures"])
+        rows = np.linspace(0, len(self.store) - 1, _STANDARDIZED).astype(int)
+        network.standardize(self.store.images(rows).to(self.device))
+        super().finish()
+
+
+class AutoencoderStage(Stage):
+    """The diffusion autoencoder, in pixels or in the latents of pictures, which are then given.
+
+    Attributes:
+        clean, unseen_clean: what it draws, (frames, channels, h, w) in half precision; None for pixels.
+    """
+
+    name = "autoencoder"
+
+    def __init__(
+        self, *arguments: Any, clean: Tensor | None = None, unseen_clean: Tensor | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(*arguments)
+        self.clean, self.unseen_clean = clean, unseen_clean
+        task = AutoencoderTask(cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear())
+        self.learners = {"task": self._learner(task, self.models.config.autoencoder.gradient_norm)}
+
+    def sample(self, rng: np.random.Generator) -> Tensor:
+        """See `Stage.sample`."""
+        rows = self.store.draw(rng, self.schedule.batch)
+        return self.store.images(rows) if self.clean is None else self.clean[rows].float()
+
+    def learn(self, batch: Tensor, step: int) -> Losses:
+        """See `Stage.learn`."""
+        total, losses, latent = self.learners["task"].shared(batch.to(self.device))
+        total.backward()
+        gradient = torch.zeros((), device=self.device) if latent.grad is None else latent.grad.float().norm()
+        return losses | {"total": total, "log_gradient_of_c": gradient.clamp(min=1e-12).log10()}
+
+    def judge(self, step: int) -> dict[str, float]:
+        """PSNR with the own latent, with another frame's, and between the two; stops a run that ignores c."""
+        rows = self._fixed(_JUDGED // 2)
+        own, swapped = self._drawn(rows), self._drawn(np.roll(rows, 1))
+        real = self.unseen.images(rows).to(self.device)
+        figures = {"psnr": float(psnr(own, real)), "swapped_psnr": float(psnr(swapped, real))}
+        told = figures["psnr"] - figures["swapped_psnr"]
+        if step >= self.models.config.autoencoder.guard_steps and told < _LEAST_SWAP:
+            raise PoseDubError(
+                f"After {step} steps the autoencoder draws the same whatever frame its latent c is from; begin it anew "
+                "with a smaller autoencoder.learning_rate or another seed.",
+                ErrorKind.UNSUPPORTED,
+            )
+        return figures
+
+    def picture(self) -> Tensor:
+        """Truth, drawn with its own latent, and with the one of the frame before it in the list."""
+        rows = self._fixed(_SHOWN)
+        return grid([self.unseen.images(rows).to(self.device), self._drawn(rows), self._drawn(np.roll(rows, 1))])
+
+    def _drawn(self, rows: np.ndarray) -> Tensor:
+        """What the averaged network draws of unseen frames' latents, as pictures."""
+        clean = self.unseen.images(rows) if self.unseen_clean is None else self.unseen_clean[rows].float()
+        latents = self.models.autoencoder.encoder(clean.to(self.device)).float()
+        return self.models.decoded(self.models.rendered(latents, _JUDGE_STEPS)).clamp(-1, 1)
+
+
+def on_device(frames: Frames, device: torch.device) -> Frames:
+    """Frames whose tensors lie there."""
+    return Frames(*(value.to(device) for value in vars(frames).values()))
+
+
+def _moved(learner: Learner) -> bool:
+    return any(weight.grad is not None for weight in learner.weights)

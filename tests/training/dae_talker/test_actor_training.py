@@ -1,0 +1,183 @@
+"""DAE-Talker's stages learn, resume bit for bit, keep their order, and leave pictures and curves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model_server.engines.speech_recogniser import SpeechRecogniser
+from model_server.errors import PoseDubError
+from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
+from model_server.training import checkpoint as checkpoints
+from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
+from model_server.training.dae_talker.data import ActorStore
+from model_server.training.dae_talker.losses import parts_mask, psnr
+from model_server.training.dae_talker.spoken_stage import changed_sound
+from model_server.training.dae_talker.stages import AutoencoderStage
+from model_server.training.dae_talker.trainer import DaeTrainer
+from model_server.training.distributed import ProcessGroup
+from model_server.training.settings import changed
+from model_server.training.timing import Limits
+from tests.training.dae_talker.conftest import FRAMES, SIDE, actor_clip, drawn_actor
+
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def trained(
+    toy: DaeConfig, actor: Path, recogniser: SpeechRecogniser, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run whose stages have all taken two steps."""
+    run = tmp_path_factory.mktemp("runs") / "toy"
+    assert DaeTrainer(toy, [actor], run, ALONE, recogniser=recogniser).train()
+    return run
+
+
+def copied(run: Path, stages: tuple[StageName, ...], folder: Path, config: DaeConfig) -> Path:
+    """A run that has finished so many stages of `run`, to go on with another one."""
+    path = checkpoints.latest(run)
+    assert path
+    found = checkpoints.load(path)
+    kept = {key: value for key, value in found.models.items() if key.split(".")[1] in stages}
+    steps = {name: found.steps[name] for name in stages}
+    checkpoints.save(folder, checkpoints.Checkpoint(config.digest(), stages[-1], steps, kept, {}))
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["pictures", "autoencoder", "speech2latent", "student"])
+def test_two_and_two_steps_are_four_steps(
+    stage: StageName, toy: DaeConfig, trained: Path, actor: Path, recogniser: SpeechRecogniser, tmp_path: Path
+) -> None:
+    before = tuple(name for name in STAGES[: STAGES.index(stage)] if name != "latents")
+    config = changed(toy, {f"{stage}.steps": 4, "pictures.critic_from": 0.3, "student.critic_from": 0.3})
+    runs = [copied(trained, before, tmp_path / name, config) for name in ("whole", "parts")]
+    assert DaeTrainer(config, [actor], runs[0], ALONE, recogniser=recogniser).train([stage])
+    first = DaeTrainer(config, [actor], runs[1], ALONE, recogniser=recogniser)
+    assert not first.train([stage], Limits(steps=2)) and first.steps[stage] == 2
+    assert DaeTrainer(config, [actor], runs[1], ALONE, recogniser=recogniser).train([stage])
+    ends = [checkpoints.load(path) for run in runs if (path := checkpoints.latest(run))]
+    assert ends[0].steps == ends[1].steps and ends[0].models.keys() == ends[1].models.keys()
+    assert all(torch.equal(value, ends[1].models[name]) for name, value in ends[0].models.items())
+    assert str(ends[0].optimizers) == str(ends[1].optimizers)
+
+
+def test_a_run_keeps_what_each_stage_hands_on(trained: Path, toy: DaeConfig) -> None:
+    path = checkpoints.latest(trained)
+    assert path
+    found = checkpoints.load(path)
+    assert {key.split(".")[0] for key in found.models} == {"averaged"}
+    assert {key.split(".")[1] for key in found.models} == set(STAGES) - {"latents"}
+    assert found.models["averaged.pictures.deviation"].std() > 0  # standardized at its end
+    lines = [json.loads(line) for line in (trained / "losses.jsonl").read_text().splitlines()]
+    told = {line["stage"]: line for line in lines}
+    assert told["autoencoder"].keys() >= {"log_gradient_of_c", "unseen_psnr", "unseen_swapped_psnr", "gradient"}
+    assert told["speech2latent"].keys() >= {"pose", "unseen_latent_own_pose", "unseen_moved_yaw"}
+    with Image.open(trained / "samples" / "autoencoder-0000002.png") as picture:
+        assert picture.size == (3 * SIDE, 6 * SIDE)
+
+
+def test_stages_need_those_before_them(
+    toy: DaeConfig, actor: Path, recogniser: SpeechRecogniser, trained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PoseDubError, match="needs the stage face"):
+        DaeTrainer(toy, [actor], tmp_path / "a", ALONE).train(["pictures"])
+    run = copied(trained, ("face", "pictures", "autoencoder"), tmp_path / "b", toy)
+    with pytest.raises(PoseDubError, match="--recogniser"):
+        DaeTrainer(toy, [actor], run, ALONE).train(["speech2latent"])
+    with pytest.raises(PoseDubError, match="other settings"):
+        DaeTrainer(changed(toy, {"start_seed": 5}), [actor], run, ALONE)
+
+
+def test_the_small_autoencoder_learns_to_draw(toy: DaeConfig, actor: Path, tmp_path: Path) -> None:
+    config = changed(toy, {"pictures.steps": 60, "pictures.batch": 8, "log_every": 30, "pictures.ema_decay": 0.9,
+                           "pictures.critic_from": 1.0, "pictures.learning_rate": 4e-3})  # fmt: skip
+    trainer = DaeTrainer(config, [actor], tmp_path, ALONE)
+    assert trainer.train(["face", "pictures"])
+    lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    first, last = (line for line in lines if line["stage"] == "pictures")
+    assert last["unseen_psnr"] > first["unseen_psnr"] + 1 and last["unseen_psnr"] > 17
+
+
+def test_a_latent_that_says_nothing_stops_the_run(toy: DaeConfig, actor: Path, trained: Path, tmp_path: Path) -> None:
+    config = changed(toy, {"autoencoder.steps": 4, "autoencoder.guard_steps": 2})
+    run = copied(trained, ("face", "pictures"), tmp_path, config)
+    trainer = DaeTrainer(config, [actor], run, ALONE)
+    for network in (trainer.models.networks["autoencoder"], trainer.models.autoencoder):
+        assert isinstance(network, DiffusionAutoencoder)
+        network.encoder.requires_grad_(False)
+        torch.nn.init.zeros_(network.encoder.out.weight)
+    with pytest.raises(PoseDubError, match="whatever frame"):
+        trainer.train(["autoencoder"])
+
+
+def test_the_gradient_of_c_is_told(toy: DaeConfig, actor: Path, trained: Path, tmp_path: Path) -> None:
+    run = copied(trained, ("face", "pictures"), tmp_path, changed(toy, {"autoencoder.steps": 6}))
+    trainer = DaeTrainer(changed(toy, {"autoencoder.steps": 6}), [actor], run, ALONE)
+    assert trainer.train(["autoencoder"])
+    last = json.loads((run / "losses.jsonl").read_text().splitlines()[-1])
+    # The last convolutions begin at zero: c gets a gradient from the third step on.
+    assert last["step"] == 6 and last["log_gradient_of_c"] > -9
+
+
+def test_pictures_frames_and_sounds_belong_together(actor: Path) -> None:
+    store = ActorStore([actor], "train", SIDE)
+    assert len(store) == 3 * FRAMES and store.rows_of(1).tolist() == list(range(FRAMES, 2 * FRAMES))
+    clip = actor_clip("clip1", 1)
+    frames = store.frames(np.array([FRAMES + 7]))
+    assert np.allclose(frames.angles[0], clip.angles[7])
+    assert np.allclose(frames.landmarks[0], clip.landmarks[7] * 224 / SIDE)
+    sound = store.sound(1, 7, 3)
+    assert len(sound) == 1920
+    assert np.corrcoef(sound, clip.samples[7 * 640 : 10 * 640])[0, 1] > 0.999
+    assert not len(ActorStore([actor], "test", SIDE))
+
+
+def test_corpora_that_do_not_fit_are_named(actor: Path) -> None:
+    with pytest.raises(PoseDubError, match="--size 128"):
+        ActorStore([actor], "train", 128)
+
+
+def test_eyes_and_mouth_count_more() -> None:
+    points = torch.from_numpy(actor_clip("x", 0).landmarks[:2]) * (224 / SIDE)
+    mask = parts_mask(points, SIDE)
+    x, y = (points[0, 48:].mean(0) * SIDE / 224).long().tolist()
+    assert mask.shape == (2, 1, SIDE, SIDE) and mask[0, 0, y, x] == 1 and mask[0, 0, 0, 0] == 0
+
+
+def test_psnr_is_that_of_pixels() -> None:
+    real = torch.zeros(2, 3, 8, 8)
+    assert float(psnr(real + 0.2, real)) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_changed_sound_keeps_its_times() -> None:
+    sound = np.zeros(32000, np.float32)
+    sound[16000:] = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    for seed in range(12):
+        heard = changed_sound(sound, np.random.default_rng(seed), 1.0)
+        assert heard.shape == sound.shape and heard.dtype == np.float32 and np.abs(heard).max() <= 1
+        assert np.square(heard[16400:]).mean() > 2 * np.square(heard[:16000]).mean()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_the_sizes_that_they_name(name: str) -> None:
+    config = PRESETS[name]
+    assert config.resolution == int(name.split("-")[1]) if name[4].isdigit() else config.resolution == 128
+    assert config.speech_size.latent == config.size.unet.latent
+    assert ("pictures" in config.stages) == (name == "dae-cpu")
+
+
+def test_a_stage_judges_by_unseen_frames(toy: DaeConfig, actor: Path, trained: Path) -> None:
+    trainer = DaeTrainer(toy, [actor], trained, ALONE)
+    pictures = trainer.models.pictures
+    assert pictures
+    with torch.no_grad():
+        clean = [pictures.encode(store.images(np.arange(len(store)))) for store in (trainer.store, trainer.unseen)]
+        stage = AutoencoderStage(
+            trainer.models, trainer.store, trainer.unseen, ALONE, clean=clean[0], unseen_clean=clean[1]
+        )
+        figures = stage.judge(0)
+    assert figures.keys() == {"psnr", "swapped_psnr"} and np.isfinite(list(figures.values())).all()
+    assert drawn_actor(0, 0, 0) != drawn_actor(0, 1, 0)
