@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
 from model_server.engines.base import POSE_READINGS
-from model_server.pipeline.request import DubRequest, DubSpec, Output, OutputMode, check_rate
+from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Output, OutputMode, check_rate
 from model_server.places import check_readable
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_RATE = Fraction(25)
 FOOTAGE_RATES = (10, 240)
 """Frames per second at which a mouth can speak; slide shows have fewer."""
+POSE_MODES = ("fixed", "frontal", "speech")
 _OUT = f"folder for frames, or a movie with sound ({', '.join(shared.MOVIE_SUFFIXES)})"
 _NEED_FOOTAGE = ("output", "face_time", "feather", "mouth_only", "keep_where_absent")
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
@@ -49,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default="auto",
         help="of --pose or --into: pose encoder, angles of the face mesh, or movement of these (default: as measured)",
     )
-    parser.add_argument("--pose-mode", choices=("fixed", "frontal", "speech"), help="without --pose (default: fixed)")
+    parser.add_argument("--pose-mode", choices=POSE_MODES, help="without --pose (default: the engine's)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
     parser.add_argument("--range", type=shared.frame_range, metavar="FIRST:END", help="only frames FIRST <= k < END")
     shared.add_parameters(parser, DubSpec, size="by the weights: 224 to 512 in steps of 2 with the built-in ones")
@@ -101,11 +102,7 @@ def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> D
     from model_server.cli.frames_folder import check_frames
     from model_server.files import file_digest
 
-    traits = server.traits(_weights_id(options))
-    if traits.portrait and not (options.portrait or options.into):
-        options.refuse("give --portrait, or --into to dub somebody in footage")
-    if "fixed" not in traits.pose_sources and not options.pose:
-        options.pose_mode = options.pose_mode or traits.pose_sources[0]
+    _fit(options, server)
     options.fps = options.fps or _footage_rate(options.into)
     _check_face_time(options)
     assets = {path: file_digest(path) for path in _given(options)}
@@ -116,6 +113,20 @@ def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> D
     for asset, path in {asset: path for path, asset in assets.items()}.items():
         server.add(asset, path)
     return request
+
+
+def _fit(options: argparse.Namespace, server: LocalServer | RemoteServer) -> None:
+    """Fill in what is not given by what the weights want."""
+    weights = _weights_id(options)
+    traits, sizes = server.traits(weights), server.sizes(weights)
+    options.portrait_of_footage = traits.portrait
+    if traits.portrait and not (options.portrait or options.into):
+        options.refuse("give --portrait, or --into to dub somebody in footage")
+    if not (options.pose or (options.into and "video" in traits.pose_sources)):
+        usual = next((source for source in traits.pose_sources if source in POSE_MODES), None)
+        options.pose_mode = options.pose_mode or usual
+    if sizes and options.size is None:
+        options.size = sizes.nearest(SIZE)
 
 
 def _form(options: argparse.Namespace, spec: DubSpec) -> PictureForm:
@@ -214,7 +225,7 @@ def _frame_count(options: argparse.Namespace, assets: dict[Path, str], first: Fr
 def _portrait(options: argparse.Namespace, assets: dict[Path, str]) -> Portrait | None:
     from model_server.pipeline.request import FaceSelection, Portrait
 
-    if not (options.portrait or options.into):
+    if options.portrait is None and not (options.into and options.portrait_of_footage):
         return None
     if options.portrait is None:
         return Portrait(assets[options.into], FaceSelection("auto", options.face), _face_second(options) or Fraction(0))

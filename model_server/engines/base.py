@@ -55,8 +55,6 @@ class Traits:
         portrait_optional: whether it takes a picture of that person, too, though it needs none.
         pose_sources: those it takes, the usual one first.
         pose_controls: the numbers of a row of pose codes, in order.
-        pose_measured: whether these are yaw, pitch and roll, which are measured in pictures; else it reads its own
-            codes from them. Degrees, with signs as of `PoseMap`.
         reach: frames before and after a frame whose speech and pose it depends on, too; 0 where each is made of its
             own, None where a frame depends on the whole dub's.
         reach_seconds: the same in seconds, beyond those.
@@ -70,7 +68,6 @@ class Traits:
     reach: int | None = 0
     parameters: tuple[str, ...] = ()
     portrait_optional: bool = False
-    pose_measured: bool = False
     reach_seconds: int = 0
 
     def around(self, frames: range, fps: Fraction, count: int) -> range:
@@ -91,6 +88,11 @@ class Sizes:
 
     def __contains__(self, size: int) -> bool:
         return self.low <= size <= self.high and (size - self.low) % self.step == 0
+
+    def nearest(self, size: int) -> int:
+        """The size that comes nearest to one, from below where there is one."""
+        kept = min(max(size, self.low), self.high)
+        return kept - (kept - self.low) % self.step
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from model_server.engines.base import Traits
-from model_server.engines.registry import traits
+from model_server.engines.base import Sizes, Traits
+from model_server.engines.registry import sizes, traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import check_id
 from model_server.jobs.execution.engine_pool import EnginePool
@@ -48,6 +48,10 @@ class LocalServer:
     def traits(self, weights_id: str) -> Traits:
         """What the engine of these weights wants of a dub."""
         return traits(self._engines.info(weights_id))
+
+    def sizes(self, weights_id: str) -> Sizes:
+        """Pictures that weights draw."""
+        return sizes(self._engines.info(weights_id))
 
     def submit(self, request: DubRequest) -> Job:
         """Queue a dub whose assets were added."""

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from model_server import __version__
-from model_server.engines.base import Traits
+from model_server.engines.base import Sizes, Traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.model import Event, Job
 from model_server.pipeline.media.checks import check_file
@@ -79,6 +79,10 @@ class RemoteServer:
     def traits(self, weights_id: str) -> Traits:
         """What the engine of these weights wants of a dub."""
         return wire.traits_of(self._handshake(), weights_id)
+
+    def sizes(self, weights_id: str) -> Sizes | None:
+        """Pictures that weights on offer, the default for "", draw; None where the server does not tell."""
+        return wire.sizes_of(self._handshake(), weights_id)
 
     def submit(self, request: DubRequest) -> Job:
         """Queue a dub whose assets were added; `validate` it first, as messages do not hold all numbers."""

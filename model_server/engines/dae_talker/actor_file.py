@@ -8,7 +8,7 @@ from pathlib import Path
 from model_server.engines import weights_file
 from model_server.engines.base import WeightsInfo, WeightsKind
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
-from model_server.engines.dae_talker.weights import KEY, NAME, START_NOISE, Actor, read_actor
+from model_server.engines.dae_talker.weights import KEY, NAME, POSE_MAP, START_NOISE, Actor, read_actor
 
 # Names of tensors that half precision would spoil: what the student was trained with, and statistics.
 _EXACT = (START_NOISE, "pictures.mean", "pictures.deviation")
@@ -35,7 +35,9 @@ def write_actor(
     halved = weights_file.compacted(state) | {name: state[name] for name in _EXACT if name in state}
     told = replace(actor, sizes=networks.sizes(), resolution=networks.resolution)
     metadata = {KEY: told.to_json()}
-    weights_file.write_weights(path, halved, preset, kind, actor.name, source, engine=NAME, more=metadata)
+    weights_file.write_weights(
+        path, halved, preset, kind, actor.name, source, POSE_MAP, "angles", engine=NAME, more=metadata
+    )
 
 
 def read_networks(weights: WeightsInfo) -> ActorNetworks:

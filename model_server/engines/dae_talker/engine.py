@@ -88,14 +88,17 @@ class DaeTalkerEngine:
     def identity_of(self, portrait: Views | None, size: int) -> Identity:
         """See `Engine.identity_of`; a portrait is a frame of the actor, from whose noise all frames begin."""
         check_size(size, self.weights)
-        network = self._networks.speech2latent
-        pose = np.clip(network.pose_mean.cpu().numpy(), self._actor.pose_low, self._actor.pose_high)
         start = None if portrait is None else self._in_turn(lambda: self._noise_of(portrait.drawn))
-        return Identity(pose.astype(np.float32), start)
+        return Identity(self._usual_pose(), start)
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> Floats:
-        """Not offered: poses of this engine are angles, which whoever asks measures (`Traits.pose_measured`)."""
-        raise ValueError("DAE-Talker reads no poses")
+        """See `Engine.pose_codes`: the actor's usual pose, as its poses are angles and no codes that it reads."""
+        return np.repeat(self._usual_pose()[None], len(crops), axis=0)
+
+    def _usual_pose(self) -> Floats:
+        """Yaw, pitch and roll (3,), degrees."""
+        mean = self._networks.speech2latent.pose_mean.cpu().numpy()
+        return np.clip(mean, self._actor.pose_low, self._actor.pose_high).astype(np.float32)
 
     def conditioning(self, performance: Performance) -> LatentConditioning:
         """See `Engine.conditioning`."""

@@ -16,7 +16,6 @@ TRAITS = Traits(
     portrait_optional=True,
     pose_sources=("speech", "codes", "video", "fixed"),
     pose_controls=tuple(PoseControl(name, "degrees", -bound, bound) for name, bound in WIDEST.items()),
-    pose_measured=True,
     reach=0,
     reach_seconds=REACH,
     parameters=(STEPS, POSE_GAIN, SHARED_NOISE, SEED),

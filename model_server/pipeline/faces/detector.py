@@ -1,4 +1,4 @@
-"""Face detectors of the BlazeFace kind (Bazarevsky et al., 2019): where faces are in a picture, and six points of each."""
+"""Face detectors of the BlazeFace kind (Bazarevsky et al., 2019): where faces are, and six points of each."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from model_server.service.wire.jobs import (
     job_of,
     preview_messages,
 )
-from model_server.service.wire.offer import PROTOCOL, engine_messages, traits_of
+from model_server.service.wire.offer import PROTOCOL, engine_messages, sizes_of, traits_of
 from model_server.service.wire.spec import reading_of, request_message, request_of, spec_message, spec_of
 from model_server.service.wire.values import face_selection, found_face_message, fraction, viewer_of
 
@@ -29,6 +29,7 @@ __all__ = [
     "request_of",
     "spec_message",
     "spec_of",
+    "sizes_of",
     "traits_of",
     "viewer_of",
 ]

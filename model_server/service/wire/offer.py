@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import cast
 
-from model_server.engines.base import PoseControl, PoseSource, Traits, WeightsInfo
+from model_server.engines.base import PoseControl, PoseSource, Sizes, Traits, WeightsInfo
 from model_server.engines.pose_map import PoseMap
 from model_server.engines.registry import family, sizes, traits
 from model_server.errors import PoseDubError
@@ -64,18 +64,30 @@ def _traits_message(wanted: Traits) -> dubbing.EngineTraits:
         reach=wanted.reach,
         parameters=wanted.parameters,
         portrait_optional=wanted.portrait_optional,
-        pose_measured=wanted.pose_measured,
         reach_seconds=wanted.reach_seconds,
     )
 
 
 def traits_of(info: dubbing.GetServerInfoResponse, weights_id: str) -> Traits:
-    """What the engine of weights on offer, the default for "", wants of a dub."""
+    """What weights on offer, the default for "", want of a dub."""
+    engine, weights = _offered(info, weights_id)
+    told = next((message.traits for message in (weights, engine) if message.HasField("traits")), None)
+    return family(engine.name).TRAITS if told is None else _traits_in(told)
+
+
+def sizes_of(info: dubbing.GetServerInfoResponse, weights_id: str) -> Sizes | None:
+    """Pictures that weights on offer, the default for "", draw; None where the server does not tell."""
+    _, weights = _offered(info, weights_id)
+    told = weights.sizes
+    return Sizes(told.low, told.high, told.step) if weights.HasField("sizes") else None
+
+
+def _offered(info: dubbing.GetServerInfoResponse, weights_id: str) -> tuple[dubbing.Engine, dubbing.Weights]:
+    """Weights on offer, the first for "", and their engine."""
     for engine in info.engines:
-        for one in engine.weights:
-            if weights_id in ("", one.weights_id):
-                told = next((message.traits for message in (one, engine) if message.HasField("traits")), None)
-                return family(engine.name).TRAITS if told is None else _traits_in(told)
+        for weights in engine.weights:
+            if weights_id in ("", weights.weights_id):
+                return engine, weights
     raise PoseDubError(f"The server does not offer the weights {weights_id[:12]}; choose others.")
 
 
@@ -89,7 +101,6 @@ def _traits_in(message: dubbing.EngineTraits) -> Traits:
         reach=message.reach if message.HasField("reach") else None,
         parameters=tuple(message.parameters),
         portrait_optional=message.portrait_optional,
-        pose_measured=message.pose_measured,
         reach_seconds=message.reach_seconds,
     )
 
