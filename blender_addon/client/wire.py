@@ -131,6 +131,7 @@ def _weights(message: Any, engine: str = "") -> WeightsInfo:
         _pose_map(message.pose_map) if message.HasField("pose_map") else None,
         engine,
         Sizes(message.sizes.low, message.sizes.high, message.sizes.step) if message.HasField("sizes") else None,
+        message.traits.in_place,
     )
 
 
@@ -254,6 +255,7 @@ def _output(output: Output, asset: str) -> Any:
         feather=output.feather,
         mouth_only=output.mouth_only,
         keep_where_absent=output.keep_where_absent,
+        face_source=stubs.FaceSource.Value(f"FACE_SOURCE_{output.face_source.upper()}"),
     )
 
 

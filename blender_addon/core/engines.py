@@ -120,10 +120,12 @@ class Offer:
     Attributes:
         engine: what their engine wants.
         sizes: which pictures they draw; None where the server does not tell.
+        in_place: whether they draw lower faces into frames of footage.
     """
 
     engine: EngineTraits = EngineTraits()
     sizes: Sizes | None = None
+    in_place: bool = False
 
     @property
     def poses(self) -> tuple[PoseChoice, ...]:
@@ -153,6 +155,7 @@ class Offer:
         size = settings.size if self.size_choices or not self.sizes else self.sizes.nearest(settings.size)
         unheeded = {name: PARAMETERS[name].default for name in OPTIONAL if not self.heeds(name)}
         values: dict[str, Any] = {"pose_kind": pose, "size": size, **unheeded}
+        values |= {} if self.in_place else {"face_source": PARAMETERS["face_source"].default}
         return replace(settings, **values)
 
 

@@ -28,7 +28,7 @@ class ServerInfo:
         weights = self.offered(weights_id)
         if weights is None:
             return Offer()
-        return Offer(dict(self.engines).get(weights.engine, EngineTraits()), weights.sizes)
+        return Offer(dict(self.engines).get(weights.engine, EngineTraits()), weights.sizes, weights.in_place)
 
     def offered(self, weights_id: str) -> WeightsInfo | None:
         """Weights on offer by id, the default for ""; None when there are no such."""

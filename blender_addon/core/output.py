@@ -10,7 +10,10 @@ from typing import Any
 
 from . import schema
 from .faces import FaceChoice
-from .schema import FEATHER, OutputMode
+from .schema import FEATHER, FaceSource, OutputMode
+
+_EARLIER = {"face_source": "portrait"}
+"""How outputs were meant that do not say it: before there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Output:
         mouth_only: 0 takes the whole face from the dub, 1 the mouth region only; in [0, 1], one value for all frames
             or one for each.
         keep_where_absent: whether a face that is turned away or cut off stays as it is.
+        face_source: whether the portrait is bent to the footage or the lower face is drawn into its own frames.
     """
 
     mode: OutputMode = "crop"
@@ -48,6 +52,7 @@ class Output:
     feather: float = FEATHER
     mouth_only: tuple[float, ...] = (0.0,)
     keep_where_absent: bool = True
+    face_source: FaceSource = "auto"
 
     def problems(self, frame_count: int) -> Iterator[str]:
         """One sentence, with what to do, for everything that keeps a dub of so many frames from starting."""
@@ -67,4 +72,4 @@ class Output:
         if data is None:
             return Output()
         footage = FootageSource.from_json(data["footage"]) if data["footage"] else None
-        return Output(**data | {"footage": footage, "mouth_only": tuple(data["mouth_only"])})
+        return Output(**_EARLIER | data | {"footage": footage, "mouth_only": tuple(data["mouth_only"])})

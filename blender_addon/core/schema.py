@@ -14,6 +14,7 @@ from .faces import CropMode
 Value: TypeAlias = bool | int | float | str
 Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
+FaceSource = Literal["auto", "in_place", "portrait"]
 PoseReading = Literal["auto", "encoder", "angles", "movement"]
 PoseChoice = Literal["strip", "fixed", "frontal", "keyframes", "speech"]
 
@@ -106,6 +107,11 @@ OUTPUTS = _choices(
     ("crop", "Crop", "The face as a square picture"),
     ("overlay", "Overlay", "A strip to lie on the footage: transparent but for the face"),
     ("full_frame", "Full Frame", "The footage with the face in it; all other pixels are the footage's"),
+)
+FACE_SOURCES = _choices(
+    ("auto", "Automatic", "In place where the weights can and the portrait is the footage's own face"),
+    ("in_place", "In Place", "Only the lower face is drawn into each frame of the footage"),
+    ("portrait", "Portrait", "The portrait is bent to each frame of the footage"),
 )
 PRECISIONS = _choices(
     ("auto", "Automatic", "What the server's device does best"),
@@ -202,6 +208,9 @@ class DubSettings(DubParameters):
     )
     keep_where_absent: bool = _parameter(
         True, "Keep Where Absent", "Leave a face that is turned away or cut off as it is in the footage"
+    )
+    face_source: FaceSource = _parameter(
+        "auto", "Face From", "Whose pixels the face in the footage is made of", choices=FACE_SOURCES
     )
     pose_kind: PoseChoice = _parameter("strip", "Pose", "Where the head movement comes from", choices=POSES)
     portrait_crop: CropMode = _parameter("auto", "Portrait Crop", "How the portrait becomes a face crop", choices=CROPS)

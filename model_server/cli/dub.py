@@ -26,7 +26,7 @@ FOOTAGE_RATES = (10, 240)
 """Frames per second at which a mouth can speak; slide shows have fewer."""
 POSE_MODES = ("fixed", "frontal", "speech")
 _OUT = f"folder for frames, or a movie with sound ({', '.join(shared.MOVIE_SUFFIXES)})"
-_NEED_FOOTAGE = ("output", "face_time", "feather", "mouth_only", "keep_where_absent")
+_NEED_FOOTAGE = ("output", "face_time", "feather", "mouth_only", "keep_where_absent", "face_source")
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
 
@@ -154,6 +154,11 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     into.add_argument(
         "--face-time", type=shared.seconds, metavar="S", help="second of the footage that --face points into"
     )
+    into.add_argument(
+        "--face-source",
+        choices=("auto", "in_place", "portrait"),
+        help="in_place: only the lower face is drawn into each frame (default: where the weights can)",
+    )
     shared.add_parameters(into, Output)
 
 
@@ -240,7 +245,7 @@ def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
     source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
     # A movie has the footage beneath.
     mode = "overlay" if shared.is_movie(options.out) else OUTPUTS[options.output or "full"]
-    return Output(mode, source, **shared.parameter_values(options, Output))
+    return Output(mode, source, face_source=options.face_source or "auto", **shared.parameter_values(options, Output))
 
 
 def _footage_face(options: argparse.Namespace) -> FaceSelection:

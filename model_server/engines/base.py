@@ -58,6 +58,7 @@ class Traits:
         reach: frames before and after a frame whose speech and pose it depends on, too; 0 where each is made of its
             own, None where a frame depends on the whole dub's.
         reach_seconds: the same in seconds, beyond those.
+        in_place: whether it draws lower faces into frames of footage, for which it needs no portrait.
         parameters: which of a dub's parameters it heeds, by their names in `DubSpec`.
     """
 
@@ -69,6 +70,7 @@ class Traits:
     parameters: tuple[str, ...] = ()
     portrait_optional: bool = False
     reach_seconds: int = 0
+    in_place: bool = False
 
     def around(self, frames: range, fps: Fraction, count: int) -> range:
         """Frames of a dub of `count` on whose speech and pose some of its frames depend."""
@@ -165,16 +167,33 @@ class Performance:
 
 
 @dataclass(frozen=True)
+class FrameSource:
+    """What footage shows of a person in one frame, for engines that draw into frames.
+
+    Attributes:
+        picture: the lower face, upright, uint8 RGB (side, side, 3).
+        hidden: where it is drawn anew, (side, side) in [0, 1]; what stands there is not to be seen in what is drawn.
+        angles: yaw, pitch and roll of the head, (3,), degrees.
+    """
+
+    picture: NDArray[np.uint8]
+    hidden: NDArray[np.float32]
+    angles: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Condition:
     """All that the picture of one frame depends on besides identity and seed.
 
     Attributes:
-        key: equal keys mean equal pictures.
+        key: equal keys mean equal pictures, of equal sources.
         value: the engine's own.
+        source: the frame that is drawn into, for an identity of such frames; else None.
     """
 
     key: bytes
     value: Any
+    source: FrameSource | None = None
 
 
 class Conditioning(Protocol):
@@ -211,6 +230,13 @@ class Engine(Protocol):
         """Whom to draw, in pictures of `size` x `size`; `portrait` is None where the weights know it."""
         ...
 
+    def identity_in(self, references: Sequence[FrameSource]) -> Any:
+        """Whom to draw into frames, from one to four frames that show the person; they say how large.
+
+        Only where `Traits.in_place` says so.
+        """
+        ...
+
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pose codes (n, p) of the heads in network views (n, 224, 224, 3), n >= 1, each of its own view alone."""
         ...
@@ -221,6 +247,8 @@ class Engine(Protocol):
 
     def draw(self, identity: Any, conditions: Sequence[Condition], seed: int) -> NDArray[np.uint8]:
         """Frames (n, size, size, 3), uint8 RGB, of n >= 1 conditions and an identity of this engine.
+
+        Lower faces drawn into frames are RGBA: where something covers the face, alpha is low.
 
         Args:
             seed: of the dub, in [0, 2^64).

@@ -40,7 +40,7 @@ def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
         PoseDubError: the weights are not trained lite ones, or too large to be shipped.
     """
     info = describe(source)
-    if (info.kind, info.preset) != ("trained", "lite"):
+    if info.kind != "trained" or info.preset not in ("lite", "lite-in-place"):
         raise PoseDubError(f"{source} holds {info.kind} {info.preset} weights; only trained lite ones can be shipped.")
     folder.mkdir(exist_ok=True)
     path = folder / FILE

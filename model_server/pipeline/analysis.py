@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.base import Engine, Identity, Traits
+from model_server.engines.base import Engine, FrameSource, Identity, Traits
 from model_server.engines.registry import traits
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
+from model_server.pipeline.compositing.in_place import InPlaceCanvas, frame_source, reference_rows, shown_side
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder
@@ -33,10 +34,12 @@ from model_server.pipeline.request import (
     PoseSpeech,
     PoseVideo,
     Viewer,
+    own_face,
 )
 from model_server.pipeline.result_cache import OnlyStored, ResultCache, digest
 from model_server.pipeline.sound_warnings import speech_warnings
 from model_server.pipeline.speech.audio import SpeechFile, temporary_speech
+from model_server.pipeline.suitability import in_place
 from model_server.pipeline.timecode import average_rate
 from model_server.pipeline.value_cache import ValueCache
 from model_server.pipeline.warnings import (
@@ -120,6 +123,13 @@ class Context:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))
 
+    def identity_in(self, references: Sequence[FrameSource]) -> Any:
+        """Whom to draw into frames."""
+        shown = tuple(one.picture.tobytes() for one in references)
+        if self.engine.compiling:
+            self.report.progress("compiling", 0, 1)
+        return self.memory.get(("in place", self.fingerprint, shown), lambda: self.engine.identity_in(references))
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -128,9 +138,10 @@ class Analysis:
     Attributes:
         frames: those that pose and footage were looked at for.
         speech: from frame 0 on.
-        portrait: None where the weights know whom they draw.
+        portrait: None where the weights know whom they draw, or the footage shows it.
         poses: pose codes of `frames`, (n, p); None where the head moves as the engine makes of the speech.
         face: the footage's face in the movie frames that `frames` show; None without footage.
+        references: frames that show the person where the lower face is drawn into footage; else none.
     """
 
     spec: DubSpec
@@ -139,6 +150,7 @@ class Analysis:
     portrait: PortraitViews | None
     poses: NDArray[np.float32] | None
     face: FaceTrack | None
+    references: tuple[FrameSource, ...] = ()
 
 
 def analyse(
@@ -169,6 +181,8 @@ def footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None
     footage = context.opened(source.asset, analysis.spec.viewer)
     times = _times(analysis.spec, source, analysis.frames)
     output = analysis.spec.output.of(analysis.frames)
+    if analysis.references:
+        return InPlaceCanvas(output, footage, times, analysis.face, context.cancelled)
     return FootageCanvas(output, footage, times, analysis.spec.size, analysis.face, context.cancelled)
 
 
@@ -184,10 +198,39 @@ class _Analyst:
         self._stored = stored
 
     def analysis(self) -> Analysis:
-        speech = self._speech()
+        speech, canvas = self._speech(), self._canvas
+        if canvas and self._in_place:
+            references = self._references(canvas.track)
+            return Analysis(self._spec, self._looked, speech, None, self._neutral(), canvas.track, references)
         poses = self._poses()
-        canvas = self._canvas
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, canvas.track if canvas else None)
+
+    @cached_property
+    def _in_place(self) -> bool:
+        """Whether the lower face is drawn into the footage's own frames, of which one at least shows it."""
+        wanted = in_place(self._spec, self._context.engine.weights)
+        return wanted and self._canvas is not None and bool(self._canvas.track.shown.any())
+
+    def _references(self, track: FaceTrack) -> tuple[FrameSource, ...]:
+        """Frames of the footage that show the person's mouth, closed and open."""
+        source, side = self._spec.output.footage, shown_side(track)
+        assert source is not None
+        rows = sorted(reference_rows(track))
+        wanted = track.indices[rows]
+        key = ("references", source.asset, self._spec.viewer, side, track.lips.tobytes(), wanted.tobytes())
+        footage = self._context.opened(source.asset, self._spec.viewer)
+
+        def made() -> tuple[FrameSource, ...]:
+            pictures = footage.iter_frames(wanted.tolist(), self._context.cancelled)
+            shown = zip(map(track.place, rows), pictures, strict=True)
+            return tuple(frame_source(picture, place.crop(side), place, side) for place, (_, picture) in shown)
+
+        return self._context.memory.get(key, made)
+
+    def _neutral(self) -> NDArray[np.float32]:
+        """Codes (n, p) of a frontal head."""
+        row = [control.neutral for control in self._context.traits.pose_controls]
+        return np.repeat(np.array([row], np.float32), len(self._looked), axis=0)
 
     def _inputs(self, what: Kind) -> ResultCache:
         """Where it is looked up how a source was read before."""
@@ -222,7 +265,7 @@ class _Analyst:
             if later is None:
                 raise
             views = later
-        faces = 1 if self._same_face(portrait) else views.faces  # of the footage's faces it is said there
+        faces = 1 if self._same_face else views.faces  # of the footage's faces it is said there
         self._tell(portrait_warnings(faces, views.transparent, self._spec.frame_count))
         return views
 
@@ -234,20 +277,18 @@ class _Analyst:
     def _first_seen(self, portrait: Portrait) -> PortraitViews | None:
         """The portrait from the first moment that shows it, None unless it is the footage's own face."""
         canvas = self._canvas
-        seen = canvas.first_seen() if canvas and self._same_face(portrait) else None
+        seen = canvas.first_seen() if canvas and self._same_face else None
         return self._views(replace(portrait, time=seen[0]), seen[1]) if seen else None
 
-    def _same_face(self, portrait: Portrait) -> bool:
+    @property
+    def _same_face(self) -> bool:
         """Whether the portrait shows the footage's own face."""
-        into = self._spec.output.footage
-        if into is None or portrait.face.crop != "auto":
-            return False
-        return (portrait.asset, portrait.face.at) == (into.asset, into.face.at)
+        return self._spec.portrait is not None and own_face(self._spec)
 
     def _portrait_crop(self, portrait: Portrait) -> Matrix | None:
         """How a portrait that is the footage's own face is cropped there."""
         canvas = self._canvas
-        return canvas.crop_at(portrait.time) if canvas and self._same_face(portrait) else None
+        return canvas.crop_at(portrait.time) if canvas and self._same_face else None
 
     def _poses(self) -> NDArray[np.float32] | None:
         """Codes of the frames looked at, (n, p)."""
@@ -258,9 +299,9 @@ class _Analyst:
             return self._video_codes(pose)
         if isinstance(pose, PoseCodes):
             return np.asarray(pose.rows[looked.start : looked.stop], np.float32)
-        neutral = [control.neutral for control in self._context.traits.pose_controls]
-        row = self._own_pose() if isinstance(pose, PoseFixed) else np.array(neutral, np.float32)
-        return np.repeat(row[None], len(looked), axis=0)
+        return (
+            np.repeat(self._own_pose()[None], len(looked), axis=0) if isinstance(pose, PoseFixed) else self._neutral()
+        )
 
     def _own_pose(self) -> NDArray[np.float32]:
         """Pose code of the portrait, (p,), from the store when it was read before."""

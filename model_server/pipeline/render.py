@@ -12,19 +12,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.base import Condition, Identity, Performance
+from model_server.engines.base import Condition, Performance
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, footage_canvas
 from model_server.pipeline.compositing.canvas import Canvas, CropCanvas
+from model_server.pipeline.compositing.in_place import InPlaceCanvas
 from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.prefetch import prefetch
 from model_server.pipeline.request import parameters_of
 from model_server.pipeline.result_cache import digest
+from model_server.pipeline.warnings import Source, covered_warnings
 
 # Frames whose conditions are asked for at once.
 FRAMES_AT_ONCE = 64
@@ -32,6 +35,7 @@ ENCODERS = max(2, (os.cpu_count() or 2) // 2)
 # Frames that may wait to be taken: small ones many, those of any size few, to bound memory.
 CROPS_AHEAD = 64
 PICTURES_AHEAD = 2
+IN_PLACE_AT_ONCE = 4
 
 Encode = Callable[[NDArray[np.uint8]], bytes]
 
@@ -96,11 +100,12 @@ class Rendering:
         with ThreadPoolExecutor(ENCODERS) as pool:
             for frame, png in prefetch(self._made(frames, pool), waiting):
                 yield replace(frame, png=png.result()) if png else frame
+        self._warn_of_covered()
 
     def _made(self, frames: range, pool: ThreadPoolExecutor) -> Generator[tuple[Frame, Future[bytes] | None]]:
         """Frames known, and frames drawn with their PNGs to come."""
         batch: list[Wanted] = []
-        size = self._context.engine.first_batch
+        size = min(self._context.engine.first_batch, self._batch_size)
         for frame in self.wanted(frames):
             blob = self._context.results.result(frame.key)
             if blob:
@@ -109,14 +114,28 @@ class Rendering:
             batch.append(frame)
             if len(batch) == size:
                 yield from self._encoding(batch, pool)
-                batch, size = [], self._context.engine.batch_size
+                batch, size = [], self._batch_size
         yield from self._encoding(batch, pool)
+
+    @property
+    def _batch_size(self) -> int:
+        """Frames drawn at once; of those that are drawn into, few, since their pictures are held meanwhile."""
+        most = self._context.engine.batch_size
+        return min(most, IN_PLACE_AT_ONCE) if self._analysis.references else most
 
     def _encoding(self, batch: list[Wanted], pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[bytes]]]:
         """Draw a batch and have it encoded."""
         for wanted, view in self._drawn(batch):
             picture = self._canvas.picture(self._row(wanted.index), view)
             yield Frame(wanted.index, wanted.key, None), pool.submit(self._encode, picture)
+
+    def _warn_of_covered(self) -> None:
+        """Say which frames were left as they are since something covers the face."""
+        canvas = self._canvas
+        if isinstance(canvas, InPlaceCanvas):
+            shown = Source("the footage", canvas.frames, canvas.rate)
+            for one in covered_warnings(shown, canvas.covered, self._analysis.frames.start):
+                self._context.report.warn(one.first, one.end, one.kind, one.message)
 
     def _row(self, index: int) -> int:
         """Row of a frame among those analysed."""
@@ -126,7 +145,8 @@ class Rendering:
     def _base_key(self) -> str:
         """Key of all that the frames of this dub have in common."""
         views, settings = self._analysis.portrait, f"{self._spec.size} {self._spec.seed}"
-        shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
+        shown: tuple[bytes, ...] = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
+        shown += tuple(one.picture.tobytes() for one in self._analysis.references)
         return digest(self._context.fingerprint, settings, *shown, *(["colourless"] if self._colourless else []))
 
     @cached_property
@@ -136,17 +156,24 @@ class Rendering:
         return views is not None and views.colourless and self._spec.output.footage is None
 
     @cached_property
-    def _identity(self) -> Identity:
+    def _identity(self) -> Any:
+        if self._analysis.references:
+            return self._context.identity_in(self._analysis.references)
         return self._context.identity(self._analysis.portrait, self._spec.size)
 
     def _drawn(self, batch: Sequence[Wanted]) -> Iterator[tuple[Wanted, NDArray[np.uint8] | None]]:
         """The network's picture of each frame, None where it is not seen."""
         if self._context.cancelled():
             raise PoseDubError("The dub was stopped.", ErrorKind.CANCELLED)
+        batch = [replace(one, condition=self._with_source(one)) for one in batch]
         seen = [wanted for wanted in batch if self._canvas.draws(self._row(wanted.index))]
         views = dict(zip([wanted.index for wanted in seen], self._draw(seen), strict=True))
         for wanted in batch:
             yield wanted, views.get(wanted.index)
+
+    def _with_source(self, wanted: Wanted) -> Condition:
+        """The frame's condition with what the footage shows in it, if that is drawn into."""
+        return replace(wanted.condition, source=self._canvas.source(self._row(wanted.index)))
 
     def _draw(self, batch: Sequence[Wanted]) -> Iterable[NDArray[np.uint8]]:
         if not batch:

@@ -26,6 +26,7 @@ SLOWEST, FASTEST = 1, 240
 CropMode = Literal["auto", "aligned"]
 Precision = PrecisionChoice
 OutputMode = Literal["crop", "overlay", "full_frame"]
+FaceSource = Literal["auto", "in_place", "portrait"]
 Viewer = Literal["player", "blender"]
 """Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
 and leaves the EXIF orientation of photos aside; players do all that files ask for."""
@@ -133,6 +134,8 @@ class Output:
             or one for each.
         keep_where_absent: whether a face that is turned away or cut off stays as it is; one that is not found always
             does.
+        face_source: "portrait" bends the portrait to each frame, "in_place" draws the lower face into the frame itself;
+            "auto" does so where the weights can and the portrait is the footage's own face.
     """
 
     mode: OutputMode = "crop"
@@ -144,6 +147,8 @@ class Output:
     keep_where_absent: bool = parameter(
         True, False, True, "whether faces that are turned away or cut off stay as they are"
     )
+
+    face_source: FaceSource = "auto"
 
     def mouth_only_at(self, index: int) -> float:
         """The value for a frame of the dub."""
@@ -161,6 +166,10 @@ class Output:
         return [
             (self.mode != "crop" and not given, f"The output {self.mode} names no footage; choose what to dub into."),
             (self.mode == "crop" and given, "The output crop takes no footage; set it to overlay or full frame."),
+            (
+                self.mode == "crop" and self.face_source == "in_place",
+                "Drawing in place needs footage; set the output to overlay or full frame.",
+            ),
             (not free, "The footage's faces are to be found in whole pictures; set its crop to auto."),
             *_out_of_range(self),
             (
@@ -275,6 +284,14 @@ class DubRequest:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def own_face(spec: DubSpec) -> bool:
+    """Whether the portrait shows the footage's own face, or there is footage and no other portrait."""
+    into, portrait = spec.output.footage, spec.portrait
+    if into is None or portrait is None:
+        return into is not None
+    return portrait.face.crop == "auto" and (portrait.asset, portrait.face.at) == (into.asset, into.face.at)
 
 
 def check_rate(fps: Fraction) -> None:

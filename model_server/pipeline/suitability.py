@@ -6,7 +6,7 @@ from model_server.engines.base import Traits, WeightsInfo
 from model_server.engines.registry import check_size, family, traits
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces.pose_reading import resolved
-from model_server.pipeline.request import POSE_SOURCES, DubSpec, PoseCodes, PoseVideo
+from model_server.pipeline.request import POSE_SOURCES, DubSpec, PoseCodes, PoseVideo, own_face
 
 
 def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
@@ -18,7 +18,7 @@ def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
             "others.",
             ErrorKind.UNSUPPORTED,
         )
-    for wrong, sentence in _problems(spec, traits(weights)):
+    for wrong, sentence in _problems(spec, traits(weights), weights):
         if wrong:
             raise PoseDubError(sentence)
     check_size(spec.size, weights)
@@ -26,12 +26,28 @@ def check_suitable(spec: DubSpec, weights: WeightsInfo) -> None:
         resolved(spec.pose_reading, weights)
 
 
-def _problems(spec: DubSpec, wants: Traits) -> list[tuple[bool, str]]:
+def in_place(spec: DubSpec, weights: WeightsInfo) -> bool:
+    """Whether a dub's frames are drawn into the footage's own."""
+    asked = spec.output.face_source
+    if spec.output.footage is None or asked == "portrait":
+        return False
+    return asked == "in_place" or (own_face(spec) and traits(weights).in_place)
+
+
+def _problems(spec: DubSpec, wants: Traits, weights: WeightsInfo) -> list[tuple[bool, str]]:
+    inside = in_place(spec, weights)
     title, count, source = wants.title, len(wants.pose_controls), POSE_SOURCES[type(spec.pose)]
     rows = spec.pose.rows if isinstance(spec.pose, PoseCodes) else ()
     takes = ", ".join(wants.pose_sources)
     return [
-        (wants.portrait and spec.portrait is None, f"{title} draws the person of a portrait; choose one."),
+        (
+            inside and not traits(weights).in_place,
+            f"The weights {weights.name} cannot draw into footage in place; set the face source to portrait.",
+        ),
+        (
+            wants.portrait and spec.portrait is None and not inside,
+            f"{title} draws the person of a portrait; choose one.",
+        ),
         (
             not (wants.portrait or wants.portrait_optional) and spec.portrait is not None,
             f"{title} draws one person only; leave the portrait out.",

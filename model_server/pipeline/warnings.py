@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -31,7 +31,7 @@ class FrameWarning:
     """Something about the frames `first <= k < end` of a dub.
 
     Attributes:
-        kind: "no_face", "turned_away", "cut_off", "several_faces", "transparent", "scene_cut",
+        kind: "no_face", "turned_away", "cut_off", "several_faces", "transparent", "scene_cut", "covered",
             "pose_loops", "hdr", "shown_otherwise", or as `sound_notices.speech_notices` says.
         message: one sentence.
     """
@@ -150,6 +150,21 @@ def footage_warnings(
             yield FrameWarning(first, end, kind, f"{sentence} at {source.between(first, end)}; {outcome}.")
     yield from _cuts(source, changes(shots))
     yield from _loops(source, loops_from)
+
+
+def covered_warnings(source: Source, covered: Collection[int], start: int) -> Iterator[FrameWarning]:
+    """Where too much of the face is covered to draw its lower part.
+
+    Args:
+        covered: positions in the source.
+        start: frame of the dub at position 0.
+    """
+    flags = np.zeros(len(source.frames), np.bool_)
+    flags[list(covered)] = True
+    for first, end in flagged(flags):
+        where, kept = source.between(first, end), _counted(end - first)
+        sentence = f"Something covers the mouth in the footage at {where}; {kept} as in the footage."
+        yield FrameWarning(start + first, start + end, "covered", sentence)
 
 
 def _several(name: str, faces: int, frames: int) -> Iterator[FrameWarning]:

@@ -53,6 +53,9 @@ def test_missing_footage_is_named(into):
 
 def test_json_keeps_the_output_and_reads_older_plans(into, plan):
     assert DubPlan.from_json(into.to_json()) == into
+    older = into.to_json()
+    del older["output"]["face_source"]
+    assert DubPlan.from_json(older).output == replace(into.output, face_source="portrait")
     older = plan.to_json()
     del older["output"], older["speech"]["start"]
     for part in ("portrait", "pose"):

@@ -187,6 +187,7 @@ def test_a_request_without_an_output_means_the_crop() -> None:
                 "a" * 64, FaceSelection("auto", (0.25, 0.5), Fraction(7, 3)), Fraction(-1, 24), Fraction(1, 2)
             ),
             mouth_only=(0.0, 0.1, 1.0),
+            face_source="in_place",
         ),
     ],
     ids=lambda output: output.mode,

@@ -36,6 +36,8 @@ class POSEDUB_PT_output(DubPanel, bpy.types.Panel):
         draw_mouth_only(column, scene, sources)
         column.prop(values, "feather")
         column.prop(values, "keep_where_absent")
+        if runtime.current().link.offer.in_place:
+            column.prop(values, "face_source")
 
 
 class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):

@@ -169,6 +169,7 @@ def _output(reading: SceneReading, into: bpy.types.Strip | None, first: int, end
         feather=settings.feather,
         mouth_only=footage.amounts(reading.scene, keyed, first, end) if keyed else (settings.mouth_only,),
         keep_where_absent=settings.keep_where_absent,
+        face_source=settings.face_source,
     )
 
 

@@ -15,9 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_server.engines.base import Condition, Engine, Performance, PrecisionChoice, Views, WeightsInfo
+from model_server.engines.base import (
+    Condition,
+    Engine,
+    FrameSource,
+    Performance,
+    PrecisionChoice,
+    Views,
+    WeightsInfo,
+)
 from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
+from model_server.engines.pcavs.in_place import InPlaceIdentity, LowerFaces
 from model_server.engines.pcavs.precision import drawing, optimized, reading
 from model_server.engines.pcavs.weights import NAME
 from model_server.engines.registry import check_size
@@ -37,7 +46,7 @@ log = logging.getLogger(__name__)
 ROWS = {"cpu": 4, "cuda": 16}
 # Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU
 # draws as many as its memory holds.
-PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4}
+PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4, "lite-in-place": 4}
 # Calls of the generator in a batch, for each processor: at a batch's end they wait for each other, and what is drawn is
 # encoded only then. On a GPU pictures of the first are copied while the second is drawn.
 CALLS = 2
@@ -120,6 +129,10 @@ class PcavsEngine:
         check_size(size, self.weights)
         return self.identity(portrait.seen[None], portrait.drawn)
 
+    def identity_in(self, references: Sequence[FrameSource]) -> InPlaceIdentity:
+        """See `Engine.identity_in`."""
+        return self._in_turn(lambda: LowerFaces.of(self._networks, self.device).identity(references))
+
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """Identity of a portrait; several crops of one person are averaged.
 
@@ -155,9 +168,16 @@ class PcavsEngine:
         """See `Engine.conditioning`."""
         return WindowConditioning(performance)
 
-    def draw(self, identity: Identity, conditions: Sequence[Condition], seed: int) -> NDArray[np.uint8]:
+    def draw(
+        self, identity: Identity | InPlaceIdentity, conditions: Sequence[Condition], seed: int
+    ) -> NDArray[np.uint8]:
         """See `Engine.draw`."""
         windows, gains, codes = zip(*(condition.value for condition in conditions), strict=True)
+        if isinstance(identity, InPlaceIdentity):
+            sources = [condition.source for condition in conditions]
+            return self._in_turn(
+                lambda: self._in_place(identity, sources, np.stack(windows), np.array(gains, np.float32))
+            )
         return self.frames(identity, np.stack(windows), np.stack(codes), np.array(gains, np.float32), seed)
 
     def frames(
@@ -186,6 +206,25 @@ class PcavsEngine:
             return self._pictures_of(identity, self._padded(styles), noise)[:count].numpy()
 
         return self._in_turn(make)
+
+    def _in_place(
+        self,
+        identity: InPlaceIdentity,
+        sources: Sequence[FrameSource | None],
+        windows: NDArray[np.float32],
+        gains: NDArray[np.float32],
+    ) -> NDArray[np.uint8]:
+        """Lower faces RGBA (n, side, side, 4) drawn into n frames."""
+        faces = LowerFaces.of(self._networks, self.device)
+        contents = self._contents(windows)
+
+        def draw(row: int) -> NDArray[np.uint8]:
+            source = sources[row]
+            if source is None:
+                raise ValueError("a frame that is drawn into must be given")
+            return faces.draw(identity, source, contents[row : row + 1] * float(gains[row]))
+
+        return np.stack(self._threads.map(draw, range(len(sources))))
 
     def _styles(
         self, identity: Identity, contents: Tensor, gains: NDArray[np.float32], codes: NDArray[np.float32]

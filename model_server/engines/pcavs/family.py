@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,16 @@ from model_server.surroundings import out_of_memory
 if TYPE_CHECKING:
     from model_server.engines.pcavs.engine import PcavsEngine
 
-__all__ = ["TRAITS", "check_tensors", "import_checkpoint", "load", "parameter_counts", "sizes", "untrained"]
+__all__ = [
+    "TRAITS",
+    "check_tensors",
+    "import_checkpoint",
+    "load",
+    "parameter_counts",
+    "sizes",
+    "traits",
+    "untrained",
+]
 
 TRAITS = Traits(
     title="PC-AVS",
@@ -39,6 +49,11 @@ MAX_SIZE = 512
 def sizes(weights: WeightsInfo) -> Sizes:
     """See `Family.sizes`."""
     return Sizes(IMAGE_SIZE, MAX_SIZE if PRESETS[weights.preset].warps else IMAGE_SIZE)
+
+
+def traits(weights: WeightsInfo) -> Traits:
+    """What weights want: with a network for lower faces they can do without a portrait."""
+    return replace(TRAITS, in_place=PRESETS[weights.preset].lower_face is not None)
 
 
 def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model_server.networks.pcavs.lower_face import COVER_BIAS
 from model_server.networks.pcavs.model import parameter_shapes
 
 RECIPE = "untrained-3"
@@ -28,6 +29,8 @@ def untrained_state(preset: str) -> dict[str, Tensor]:
 def _value(preset: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if name.endswith(("running_var", "modulation.bias", "mask_head.bias")):
         return np.ones(shape, np.float32)
+    if name.endswith("cover_head.bias"):
+        return np.full(shape, COVER_BIAS, np.float32)
     if name.endswith(("running_mean", "bias")) or _warps(name):
         return np.zeros(shape, np.float32)
     if name.endswith("noise_strength"):
@@ -41,7 +44,7 @@ def _value(preset: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32
 
 def _warps(name: str) -> bool:
     """Flows and mask are the same everywhere until they are trained: chance would only tear the portrait."""
-    return name.startswith("generator.") and "_head." in name
+    return name.startswith(("generator.", "lower_face.")) and "_head." in name and ".paint_head." not in name
 
 
 def _norm_scale(name: str) -> float:

@@ -1,4 +1,4 @@
-"""The four networks together, as one module whose state dict is what a weights file holds."""
+"""All networks together, as one module whose state dict is what a weights file holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from model_server.networks.pcavs.generator import Generator
 from model_server.networks.pcavs.identity_encoder import IdentityEncoder
+from model_server.networks.pcavs.lower_face import LowerFaceGenerator
 from model_server.networks.pcavs.nonidentity_encoder import NonIdentityEncoder
 from model_server.networks.pcavs.presets import PRESETS, Preset
 from model_server.networks.pcavs.speech_encoder import SpeechEncoder
@@ -50,6 +51,7 @@ class Networks(nn.Module):
             if widths.warps
             else Generator(widths.generator, widths.style_size)
         )
+        self.lower_face = LowerFaceGenerator(widths.lower_face, widths.feature) if widths.lower_face else None
 
     def style(
         self,

@@ -1,13 +1,16 @@
-"""Widths of the networks: `full` is PC-AVS as published, `lite` has fewer channels and a warp head."""
+"""Widths of the networks: `full` is PC-AVS as published, `lite` has fewer channels and a warp head.
+
+`lite-in-place` is lite with one more network, which draws the lower face into a frame; the paper has none.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from model_server.features import BIN_COUNT, CROP_SIDE, MEL_COUNT
 
-PresetName = Literal["lite", "full"]
+PresetName = Literal["lite", "full", "lite-in-place"]
 
 POSE_SIZE = 12
 IMAGE_SIZE = CROP_SIDE
@@ -42,6 +45,23 @@ class SpeechWidths:
 
 
 @dataclass(frozen=True)
+class LowerFaceWidths:
+    """The network that draws lower faces into frames.
+
+    Attributes:
+        side: of the pictures that are looked at and painted, pixels; a multiple of 8.
+        seen: channels of its encoders at full, half, quarter and eighth size.
+        drawn: channels of its decoder from eighth to full size.
+        style: size of what is said and how the head is held, together.
+    """
+
+    side: int = 96
+    seen: tuple[int, int, int, int] = (16, 32, 48, 96)
+    drawn: tuple[int, int, int, int] = (128, 96, 64, 32)
+    style: int = 128
+
+
+@dataclass(frozen=True)
 class Preset:
     """All widths of one set of networks.
 
@@ -53,6 +73,7 @@ class Preset:
         warps: whether the generator bends the portrait itself and paints only what that does not show. Departs from
             the paper, where every pixel is painted.
         pose: size of the pose code; only the paper's ablation has another one.
+        lower_face: the network that draws into frames, None where there is none.
     """
 
     name: PresetName
@@ -64,6 +85,7 @@ class Preset:
     mouth: int
     warps: bool
     pose: int = POSE_SIZE
+    lower_face: LowerFaceWidths | None = None
 
     @property
     def identity_size(self) -> int:
@@ -103,3 +125,4 @@ PRESETS: dict[str, Preset] = {
         warps=True,
     ),
 }
+PRESETS["lite-in-place"] = replace(PRESETS["lite"], name="lite-in-place", lower_face=LowerFaceWidths())

@@ -81,7 +81,7 @@ def face_mask(side: int, points: Points, outline: Points, feather: float, mouth_
     below = ((x - eyes[0]) * down[0] + (y - eyes[1]) * down[1]) / length - line * length
     inside = inside_distance(np.stack([x, y], axis=-1), _with_room_for_the_jaw(outline, points[2], down))
     border = np.minimum.reduce([x, y, side - 1 - x, side - 1 - y]) - _EDGE_CELLS * cell - width / 2
-    mask = _smooth_step(np.minimum.reduce([inside, below, border]) / width + 0.5)
+    mask = smooth_step(np.minimum.reduce([inside, below, border]) / width + 0.5)
     return cv2.resize(mask.astype(np.float32), (side, side)).astype(np.float32, copy=False)
 
 
@@ -108,7 +108,8 @@ def inside_distance(places: Points, polygon: Points) -> NDArray[np.float64]:
     return np.where(odd, distance, -distance)
 
 
-def _smooth_step(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def smooth_step(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 up to 0, 1 from 1 on, without a corner between (Hermite)."""
     t = np.clip(x, 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -119,13 +120,21 @@ def patch(view: Picture, place: Placement, size: tuple[int, int], feather: float
     Args:
         view: network view drawn, uint8 RGB (side, side, 3).
     """
-    side = len(view)
-    left, top, right, bottom = _seen(place.matrix, side, size)
+    mask = face_mask(len(view), place.points, place.outline, feather, mouth_only) * place.opacity
+    return laid(_coloured(view, place), mask, place.matrix, size)
+
+
+def laid(view: Picture, mask: Mask, matrix: NDArray[np.float64], size: tuple[int, int]) -> Patch:
+    """A view (side, side, 3), and how much of it is taken, as a piece of an overlay for a picture of `size`.
+
+    Args:
+        matrix: from the picture to the view, (2, 3).
+    """
+    left, top, right, bottom = _seen(matrix, len(view), size)
     if right <= left or bottom <= top:
         return Patch(np.zeros((0, 0, 4), np.uint8), 0, 0)
-    mask = face_mask(side, place.points, place.outline, feather, mouth_only) * place.opacity
-    cutout = np.dstack([_coloured(view, place), np.rint(mask * 255).astype(np.uint8)])
-    rgba = warp_to(cutout, shifted(inverse(place.matrix), left, top), (right - left, bottom - top), smooth=True)
+    cutout = np.dstack([view, np.rint(mask * 255).astype(np.uint8)])
+    rgba = warp_to(cutout, shifted(inverse(matrix), left, top), (right - left, bottom - top), smooth=True)
     rgba[rgba[..., 3] == 0] = 0
     return Patch(rgba, left, top)
 

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.compositing.blending import Placement, composed, in_kind, overlay, patch
+from model_server.engines.base import FrameSource
+from model_server.pipeline.compositing.blending import Patch, Placement, composed, in_kind, overlay, patch
 from model_server.pipeline.faces.alignment import after_scaling, moved, view_transform
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.pose import flagged, source_frames
@@ -43,6 +44,9 @@ class Canvas(Protocol):
     def draws(self, index: int) -> bool:
         """Whether the network's picture is seen in frame `index`."""
 
+    def source(self, index: int) -> FrameSource | None:
+        """What the footage shows in frame `index`, for frames that are drawn into; asked for in order, before them."""
+
     def picture(self, index: int, view: Picture | None) -> Picture:
         """Frame `index`, RGB or RGBA; `view` is the network's picture if it is seen."""
 
@@ -57,6 +61,9 @@ class CropCanvas:
     def draws(self, index: int) -> bool:
         """Always."""
         return True
+
+    def source(self, index: int) -> None:
+        """None: nothing is drawn into."""
 
     def picture(self, index: int, view: Picture | None) -> Picture:
         """The network's picture."""
@@ -146,15 +153,27 @@ class FootageCanvas:
         """Whether the frame's face can be used."""
         return bool(self._opacities[self._rows[index]] > 0)
 
+    def source(self, index: int) -> FrameSource | None:
+        """None: the portrait is bent to the frame."""
+        return None
+
     def picture(self, index: int, view: Picture | None) -> Picture:
         """The overlay, RGBA, or the whole frame, RGB."""
-        output, size, piece = self._output, self._appearance.size, None
-        if view is not None:
-            piece = patch(view, self._placement(index), size, output.feather, output.mouth_only_at(index))
-            piece = in_kind(piece, self._appearance.colour) if self._appearance.keeps_hdr else piece
-        if output.mode == "overlay":
-            return overlay(piece, size)
-        return composed(self._playback.picture(int(self.frames[index])), piece)
+        piece = None if view is None else self._piece(index, view)
+        if piece and self._appearance.keeps_hdr:
+            piece = in_kind(piece, self._appearance.colour)
+        if self._output.mode == "overlay":
+            return overlay(piece, self._appearance.size)
+        return composed(self._shown(index), piece)
+
+    def _piece(self, index: int, view: Picture) -> Patch | None:
+        """What lies over the footage."""
+        amount = self._output.mouth_only_at(index)
+        return patch(view, self._placement(index), self._appearance.size, self._output.feather, amount)
+
+    def _shown(self, index: int) -> Picture:
+        """The footage's picture, as stored."""
+        return self._playback.picture(int(self.frames[index]))
 
     def _placement(self, index: int) -> Placement:
         row, track = self._rows[index], self.track
@@ -209,7 +228,7 @@ def fades(usable: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def bridged(track: FaceTrack) -> FaceTrack:
     """The track with misses of one or two frames inside a shot filled in on straight lines."""
-    measured = {name: getattr(track, name).copy() for name in ("points", "outlines", "axes", "tones")}
+    measured = {name: getattr(track, name).copy() for name in ("points", "outlines", "axes", "rigid", "lips", "tones")}
     absences = track.absences.copy()
     for rows in track.shot_rows:
         for first, end in flagged(~track.shown[rows]):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ _OUTLINE = (
 )  # fmt: skip
 OUTLINE_POINTS = len(_OUTLINE)
 _OUTER_EYE_CORNERS = (33, 263)
+_NOSE_BASE, _INNER_LIPS = 2, (13, 14)
 _CROP_FACTOR = 2.2
 _THUMBNAIL_FACTOR = 1.5
 _CROP_SIDE = 448
@@ -62,6 +63,8 @@ class FoundFace:
         outline: the face's edge from the middle of the forehead on, clockwise, (36, 2); empty when not measured.
         yaw: degrees the head is turned to the picture's left or right, 0 from the front; the sign tells the side.
         axes: the head's axes, (2, 3), see `head_angles`; zeros when not measured.
+        rigid: outer corners of the eyes, left and right in the picture, and base of the nose, (3, 2).
+        opening: height of the mouth's opening for the distance between the outer corners of the eyes.
     """
 
     box: Box
@@ -72,6 +75,8 @@ class FoundFace:
     outline: Points = field(default_factory=lambda: np.zeros((0, 2)), compare=False)
     yaw: float = 0.0
     axes: Points = field(default_factory=lambda: np.zeros((2, 3)), compare=False)
+    rigid: Points = field(default_factory=lambda: np.zeros((3, 2)), compare=False)
+    opening: float = 0.0
 
     @property
     def points(self) -> Points:
@@ -89,10 +94,12 @@ class FoundFace:
         left_eye, right_eye, mouth = ((x, y) for x, y in moved(self.points, matrix).tolist())
         box = _box(moved(np.reshape(self.box, (2, 2)), matrix))
         outline = moved(self.outline, matrix)
-        axes = turned(self.axes, matrix)
-        return replace(
-            self, box=box, left_eye=left_eye, right_eye=right_eye, mouth=mouth, outline=outline, axes=axes
-        )
+        rest: dict[str, Any] = {
+            "outline": outline,
+            "axes": turned(self.axes, matrix),
+            "rigid": moved(self.rigid, matrix),
+        }
+        return replace(self, box=box, left_eye=left_eye, right_eye=right_eye, mouth=mouth, **rest)
 
     @property
     def roll(self) -> float:
@@ -348,8 +355,15 @@ def thumbnail(rgb: Picture, face: FoundFace, side: int) -> Picture:
 def _face_from(places: Points, score: float) -> FoundFace:
     points: Points = places[:, :2]
     left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
-    outline, yaw, axes = points[list(_OUTLINE)], _yaw(places), head_axes(places)
-    return FoundFace(_box(points), score, left_eye, right_eye, mouth, outline, yaw, axes)
+    outline, rigid = points[list(_OUTLINE)], points[[*_OUTER_EYE_CORNERS, _NOSE_BASE]]
+    box, axes, opening = _box(points), head_axes(places), _opening(places)
+    return FoundFace(box, score, left_eye, right_eye, mouth, outline, _yaw(places), axes, rigid, opening)
+
+
+def _opening(places: Points) -> float:
+    """Of the mouth, for the distance between the outer corners of the eyes."""
+    (upper, lower), (left, right) = places[list(_INNER_LIPS)], places[list(_OUTER_EYE_CORNERS)]
+    return float(np.linalg.norm(lower - upper)) / max(float(np.linalg.norm(right - left)), 1e-6)
 
 
 def _box(points: Points) -> Box:

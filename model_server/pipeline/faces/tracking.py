@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.faces.alignment import clip_transforms
+from model_server.pipeline.faces.alignment import clip_transforms, warp
 from model_server.pipeline.faces.color_transfer import face_tone
 from model_server.pipeline.faces.face_reid import SAME_PERSON, FaceFeature, Gallery, face_feature
 from model_server.pipeline.faces.finder import OUTLINE_POINTS, FaceFinder, FoundFace, Points, choose, overlap
+from model_server.pipeline.faces.head_angles import angles_of
+from model_server.pipeline.faces.lower_face import HeadPlace
 from model_server.pipeline.faces.shots import ShotDetector
 from model_server.pipeline.faces.smoothing import steadied
 from model_server.pipeline.media.containers import never
@@ -39,10 +41,13 @@ _SAME_PLACE = 0.3
 _PLACE, _SIZE = 0.3, 0.3
 _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
+_SHARPNESS_SIDE = 96
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 7"
+_VERSION = "faces 8"
 
+
+_ARRAYS = ("indices", "shots", "points", "outlines", "axes", "rigid", "lips", "tones", "absences")
 
 TrackFaces = Callable[..., "FaceTrack"]
 
@@ -66,6 +71,8 @@ class FaceTrack:
         points: left eye, right eye and mouth, (n, 3, 2), NaN where there is no face; as measured.
         outlines: edge of the face, (n, 36, 2), NaN where there is no face; as measured.
         axes: the head's axes, (n, 2, 3), see `head_angles`; NaN where there is no face.
+        rigid: outer corners of the eyes and base of the nose, (n, 3, 2), NaN where there is no face; as measured.
+        lips: the mouth's opening, see `FoundFace`, and the sharpness of the lower face, (n, 2); NaN without a face.
         tones: mean and deviation of the upper face's Lab colours, (n, 6), NaN where there is no face.
         absences: `Absence` of each frame, (n,).
         width: of the pictures.
@@ -78,6 +85,8 @@ class FaceTrack:
     points: Points
     outlines: Points
     axes: Points
+    rigid: Points
+    lips: Points
     tones: NDArray[np.float64]
     absences: NDArray[np.int64]
     width: int
@@ -116,6 +125,16 @@ class FaceTrack:
         return np.concatenate([steadied(self.axes[rows], self.points[rows]) for rows in self.shot_rows])
 
     @cached_property
+    def steady_rigid(self) -> Points:
+        """`rigid`, steadied like the points."""
+        return np.concatenate([steadied(self.rigid[rows], self.points[rows]) for rows in self.shot_rows])
+
+    def place(self, row: int) -> HeadPlace:
+        """Where the head is in a row's picture, steady in time; the row shows it."""
+        *corners, nose = self.steady_rigid[row]
+        return HeadPlace.of(nose, np.stack(corners), angles_of(self.steady_axes[row]))
+
+    @cached_property
     def steady_tones(self) -> NDArray[np.float64]:
         """`tones`, steadied like the points."""
         return np.concatenate([steadied(self.tones[rows], self.points[rows]) for rows in self.shot_rows])
@@ -136,8 +155,8 @@ class FaceTrack:
         """For the store."""
         file = BytesIO()
         numbers = np.array([self.width, self.height, self.faces])
-        np.savez_compressed(file, indices=self.indices, shots=self.shots, points=self.points, outlines=self.outlines,
-                 axes=self.axes, tones=self.tones, absences=self.absences, numbers=numbers)  # fmt: skip
+        arrays = {name: value for name, value in vars(self).items() if name in _ARRAYS}
+        np.savez_compressed(file, numbers=numbers, **arrays)
         return file.getvalue()
 
     @staticmethod
@@ -179,8 +198,8 @@ def track_face(
         progress()
     starts = np.isin(np.arange(len(indices)), shots.starts)
     return FaceTrack(
-        np.array(indices, np.int64), np.cumsum(starts) - 1, rows.points, rows.outlines, rows.axes, rows.tones,
-        rows.absences, rows.width, rows.height, follower.faces,
+        np.array(indices, np.int64), np.cumsum(starts) - 1, rows.points, rows.outlines, rows.axes, rows.rigid,
+        rows.lips, rows.tones, rows.absences, rows.width, rows.height, follower.faces,
     )  # fmt: skip
 
 
@@ -213,15 +232,26 @@ class _Rows:
         self.points = np.full((count, 3, 2), np.nan)
         self.outlines = np.full((count, OUTLINE_POINTS, 2), np.nan)
         self.axes = np.full((count, 2, 3), np.nan)
+        self.rigid = np.full((count, 3, 2), np.nan)
+        self.lips = np.full((count, 2), np.nan)
         self.tones = np.full((count, 6), np.nan)
         self.absences = np.full(count, Absence.NO_FACE, np.int64)
         self.width = self.height = 0
 
     def put(self, row: int, face: FoundFace, picture: Picture) -> None:
         self.points[row], self.outlines[row], self.axes[row] = face.points, face.outline, face.axes
+        self.rigid[row], self.lips[row] = face.rigid, (face.opening, sharpness(picture, face))
         self.tones[row] = face_tone(picture, face.points, face.outline)
         away = row > 0 and self.absences[row - 1] == Absence.TURNED_AWAY
         self.absences[row] = absence(face, (self.width, self.height), BACK_YAW if away else MAX_YAW)
+
+
+def sharpness(picture: Picture, face: FoundFace) -> float:
+    """Contrast of the lower face's finest details for its contrast as a whole, at a size that shows them."""
+    *corners, nose = face.rigid
+    place = HeadPlace.of(nose, np.stack(corners), angles_of(face.axes))
+    grey = cv2.cvtColor(warp(picture, place.crop(_SHARPNESS_SIDE), _SHARPNESS_SIDE), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).std() / max(float(grey.std()), 1.0))
 
 
 def absence(face: FoundFace, size: tuple[int, int], max_yaw: float = MAX_YAW) -> Absence:

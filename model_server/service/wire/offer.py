@@ -65,6 +65,7 @@ def _traits_message(wanted: Traits) -> dubbing.EngineTraits:
         parameters=wanted.parameters,
         portrait_optional=wanted.portrait_optional,
         reach_seconds=wanted.reach_seconds,
+        in_place=wanted.in_place,
     )
 
 
@@ -102,6 +103,7 @@ def _traits_in(message: dubbing.EngineTraits) -> Traits:
         parameters=tuple(message.parameters),
         portrait_optional=message.portrait_optional,
         reach_seconds=message.reach_seconds,
+        in_place=message.in_place,
     )
 
 

@@ -12,6 +12,7 @@ from model_server.pipeline.parameters import Parameter, parameters
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
+    FaceSource,
     FootageSource,
     Output,
     OutputMode,
@@ -47,6 +48,11 @@ READING_VALUES: dict[PoseReadingChoice, dubbing.PoseReading] = {
     "encoder": dubbing.POSE_READING_ENCODER,
     "angles": dubbing.POSE_READING_ANGLES,
     "movement": dubbing.POSE_READING_MOVEMENT,
+}
+_SOURCE_VALUES: dict[FaceSource, dubbing.FaceSource] = {
+    "auto": dubbing.FACE_SOURCE_AUTO,
+    "in_place": dubbing.FACE_SOURCE_IN_PLACE,
+    "portrait": dubbing.FACE_SOURCE_PORTRAIT,
 }
 _MODE_VALUES: dict[OutputMode, dubbing.OutputMode] = {
     "crop": dubbing.OUTPUT_MODE_CROP,
@@ -110,7 +116,12 @@ def _output_message(output: Output) -> dubbing.Output:
             start=rational(given.start),
             speed=rational(given.speed),
         )
-    return dubbing.Output(mode=_MODE_VALUES[output.mode], footage=footage, **_parameter_fields(output))
+    return dubbing.Output(
+        mode=_MODE_VALUES[output.mode],
+        footage=footage,
+        face_source=_SOURCE_VALUES[output.face_source],
+        **_parameter_fields(output),
+    )
 
 
 def _output_of(message: dubbing.Output) -> Output:
@@ -121,7 +132,8 @@ def _output_of(message: dubbing.Output) -> Output:
             given.asset_id, face_selection(given.face), fraction(given.start), fraction(given.speed, Fraction(1))
         )
     mode = choice(_MODE_VALUES, message.mode, "output mode")
-    return Output(mode, footage, **_parameters_in(message, Output))
+    face_source = choice(_SOURCE_VALUES, message.face_source, "face source")
+    return Output(mode, footage, face_source=face_source, **_parameters_in(message, Output))
 
 
 def _pose_message(pose: Pose) -> media.Pose:

@@ -1,0 +1,68 @@
+"""Drawing lower faces into frames: pictures to tensors, the network, and pictures back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model_server.engines.base import FrameSource
+from model_server.errors import PoseDubError
+from model_server.networks.pcavs.lower_face import (
+    ANGLES,
+    REFERENCES,
+    LowerFace,
+    LowerFaceGenerator,
+    References,
+)
+from model_server.networks.pcavs.model import Networks
+
+
+@dataclass(frozen=True)
+class InPlaceIdentity:
+    """A person in a few frames, as the network keeps them; belongs to the engine that made it."""
+
+    references: References
+
+
+class LowerFaces:
+    """The lower-face network at work, a frame at a time, so that none depends on its neighbours' sizes."""
+
+    def __init__(self, network: LowerFaceGenerator, device: str) -> None:
+        self._network, self._device = network, device
+
+    @staticmethod
+    def of(networks: Networks, device: str) -> LowerFaces:
+        """That of all networks; PoseDubError where these weights have none."""
+        if networks.lower_face is None:
+            raise PoseDubError("These weights cannot draw into footage in place; set the face source to portrait.")
+        return LowerFaces(networks.lower_face, device)
+
+    @torch.inference_mode()
+    def identity(self, sources: Sequence[FrameSource]) -> InPlaceIdentity:
+        """Whom one to four frames show."""
+        pictures = np.stack([source.picture for source in sources[:REFERENCES]])
+        return InPlaceIdentity(self._network.references(self._images(pictures)[None]))
+
+    @torch.inference_mode()
+    def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor) -> NDArray[np.uint8]:
+        """A lower face, RGBA (side, side, 4), of a speech content (1, content) with its gain."""
+        picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden).to(self._device)
+        angles = torch.tensor(source.angles[None, :ANGLES]).to(self._device)
+        taken = (hidden > 0).float()[None, None]
+        return _rgba(self._network(picture, taken, identity.references, content, angles))
+
+    def _images(self, pictures: NDArray[np.uint8]) -> Tensor:
+        return torch.tensor(pictures).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _rgba(drawn: LowerFace) -> NDArray[np.uint8]:
+    size = drawn.image.shape[2:]
+    visible = F.interpolate(drawn.visible, size, mode="bilinear", align_corners=False) * 2 - 1
+    picture = torch.cat([drawn.image.clamp(-1, 1), visible], 1)[0].permute(1, 2, 0)
+    return (picture * 127.5 + 127.5).round().to(torch.uint8).cpu().numpy()

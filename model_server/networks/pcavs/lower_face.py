@@ -1,0 +1,257 @@
+"""Draws the lower face into a frame that shows the person already. A departure from PC-AVS, which draws whole heads.
+
+The frame comes with its lower face taken out, so that what the old mouth did cannot be seen; one to four pictures of
+the same person say what teeth, lips and beard look like. A flow bends these, a picture is painted for what none of them
+shows, and a mask decides between both. A second, small network sees the frame as it is and says only where something
+covers the face; nothing else of what it sees reaches the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_server.networks.pcavs.presets import LowerFaceWidths
+from model_server.networks.pcavs.warping import enlarged, warp
+
+# Pictures that say what a person looks like, at most; and the angles of a frame that count: yaw and pitch.
+REFERENCES = 4
+ANGLES = 2
+ANGLE_UNIT = 30.0  # degrees that the network calls 1
+# Lips move by up to a quarter of the picture, in halves of it; heads between a reference and the frame about as far.
+REACH = 0.6
+MASK_BIAS = 1.0
+COVER_BIAS = -4.0  # nothing covers a face until that is learnt
+_HIDDEN = 96  # of the layer that joins what is said and how the head is held
+_COVER = (12, 24, 32)
+# Nearer to 0 and 1 than that nothing shines through.
+_UNSURE = 0.1
+
+
+class References(NamedTuple):
+    """One to four pictures of a person as the network keeps them.
+
+    Attributes:
+        pictures: (n, r, 3, H, W) in [-1, 1], as large as frames are to be drawn.
+        features: encoded pictures, (n, r, c, side / 4, side / 4) and (n, r, c, side / 8, side / 8).
+    """
+
+    pictures: Tensor
+    features: tuple[Tensor, Tensor]
+
+    def expand(self, count: int) -> References:
+        """The same ones for each of `count` frames."""
+        coarse, fine = (x.expand(count, *x.shape[1:]) for x in self.features)
+        return References(self.pictures.expand(count, *self.pictures.shape[1:]), (coarse, fine))
+
+
+@dataclass(frozen=True)
+class LowerFace:
+    """A lower face and what it was made of. H and W are those of the references; s is the network's side.
+
+    Attributes:
+        image: (n, 3, H, W) in [-1, 1].
+        visible: share of the face that nothing covers, (n, 1, s, s) in [0, 1].
+        rgb: what was painted, (n, 3, s, s) in [-1, 1].
+        mask: share of the bent references, (n, 1, s, s).
+        warped: the bent references, (n, 3, H, W).
+        covered: logits of what covers the face, (n, 1, s / 2, s / 2).
+    """
+
+    image: Tensor
+    visible: Tensor
+    rgb: Tensor
+    mask: Tensor
+    warped: Tensor
+    covered: Tensor
+
+
+class LowerFaceGenerator(nn.Module):
+    """See the module's text.
+
+    Args:
+        widths: channels.
+        content: size of speech contents.
+    """
+
+    def __init__(self, widths: LowerFaceWidths, content: int) -> None:
+        super().__init__()
+        self.side = widths.side
+        *fine, deep = widths.seen
+        first, second, third, last = widths.drawn
+        self.style = nn.Sequential(
+            nn.Linear(content + ANGLES, _HIDDEN), nn.LeakyReLU(0.2), nn.Linear(_HIDDEN, widths.style), nn.LeakyReLU(0.2)
+        )
+        self.source_encoder = Encoder(4, widths.seen)
+        self.reference_encoder = Encoder(3, widths.seen)
+        self.attention = nn.Linear(widths.style, deep)
+        self.level8 = nn.ModuleList([FilmConv(2 * deep, first, widths.style), FilmConv(first, first, widths.style)])
+        self.level4 = nn.ModuleList([FilmConv(first + 2 * fine[2], second, widths.style)])
+        self.level2 = nn.ModuleList([FilmConv(second + fine[1], third, widths.style)])
+        self.level1 = nn.ModuleList([FilmConv(third, last, widths.style)])
+        self.bend = FilmConv(second + fine[2], fine[2], widths.style)
+        self.bend_head = _starting_at(0.0, fine[2], 3)
+        self.refine_head = _starting_at(0.0, third, 2)
+        self.paint_head = nn.Conv2d(last, 3, 3, padding=1)
+        self.mask_head = _starting_at(MASK_BIAS, last, 1)
+        self.cover = CoverNetwork()
+
+    def references(self, pictures: Tensor) -> References:
+        """Look at pictures (n, r, 3, H, W) in [-1, 1] of the lower face, r in 1..4."""
+        n, r = pictures.shape[:2]
+        *_, coarse, deep = self.reference_encoder(resized(pictures.flatten(0, 1), self.side))
+        return References(pictures, (coarse.unflatten(0, (n, r)), deep.unflatten(0, (n, r))))
+
+    def forward(
+        self, source: Tensor, hidden: Tensor, references: References, content: Tensor, angles: Tensor
+    ) -> LowerFace:
+        """Draw lower faces.
+
+        Args:
+            source: frames as they are, (n, 3, h, h) in [-1, 1], h at least the network's side.
+            hidden: where the lower face is taken out of them, (n, 1, h, h), 0 or 1.
+            references: of the same n people.
+            content: speech contents (n, content), gain included.
+            angles: yaw and pitch (n, 2) of the frames, degrees.
+        """
+        style = self.style(torch.cat([content, angles / ANGLE_UNIT], 1))
+        _, half, quarter, eighth = self.source_encoder(taken_out(source, hidden, self.side))
+        shared, own = self._attended(references.features, style)
+        x = torch.cat([eighth, own], 1)
+        for layer in self.level8:
+            x = layer(x, style)
+        x = self.level4[0](torch.cat([_doubled(x), quarter, shared], 1), style)
+        flows, shares = self._bends(x, references.features[0], style)
+        fine = self.level2[0](torch.cat([_doubled(x), half], 1), style)
+        flows = flows + self.refine_head(fine)[:, None]
+        last = self.level1[0](_doubled(fine), style)
+        parts = _within(flows), shares, torch.sigmoid(self.mask_head(last)), torch.tanh(self.paint_head(last))
+        return composed(references.pictures, *parts, self._cover(source, references))
+
+    def _cover(self, source: Tensor, references: References) -> Tensor:
+        bare = references.pictures[:, 0]
+        return self.cover(resized(source, self.side), resized(bare, self.side))
+
+    def _attended(self, features: tuple[Tensor, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the references (n, c, h, w), mixed as what is said needs them, quarter and eighth size."""
+        coarse, deep = features
+        keys = deep.mean((3, 4))
+        scores = (keys * self.attention(style)[:, None]).sum(2) / keys.shape[2] ** 0.5
+        shares = scores.softmax(1)[..., None, None, None]
+        return (coarse * shares).sum(1), (deep * shares).sum(1)
+
+    def _bends(self, x: Tensor, features: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow (n, r, 2, side / 2, side / 2) to each reference and its share (n, r, 1, side / 2, side / 2)."""
+        n, r = features.shape[:2]
+        each = torch.cat([x[:, None].expand(-1, r, -1, -1, -1), features], 2).flatten(0, 1)
+        bent = self.bend_head(self.bend(each, style.repeat_interleave(r, 0)))
+        flow, score = enlarged(bent, self.side // 2).unflatten(0, (n, r)).split([2, 1], 2)
+        return flow, score.softmax(1)
+
+
+class CoverNetwork(nn.Module):
+    """Says where something lies over the face, from the frame as it is and a picture of the bare face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c = _COVER
+        self.down = nn.ModuleList([_conv(6, a, 2), _conv(a, b, 2), _conv(b, c, 2), _conv(c, c)])
+        self.up = nn.ModuleList([_conv(c + b, b), _conv(b + a, a)])
+        self.cover_head = _starting_at(COVER_BIAS, a, 1)
+
+    def forward(self, source: Tensor, bare: Tensor) -> Tensor:
+        """Logits (n, 1, s / 2, s / 2) of pictures (n, 3, s, s)."""
+        half = self.down[0](torch.cat([source, bare], 1))
+        quarter = self.down[1](half)
+        x = self.down[3](self.down[2](quarter))
+        x = self.up[0](torch.cat([_doubled(x), quarter], 1))
+        return self.cover_head(self.up[1](torch.cat([_doubled(x), half], 1)))
+
+
+class Encoder(nn.Module):
+    """Features at full, half, quarter and eighth size."""
+
+    def __init__(self, inputs: int, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        sizes = (inputs, *widths)
+        self.levels = nn.ModuleList(
+            [_conv(a, b, 1 if n == 0 else 2) for n, (a, b) in enumerate(zip(sizes, widths, strict=False))]
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Of pictures (n, c, s, s), s a multiple of 8."""
+        found = []
+        for level in self.levels:
+            x = level(x)
+            found.append(x)
+        return found
+
+
+class FilmConv(nn.Module):
+    """3x3 convolution whose channels a style scales and shifts (Perez et al. 2018, FiLM)."""
+
+    def __init__(self, inputs: int, outputs: int, style: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.film = nn.Linear(style, 2 * outputs)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Features (n, outputs, h, w) of features (n, inputs, h, w) and styles (n, style)."""
+        scale, shift = self.film(style)[..., None, None].chunk(2, 1)
+        return F.leaky_relu(torch.addcmul(shift, self.conv(x), 1 + scale), 0.2)
+
+
+def composed(pictures: Tensor, flows: Tensor, shares: Tensor, mask: Tensor, rgb: Tensor, covered: Tensor) -> LowerFace:
+    """The lower face that the parts make, at the size of the references' pictures (n, r, 3, H, W).
+
+    Args:
+        flows: from a place to where each reference shows it, (n, r, 2, h, w), in halves of the picture.
+        shares: of each reference, (n, r, 1, h, w), summing to 1.
+    """
+    n, r, _, height, _ = pictures.shape
+    fields = enlarged(torch.cat([flows, shares], 2).flatten(0, 1), height)
+    offsets, share = fields.split([2, 1], 1)
+    bent = (warp(pictures.flatten(0, 1), offsets) * share).unflatten(0, (n, r)).sum(1)
+    image = torch.lerp(enlarged(rgb, height), bent, enlarged(mask, height))
+    sure = (torch.sigmoid(-enlarged(covered, mask.shape[-1])) - _UNSURE) / (1 - 2 * _UNSURE)
+    return LowerFace(image, sure.clamp(0, 1), rgb, mask, bent, covered)
+
+
+def taken_out(source: Tensor, hidden: Tensor, side: int) -> Tensor:
+    """Pictures (n, 3, h, h) without what is `hidden` (n, 1, h, h), and where that is, (n, 4, side, side).
+
+    It is taken out before they shrink, or some of it would be mixed into its neighbours.
+    """
+    cells = F.adaptive_max_pool2d(hidden, side)
+    return torch.cat([resized(source * (1 - hidden), side) * (1 - cells), cells], 1)
+
+
+def resized(pictures: Tensor, side: int) -> Tensor:
+    """Pictures (n, c, H, W) at another size, antialiased where they shrink."""
+    if pictures.shape[-1] == side:
+        return pictures
+    return F.interpolate(pictures, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _within(flow: Tensor) -> Tensor:
+    return REACH * torch.tanh(flow / REACH)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.2))
+
+
+def _starting_at(bias: float, inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution that gives `bias` everywhere until it is trained."""
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.zeros_(conv.weight)
+    nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+    return conv

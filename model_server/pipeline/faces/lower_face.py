@@ -1,0 +1,64 @@
+"""Where the lower face lies in a picture, told by what speech does not move: nose, eye corners and the head's angles.
+
+Places on the head are in spans, the distance between the outer corners of the eyes: x to the viewer's right of an
+upright head, y up, z out of the face, from the base of the nose on. Neither crop nor outline tells how wide the mouth
+is open: the jaw's outline is that of an open one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.pipeline.faces.head_angles import axes_of
+
+Floats = NDArray[np.floating]
+
+# Middle and side of the square that shows the lower face, from the nose's base to below an open jaw.
+MIDDLE, SIDE = (0.0, -0.52, -0.12), 1.4
+# One half of the outline of what speech moves, from under the nose over cheek and jaw to below an open chin.
+_HALF = (
+    (0.14, -0.06, 0.02), (0.40, -0.04, -0.22), (0.55, -0.18, -0.50), (0.56, -0.42, -0.66), (0.48, -0.76, -0.52),
+    (0.28, -1.02, -0.26), (0.0, -1.1, -0.16),
+)  # fmt: skip
+OUTLINE = np.array([*_HALF, *((-x, y, z) for x, y, z in _HALF[-2::-1])])
+
+
+@dataclass(frozen=True)
+class HeadPlace:
+    """Where a head is in a picture.
+
+    Attributes:
+        nose: its base, x and y in pixels.
+        angles: yaw, pitch and roll (3,), degrees.
+        span: pixels between the outer corners of the eyes, seen from the front.
+    """
+
+    nose: Floats
+    angles: Floats
+    span: float
+
+    @staticmethod
+    def of(nose: Floats, corners: Floats, angles: Floats) -> HeadPlace:
+        """From the outer corners of both eyes (2, 2) as they are seen, and yaw, pitch and roll (3,)."""
+        shortened = float(np.linalg.norm(axes_of(angles)[0, :2]))
+        return HeadPlace(nose, angles, float(np.linalg.norm(corners[1] - corners[0])) / max(shortened, 0.2))
+
+    def places(self, points: Floats) -> NDArray[np.float64]:
+        """Pixels (k, 2) of points (k, 3) on the head."""
+        across, up = axes_of(self.angles)
+        seen = points @ np.stack([across, up, np.cross(across, up)])
+        return np.asarray(self.nose + self.span * seen[:, :2] * (1, -1), np.float64)
+
+    def crop(self, side: int) -> NDArray[np.float64]:
+        """Transform (2, 3) from the picture to the lower face, upright, in `side` x `side` pixels."""
+        scale, roll = side / (SIDE * self.span), np.radians(float(self.angles[2]))
+        turn = scale * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+        middle = self.places(np.array([MIDDLE]))[0]
+        return np.column_stack([turn, (side - 1) / 2 - turn @ middle])
+
+    def outline(self) -> NDArray[np.float64]:
+        """Edge (13, 2) of what speech moves, pixels."""
+        return self.places(OUTLINE)

@@ -1,0 +1,223 @@
+"""The lower face drawn into footage: all other pixels stay, the old mouth cannot be seen, ranges are the whole's."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_server.engines.base import Condition
+from model_server.engines.pcavs.conditioning import Row
+from model_server.engines.pcavs.engine import PcavsEngine, as_pcavs
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import untrained, write_weights
+from model_server.engines.weights import describe, load_engine
+from model_server.errors import PoseDubError
+from model_server.pipeline.analysis import Analysis, Context, analyse
+from model_server.pipeline.compositing.in_place import lower_masks, reference_rows
+from model_server.pipeline.faces.alignment import inverse, moved
+from model_server.pipeline.faces.lower_face import HeadPlace
+from model_server.pipeline.media.encode import decode_png
+from model_server.pipeline.media.video import open_footage
+from model_server.pipeline.preview import preview
+from model_server.pipeline.render import Frame, Rendering
+from model_server.pipeline.request import DubRequest, DubSpec, FootageSource, Output, Portrait, PoseFixed, Speech
+from model_server.pipeline.suitability import check_suitable, in_place
+from tests.pipeline.conftest import INPUTS, Shelf
+
+FILES = {name: INPUTS / name for name in ("portrait.png", "speech.flac", "pose.mp4")}
+FRAMES = 8
+FPS = Fraction(5)  # so that the head has turned after a few frames
+DRAWS = untrained("lite-in-place")
+FULL = Output("full_frame", FootageSource("pose.mp4", start=Fraction(1, 10)))
+OVERLAY = replace(FULL, mode="overlay")
+
+
+class Told:
+    """Keeps warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[tuple[int, int, str, str]] = []
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        pass
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        self.warnings.append((first, end, kind, message))
+
+
+def spec(output: Output = FULL, **changes: object) -> DubSpec:
+    made = DubSpec(None, Speech("speech.flac", Fraction(1, 2)), PoseFixed(), FPS, FRAMES, output=output)
+    return replace(made, **changes)
+
+
+@pytest.fixture(scope="module")
+def engine() -> PcavsEngine:
+    return as_pcavs(load_engine(DRAWS, "cpu", "fp32"))
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    """Keeps the track, so that it is followed only once."""
+    return Shelf()
+
+
+def context(engine: PcavsEngine, shelf: Shelf) -> Context:
+    return Context(engine, FILES.__getitem__, shelf)
+
+
+@pytest.fixture(scope="module")
+def analysis(engine: PcavsEngine, shelf: Shelf) -> Analysis:
+    return analyse(DubRequest(spec()), context(engine, shelf))
+
+
+@pytest.fixture(scope="module")
+def whole(analysis: Analysis, engine: PcavsEngine) -> list[Frame]:
+    return rendered(analysis, engine, 0, FRAMES)
+
+
+def rendered(analysis: Analysis, engine: PcavsEngine, first: int, end: int) -> list[Frame]:
+    return list(Rendering(analysis, context(engine, Shelf())).frames(range(first, end)))
+
+
+def rendered_elsewhere(analysis: Analysis, first: int, end: int) -> list[Frame]:
+    return rendered(analysis, as_pcavs(load_engine(DRAWS, "cpu", "fp32")), first, end)
+
+
+def test_all_but_the_lower_face_stays_bit_for_bit(
+    whole: list[Frame], analysis: Analysis, engine: PcavsEngine, shelf: Shelf
+) -> None:
+    over = analyse(DubRequest(spec(OVERLAY)), context(engine, shelf))
+    layers = {frame.index: decode_png(frame.png) for frame in rendered(over, engine, 0, FRAMES)}
+    footage = open_footage(FILES["pose.mp4"])
+    assert analysis.face is not None
+    shown = dict(footage.iter_frames(analysis.face.indices.tolist()))
+    for row, frame in enumerate(whole):
+        picture, before = decode_png(frame.png), shown[int(analysis.face.indices[row])]
+        touched = (picture != before).any(axis=2)
+        place = analysis.face.place(row)
+        crop = place.crop(256)
+        _, hidden = lower_masks(256, moved(place.outline(), crop), 0.0)
+        y, x = np.nonzero(touched)
+        at = np.rint(moved(np.stack([x, y], 1).astype(float), crop)).astype(int).clip(0, 255)
+        assert 0.02 < touched.mean() < 0.2 and hidden[at[:, 1], at[:, 0]].mean() > 0.999
+        layer = layers[frame.index]
+        assert not layer[~touched & (layer[..., 3] == 0)].any()
+        alpha = layer[..., 3:].astype(int)
+        np.testing.assert_array_equal(picture, (layer[..., :3] * alpha + before * (255 - alpha) + 127) // 255)
+
+
+def test_any_range_is_the_wholes_also_a_preview_and_from_another_process(
+    whole: list[Frame], analysis: Analysis, engine: PcavsEngine, shelf: Shelf
+) -> None:
+    assert rendered(analysis, engine, 3, 5) == whole[3:5]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
+        assert elsewhere.submit(rendered_elsewhere, analysis, 5, FRAMES).result() == whole[5:]
+    seen = preview(DubRequest(spec(), 6, 7), context(engine, shelf))
+    assert (seen.png, seen.approximate) == (whole[6].png, False)
+
+
+def test_frames_depend_on_speech_and_mouth_but_not_on_the_pose(
+    whole: list[Frame], engine: PcavsEngine, shelf: Shelf
+) -> None:
+    def keys(**changes: object) -> list[str]:
+        here = context(engine, shelf)
+        found = analyse(DubRequest(spec(**changes)), here)
+        return [wanted.key for wanted in Rendering(found, here).wanted(range(FRAMES))]
+
+    assert keys(portrait=Portrait("pose.mp4")) == [frame.key for frame in whole]
+    for other in ({"speech": Speech("speech.flac", Fraction(3, 2))}, {"mouth_strength": 0.5}):
+        assert not set(keys(**other)) & {frame.key for frame in whole}
+
+
+def test_the_old_mouth_cannot_be_seen(engine: PcavsEngine, analysis: Analysis) -> None:
+    source, *_ = analysis.references
+    painted = source.picture.copy()
+    painted[source.hidden > 0] = np.random.default_rng(0).integers(0, 255, (int((source.hidden > 0).sum()), 3))
+    row = Row(np.random.default_rng(1).random((80, 20), np.float32), 1.2, np.zeros(12, np.float32))
+    identity = engine.identity_in(analysis.references)
+    true, other = (
+        engine.draw(identity, [Condition(b"", row, replace(source, picture=picture))], 0)[0]
+        for picture in (source.picture, painted)
+    )
+    assert true.shape == (*source.picture.shape[:2], 4)
+    np.testing.assert_array_equal(true[..., :3], other[..., :3])
+    silent = row._replace(window=np.zeros((80, 20), np.float32))
+    quiet = engine.draw(identity, [Condition(b"", silent, source)], 0)[0]
+    assert (quiet[..., :3] != true[..., :3]).any()
+
+
+def test_a_covered_face_stays_and_is_told(analysis: Analysis, tmp_path: Path) -> None:
+    state = untrained_state("lite-in-place")
+    state["lower_face.cover.cover_head.bias"] = torch.full((1,), 9.0)
+    write_weights(tmp_path / "w.safetensors", state, "lite-in-place", "untrained", "covered")
+    told = Told()
+    blind = as_pcavs(load_engine(describe(tmp_path / "w.safetensors"), "cpu", "fp32"))
+    here = replace(context(blind, Shelf()), report=told)
+    frames = list(Rendering(analysis, here).frames(range(2, 5)))
+    assert analysis.face is not None
+    shown = dict(open_footage(FILES["pose.mp4"]).iter_frames(analysis.face.indices[2:5].tolist()))
+    for frame, before in zip(frames, shown.values(), strict=True):
+        np.testing.assert_array_equal(decode_png(frame.png), before)
+    (warning,) = told.warnings
+    assert warning[:3] == (2, 5, "covered") and "3 frames stay as in the footage" in warning[3]
+
+
+def test_references_show_the_mouth_from_closed_to_open(analysis: Analysis) -> None:
+    track = analysis.face
+    assert track is not None
+    rows = reference_rows(track)
+    openings = track.lips[rows, 0]
+    assert len(rows) == len(analysis.references) == 4 and (np.diff(openings) > 0).all()
+    assert openings[0] <= np.median(track.lips[:, 0]) <= openings[-1]
+    assert {reference.picture.shape for reference in analysis.references} == {(128, 128, 3)}
+
+
+def test_where_a_lower_face_is_does_not_depend_on_the_mouth() -> None:
+    place = HeadPlace.of(np.array([50.0, 60.0]), np.array([[30.0, 30.0], [70.0, 30.0]]), np.zeros(3))
+    assert place.span == pytest.approx(40)
+    crop = place.crop(96)
+    x, y = moved(np.array([50.0, 60.0]), crop)
+    assert x == pytest.approx(47.5) and 5 < y < 20  # the nose is above the middle
+    turned = HeadPlace(place.nose, np.array([0.0, 0.0, 90.0]), place.span)
+    np.testing.assert_allclose(
+        moved(moved(np.array([[10.0, 40.0]]), inverse(turned.crop(96))), turned.crop(96)), [[10, 40]]
+    )
+    mouth = moved(turned.places(np.array([[0.0, -0.3, 0.0]])), turned.crop(96))
+    np.testing.assert_allclose(mouth, moved(place.places(np.array([[0.0, -0.3, 0.0]])), crop), atol=1e-6)
+
+
+def test_whatever_is_taken_of_a_drawn_face_was_hidden() -> None:
+    outline = HeadPlace(np.array([48.0, 12.0]), np.array([20.0, 5.0, 0.0]), 68.0).outline()
+    taken, hidden = lower_masks(96, outline, 8.0)
+    assert taken.max() == 1 and (hidden[taken > 0] == 1).all() and 0.2 < hidden.mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"portrait": Portrait("pose.mp4")}, True),
+        ({"portrait": Portrait("portrait.png")}, False),
+        ({"portrait": Portrait("portrait.png"), "output": replace(FULL, face_source="in_place")}, True),
+        ({"portrait": Portrait("pose.mp4"), "output": replace(FULL, face_source="portrait")}, False),
+    ],
+)
+def test_the_footages_own_face_is_drawn_in_place_where_weights_can(changes: dict, expected: bool) -> None:
+    assert in_place(spec(**changes), DRAWS) == expected
+    check_suitable(spec(**changes), DRAWS)
+    assert in_place(spec(**changes), untrained()) == (expected and "output" in changes)
+
+
+def test_weights_that_cannot_are_refused_in_a_sentence() -> None:
+    asked = spec(replace(FULL, face_source="in_place"), portrait=Portrait("pose.mp4"))
+    with pytest.raises(PoseDubError, match="untrained lite cannot draw into footage in place; set the face source"):
+        check_suitable(asked, untrained())
+    with pytest.raises(PoseDubError, match="Drawing in place needs footage"):
+        spec(Output(face_source="in_place")).validate()
