@@ -16,6 +16,8 @@ from model_server.errors import PoseDubError
 from model_server.places import folder_to_fill, try_file
 
 if TYPE_CHECKING:
+    from model_server.engines.base import WeightsInfo
+    from model_server.networks.dae_talker.speech_features import SpeechNetwork
     from model_server.training.pcavs.config import Config
     from model_server.training.pcavs.loop import Progress
     from model_server.training.pcavs.teaching_voices import Lessons
@@ -79,6 +81,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, nargs="*", default=[], metavar="DIR", help="to make code zero frontal")
     parser.add_argument("--out", type=Path, required=True, metavar="X.safetensors")
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
+    parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
+    parser.add_argument("--student-only", action="store_true", help="an actor that is drawn in one step alone: small")
     parser.add_argument("--ship", action="store_true", help="make them the package's built-in weights as well")
     parser.set_defaults(run=_export)
 
@@ -122,7 +126,6 @@ def _train_recogniser(options: argparse.Namespace) -> bool:
 
 def _train_actor(options: argparse.Namespace) -> bool:
     """Whether all stages of DAE-Talker asked for are finished."""
-    from model_server.cli.recogniser import chosen_recogniser
     from model_server.engines.device import resolve_device
     from model_server.training.dae_talker.config import named
     from model_server.training.dae_talker.trainer import DaeTrainer
@@ -136,11 +139,9 @@ def _train_actor(options: argparse.Namespace) -> bool:
     process_group = join_group(resolve_device(options.device))
     console.log(logging.INFO if process_group.leads else logging.WARNING, "%(asctime)s %(message)s")
     config = changed(named(options.preset), parse_settings(options.set))
-    recogniser = chosen_recogniser(options.recogniser) if options.recogniser else None
     try:
-        trainer = DaeTrainer(
-            config, options.corpus, options.out, process_group, options.precision, recogniser=recogniser
-        )  # fmt: skip
+        speech = _heard_with(options, options.out)
+        trainer = DaeTrainer(config, options.corpus, options.out, process_group, options.precision, speech=speech)
         stages = config.stages if options.stage == "all" else (options.stage,)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
@@ -226,18 +227,40 @@ def _unpack(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from model_server.engines.shipped import ship
-    from model_server.training.pcavs.export import export
-    from model_server.training.recogniser.export import export_recogniser, is_recogniser_run
+    from model_server.training.checkpoint import stage_of
+    from model_server.training.recogniser.export import export_recogniser
 
     try_file(options.out, OTHER)
-    if is_recogniser_run(options.run_folder):
-        print(
-            f"{options.out} (speech recogniser of {export_recogniser(options.run_folder, options.out)['steps']} steps)"
-        )
+    stage, name = stage_of(options.run_folder), options.name or options.run_folder.name
+    if stage == PHONEMES:
+        steps = export_recogniser(options.run_folder, options.out)["steps"]
+        print(f"{options.out} (speech recogniser of {steps} steps)")
         return 0
-    info = export(options.run_folder, options.corpus, options.out, options.name or options.run_folder.name)
+    info = _export_actor(options, name) if stage in ACTOR_STAGES else _export_networks(options, name)
     print(f"{info.path} ({info.preset}, {info.kind}), id {info.id}")
+    return 0
+
+
+def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
+    from model_server.engines.shipped import ship
+    from model_server.training.pcavs.export import export
+
+    info = export(options.run_folder, options.corpus, options.out, name)
     if options.ship:
         print(f"Built in: {ship(options.out).path}")
-    return 0
+    return info
+
+
+def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
+    from model_server.training.dae_talker.export import export_actor
+
+    speech = _heard_with(options, options.run_folder)
+    return export_actor(options.run_folder, options.corpus, speech, options.out, name, options.student_only)
+
+
+def _heard_with(options: argparse.Namespace, run: Path) -> SpeechNetwork | None:
+    """What a run of DAE-Talker hears with, once it has been given that."""
+    from model_server.cli.recogniser import chosen_recogniser
+    from model_server.training.dae_talker.hearing import kept_recogniser
+
+    return kept_recogniser(run, chosen_recogniser(options.recogniser) if options.recogniser else None)

@@ -73,6 +73,12 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def stage_of(run: Path) -> str | None:
+    """The stage of a run's last checkpoint; None when there is none."""
+    path = latest(run)
+    return load(path).stage if path else None
+
+
 def to_resume(run: Path, config: str) -> Checkpoint | None:
     """The last checkpoint of a run, read; None when there is none.
 

@@ -114,6 +114,7 @@ class StudentSchedule(Schedule):
     """Regression to what the teacher draws from the shared noise.
 
     Attributes:
+        width: of its U-Net's first level; 0 for the teacher's.
         pairs: latents and teacher's pictures that are made first.
         teacher_steps: of the teacher's sampler.
         pictures_from: share of the steps after which pictures count beside the picture autoencoder's latents.
@@ -121,6 +122,7 @@ class StudentSchedule(Schedule):
         drawn: L1 of what the network itself draws, latents or pixels.
     """
 
+    width: int = 0
     pairs: int = 12000
     teacher_steps: int = 20
     pictures_from: float = 0.5
@@ -204,12 +206,14 @@ _FAST = replace(
 )
 # Two processor cores: hours, not days.
 _CPU = DaeConfig(
-    "dae-cpu", "dae-cpu", "compact",
+    "dae-cpu", "dae-cpu", "small",
     face=FaceSchedule(steps=1500, batch=16),
     pictures=PicturesSchedule(steps=16000, batch=8, learning_rate=8e-4, critic_width=16),
     autoencoder=AutoencoderSchedule(15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01),
     speech2latent=SpeechSchedule(steps=4000, batch=4, learning_rate=4e-4),
-    student=StudentSchedule(steps=12000, batch=16, learning_rate=8e-4, critic_width=16),
+    student=StudentSchedule(
+        steps=12000, batch=16, learning_rate=8e-4, critic_width=16, width=64, pairs=8000, teacher_steps=10
+    ),
 )  # fmt: skip
 PRESETS = {
     "dae-256": _published("dae-256", 64, 200000),

@@ -35,7 +35,8 @@ class DaeModels:
         self.networks: dict[str, nn.Module] = {}
         for number, (name, network) in enumerate(_built(config, reader)):
             torch.manual_seed(config.seed + number)
-            self.networks[name] = network()
+            # Channels last: convolutions on processors take two thirds of the time.
+            self.networks[name] = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {name: copy.deepcopy(network).requires_grad_(False).eval()
                          for name, network in self.networks.items()}  # fmt: skip
         self.start = start_noise(config.size.unet.shape, config.start_seed)
@@ -126,7 +127,7 @@ def _built(config: DaeConfig, reader: SpeechReader | None) -> Iterator[tuple[str
     if pictures:
         yield "pictures", lambda: PictureAutoencoder(pictures)
     yield "autoencoder", lambda: DiffusionAutoencoder(size)
-    yield "student", lambda: StudentDecoder(size.unet)
+    yield "student", lambda: StudentDecoder(replace(size.unet, width=config.student.width or size.unet.width))
     if reader:
         heard = replace(
             config.speech_size, layers=reader.layers, features=reader.features, prosody=reader.prosody

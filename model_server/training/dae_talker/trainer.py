@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.dae_talker.speech_features import reader_of
+from model_server.networks.dae_talker.speech_features import SpeechNetwork, reader_of
 from model_server.training import checkpoint as checkpoints
 from model_server.training.bank import Bank
 from model_server.training.checkpoint import Checkpoint
@@ -66,7 +65,7 @@ class DaeTrainer:
         process_group: the processes that train together.
         precision: of the networks' arithmetic; weights and losses are always float32.
         report: called now and then.
-        recogniser: hears speech; the stages speech2latent and student need it.
+        speech: frozen network that hears; the stage speech2latent needs it, the student profits from it.
 
     Raises:
         PoseDubError: no clips, or the run was made with another configuration.
@@ -80,12 +79,12 @@ class DaeTrainer:
         process_group: ProcessGroup,
         precision: Literal["fp32", "bf16"] = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
-        recogniser: SpeechRecogniser | None = None,
+        speech: SpeechNetwork | None = None,
     ) -> None:
         self.config, self.run_folder, self.process_group, self.report = config, run, process_group, report
         self.store = ActorStore(corpora, "train", config.resolution)
         self.unseen = ActorStore(corpora, "val", config.resolution)
-        self.reader = reader_of(recogniser.network) if recogniser else None
+        self.reader = reader_of(speech) if speech else None
         self.models = DaeModels(config, self.reader).to(process_group.device)
         self.steps: dict[str, int] = {}
         self._autocast = precision == "bf16"
@@ -293,5 +292,3 @@ def _stretch(store: ActorStore, rng: np.random.Generator) -> tuple[np.ndarray, n
     begin = int(rng.integers(store.clips[other].frames - frames + 1))
     poses = store.angles[store.rows_of(int(other))[begin : begin + frames]]
     return store.sound(int(clip), first, frames), poses
-
-

@@ -15,12 +15,6 @@ from model_server.training.settings import changed
 _AVERAGED = "averaged."
 
 
-def is_recogniser_run(run: Path) -> bool:
-    """Whether a folder's last checkpoint is that of a recogniser."""
-    path = checkpoints.latest(run)
-    return path is not None and checkpoints.load(path).stage == STAGE
-
-
 def trained_recogniser(run: Path) -> SpeechRecogniser:
     """The averaged network of a run's last checkpoint.
 

@@ -1,6 +1,7 @@
 """A drawn actor who turns the head, opens the mouth as loudly as it speaks, and blinks; toy networks to learn that."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,14 @@ from model_server.training.dae_talker.config import DaeConfig, named
 from model_server.training.settings import changed
 
 FRAMES, SIDE = 50, 64
-AUTOENCODERS["drawn"] = TOY_AUTOENCODER
-SPEECH2LATENT["drawn"] = TOY_SPEECH2LATENT
+
+
+@pytest.fixture(scope="package", autouse=True)
+def toy_sizes() -> Iterator[None]:
+    """Names for the toys' sizes, while the tests of this folder run."""
+    AUTOENCODERS["drawn"], SPEECH2LATENT["drawn"] = TOY_AUTOENCODER, TOY_SPEECH2LATENT
+    yield
+    del AUTOENCODERS["drawn"], SPEECH2LATENT["drawn"]
 
 
 def drawn_actor(yaw: float, opening: float, lids: float) -> bytes:
@@ -81,7 +88,8 @@ def toy() -> DaeConfig:
     """The settings of dae-cpu with toy networks and a few steps."""
     settings = {
         "autoencoder_size": "drawn", "speech2latent_size": "drawn", "face.width": 4, "pictures.critic_width": 4,
-        "student.critic_width": 4, "student.pairs": 128, "student.teacher_steps": 4, "speech2latent.frames": 40,
+        "student.critic_width": 4, "student.width": 8, "student.pairs": 128, "student.teacher_steps": 4,
+        "speech2latent.frames": 40,
         "log_every": 2, "grid_every": 2, **{f"{stage}.batch": 4 for stage in ("face", "pictures", "autoencoder")},
         "speech2latent.batch": 2, "student.batch": 8,
         **{f"{stage}.steps": 2 for stage in ("face", "pictures", "autoencoder", "speech2latent", "student")},

@@ -32,7 +32,7 @@ def trained(
 ) -> Path:
     """A run whose stages have all taken two steps."""
     run = tmp_path_factory.mktemp("runs") / "toy"
-    assert DaeTrainer(toy, [actor], run, ALONE, recogniser=recogniser).train()
+    assert DaeTrainer(toy, [actor], run, ALONE, speech=recogniser.network).train()
     return run
 
 
@@ -54,10 +54,10 @@ def test_two_and_two_steps_are_four_steps(
     before = tuple(name for name in STAGES[: STAGES.index(stage)] if name != "latents")
     config = changed(toy, {f"{stage}.steps": 4, "pictures.critic_from": 0.3, "student.critic_from": 0.3})
     runs = [copied(trained, before, tmp_path / name, config) for name in ("whole", "parts")]
-    assert DaeTrainer(config, [actor], runs[0], ALONE, recogniser=recogniser).train([stage])
-    first = DaeTrainer(config, [actor], runs[1], ALONE, recogniser=recogniser)
+    assert DaeTrainer(config, [actor], runs[0], ALONE, speech=recogniser.network).train([stage])
+    first = DaeTrainer(config, [actor], runs[1], ALONE, speech=recogniser.network)
     assert not first.train([stage], Limits(steps=2)) and first.steps[stage] == 2
-    assert DaeTrainer(config, [actor], runs[1], ALONE, recogniser=recogniser).train([stage])
+    assert DaeTrainer(config, [actor], runs[1], ALONE, speech=recogniser.network).train([stage])
     ends = [checkpoints.load(path) for run in runs if (path := checkpoints.latest(run))]
     assert ends[0].steps == ends[1].steps and ends[0].models.keys() == ends[1].models.keys()
     assert all(torch.equal(value, ends[1].models[name]) for name, value in ends[0].models.items())

@@ -1,0 +1,134 @@
+"""A finished run as an actor's weights file, with what was measured on the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_server.corpus.shards import Corpus
+from model_server.engines.base import WeightsInfo
+from model_server.engines.dae_talker.actor_file import write_actor
+from model_server.engines.dae_talker.actor_networks import ActorNetworks
+from model_server.engines.dae_talker.weights import Actor, Angles
+from model_server.engines.weights_file import describe
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.files import file_digest
+from model_server.networks.dae_talker.speech2latent import Speech2Latent
+from model_server.networks.dae_talker.speech_features import SpeechNetwork, reader_of
+from model_server.training import checkpoint as checkpoints
+from model_server.training.checkpoint import Checkpoint
+from model_server.training.dae_talker.config import PRESETS, DaeConfig
+from model_server.training.dae_talker.data import ActorStore
+from model_server.training.dae_talker.models import DaeModels
+from model_server.training.settings import changed, flat
+
+_WINDOW = 250  # frames that the engine hears at once
+_RESCALE = (1.0, 2.5)
+_PERCENTILES = (1, 99)
+
+
+def export_actor(
+    run: Path, corpora: Sequence[Path], speech: SpeechNetwork | None, out: Path, name: str, student_only: bool = False
+) -> WeightsInfo:
+    """Write an actor's weights file.
+
+    Args:
+        run: of the training.
+        corpora: that it was trained on: they tell which poses can be drawn, and how much predicted ones shrink.
+        speech: what the run hears with.
+        out: the file.
+        name: of the actor.
+        student_only: leave the diffusion autoencoder out, for a small file that draws in one step.
+
+    Raises:
+        PoseDubError: the run lacks a stage, or no corpus was given.
+    """
+    path, found = _last(run)
+    config = changed(PRESETS["dae-cpu"], dict(flat(found.settings)))
+    if not corpora or speech is None:
+        lacking = "--recogniser, which it hears with" if corpora else "--corpus, the actor's"
+        raise PoseDubError(f"An actor's weights need {lacking}; give it to posedub checkpoint export.")
+    _check(found, config, student_only)
+    models = DaeModels(config, reader_of(speech))
+    models.load(found.models)
+    networks = ActorNetworks(
+        speech=speech,
+        speech2latent=models.speech2latent,
+        start_noise=models.start,
+        autoencoder=None if student_only else models.autoencoder,
+        student=models.student if _finished(found, config, "student") else None,
+        pictures=models.pictures,
+    )
+    write_actor(out, networks, _actor(name, found, models, speech, corpora), config.name, source=file_digest(path))
+    return describe(out)
+
+
+def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Angles:
+    """How much farther yaw, pitch and roll go in truth than predicted on a store's clips: 1 to 2.5 each."""
+    if not len(store):
+        return 1.0, 1.0, 1.0
+    predicted, true = [], []
+    for clip in range(len(store.clips)):
+        for pose, truth in _spoken_poses(network, speech, store, clip):
+            predicted.append(pose.var(axis=0))
+            true.append(truth.var(axis=0))
+    ratios = np.sqrt(np.mean(true, axis=0) / np.maximum(np.mean(predicted, axis=0), 1e-9))
+    yaw, pitch, roll = np.clip(ratios, *_RESCALE).tolist()
+    return yaw, pitch, roll
+
+
+@torch.no_grad()
+def _spoken_poses(
+    network: Speech2Latent, speech: SpeechNetwork, store: ActorStore, clip: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Predicted and true poses (frames, 3) of each window of a clip."""
+    found, rows, reader = [], store.rows_of(clip), reader_of(speech)
+    for first in range(0, len(rows), _WINDOW):
+        frames = min(_WINDOW, len(rows) - first)
+        sound = torch.from_numpy(store.sound(clip, first, frames))[None]
+        pose: Tensor = network.speak(reader.read(sound), frames).pose[0]
+        found.append((pose.float().numpy(), store.angles[rows[first : first + frames]]))
+    return found
+
+
+def _actor(
+    name: str, found: Checkpoint, models: DaeModels, speech: SpeechNetwork, corpora: Sequence[Path]
+) -> Actor:  # fmt: skip
+    resolution = models.config.resolution
+    store, unseen = (ActorStore(corpora, split, resolution) for split in ("train", "val"))
+    low, high = (tuple(row) for row in np.percentile(store.angles, _PERCENTILES, axis=0).tolist())
+    facts = {
+        "config": found.settings,
+        "steps": found.steps,
+        "corpora": [folder.name for folder in corpora],
+        "minutes": round(len(store) / 25 / 60, 1),
+        "footage": sorted({str(Corpus.open(folder).index.settings.get("generator", "")) for folder in corpora}),
+    }
+    rescale = pose_rescale(models.speech2latent, speech, unseen)
+    return Actor(name, low, high, rescale, facts=facts)  # type: ignore[arg-type]
+
+
+def _check(found: Checkpoint, config: DaeConfig, student_only: bool) -> None:
+    needed = ["autoencoder", "speech2latent", *(["pictures"] if config.size.pictures else [])]
+    needed += ["student"] if student_only else []
+    for stage in needed:
+        if not found.steps.get(stage):
+            raise PoseDubError(
+                f"The run has not begun the stage {stage}; train it with posedub train --stage {stage}.",
+                ErrorKind.NOT_FOUND,
+            )
+
+
+def _finished(found: Checkpoint, config: DaeConfig, stage: str) -> bool:
+    return found.steps.get(stage, 0) >= getattr(config, stage).steps > 0
+
+
+def _last(run: Path) -> tuple[Path, Checkpoint]:
+    path = checkpoints.latest(run)
+    if path is None:
+        raise PoseDubError(f"There is no checkpoint in {run}; train first.", ErrorKind.NOT_FOUND)
+    return path, checkpoints.load(path)

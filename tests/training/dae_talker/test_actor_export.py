@@ -1,0 +1,96 @@
+"""A finished run becomes an actor's weights file that the engine draws from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_server.cli.train import UNFINISHED
+from model_server.engines.dae_talker.actor_file import read_networks
+from model_server.engines.dae_talker.weights import read_actor
+from model_server.engines.speech_recogniser import SpeechRecogniser, save_recogniser
+from model_server.engines.weights_file import describe
+from model_server.errors import PoseDubError
+from model_server.networks.dae_talker.speech2latent import Speech2Latent
+from model_server.training.dae_talker.config import PRESETS, DaeConfig
+from model_server.training.dae_talker.data import ActorStore
+from model_server.training.dae_talker.export import export_actor, pose_rescale
+from model_server.training.dae_talker.hearing import kept_recogniser
+from model_server.training.dae_talker.trainer import DaeTrainer
+from tests.recogniser.conftest import command
+from tests.training.dae_talker.conftest import SIDE
+from tests.training.dae_talker.test_actor_training import ALONE
+
+
+@pytest.fixture(scope="module")
+def run(toy: DaeConfig, actor: Path, recogniser: SpeechRecogniser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    speech = kept_recogniser(folder, recogniser)
+    assert DaeTrainer(toy, [actor], folder, ALONE, speech=speech).train()
+    return folder
+
+
+def test_the_file_draws_what_the_run_draws(run: Path, actor: Path, toy: DaeConfig, tmp_path: Path) -> None:
+    speech = kept_recogniser(run, None)
+    info = export_actor(run, [actor], speech, tmp_path / "actor.safetensors", "Drawn")
+    networks, told = read_networks(info), read_actor(info)
+    assert told.name == "Drawn" and told.resolution == SIDE and told.facts["steps"]["student"] == 2
+    angles = ActorStore([actor], "train", SIDE).angles
+    assert np.allclose([told.pose_low, told.pose_high], np.percentile(angles, (1, 99), axis=0))
+    assert all(1 <= factor <= 2.5 for factor in told.pose_rescale)
+    models = DaeTrainer(toy, [actor], run, ALONE, speech=speech).models
+    latents = torch.randn(3, 16)
+    with torch.no_grad():
+        mine = models.decoded(models.student(latents))
+        assert networks.student and networks.pictures
+        assert torch.allclose(networks.pictures.decode(networks.student(latents)), mine, atol=0.02)
+    assert torch.equal(networks.start_noise, models.start)
+
+
+def test_small_files_hold_the_student_alone(run: Path, actor: Path, tmp_path: Path) -> None:
+    whole, small = tmp_path / "whole.safetensors", tmp_path / "small.safetensors"
+    assert command("checkpoint", "export", run, "--corpus", actor, "--out", whole) == 0
+    assert command("checkpoint", "export", run, "--corpus", actor, "--out", small, "--student-only") == 0
+    assert read_networks(describe(small)).autoencoder is None
+    assert small.stat().st_size < whole.stat().st_size
+
+
+def test_what_an_export_lacks_is_named(run: Path, actor: Path, toy: DaeConfig, tmp_path: Path) -> None:
+    speech = kept_recogniser(run, None)
+    with pytest.raises(PoseDubError, match="--corpus"):
+        export_actor(run, [], speech, tmp_path / "x.safetensors", "x")
+    with pytest.raises(PoseDubError, match="--recogniser"):
+        export_actor(run, [actor], None, tmp_path / "x.safetensors", "x")
+    begun = tmp_path / "begun"
+    assert DaeTrainer(toy, [actor], begun, ALONE).train(["face", "pictures"])
+    with pytest.raises(PoseDubError, match="stage autoencoder"):
+        export_actor(begun, [actor], speech, tmp_path / "x.safetensors", "x")
+
+
+def test_shrunk_poses_are_measured(run: Path, actor: Path, toy: DaeConfig) -> None:
+    speech = kept_recogniser(run, None)
+    network = DaeTrainer(toy, [actor], run, ALONE, speech=speech).models.speech2latent
+    assert isinstance(network, Speech2Latent)
+    store = ActorStore([actor], "val", SIDE)
+    assert pose_rescale(network, speech, store)[:2] == (2.5, 2.5)  # hardly trained: hardly any movement
+    assert pose_rescale(network, speech, ActorStore([actor], "test", SIDE)) == (1.0, 1.0, 1.0)
+
+
+def test_one_command_trains_and_keeps_what_it_hears_with(
+    actor: Path, toy: DaeConfig, recogniser: SpeechRecogniser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "dae-cpu", toy)
+    ears, run = tmp_path / "ears.safetensors", tmp_path / "run"
+    save_recogniser(recogniser.network, recogniser.units, recogniser.facts, ears)
+    train = ["train", "--preset", "dae-cpu", "--corpus", actor, "--out", run]
+    assert command(*train, "--max-minutes", "0.001") == UNFINISHED
+    for stage in ("face", "pictures", "autoencoder", "latents"):
+        assert command(*train, "--stage", stage) == 0
+    with pytest.raises(PoseDubError, match="--recogniser"):
+        command(*train, "--stage", "speech2latent")
+    assert command(*train, "--stage", "speech2latent", "--recogniser", ears) == 0
+    assert command(*train) == 0
+    assert (run / "recogniser.safetensors").is_file()
+    with pytest.raises(PoseDubError, match="dae-cpu"):
+        command("train", "--preset", "lite", "--stage", "pictures", "--corpus", actor, "--out", run)
