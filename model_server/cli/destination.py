@@ -14,7 +14,7 @@ _MOVIES = ".3gp .asf .avi .divx .f4v .flv .m2ts .mkv .mpeg .mpg .mts .mxf .ogv .
 _SOUNDS = ".aac .aif .aiff .flac .m4a .mka .mp3 .oga .ogg .opus .wav .wma"
 _PICTURES = ".apng .avif .bmp .dpx .exr .gif .heic .jpeg .jpg .png .tga .tif .tiff .webp"
 _OTHER_FILES = frozenset(f"{_MOVIES} {_SOUNDS} {_PICTURES}".split())
-_WRITTEN = re.compile(r"[0-9]{6,}\.png|manifest\.json", re.IGNORECASE)
+_WRITTEN = re.compile(r"[0-9]{6,}\.png|manifest\.json|marks\.(json|c2pa)", re.IGNORECASE)
 
 
 def check(out: Path, inputs: Iterable[Path]) -> None:

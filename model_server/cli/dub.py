@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_server.cli import marks
 from model_server.cli import options as shared
 from model_server.engines.base import POSE_READINGS
 from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Output, OutputMode, check_rate
@@ -68,6 +69,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM")
+    marks.add_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.mp4", help=_OUT)
 
 
@@ -79,11 +81,13 @@ def run(options: argparse.Namespace) -> int:
     destination.check(options.out, _given(options))
     for path in _given(options):
         check_readable(path)
+    signer = marks.dub_signer(options)
     with target.tried(options.out, options.data), _server(options) as server:
-        request = _asked(options, server)
+        request, files = _asked(options, server)
         job = server.submit(request)
         with _left_in_order(server, job):
-            output.write(server.events(job, request.first), job, options.out, options.audio, options.into)
+            signed = marks.signed(signer, job, files, options.consent)
+            output.write(server.events(job, request.first), job, options.out, signed, options.audio, options.into)
     return 0
 
 
@@ -97,8 +101,8 @@ def _left_in_order(server: LocalServer | RemoteServer, job: Job) -> Iterator[Non
         raise
 
 
-def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> DubRequest:
-    """The request, once the server has the files it names."""
+def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> tuple[DubRequest, dict[str, Path]]:
+    """The request, once the server has the files it names, and these by their ids."""
     from model_server.cli.frames_folder import check_frames
     from model_server.files import file_digest
 
@@ -110,9 +114,10 @@ def _asked(options: argparse.Namespace, server: LocalServer | RemoteServer) -> D
     request.validate()
     if not shared.is_movie(options.out):
         check_frames(options.out, request, _form(options, request.spec))
-    for asset, path in {asset: path for path, asset in assets.items()}.items():
+    files = {asset: path for path, asset in assets.items()}
+    for asset, path in files.items():
         server.add(asset, path)
-    return request
+    return request, files
 
 
 def _fit(options: argparse.Namespace, server: LocalServer | RemoteServer) -> None:

@@ -47,11 +47,11 @@ def check_frames(folder: Path, request: DubRequest, form: PictureForm) -> None:
     foreign = sorted(_present(folder) & wanted - earlier.frames)
     if foreign:
         raise PoseDubError(
-            f"The folder {folder} holds {_name(foreign[0])}, which no dub wrote there and this one would replace; "
+            f"The folder {folder} holds {frame_name(foreign[0])}, which no dub wrote there and this one would replace; "
             f"{ADVICE}."
         )
     staying = sorted(earlier.frames & _present(folder) - wanted) if earlier.numbers(request) else []
-    theirs = _form(folder / _name(staying[0])) if staying else None
+    theirs = _form(folder / frame_name(staying[0])) if staying else None
     if theirs and theirs != form:
         raise PoseDubError(
             f"The folder {folder} keeps {_text(set(staying))} of an earlier dub in {theirs}, and this one's would be "
@@ -84,7 +84,7 @@ class FramesFolder:
             for index, png in frames:
                 if not written:
                     self._begin()
-                with atomic_file(self._folder / _name(index)) as file:
+                with atomic_file(self._folder / frame_name(index)) as file:
                     file.write(png)
                 written.add(index)
             missing = self._wanted - (written & _present(self._folder))
@@ -115,7 +115,7 @@ class FramesFolder:
 
     def _remove(self, frames: set[int]) -> None:
         for index in frames:
-            (self._folder / _name(index)).unlink(missing_ok=True)
+            (self._folder / frame_name(index)).unlink(missing_ok=True)
         if frames:
             were = "was" if len(frames) == 1 else "were"
             self._tell(f"{frames_text(len(frames))} of an earlier dub {were} removed from {self._folder}")
@@ -213,7 +213,12 @@ def _axis(request: dict[str, Any]) -> tuple[object, ...]:
 def _present(folder: Path) -> set[int]:
     """Indices of the files that are named as frames are."""
     names = [path.name for path in folder.iterdir() if _FRAME.fullmatch(path.name)]
-    return {int(name[:-4]) for name in names if _name(int(name[:-4])) == name}
+    return {int(name[:-4]) for name in names if frame_name(int(name[:-4])) == name}
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The frames of a folder, in order."""
+    return [folder / frame_name(index) for index in sorted(_present(folder))]
 
 
 def _form(path: Path) -> PictureForm | None:
@@ -226,7 +231,8 @@ def _form(path: Path) -> PictureForm | None:
     return PictureForm(width, height, colour == _TRANSPARENT)
 
 
-def _name(index: int) -> str:
+def frame_name(index: int) -> str:
+    """Name of a frame's file."""
     return f"{index:06}.png"
 
 

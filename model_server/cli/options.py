@@ -99,6 +99,16 @@ def data_folder(options: argparse.Namespace, part: str) -> Path:
     return folder
 
 
+def certificate_folder(data: Path | None = None) -> Path:
+    """Where this user's own certificate for marks is kept; with this process where the user has no such folder."""
+    try:
+        folder = _own(platformdirs.user_data_dir) / "certificate"
+        try_folder(folder)
+    except PoseDubError:
+        folder = data / "certificate" if data else scratch.make_folder()
+    return folder
+
+
 @cache
 def cache_folder(data: Path | None = None) -> Path:
     """Where what is measured and compiled on this computer is kept.

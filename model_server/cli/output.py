@@ -11,7 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from model_server.cli import progress
-from model_server.cli.frames_folder import FramesFolder
+from model_server.cli.frames_folder import FramesFolder, frame_files
+from model_server.cli.marks import Signed
 from model_server.cli.options import is_movie
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import replacing
@@ -29,18 +30,22 @@ from model_server.surroundings import naming
 _PHASES = {"compiling": "compiling for this processor, once"}
 
 
-def write(events: Iterable[Event], job: Job, out: Path, sound: Path, footage: Path | None = None) -> None:
+def write(
+    events: Iterable[Event], job: Job, out: Path, signed: Signed, sound: Path, footage: Path | None = None
+) -> None:
     """Write the frames as they come and report on stderr; PoseDubError when the job failed.
 
     Args:
+        signed: what movie or folder are to say of the dub, and by whom.
         footage: what a movie shows under the frames; None when they are all of it.
     """
     spec = job.request.spec
     with closing(_shown(events, job)) as frames:  # whatever happens, the bar ends before the next line begins
         if is_movie(out):
-            _write_movie(frames, job, out, sound, footage)
+            _write_movie(frames, job, out, signed, sound, footage)
         else:
             FramesFolder(out, job, _note).write((frame.index, frame.png) for frame in frames)
+            signed.sign_folder(out, frame_files(out))
     count = job.request.end - job.request.first
     print(f"{frames_text(count)} at {spec.fps} fps in {out}, made with {weights_text(job)}")
 
@@ -90,7 +95,9 @@ def _check_end(job: Job) -> None:
         raise PoseDubError("The dub was cancelled; the same command goes on from there.", ErrorKind.CANCELLED)
 
 
-def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path, footage: Path | None) -> None:
+def _write_movie(
+    frames: Iterable[FrameMade], job: Job, path: Path, signed: Signed, sound: Path, footage: Path | None
+) -> None:
     with naming(path), replacing(path) as part:
         spec = job.request.spec
         film = _film(job, footage)
@@ -100,6 +107,7 @@ def _write_movie(frames: Iterable[FrameMade], job: Job, path: Path, sound: Path,
         lead = speech.start if index == 0 else Fraction(0)  # what is heard before the footage's first picture
         title, form = f"made with {weights_text(job)}", film.format if film else None
         write_movie(part, pictures, spec.fps, sound, start, title, speech.track, lead, form)
+        signed.sign_movie(part, path.name)
 
 
 def _film(job: Job, footage: Path | None) -> Film | None:

@@ -38,6 +38,12 @@ PICTURES_AHEAD = 2
 IN_PLACE_AT_ONCE = 4
 
 Encode = Callable[[NDArray[np.uint8]], bytes]
+Mark = Callable[[bytes], bytes]
+
+
+def unmarked(png: bytes) -> bytes:
+    """For files that nobody keeps."""
+    return png
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,16 @@ class Rendering:
     Args:
         analysis: of the dub; it covers the frames that are asked for, and those that they depend on.
         encode: lossless PNG of a picture, RGB or RGBA.
+        mark: puts into the PNG of a frame in which networks drew that they did; pixels and keys stay the same.
     """
 
-    def __init__(self, analysis: Analysis, context: Context, encode: Encode = encode_png) -> None:
+    def __init__(
+        self, analysis: Analysis, context: Context, encode: Encode = encode_png, mark: Mark = unmarked
+    ) -> None:
         self._analysis = analysis
         self._spec = analysis.spec
         self._context = context
-        self._encode = encode
+        self._encode, self._mark = encode, mark
         self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas()
         self._conditioning = context.engine.conditioning(
             Performance(
@@ -127,7 +136,11 @@ class Rendering:
         """Draw a batch and have it encoded."""
         for wanted, view in self._drawn(batch):
             picture = self._canvas.picture(self._row(wanted.index), view)
-            yield Frame(wanted.index, wanted.key, None), pool.submit(self._encode, picture)
+            yield Frame(wanted.index, wanted.key, None), pool.submit(self._file, picture, view is not None)
+
+    def _file(self, picture: NDArray[np.uint8], drawn: bool) -> bytes:
+        png = self._encode(picture)
+        return self._mark(png) if drawn else png
 
     def _warn_of_covered(self) -> None:
         """Say which frames were left as they are since something covers the face."""

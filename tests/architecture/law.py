@@ -17,6 +17,7 @@ SERVER = {
     "pipeline.result_cache": 30, "pipeline.value_cache": 30,
     "pipeline.media": 31, "pipeline.speech": 32, "pipeline.faces": 33, "pipeline.compositing": 34,
     "pipeline.movies": 35, "pipeline": 36,
+    "provenance": 37,
     "jobs": 40, "jobs.execution": 41, "jobs.queries": 42, "jobs.in_process": 42,
     "corpus": 40, "corpus.actor": 41,
     "service": 50, "service.wire": 51, "service.remote": 52, "service.servicer": 52, "service.server": 53,
@@ -37,7 +38,7 @@ STRANGERS = [{"host.operators", "host.panels"}]
 BLENDER = {"bpy", "bl_ui", "aud", "gpu"}
 STUB_READERS = {"model_server/service/messages.py", "blender_addon/client/wire.py"}
 MEDIA = {"av", "cv2", "ai_edge_litert", "librosa", "soxr"}
-SERVING = ("networks", "engines", "pipeline", "jobs", "service")
+SERVING = ("networks", "engines", "pipeline", "provenance", "jobs", "service")
 LEARNING = {"model_server.corpus", "model_server.training", "model_server.evaluation"}
 # An engine's own rooms, and who may know them: they themselves, and what measures or trains this one engine.
 ENGINE_ROOMS = ("engines", "networks", "training")

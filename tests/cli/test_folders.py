@@ -39,7 +39,8 @@ def test_a_shorter_dub_leaves_no_frames_of_a_longer_one(dub: Command, tmp_path: 
     for name in mine:
         (folder / name).write_text("mine")
     assert dub(fps=5).returncode == 0
-    assert {path.name for path in folder.iterdir()} == {f"{k:06}.png" for k in range(11)} | {"manifest.json", *mine}
+    beside = {"manifest.json", "marks.json", "marks.c2pa", *mine}
+    assert {path.name for path in folder.iterdir()} == {f"{k:06}.png" for k in range(11)} | beside
     assert all((folder / name).read_text() == "mine" for name in mine)
 
 
@@ -113,7 +114,7 @@ def test_two_dubs_do_not_write_to_one_place(dub: Command, gate: Gate, tmp_path: 
         process.kill()
         process.wait(HANGS)
     assert dub(range="0:2").returncode == 0
-    assert not [path for path in (tmp_path / "frames").iterdir() if path.suffix not in (".png", ".json")]
+    assert not [path for path in (tmp_path / "frames").iterdir() if path.suffix not in (".png", ".json", ".c2pa")]
 
 
 def test_frames_that_vanish_meanwhile_are_missed(dub: Command, gate: Gate, tmp_path: Path) -> None:

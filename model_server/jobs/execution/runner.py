@@ -14,6 +14,7 @@ from model_server import __version__
 from model_server.engines.base import WeightsInfo
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.marks import dub_record
 from model_server.jobs.model import Job, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
 from model_server.pipeline.analysis import Context, analyse
@@ -22,6 +23,7 @@ from model_server.pipeline.render import Encode, Frame, Rendering
 from model_server.pipeline.request import DubRequest
 from model_server.pipeline.suitability import check_suitable
 from model_server.pipeline.value_cache import ValueCache
+from model_server.provenance.xmp import frame_mark, marking
 from model_server.surroundings import explained, out_of_memory
 
 REPORT_SECONDS = 0.2
@@ -128,7 +130,8 @@ class Runner:
         report.progress("weights", 0, 1)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
         context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
-        rendering = Rendering(analyse(request, context), context, self.encode)
+        mark = marking(frame_mark(dub_record(job)))
+        rendering = Rendering(analyse(request, context), context, self.encode, mark)
         made, total = 0, request.end - request.first
         report.progress("frames", made, total)
         for frames in grouped(rendering.frames(range(request.first, request.end))):

@@ -1,0 +1,1 @@
+"""Marks that say of pictures and movies that, and from what, they were made; their reading."""
