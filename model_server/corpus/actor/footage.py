@@ -47,7 +47,7 @@ _OUTSIDE = 0.15  # part of the view that may lie outside of the picture
 _LEAST_CLIP = 2 * FPS
 _LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
 _OPEN_SHARE = 80  # percentile of the lids' gap that counts as open
-_SHUT = 0.35  # part of that gap at which lids are shut
+_SHUT = 0.5  # part of that gap that the mesh sees of shut lids
 _ALIKE, _COMPARED = 1.9, 40  # distance below which faces are one person's; clips that are compared
 _FEW_MINUTES, _FEW_DEGREES, _LITTLE_SILENCE = 3.0, 6.0, 0.02
 
