@@ -116,7 +116,12 @@ def server_info(message: Any) -> ServerInfo:
 def _traits(message: Any) -> EngineTraits:
     controls = (PoseControl(one.name, one.unit, one.low, one.high, one.neutral) for one in message.pose_controls)
     return EngineTraits(
-        message.title, message.portrait, tuple(message.pose_sources), tuple(controls), tuple(message.parameters)
+        message.title,
+        message.portrait,
+        tuple(message.pose_sources),
+        tuple(controls),
+        tuple(message.parameters),
+        message.portrait_optional,
     )
 
 
@@ -132,6 +137,7 @@ def _weights(message: Any, engine: str = "") -> WeightsInfo:
         engine,
         Sizes(message.sizes.low, message.sizes.high, message.sizes.step) if message.HasField("sizes") else None,
         message.traits.in_place,
+        _traits(message.traits) if message.HasField("traits") else None,
     )
 
 

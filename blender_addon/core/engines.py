@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
-from .schema import MAX_SIZE, OPTIONAL, PARAMETERS, SIZE, USUAL_OPTIONAL, DubSettings, PoseChoice
+from .schema import MAX_SIZE, OPTIONAL, PARAMETERS, POSES, SIZE, USUAL_OPTIONAL, DubSettings, PoseChoice
 
 PoseKind = Literal["video", "fixed", "frontal", "codes", "speech"]
 POSE_KINDS: Mapping[PoseChoice, PoseKind] = {
@@ -23,6 +23,9 @@ POSE_KINDS: Mapping[PoseChoice, PoseKind] = {
 """What the editor chooses, and what the server is told."""
 POSE_SIZE = 12
 """Numbers of a pose code that a strip has room for."""
+ANGLES = ("yaw", "pitch", "roll")
+HELD = "Hold Still"
+"""The pose "fixed" of engines that need no portrait to tell how the head is held."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class EngineTraits:
     Attributes:
         title: what a person calls it; "" where the server does not tell.
         portrait: whether it draws the person of a portrait; else its weights know whom they draw.
+        portrait_optional: whether it takes a picture of that person, too.
         pose_sources: kinds of `core.plan.PoseSource` that it takes, the usual one first.
         pose_controls: numbers of a row of pose codes, in order.
         parameters: which of the parameters it heeds that not all engines heed.
@@ -85,6 +89,12 @@ class EngineTraits:
     pose_sources: tuple[str, ...] = ("video", "fixed", "frontal", "codes")
     pose_controls: tuple[PoseControl, ...] = CODES
     parameters: tuple[str, ...] = USUAL_OPTIONAL
+    portrait_optional: bool = False
+
+    @property
+    def in_angles(self) -> bool:
+        """Whether its pose controls are the handles' angles."""
+        return tuple((one.name, one.unit) for one in self.pose_controls) == tuple((name, "degrees") for name in ANGLES)
 
     @property
     def implicit(self) -> bool:
@@ -121,17 +131,25 @@ class Offer:
         engine: what their engine wants.
         sizes: which pictures they draw; None where the server does not tell.
         in_place: whether they draw lower faces into frames of footage.
+        weights_id: "" for the server's default weights.
     """
 
     engine: EngineTraits = EngineTraits()
     sizes: Sizes | None = None
     in_place: bool = False
+    weights_id: str = ""
 
     @property
     def poses(self) -> tuple[PoseChoice, ...]:
         """What the editor may choose as pose, the usual one first."""
         known = {kind: choice for choice, kind in POSE_KINDS.items()}
         return tuple(known[kind] for kind in self.engine.pose_sources if kind in known)
+
+    def title(self, pose: PoseChoice) -> str:
+        """What the editor reads of a pose."""
+        if pose == "fixed" and not self.engine.portrait:
+            return HELD
+        return next(one.title for one in POSES if one.value == pose)
 
     @property
     def size_choices(self) -> tuple[int, ...]:

@@ -28,7 +28,15 @@ class ServerInfo:
         weights = self.offered(weights_id)
         if weights is None:
             return Offer()
-        return Offer(dict(self.engines).get(weights.engine, EngineTraits()), weights.sizes, weights.in_place)
+        engine = weights.traits or dict(self.engines).get(weights.engine, EngineTraits())
+        return Offer(engine, weights.sizes, weights.in_place)
+
+    def title(self, weights: WeightsInfo) -> str:
+        """What the editor calls weights on offer: their name, their engine, and a warning where they are untrained."""
+        engine = dict(self.engines).get(weights.engine)
+        about = [engine.title] if engine and engine.title else []
+        about += ["untrained"] if weights.kind == "untrained" and "untrained" not in weights.name else []
+        return f"{weights.name} ({', '.join(about)})" if about else weights.name
 
     def offered(self, weights_id: str) -> WeightsInfo | None:
         """Weights on offer by id, the default for ""; None when there are no such."""

@@ -62,6 +62,16 @@ class PoseMap:
             raise AddonError("The weights' pose map does not tell head angles apart.", "Use other weights.") from error
 
 
+def _padded_identity(rows: int, columns: int) -> Matrix:
+    return tuple(tuple(float(row == column) for column in range(columns)) for row in range(rows))
+
+
+def in_degrees(size: int) -> PoseMap:
+    """Of an engine whose pose controls are yaw, pitch and roll: the first three of a code's `size` numbers."""
+    zeros = (0.0,) * size
+    return PoseMap(_padded_identity(ANGLES, size), zeros, _padded_identity(size, ANGLES), (0.0,) * ANGLES)
+
+
 def _added(one: Row, other: Row) -> Row:
     return tuple(a + b for a, b in zip(one, other, strict=True))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .engines import Sizes
+from .engines import EngineTraits, Sizes
 from .pose_map import PoseMap
 
 WeightsKind = Literal["untrained", "trained", "imported", "unknown"]
@@ -21,6 +21,7 @@ class WeightsInfo:
         engine: name of the engine that draws with them, "" where it is not known.
         in_place: whether they draw lower faces into frames of footage; only of weights on offer.
         sizes: pictures that they draw; only of weights on offer, and None where it is not known.
+        traits: what they want of a dub; only of weights on offer, and None where it is what their engine wants.
     """
 
     weights_id: str
@@ -31,3 +32,4 @@ class WeightsInfo:
     engine: str = ""
     sizes: Sizes | None = None
     in_place: bool = False
+    traits: EngineTraits | None = None

@@ -54,8 +54,12 @@ class PoseDubSettings(bpy.types.PropertyGroup):
     """Sources and parameters of the scene's next dub."""
 
     # Not written one by one: Blender makes properties of all that is annotated.
-    __annotations__ = {role: bpy.props.PointerProperty(type=PoseDubSource) for role in ROLES} | {
-        name: _property(parameter) for name, parameter in schema.PARAMETERS.items()
+    __annotations__ = {
+        **{role: bpy.props.PointerProperty(type=PoseDubSource) for role in ROLES},
+        **{name: _property(parameter) for name, parameter in schema.PARAMETERS.items()},
+        "weights": bpy.props.StringProperty(
+            name="Engine", description="Id of the server's weights that draw; its default ones when empty"
+        ),
     }
 
     def source(self, role: str) -> PoseDubSource:

@@ -32,3 +32,16 @@ def crop(name):
 def pose_choices():
     """What the menu offers as pose now."""
     return written_by(bpy.types.POSEDUB_MT_pose.draw)
+
+
+def offered():
+    """The weights that the server offers."""
+    info = runtime().link.info
+    return [{"weights_id": one.weights_id, "engine": one.engine, "title": info.title(one)} for one in info.weights]
+
+
+def weights_choices():
+    """What the menu offers as engine now."""
+    titles = [one["title"] for one in offered()]
+    assert written_by(bpy.types.POSEDUB_MT_weights.draw) == len(titles) * ["[posedub.choose_weights]"]
+    return titles

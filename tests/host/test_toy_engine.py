@@ -54,13 +54,13 @@ def test_panels_show_what_the_engine_takes(toying: Blender) -> None:
     shown = toying.panel(name="POSEDUB_PT_dub")
     assert "Portrait" not in shown and "speech" in shown
     assert toying.panel(name="POSEDUB_PT_settings") == ["Seed", "Precision"]
-    assert toying.pose_choices() == ["speech", "keyframes"]
+    assert toying.pose_choices() == ["From Speech", "Keyframes"]
 
 
 def test_panels_show_the_usual_where_the_server_changes(toying: Blender, blender: Blender) -> None:
     blender.preferences(mode="address", address=NOWHERE)
     assert "Portrait" in blender.panel(name="POSEDUB_PT_dub")
-    assert blender.pose_choices() == ["strip", "fixed", "frontal", "keyframes"]
+    assert blender.pose_choices() == ["From Strip", "Portrait's Own", "Frontal", "Keyframes"]
 
 
 def test_a_dub_of_speech_alone(toying: Blender) -> None:

@@ -45,7 +45,8 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         return runtime.current().link.read(scene).problem()
 
     def _drafts(self, context: bpy.types.Context) -> list[scene_plan.Draft]:
-        return scene_plan.drafts(sequencer.edit_scene(context), self.sounds, runtime.current().link.offer)
+        scene = sequencer.edit_scene(context)
+        return scene_plan.drafts(scene, self.sounds, runtime.current().link.offer(scene))
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the dubs, then start them."""

@@ -115,10 +115,10 @@ class POSEDUB_OT_key_handles(PoseOperator, bpy.types.Operator):
     def run(self, context: bpy.types.Context) -> set[str]:
         """One key for each."""
         scene, strip = active_strip(context)
-        engine = runtime.current().link.offer.engine
+        engine = runtime.current().link.offer(scene).engine
         handles = [(name, -1) for name in pose_keys.HANDLES]
         controls = [(pose_keys.FIRST, index) for index in range(len(engine.pose_controls))]
-        for name, index in handles if engine.implicit else controls:
+        for name, index in handles if engine.implicit or engine.in_angles else controls:
             strip.keyframe_insert(name, index=index, frame=scene.frame_current, group=pose_keys.GROUP)
         return FINISHED
 

@@ -155,13 +155,13 @@ class POSEDUB_OT_pose_mirror(PoseTool, bpy.types.Operator):
     @classmethod
     def problem(cls, scene: bpy.types.Scene) -> str:
         """The weights must tell head angles."""
-        return super().problem(scene) or runtime.current().link.pose_map_problem
+        return super().problem(scene) or runtime.current().link.pose_map_problem(scene)
 
     def change(self, strip: bpy.types.Strip, track: Track, first: int, end: int) -> Track:
         """Negate yaw and roll, in the code and of the handles."""
         if len(track[0]) == 1:
             return pose_curves.scale(track, first, end, -1.0, (0.0,))
-        return pose_curves.mirror(track, first, end, runtime.current().link.require_pose_map())
+        return pose_curves.mirror(track, first, end, runtime.current().link.require_pose_map(strip.id_data))
 
 
 class POSEDUB_OT_pose_offset(PoseTool, bpy.types.Operator):

@@ -69,4 +69,20 @@ class POSEDUB_OT_clear_source(SentenceOperator, bpy.types.Operator):
         return FINISHED
 
 
-register, unregister = bpy.utils.register_classes_factory((POSEDUB_OT_assign_source, POSEDUB_OT_clear_source))
+class POSEDUB_OT_choose_weights(SentenceOperator, bpy.types.Operator):
+    """Draw with these weights of the server from the next dub on"""
+
+    bl_idname = "posedub.choose_weights"
+    bl_label = "Choose Engine"
+    bl_options = {"REGISTER", "UNDO"}
+
+    weights: bpy.props.StringProperty(name="Weights", description="Their id; the server's default ones when empty")
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Remember them in the scene."""
+        sequencer.edit_scene(context).posedub.weights = self.weights
+        return FINISHED
+
+
+CLASSES = (POSEDUB_OT_assign_source, POSEDUB_OT_clear_source, POSEDUB_OT_choose_weights)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -24,6 +24,7 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         layout, scene = self.layout, sequencer.edit_scene(context)
         reading = runtime.current().link.read(scene)
         column = layout.column(align=True)
+        draw_weights(column, reading)
         for role in filter(reading.needs, ("portrait", "audio")):
             draw_source(column, reading.sources, role)
         draw_audio_track(column, reading)
@@ -35,7 +36,7 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
             draw_sentence(layout, context, copies.sentence(preferences.ADDON), "ERROR")
         if runtime.current().error:
             draw_error(layout, context, runtime.current().error)
-        draw_server_line(layout)
+        draw_server_line(layout, reading)
         draw_estimate(layout, reading)
         row = layout.row()
         row.scale_y = 1.5
@@ -59,7 +60,8 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         """All parameters."""
         self.layout.use_property_split = True
         self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
-        values, offer = sequencer.edit_scene(context).posedub, runtime.current().link.offer
+        scene = sequencer.edit_scene(context)
+        values, offer = scene.posedub, runtime.current().link.offer(scene)
         belongs = {
             "portrait_crop": offer.engine.portrait,
             "pose_crop": "strip" in offer.poses,
@@ -84,12 +86,34 @@ def draw_audio_track(layout: bpy.types.UILayout, reading: SceneReading) -> None:
         layout.label(text=f"Track {audio_tracks.title(strip, meant)} of {count}{why}", icon="SOUND")
 
 
+def draw_weights(layout: bpy.types.UILayout, reading: SceneReading) -> None:
+    """Which of the server's weights draw, where there are several: an actor, or the person of a portrait."""
+    info = runtime.current().link.info
+    chosen = info.offered(reading.offer.weights_id) if info else None
+    if info is None or chosen is None or len(info.weights) < 2:
+        return
+    split = layout.split(factor=ROLE_WIDTH, align=True)
+    split.label(text="Engine")
+    split.menu("POSEDUB_MT_weights", text=info.title(chosen), icon="OUTLINER_OB_ARMATURE")
+
+
+class POSEDUB_MT_weights(bpy.types.Menu):
+    """Which of the server's weights draw: those of an actor, or some that draw the person of a portrait"""
+
+    bl_label = "Engine"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What the server offers."""
+        if info := runtime.current().link.info:
+            for weights in info.weights:
+                self.layout.operator("posedub.choose_weights", text=info.title(weights)).weights = weights.weights_id
+
+
 def draw_pose_choice(layout: bpy.types.UILayout, reading: SceneReading) -> None:
     """Where the head movement comes from, of what the engine takes."""
     split = layout.split(factor=ROLE_WIDTH, align=True)
     split.label(text=schema.PARAMETERS["pose_kind"].title)
-    chosen = next(one for one in schema.POSES if one.value == reading.settings.pose_kind)
-    split.menu("POSEDUB_MT_pose", text=chosen.title)
+    split.menu("POSEDUB_MT_pose", text=reading.offer.title(reading.settings.pose_kind))
 
 
 class POSEDUB_MT_pose(bpy.types.Menu):
@@ -99,8 +123,10 @@ class POSEDUB_MT_pose(bpy.types.Menu):
 
     def draw(self, context: bpy.types.Context) -> None:
         """What the engine takes."""
-        for pose in runtime.current().link.offer.poses:
-            self.layout.prop_enum(sequencer.edit_scene(context).posedub, "pose_kind", pose)
+        scene = sequencer.edit_scene(context)
+        offer = runtime.current().link.offer(scene)
+        for pose in offer.poses:
+            self.layout.prop_enum(scene.posedub, "pose_kind", pose, text=offer.title(pose))
 
 
 def draw_source_refs(layout: bpy.types.UILayout, reading: SceneReading) -> None:
@@ -119,12 +145,13 @@ def draw_several(layout: bpy.types.UILayout, sounds: int) -> None:
         row.operator("posedub.dub", text=f"Dub {sounds} as One").sounds = "together"
 
 
-def draw_server_line(layout: bpy.types.UILayout) -> None:
+def draw_server_line(layout: bpy.types.UILayout, reading: SceneReading) -> None:
     """A line when the weights are not trained, or the server is about to start."""
     link = runtime.current().link
     if link.server.starting:
         layout.label(text="The server starts...", icon="TIME")
-    if link.info and link.info.weights and link.info.weights[0].kind == "untrained":
+    weights = link.info.offered(reading.offer.weights_id) if link.info else None
+    if weights and weights.kind == "untrained":
         layout.label(text="Untrained weights: no speech, no movement", icon="INFO")
 
 
@@ -140,5 +167,5 @@ def draw_estimate(layout: bpy.types.UILayout, reading: SceneReading) -> None:
             layout.label(text=text, icon=icon)
 
 
-CLASSES = (POSEDUB_MT_pose, POSEDUB_PT_dub, POSEDUB_PT_settings)
+CLASSES = (POSEDUB_MT_weights, POSEDUB_MT_pose, POSEDUB_PT_dub, POSEDUB_PT_settings)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

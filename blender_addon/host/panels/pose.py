@@ -6,7 +6,7 @@ from math import isfinite
 
 import bpy
 
-from ...core.engines import EngineTraits
+from ...core.engines import EngineTraits, PoseControl
 from ...core.pose_map import PoseMap
 from ..bl import sequencer
 from ..sources import pose_keys
@@ -72,12 +72,13 @@ class POSEDUB_PT_pose_codes(DubPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Both codes and how they are blended."""
-        strip = pose_keys.active(sequencer.edit_scene(context))
+        scene = sequencer.edit_scene(context)
+        strip = pose_keys.active(scene)
         if strip is None:
             return
         self.layout.use_property_split = True
         self.layout.prop(strip, pose_keys.BLEND)
-        engine = runtime.current().link.offer.engine
+        engine = runtime.current().link.offer(scene).engine
         for name in (pose_keys.FIRST, pose_keys.SECOND):
             if engine.implicit:
                 self.layout.prop(strip, name)
@@ -87,14 +88,20 @@ class POSEDUB_PT_pose_codes(DubPanel, bpy.types.Panel):
 
 def draw_handles(layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip) -> None:
     """Yaw, pitch and roll, how exact they are, and their keys."""
-    link, column = runtime.current().link, layout.column()
+    link, column, scene = runtime.current().link, layout.column(), sequencer.edit_scene(context)
+    engine = link.offer(scene).engine
     column.use_property_split = True
-    if link.offer.engine.implicit:
+    if engine.implicit:
         for name in pose_keys.HANDLES:
             column.prop(strip, name)
-        draw_sentence(layout, context, link.pose_map_problem or accuracy(link.require_pose_map()), "INFO")
+        problem = link.pose_map_problem(scene)
+        draw_sentence(layout, context, problem or accuracy(link.require_pose_map(scene)), "INFO")
+    elif engine.in_angles:
+        for name, control in zip(pose_keys.HANDLES, engine.pose_controls, strict=True):
+            column.prop(strip, name)
+            draw_range(column, control)
     else:
-        draw_controls(column, link.offer.engine, strip, pose_keys.FIRST)
+        draw_controls(column, engine, strip, pose_keys.FIRST)
     row = layout.row(align=True)
     row.operator("posedub.key_handles", icon="KEY_HLT")
     row.operator_menu_enum("posedub.clear_pose", "what", text="Clear")
@@ -104,8 +111,13 @@ def draw_controls(layout: bpy.types.UILayout, engine: EngineTraits, strip: bpy.t
     """The numbers of a pose code by the engine's names for them."""
     for index, control in enumerate(engine.pose_controls):
         layout.prop(strip, name, index=index, text=control.title)
-        if isfinite(control.low) and isfinite(control.high):
-            layout.label(text=f"{control.low:g} to {control.high:g}")
+        draw_range(layout, control)
+
+
+def draw_range(layout: bpy.types.UILayout, control: PoseControl) -> None:
+    """What the engine draws well."""
+    if isfinite(control.low) and isfinite(control.high):
+        layout.label(text=f"{control.low:g} to {control.high:g}")
 
 
 def accuracy(pose_map: PoseMap) -> str:

@@ -86,6 +86,7 @@ def of(reading: SceneReading, folder: Path) -> Draft:
         frame_count=end - first,
         first=0,
         end=end - first,
+        weights_id=reading.offer.weights_id,
         output=_output(reading, into, first, end),
         limits=reading.offer.limits,
         **schema.chosen(settings),

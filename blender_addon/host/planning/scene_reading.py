@@ -95,10 +95,13 @@ class SceneReading:
     def keyed_pose(self, strip: bpy.types.Strip, first: int, end: int) -> PoseSource:
         """The pose that a strip's keys say for the timeline frames first <= f < end; raises AddonError.
 
-        An engine whose controls are no angles by themselves is told of the handles' angles, too.
+        The handles' angles are added to the pose of an engine whose controls are angles; one whose controls are none by
+        themselves is told of them, too.
         """
         pose, engine = pose_keys.pose_source(self.scene, strip, first, end), self.offer.engine
         rows = tuple(row[: len(engine.pose_controls)] for row in pose.codes)
+        if engine.in_angles and pose.angles:
+            rows = tuple(tuple(map(sum, zip(*both, strict=True))) for both in zip(rows, pose.angles, strict=True))
         for control, values in zip(engine.pose_controls, zip(*rows, strict=True), strict=False):
             for frame, value in enumerate(values, first):
                 if not control.low <= value <= control.high:
@@ -109,6 +112,14 @@ class SceneReading:
         return replace(pose, codes=rows, angles=pose.angles if engine.implicit else ())
 
 
+def _settings(scene: bpy.types.Scene, offer: Offer) -> DubSettings:
+    """What the editor chose; a pose that was never chosen is the engine's usual one."""
+    settings = DubSettings.read(scene.posedub)
+    if scene.posedub.is_property_set("pose_kind") or not offer.poses:
+        return settings
+    return replace(settings, pose_kind=offer.poses[0])
+
+
 def read(scene: bpy.types.Scene, offer: Offer = USUAL, sounds: Sequence[bpy.types.Strip] = ()) -> SceneReading:
     """Read a scene for a dub of some sound strips, by default of the chosen ones."""
     sources = select.read(scene)
@@ -116,7 +127,7 @@ def read(scene: bpy.types.Scene, offer: Offer = USUAL, sounds: Sequence[bpy.type
     return SceneReading(
         scene,
         offer,
-        offer.fitted(DubSettings.read(scene.posedub)),
+        offer.fitted(_settings(scene, offer)),
         sources,
         meant,
         posed=pose_keys.for_dub(scene, meant[0], sources.dub) if meant else None,

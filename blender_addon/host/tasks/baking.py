@@ -11,6 +11,7 @@ from functools import partial
 import bpy
 
 from ...core import pose_curves
+from ...core.engines import USUAL
 from ...core.errors import AddonError, told
 from ...core.events import JobProgress, PoseFailed, PoseRead
 from ...core.plan import DubPlan, PoseRequest, PoseSource
@@ -74,14 +75,18 @@ class Baker:
         """Bake a pose; its uid, in this object until it is done. Raises AddonError."""
         self.problem = self.note = ""
         uid, count = uuid.uuid4().hex, bake.plan.frame_count
-        if pose.kind in ("codes", "frontal", "speech"):
+        if pose.kind in ("codes", "frontal", "speech") or (pose.kind == "fixed" and bake.plan.portrait is None):
             # What an engine makes of the speech cannot be read: its keys begin at a head that looks into the camera.
-            _write(bake, pose.codes or [self._link.offer.engine.neutral] * count)
+            _write(bake, pose.codes or [self._neutral(bake.plan)] * count)
             return uid
         asked, endpoint = request(uid, bake.plan, pose), self._link.reach()
         self._bakes[uid], self._phases[uid] = bake, "Starting"
         self._link.send(uid, Request(endpoint, lambda session: session.read_pose(asked), partial(self._unsent, uid)))
         return uid
+
+    def _neutral(self, plan: DubPlan) -> Row:
+        info = self._link.info
+        return (info.offer(plan.weights_id) if info else USUAL).engine.neutral
 
     def _unsent(self, uid: str, error: Exception) -> None:
         self.end(PoseFailed(uid, str(told("The pose could not be asked for", error))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 
@@ -13,10 +13,10 @@ from ...client.connection import Endpoint
 from ...client.server_process import ServerState
 from ...client.session import Session
 from ...client.tasks.dub import RECONNECTING
-from ...core.engines import USUAL, Offer
+from ...core.engines import POSE_SIZE, USUAL, Offer
 from ...core.errors import AddonError
 from ...core.events import Connected, Disconnected, JobEvent, JobProgress, QueryEvent, ServerInfo
-from ...core.pose_map import PoseMap
+from ...core.pose_map import PoseMap, in_degrees
 from .. import preferences
 from ..planning import scene_reading
 from ..planning.scene_reading import SceneReading
@@ -67,33 +67,38 @@ class ServerLink:
         """Whether the managed server is about to run or fail, or an answer is awaited."""
         return self.server.changing or self.checking or self._wanted
 
-    @property
-    def offer(self) -> Offer:
-        """What the default weights of the preferences' server take of a dub; the usual before it has answered."""
+    def offer(self, scene: bpy.types.Scene) -> Offer:
+        """What the scene's weights take of a dub, where the preferences' server has told; the usual before."""
         if self.info is None or self._told_by != preferences.endpoint(preferences.settings()):
             return USUAL
-        return self.info.offer()
+        chosen = self._chosen(scene)
+        return replace(self.info.offer(chosen), weights_id=chosen)
+
+    def _chosen(self, scene: bpy.types.Scene) -> str:
+        """Id of the weights that the scene names; "" for the default, and where the server has no such."""
+        name = scene.posedub.weights
+        return name if self.info and self.info.offered(name) else ""
 
     def read(self, scene: bpy.types.Scene) -> SceneReading:
         """The scene as it is now, for a dub that this server makes."""
-        return scene_reading.read(scene, self.offer)
+        return scene_reading.read(scene, self.offer(scene))
 
-    @property
-    def pose_map_problem(self) -> str:
-        """Why head angles mean nothing to the server's default weights, a sentence; "" when they do."""
+    def pose_map_problem(self, scene: bpy.types.Scene) -> str:
+        """Why head angles mean nothing to the scene's weights, a sentence; "" when they do."""
         if self.info is None:
             return "Connect to the server first: its weights tell which way the head turns."
-        return "" if self._pose_map else "The server's weights do not tell head angles; use trained ones."
+        return "" if self._pose_map(scene) else "The server's weights do not tell head angles; use trained ones."
 
-    @property
-    def _pose_map(self) -> PoseMap | None:
-        weights = self.info.offered("") if self.info else None
+    def _pose_map(self, scene: bpy.types.Scene) -> PoseMap | None:
+        if self.offer(scene).engine.in_angles:
+            return in_degrees(POSE_SIZE)
+        weights = self.info.offered(self._chosen(scene)) if self.info else None
         return weights.pose_map if weights else None
 
-    def require_pose_map(self) -> PoseMap:
-        """How the server's default weights tell head angles; raises AddonError."""
-        if (found := self._pose_map) is None:
-            raise AddonError(self.pose_map_problem)
+    def require_pose_map(self, scene: bpy.types.Scene) -> PoseMap:
+        """How the scene's weights tell head angles; raises AddonError."""
+        if (found := self._pose_map(scene)) is None:
+            raise AddonError(self.pose_map_problem(scene))
         return found
 
     def reach(self) -> Endpoint:

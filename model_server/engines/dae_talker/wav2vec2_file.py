@@ -22,7 +22,7 @@ from model_server.networks.dae_talker.wav2vec2_keys import published_state
 # Where checkpoints keep their tensors among other things.
 _PARTS = ("model", "state_dict", "model_weight")
 # What the authors' checkpoints hold besides tensors, and torch's restricted loader would refuse.
-_HARMLESS = [argparse.Namespace]
+_HARMLESS: list[Any] = [argparse.Namespace]
 
 
 def read_wav2vec2(path: Path, size: Wav2Vec2Size = BASE) -> Wav2Vec2:

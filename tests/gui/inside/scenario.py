@@ -236,7 +236,7 @@ class Run:
 
     def key_field(self):
         """Type the yaw, or the blend where weights tell no angles, on three frames, and key it with I."""
-        if host("tasks.runtime").current().link.pose_map_problem:
+        if host("tasks.runtime").current().link.pose_map_problem(bpy.context.scene):
             self.field = "posedub_blend"
             yield from self.sidebar.unfold("POSEDUB_PT_pose_codes")
         for frame, value in zip(FRAMES, ("0", PEAKS[self.field][0], "0"), strict=True):

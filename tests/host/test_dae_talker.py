@@ -1,0 +1,159 @@
+"""DAE-Talker through the real add-on: an actor is chosen, a sound is enough, and the head moves in degrees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from model_server.engines.dae_talker.untrained import write_untrained
+from tests.servers import ServerProcess
+
+from .conftest import Blender
+from .test_dub import dub
+from .test_takes import pictures
+
+FRAMES, FIRST, SIDE = 12, 106, 64
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def actor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_untrained(tmp_path_factory.mktemp("actor") / "actor.safetensors")
+
+
+@pytest.fixture(scope="module")
+def two_engines(tmp_path_factory: pytest.TempPathFactory, posed_weights: Path, actor: Path) -> Iterator[ServerProcess]:
+    """A server with PC-AVS weights, its default, and with an actor."""
+    options = ["--weights", str(posed_weights), "--weights", str(actor)]
+    with ServerProcess(tmp_path_factory.mktemp("engines") / "data", options) as running:
+        yield running
+
+
+@pytest.fixture
+def choosing(blender: Blender, two_engines: ServerProcess, media: Path) -> Iterator[Blender]:
+    """Blender that knows that server until the test ends, with a sound strip selected and nothing else."""
+    blender.preferences(mode="address", address=two_engines.address)
+    blender.op(name="server_check", wait=True)
+    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=3, start=101)
+    blender.set_strip(name="speech", frame_offset_start=5)
+    blender.set_strip(name="speech", frame_final_end=FIRST + FRAMES)
+    blender.select(names=["speech"])
+    yield blender
+    blender.preferences(mode="address", address=NOWHERE)
+
+
+@pytest.fixture
+def acting(choosing: Blender) -> Blender:
+    """The same with the actor chosen."""
+    weights = next(one["weights_id"] for one in choosing.offered() if one["engine"] == "dae_talker")
+    assert choosing.op(name="choose_weights", weights=weights) == {"result": ["FINISHED"]}
+    return choosing
+
+
+def test_the_panel_shows_what_the_chosen_engine_needs(choosing: Blender) -> None:
+    shown = choosing.panel(name="POSEDUB_PT_dub")
+    assert "Engine" in shown and "posed (PC-AVS, untrained)" in shown and "Portrait" in shown
+    assert choosing.weights_choices() == ["posed (PC-AVS, untrained)", "untrained toy (DAE-Talker)"]
+    weights = next(one["weights_id"] for one in choosing.offered() if one["engine"] == "dae_talker")
+    choosing.op(name="choose_weights", weights=weights)
+
+    shown = choosing.panel(name="POSEDUB_PT_dub")
+
+    assert "untrained toy (DAE-Talker)" in shown and "Portrait" not in shown and "speech" in shown
+    settings = choosing.panel(name="POSEDUB_PT_settings")
+    assert settings == ["Steps", "Head Movement", "Pose Crop", "Seed", "Shared Noise", "Precision"]
+    assert choosing.pose_choices() == ["From Speech", "Keyframes", "From Strip", "Hold Still"]
+
+
+def test_a_choice_that_the_server_does_not_know_is_the_default(choosing: Blender) -> None:
+    choosing.op(name="choose_weights", weights="gone")
+    assert "posed (PC-AVS, untrained)" in choosing.panel(name="POSEDUB_PT_dub")
+
+
+def test_an_actor_and_a_sound_are_a_dub(acting: Blender) -> None:
+    strip = dub(acting)
+
+    assert (strip["left"], strip["right"]) == (FIRST, FIRST + FRAMES)
+    folder = Path(strip["directory"])
+    assert {Image.open(folder / name).size for name in strip["elements"]} == {(SIDE, SIDE)}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["weights"]["engine"], manifest["weights"]["kind"]) == ("dae_talker", "untrained")
+    plan = manifest["plan"]
+    assert (plan["portrait"], plan["pose"]["kind"], plan["size"], plan["steps"]) == (None, "speech", SIDE, 1)
+    assert [source["role"] for source in manifest["sources"]] == ["speech"]
+
+
+def test_a_previewed_frame_is_that_of_the_dub(acting: Blender) -> None:
+    acting.settings(seed=1, steps="4")
+    acting.playhead(frame=FIRST + 3)
+    assert acting.op(name="preview", wait=True) == {"result": ["FINISHED"]}
+    seen = Image.open(acting.preview()["file"])
+    assert seen.tobytes() == Image.open(Path(dub(acting)["directory"]) / "000003.png").tobytes()
+
+
+def keyed(blender: Blender, seed: int) -> dict:
+    """A dub whose yaw is keyed from -10 to 10 degrees."""
+    blender.settings(seed=seed)
+    name = dub(blender)["name"]
+    for frame, yaw in ((FIRST, -10.0), (FIRST + FRAMES - 1, 10.0)):
+        blender.key(name=name, prop="posedub_yaw", frame=frame, value=yaw)
+    blender.settings(pose_kind="keyframes")
+    blender.select(names=[name, "speech"])
+    strip = dub(blender)
+    blender.select(names=[strip["name"], "speech"])
+    return strip
+
+
+def test_handles_are_the_pose_in_degrees(acting: Blender) -> None:
+    strip = keyed(acting, seed=2)
+
+    codes = acting.jobs()[-1]["plan"]["pose"]["codes"]
+    yaws = [row[0] for row in codes]
+    assert (yaws[0], yaws[-1]) == pytest.approx((-10, 10)) and yaws == sorted(yaws)
+    assert {tuple(row[1:]) for row in codes} == {(0.0, 0.0)}
+    assert len(set(pictures(strip))) == FRAMES
+    shown = acting.panel(name="POSEDUB_PT_pose")
+    assert [text for text in shown if "°" in text or " to " in text] == [
+        "Yaw (°)", "-15 to 15", "Pitch (°)", "-8 to 8", "Roll (°)", "-6 to 6"
+    ]  # fmt: skip
+
+
+def test_a_handle_outside_the_actors_range_is_a_sentence(acting: Blender) -> None:
+    name = keyed(acting, seed=3)["name"]
+    acting.key(name=name, prop="posedub_yaw", frame=FIRST + 3, value=30.0)
+
+    error = acting.op(name="dub", wait=True)["error"]
+
+    assert "has Yaw (degrees) " in error and "Keep it within -15 to 15." in error
+
+
+def test_changed_keys_and_a_range_are_made_anew(acting: Blender) -> None:
+    before = keyed(acting, seed=4)
+    acting.key(name=before["name"], prop="posedub_pitch", frame=FIRST + 6, value=3.0)
+    acting.select(names=[before["name"], "speech"])
+    acting.preview_range(first=FIRST + 4, last=FIRST + 5)
+
+    assert acting.op(name="redub_range", wait=True) == {"result": ["FINISHED"]}
+
+    job = acting.jobs()[-1]
+    assert (job["plan"]["first"], job["plan"]["end"], job["generated"]) == (4, 6, 2)
+
+
+def test_handles_are_keyed_mirrored_and_baked(acting: Blender, media: Path) -> None:
+    strip = dub(acting)
+    acting.select(names=[strip["name"]])
+    assert acting.op(name="key_handles") == {"result": ["FINISHED"]}
+    assert set(acting.pose_keys(name=strip["name"], prop="posedub_roll")) == {"0"}
+    assert acting.op(name="bake_pose", wait=True) == {"result": ["FINISHED"]}
+    acting.key(name=strip["name"], prop="posedub_yaw", frame=FIRST, value=5.0)
+    assert acting.op(name="pose_mirror") == {"result": ["FINISHED"]}
+    assert acting.pose_rows(name=strip["name"], first=FIRST, end=FIRST + 1, prop="posedub_yaw") == [[-5.0]]
+
+
+def test_the_choice_is_one_undo_step(acting: Blender) -> None:
+    acting.undo()
+    assert "posed (PC-AVS, untrained)" in acting.panel(name="POSEDUB_PT_dub")
