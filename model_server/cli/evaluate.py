@@ -23,8 +23,10 @@ from model_server.surroundings import naming
 if TYPE_CHECKING:
     from model_server.engines.base import Precision, WeightsInfo
     from model_server.engines.pcavs.engine import PcavsEngine
+    from model_server.evaluation.actor_films import ActorFilms
+    from model_server.evaluation.actor_movement import Figure
     from model_server.evaluation.clips import EvalSource
-    from model_server.evaluation.generate import Generator
+    from model_server.evaluation.generate import FilmMaker, Generator
     from model_server.evaluation.measure import Instruments
     from model_server.evaluation.sync.judge import SyncJudge
     from model_server.evaluation.views import Pictures
@@ -41,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("sources", nargs="*", type=Path, metavar="SRC", help="corpora, folders of videos, or videos")
     parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"), help="of corpora (test)")
     parser.add_argument("--limit", type=shared.whole(1), metavar="N", help="at most N clips, spread over each source")
-    parser.add_argument("--max-frames", type=shared.whole(1), metavar="F", help="only the first F frames of a video")
+    parser.add_argument("--max-frames", type=shared.whole(1), metavar="F", help="only the first F frames")
     parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
     parser.add_argument("--identity-from", choices=("folder", "name"), default="name", help="of flat layouts (name)")
     _add_weights_options(parser)
@@ -106,12 +108,16 @@ def _recogniser(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from model_server.evaluation.actor_movement import as_table as movement_table
     from model_server.evaluation.evaluate import Settings, evaluate
     from model_server.evaluation.report import as_json, as_markdown
 
-    engines = _engines(options)
-    generators = {name: _generator(engine, options.pose_reading) for name, engine in engines.items()}
-    instruments = _instruments(options, next(iter(engines.values())))
+    actors = _actors(options)
+    plain = not actors or not all(map(_draws_an_actor, options.weights))
+    engines = _engines(options) if plain else {}
+    generators: dict[str, FilmMaker] = {n: _generator(engine, options.pose_reading) for n, engine in engines.items()}
+    generators |= actors
+    instruments = _instruments(options, next(iter(engines.values()), None) or _shipped(options))
     settings = Settings(options.pose_source, options.ict)
     with tqdm(unit="clip", file=bars.stream()) as bar:
 
@@ -119,10 +125,15 @@ def _evaluate(options: argparse.Namespace) -> int:
             bar.total, bar.n = total, done
             bar.refresh()
 
-        outcome = evaluate(_sources(options), generators, instruments, settings, _portraits(options), progress)
+        sources = _sources(options)
+        outcome = evaluate(sources, generators, instruments, settings, _portraits(options), progress)
     notes = _notes(engines, instruments)
-    write_text(options.out.with_suffix(".json"), json.dumps(as_json(outcome, notes), indent=1) + "\n")
-    table = as_markdown(outcome, notes)
+    document, table = as_json(outcome, notes), as_markdown(outcome, notes)
+    for name, films in actors.items():
+        figures = _movement(films, sources, instruments)
+        document.setdefault("movement", {})[name] = {figure.title: figure.values for figure in figures}
+        table += f"\n## {name}: movement of its own\n\n{movement_table(figures)}"
+    write_text(options.out.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
     write_text(options.out.with_suffix(".md"), table)
     print(table)
     return 0
@@ -131,6 +142,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, nargs="+", action="extend", default=[], metavar="FILE", help="or runs; one row for each"
+    )
+    parser.add_argument(
+        "--steps", type=shared.whole(1), nargs="+", default=[1], metavar="N", help="in which actors are drawn (1)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
@@ -201,17 +215,59 @@ def _strangers(sources: list[EvalSource]) -> list[EvalSource]:
 
 def _engines(options: argparse.Namespace) -> dict[str, PcavsEngine]:
     from model_server.engines.pcavs.engine import as_pcavs
-    from model_server.engines.weights import default_weights, describe, load_engine
+    from model_server.engines.weights import describe, load_engine
 
     engines: dict[str, PcavsEngine] = {}
     arithmetic = options.device, options.precision
     for path in options.weights:
+        if _draws_an_actor(path):
+            continue
         engine = _of_run(path, options) if path.is_dir() else as_pcavs(load_engine(describe(path), *arithmetic))
         engines[_row_name(engine.weights, path, engines)] = engine
     if not engines:
-        info = default_weights()
-        engines[info.name] = as_pcavs(load_engine(info, *arithmetic))
+        engine = _shipped(options)
+        engines[engine.weights.name] = engine
     return engines
+
+
+def _shipped(options: argparse.Namespace) -> PcavsEngine:
+    """The built-in weights."""
+    from model_server.engines.pcavs.engine import as_pcavs
+    from model_server.engines.weights import default_weights, load_engine
+
+    return as_pcavs(load_engine(default_weights(), options.device, options.precision))
+
+
+def _draws_an_actor(path: Path) -> bool:
+    from model_server.engines.dae_talker.weights import NAME
+    from model_server.engines.weights import describe
+
+    return path.is_file() and describe(path).engine == NAME
+
+
+def _actors(options: argparse.Namespace) -> dict[str, ActorFilms]:
+    """A row for each actor among the weights and each number of steps."""
+    from model_server.engines.dae_talker.engine import DaeTalkerEngine
+    from model_server.engines.weights import describe, load_engine
+    from model_server.evaluation.actor_films import ActorFilms
+
+    rows: dict[str, ActorFilms] = {}
+    for path in filter(_draws_an_actor, options.weights):
+        engine = load_engine(describe(path), options.device, options.precision)
+        assert isinstance(engine, DaeTalkerEngine)
+        for steps in options.steps:
+            rows[f"{path.stem}, {steps} step{'s' if steps > 1 else ''}"] = ActorFilms(engine, steps)
+    return rows
+
+
+def _movement(films: ActorFilms, sources: list[EvalSource], instruments: Instruments) -> list[Figure]:
+    """Figures of an actor's own movement on the sounds of the same takes."""
+    from model_server import scratch
+    from model_server.evaluation.actor_movement import own_movement
+
+    with scratch.folder() as folder:
+        takes = [source.open(folder) for source in sources]
+        return own_movement(films, takes, instruments.reader, films.steps if films.steps > 1 else 0)
 
 
 def _of_run(run: Path, options: argparse.Namespace) -> PcavsEngine:
@@ -270,13 +326,17 @@ def _sources(options: argparse.Namespace) -> list[EvalSource]:
 
 
 def _from_corpus(folder: Path, options: argparse.Namespace) -> list[EvalSource]:
+    from model_server.corpus.actor.clips import is_actor_corpus
     from model_server.corpus.shards import Corpus
+    from model_server.evaluation.actor_clips import ActorSource
     from model_server.evaluation.clips import CorpusSource
 
     corpus = Corpus.open(folder)
     names = corpus.names(None if options.split == "all" else options.split)
     if not names:
         raise PoseDubError(f"The corpus {folder} has no clip in its {options.split} split; choose another --split.")
+    if is_actor_corpus(corpus):
+        return [ActorSource(corpus, name, options.max_frames) for name in names]
     return [CorpusSource(corpus, name) for name in names]
 
 

@@ -21,7 +21,7 @@ from model_server.errors import PoseDubError
 from model_server.evaluation.clips import EvalClip, EvalSource
 from model_server.evaluation.comparison import Comparison, Face, Gallery, Pair
 from model_server.evaluation.frozen_mouth import frozen
-from model_server.evaluation.generate import Generator
+from model_server.evaluation.generate import FilmMaker
 from model_server.evaluation.measure import Instruments, Measured, faces_of, measure
 from model_server.evaluation.pose_sources import (
     Kind,
@@ -88,7 +88,7 @@ class Outcome:
 
 def evaluate(
     sources: Sequence[EvalSource],
-    generators: Mapping[str, Generator],
+    generators: Mapping[str, FilmMaker],
     instruments: Instruments,
     settings: Settings | None = None,
     portraits: Sequence[Pictures] = (),
@@ -191,7 +191,7 @@ class _Scene:
         self._delayed = self._judged(DELAY) if judge else None
         self._official = embed_sound(syncnet, take) if syncnet else None
 
-    def comparisons(self, generators: Mapping[str, Generator]) -> Iterator[tuple[str, Comparison]]:
+    def comparisons(self, generators: Mapping[str, FilmMaker]) -> Iterator[tuple[str, Comparison]]:
         """The take by every method."""
         yield TRUE, self._comparison(self._true, driver=self._true.face)
         yield FROZEN, self._comparison(self._measure(frozen(self._take, self._tools.reader)), driver=self._true.face)
@@ -203,14 +203,14 @@ class _Scene:
             driver = shared_face or faces_of(source.store, self._tools.reader)
             yield name, self._generated(generator, source, driver)
 
-    def _generated(self, generator: Generator, source: PoseSource, driver: Face) -> Comparison:
+    def _generated(self, generator: FilmMaker, source: PoseSource, driver: Face) -> Comparison:
         take, reader = self._take, self._tools.reader
         made = self._measure(generator.film(take, generator.pose_codes(source.store)))
         cross = (made.face, driver) if source.speaks else self._cross(generator)
         frontal = faces_of(generator.frontal(take, _FRONTAL_FRAMES), reader).angles
         return self._comparison(made, driver, *cross, frontal)
 
-    def _cross(self, generator: Generator) -> tuple[Face | None, Face | None]:
+    def _cross(self, generator: FilmMaker) -> tuple[Face | None, Face | None]:
         """Faces made with the other take as pose source, and that take's own; none when there is no other."""
         if self._other.name == self._take.name:
             return None, None

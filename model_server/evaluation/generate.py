@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ Codes = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _FilmHeads:
+class FilmHeads:
     """Implements `Heads`."""
 
     film: Film
@@ -36,8 +37,30 @@ class _FilmHeads:
         return (self.film.views(row, row + 1)[0] for row in rows.tolist())
 
 
+class FilmMaker(Protocol):
+    """Makes films of takes: what an evaluation compares."""
+
+    def pose_codes(self, film: Film) -> Codes:
+        """How the head is held in each frame of a film, (n, p)."""
+        ...
+
+    def film(self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
+        """The person of a take speaking its sound with the given head poses, in batches of network views.
+
+        Args:
+            take: its first frame is the portrait, for engines that want one.
+            codes: (n, p), one per frame.
+            moments: the frame of the take whose sound each made frame speaks; its own number when None.
+        """
+        ...
+
+    def frontal(self, take: EvalClip, count: int) -> Iterator[Pictures]:
+        """Frames that look straight ahead, at `count` moments spread over the take."""
+        ...
+
+
 class Generator:
-    """An engine at work on takes.
+    """PC-AVS at work on takes.
 
     Args:
         engine: with the weights under test.
@@ -56,17 +79,11 @@ class Generator:
         )
 
     def pose_codes(self, film: Film) -> Codes:
-        """Pose codes (n, 12) of the heads in a film, which is one shot."""
-        return self._reader.codes(_FilmHeads(film))
+        """See `FilmMaker.pose_codes`; the film is one shot."""
+        return self._reader.codes(FilmHeads(film))
 
     def film(self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
-        """The portrait of a take speaking its sound with the given head poses, in batches.
-
-        Args:
-            take: its first frame is the portrait.
-            codes: (n, 12), one per frame.
-            moments: the frame of the take whose sound each made frame speaks; its own number when None.
-        """
+        """See `FilmMaker.film`."""
         identity = self.engine.identity(take.views(0, 1))
         moments = range(len(codes)) if moments is None else moments
         for first, end in batches(len(codes)):
@@ -74,7 +91,7 @@ class Generator:
             yield self.engine.frames(identity, windows, codes[first:end], *self._settings)
 
     def frontal(self, take: EvalClip, count: int) -> Iterator[Pictures]:
-        """Frames at the pose code 0, at `count` moments spread over the take."""
+        """See `FilmMaker.frontal`: frames at the pose code 0."""
         moments = np.linspace(0, take.count - 1, count).astype(int).tolist()
         zero = np.zeros_like(self.engine.pose_codes(take.views(0, 1)))
         return self.film(take, zero.repeat(count, 0), moments)

@@ -19,7 +19,7 @@ import numpy as np
 from model_server.corpus.mesh import MeshReader
 from model_server.evaluation.clips import EvalClip
 from model_server.evaluation.frozen_mouth import frozen, recoloured
-from model_server.evaluation.generate import Generator
+from model_server.evaluation.generate import FilmMaker
 from model_server.evaluation.views import Pictures, ViewStore, batches
 from model_server.pipeline.faces.alignment import network_view
 
@@ -56,7 +56,7 @@ def frozen_source(take: EvalClip, reader: MeshReader, folder: Path) -> PoseSourc
     return PoseSource("frozen", ViewStore.of(folder, pictures), speaks=False)
 
 
-def generated_source(take: EvalClip, other: EvalClip, generator: Generator, folder: Path) -> PoseSource:
+def generated_source(take: EvalClip, other: EvalClip, generator: FilmMaker, folder: Path) -> PoseSource:
     """The portrait and words of another take with this take's head motion."""
     codes = generator.pose_codes(take)
     made = generator.film(other, codes, to_and_fro(other.count, take.count))
