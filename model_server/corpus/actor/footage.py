@@ -49,6 +49,7 @@ _LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
 _OPEN_SHARE = 80  # percentile of the lids' gap that counts as open
 _SHUT = 0.5  # part of that gap that the mesh sees of shut lids
 _ALIKE, _COMPARED = 1.9, 40  # distance below which faces are one person's; clips that are compared
+_STRANGERS = 0.05  # part of those that may be unlike all others, as a face in mid-blink is
 _FEW_MINUTES, _FEW_DEGREES, _LITTLE_SILENCE = 3.0, 6.0, 0.02
 
 
@@ -268,12 +269,12 @@ def _stranger(clips: Sequence[ActorClip]) -> str | None:
     while joined := [one for one in unknown if any(one[1].distance(other[1]) < _ALIKE for other in known)]:
         known += joined
         unknown = [one for one in unknown if all(one is not other for other in joined)]
-    return unknown[0][0] if unknown else None
+    return unknown[0][0] if len(unknown) > _STRANGERS * len(features) else None
 
 
 def _looks(clip: ActorClip) -> FaceFeature | None:
     """What the face looks like in the clip's most frontal frame."""
     picture = decode_jpeg(clip.jpegs[int(np.abs(clip.angles[:, :2]).sum(axis=1).argmin())])
     large = np.asarray(cv2.resize(picture, (2 * CROP_SIDE,) * 2, interpolation=cv2.INTER_CUBIC), np.uint8)
-    faces = finder().find(large, 0.0)
-    return face_feature(large, faces[0]) if faces else None
+    face = finder().filling(large)
+    return face_feature(large, face) if face else None
