@@ -52,7 +52,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
     parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
-    parser.add_argument("--from-stage", choices=STAGES[1:-1], default="generator", help="trained anew after --from")
+    parser.add_argument(
+        "--from-stage", choices=(*STAGES[1:-1], *ACTOR_STAGES[1:]), default="generator", help="trained anew then"
+    )
     parser.add_argument(
         "--max-minutes", type=shared.number(0), default=float("inf"), metavar="N", help="leave before so long"
     )
@@ -128,11 +130,13 @@ def _train_actor(options: argparse.Namespace) -> bool:
     """Whether all stages of DAE-Talker asked for are finished."""
     from model_server.engines.device import resolve_device
     from model_server.training.dae_talker.config import named
-    from model_server.training.dae_talker.trainer import DaeTrainer
+    from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
     from model_server.training.distributed import join_group, leave_group
     from model_server.training.settings import changed, parse_settings
     from model_server.training.timing import Limits
 
+    if options.begin and options.from_stage not in ACTOR_STAGES:
+        raise PoseDubError("Say with --from-stage which stage of DAE-Talker is the first to be trained anew.")
     if options.stage not in ("all", *ACTOR_STAGES) or not options.preset:
         known = ", ".join(ACTOR_STAGES)
         raise PoseDubError(f"DAE-Talker takes --preset dae-cpu or another, and as --stage all or one of {known}.")
@@ -141,7 +145,10 @@ def _train_actor(options: argparse.Namespace) -> bool:
     config = changed(named(options.preset), parse_settings(options.set))
     try:
         speech = _heard_with(options, options.out)
-        trainer = DaeTrainer(config, options.corpus, options.out, process_group, options.precision, speech=speech)
+        begin = Beginning(options.begin, options.from_stage) if options.begin else None
+        trainer = DaeTrainer(
+            config, options.corpus, options.out, process_group, options.precision, speech=speech, begin=begin
+        )
         stages = config.stages if options.stage == "all" else (options.stage,)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:

@@ -1,4 +1,7 @@
-"""One real actor's footage: a fixed view of each video, at exactly 25 frames a second, with all silence kept."""
+"""One real actor's footage: a fixed view of each video, at exactly 25 frames a second, with all silence kept.
+
+Head angles are measured as in dubs that take them from a video, so that asked and learnt ones mean the same.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ from model_server.features import CROP_SIDE
 from model_server.pipeline.faces.alignment import average_similarity, view_transform, warp_to
 from model_server.pipeline.faces.face_reid import FaceFeature, face_feature
 from model_server.pipeline.faces.finder import FoundFace
+from model_server.pipeline.faces.pose_reading import measured_angles
 from model_server.pipeline.faces.shots import ShotDetector
 from model_server.pipeline.media.video import Video
 from model_server.pipeline.speech.audio import SpeechFile
@@ -208,11 +212,15 @@ def _clip(
     settings: Settings,
 ) -> ActorClip:
     """The clip of a stretch whose first frame is frame `first` of the video at 25 fps."""
-    pictures, faces = [], []
-    for picture, large in _views(footage, frames, view, settings.size):
+    pictures, large, faces = [], [], []
+    for picture, enlarged in _views(footage, frames, view, settings.size):
         pictures.append(encode_jpeg(picture, fine=True))
-        faces.append(mesh_reader().read(large))
-    landmarks, angles = _labels(faces)
+        large.append(enlarged)
+        faces.append(mesh_reader().read(enlarged))
+    landmarks = _landmarks(faces)
+    angles = measured_angles(large, finder())
+    if angles is None:
+        raise Unfit("no head angles can be measured")
     return ActorClip(
         name=name,
         identity=video.identity,
@@ -237,14 +245,13 @@ def _views(
         yield small, warp_to(picture, large, (CROP_SIDE, CROP_SIDE), cv2.BORDER_REFLECT)
 
 
-def _labels(faces: Sequence[MeshFace | None]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Landmarks (n, 68, 2) and angles (n, 3); the nearest frame stands in for one without a mesh."""
+def _landmarks(faces: Sequence[MeshFace | None]) -> NDArray[np.float32]:
+    """Landmarks (n, 68, 2); the nearest frame stands in for one without a mesh."""
     shown = np.array([k for k, face in enumerate(faces) if face])
     if len(shown) < (1 - UNSEEN_SHARE) * len(faces):
         raise Unfit("no landmarks in more than a tenth of the frames")
     nearest = [faces[shown[np.abs(shown - k).argmin()]] for k in range(len(faces))]
-    found = [face for face in nearest if face]
-    return np.stack([face.landmarks for face in found]), np.stack([face.angles for face in found])
+    return np.stack([face.landmarks for face in nearest if face])
 
 
 def lid_closure(landmarks: Floats) -> NDArray[np.float32]:

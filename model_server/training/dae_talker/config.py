@@ -96,6 +96,7 @@ class SpeechSchedule(Schedule):
         dropout: share dropped.
         augmentation: part of all changes of the sound that are made.
         predicted: share of the stretches that get the predicted pose, once `predicted_from` of the steps are done.
+        pose_adaptor: whether the pose reaches the latents; the paper's ablation leaves it out.
         latent, pose: mean squared errors. latent_speed: of the change from frame to frame.
     """
 
@@ -104,6 +105,7 @@ class SpeechSchedule(Schedule):
     augmentation: float = 1.0
     predicted: float = 0.2
     predicted_from: float = 0.6
+    pose_adaptor: bool = True
     latent: float = 1.0
     pose: float = 1.0
     latent_speed: float = 0.5
@@ -215,11 +217,15 @@ _CPU = DaeConfig(
         steps=12000, batch=16, learning_rate=8e-4, critic_width=16, width=64, pairs=8000, teacher_steps=10
     ),
 )  # fmt: skip
+_NO_POSE = replace(
+    _CPU, name="dae-cpu-no-pose", speech2latent=replace(_CPU.speech2latent, pose_adaptor=False)
+)  # fmt: skip
 PRESETS = {
     "dae-256": _published("dae-256", 64, 200000),
     "dae-128": _published("dae-128", 128, 100000),
     "dae-128-fast": _FAST,
     "dae-cpu": _CPU,
+    "dae-cpu-no-pose": _NO_POSE,
 }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_server.corpus.shards import Corpus
 from model_server.engines.base import WeightsInfo
@@ -55,6 +56,8 @@ def export_actor(
     _check(found, config, student_only)
     models = DaeModels(config, reader_of(speech))
     models.load(found.models)
+    if not config.speech2latent.pose_adaptor:
+        cast(nn.Linear, models.speech2latent.pose_projection[0]).weight.data.zero_()  # no pose was ever learnt
     networks = ActorNetworks(
         speech=speech,
         speech2latent=models.speech2latent,

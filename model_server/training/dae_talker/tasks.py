@@ -116,7 +116,8 @@ class SpeechTask(nn.Module):
         heard = self.network.hear(stretches.speech, frames, valid)
         pose = self.network.pose_predictor(heard, valid)
         own = torch.rand(count, 1, 1, device=pose.device) < predicted
-        latents = self.network.decode(heard, torch.where(own, pose.float(), stretches.poses), valid).float()
+        given = torch.where(own, pose.float(), stretches.poses) * self.weights.pose_adaptor
+        latents = self.network.decode(heard, given, valid).float()
         losses = {
             "latent": F.mse_loss(latents, stretches.latents),
             "pose": F.mse_loss(pose.float(), stretches.poses),

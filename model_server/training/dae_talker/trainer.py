@@ -55,6 +55,30 @@ class Progress:
     losses: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Stages that a new run takes over from another one of equal networks.
+
+    Attributes:
+        run: the other one's folder.
+        stage: the first stage that is trained anew.
+    """
+
+    run: Path
+    stage: StageName
+
+    def checkpoint(self) -> Checkpoint:
+        """What the other run handed on before that stage; PoseDubError where there is no checkpoint."""
+        path = checkpoints.latest(self.run)
+        if path is None:
+            raise PoseDubError(f"There is no checkpoint in {self.run}; train it first.", ErrorKind.NOT_FOUND)
+        found = checkpoints.load(path)
+        names = STAGES[: STAGES.index(self.stage)]
+        models = {key: value for key, value in found.models.items() if key.split(".")[1] in names}
+        steps = {name: count for name, count in found.steps.items() if name in names}
+        return Checkpoint("", self.stage, steps, models, {})
+
+
 class DaeTrainer:
     """Trains the networks of one actor.
 
@@ -66,6 +90,7 @@ class DaeTrainer:
         precision: of the networks' arithmetic; weights and losses are always float32.
         report: called now and then.
         speech: frozen network that hears; the stage speech2latent needs it, the student profits from it.
+        begin: what a new run begins with.
 
     Raises:
         PoseDubError: no clips, or the run was made with another configuration.
@@ -80,6 +105,7 @@ class DaeTrainer:
         precision: Literal["fp32", "bf16"] = "fp32",
         report: Callable[[Progress], None] = lambda progress: None,
         speech: SpeechNetwork | None = None,
+        begin: Beginning | None = None,
     ) -> None:
         self.config, self.run_folder, self.process_group, self.report = config, run, process_group, report
         self.store = ActorStore(corpora, "train", config.resolution)
@@ -89,7 +115,7 @@ class DaeTrainer:
         self.steps: dict[str, int] = {}
         self._autocast = precision == "bf16"
         self._resume_state: tuple[str, dict[str, Any]] = ("", {})
-        self._resume()
+        self._resume(begin)
 
     def train(self, stages: Sequence[StageName] | None = None, limits: Limits | None = None) -> bool:
         """Train stages in order, all by default; returns whether they are finished."""
@@ -271,8 +297,8 @@ class DaeTrainer:
                     Checkpoint(self.config.digest(), stage.name, dict(self.steps), state, stage.state(), settings),
                 )
 
-    def _resume(self) -> None:
-        found = checkpoints.to_resume(self.run_folder, self.config.digest())
+    def _resume(self, begin: Beginning | None) -> None:
+        found = checkpoints.to_resume(self.run_folder, self.config.digest()) or (begin and begin.checkpoint())
         if found is None:
             return
         self.models.load(found.models)

@@ -17,7 +17,7 @@ from model_server.training.dae_talker.data import ActorStore
 from model_server.training.dae_talker.losses import parts_mask, psnr
 from model_server.training.dae_talker.spoken_stage import changed_sound
 from model_server.training.dae_talker.stages import AutoencoderStage
-from model_server.training.dae_talker.trainer import DaeTrainer
+from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
 from model_server.training.distributed import ProcessGroup
 from model_server.training.settings import changed
 from model_server.training.timing import Limits
@@ -166,7 +166,24 @@ def test_presets_have_the_sizes_that_they_name(name: str) -> None:
     config = PRESETS[name]
     assert config.resolution == int(name.split("-")[1]) if name[4].isdigit() else config.resolution == 128
     assert config.speech_size.latent == config.size.unet.latent
-    assert ("pictures" in config.stages) == (name == "dae-cpu")
+    assert ("pictures" in config.stages) == name.startswith("dae-cpu")
+
+
+def test_a_run_begins_with_what_another_one_handed_on(
+    toy: DaeConfig, actor: Path, trained: Path, recogniser: SpeechRecogniser, tmp_path: Path
+) -> None:
+    config = changed(toy, {"speech2latent.pose_adaptor": "false"})
+    begin = Beginning(trained, "speech2latent")
+    trainer = DaeTrainer(config, [actor], tmp_path, ALONE, speech=recogniser.network, begin=begin)
+    assert trainer.steps.keys() == {"face", "pictures", "autoencoder"}
+    first = DaeTrainer(toy, [actor], trained, ALONE).models.autoencoder
+    same = zip(first.parameters(), trainer.models.autoencoder.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in same)
+    before = trainer.models.speech2latent.pose_projection[0].weight.clone()
+    assert trainer.train(["speech2latent"])
+    assert torch.equal(trainer.models.speech2latent.pose_projection[0].weight, before)  # no pose reached it
+    with pytest.raises(PoseDubError, match="no checkpoint"):
+        DaeTrainer(config, [actor], tmp_path / "new", ALONE, begin=Beginning(tmp_path / "none", "student"))
 
 
 def test_a_stage_judges_by_unseen_frames(toy: DaeConfig, actor: Path, trained: Path) -> None:
