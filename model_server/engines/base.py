@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model_server.engines.pose_map import PoseMap
 from model_server.features import Sound
 
+ANGLES = ("yaw", "pitch", "roll")
 WeightsKind = Literal["untrained", "trained", "imported"]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -71,6 +72,12 @@ class Traits:
     portrait_optional: bool = False
     reach_seconds: int = 0
     in_place: bool = False
+
+    @property
+    def tells_pose(self) -> bool:
+        """Whether its engine is a `PoseTeller`."""
+        controls = tuple((one.name, one.unit) for one in self.pose_controls)
+        return "speech" in self.pose_sources and controls == tuple((name, "degrees") for name in ANGLES)
 
     def around(self, frames: range, fps: Fraction, count: int) -> range:
         """Frames of a dub of `count` on whose speech and pose some of its frames depend."""
@@ -257,6 +264,22 @@ class Engine(Protocol):
 
     def fingerprint(self) -> str:
         """Short text that names all that changes pictures besides the request: code, weights, arithmetic."""
+        ...
+
+
+class PoseTeller(Protocol):
+    """An engine that tells head angles from speech alone: whoever takes the pose source "speech", and angles as codes.
+
+    See `Traits.tells_pose`.
+    """
+
+    def angles_of(self, performance: Performance, frames: range, seed: int) -> NDArray[np.float32]:
+        """Yaw, pitch and roll (n, 3), degrees, that the head has in frames while it says what a performance says.
+
+        Args:
+            performance: its own poses do not count.
+            seed: of movement that speech does not tell, in [0, 2^64); 0 for none.
+        """
         ...
 
 

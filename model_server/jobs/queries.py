@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model_server.engines.base import PoseReadingChoice, WeightsInfo
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
@@ -22,6 +25,7 @@ from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.preview import Estimate, Preview
 from model_server.pipeline.render import Encode
 from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection, Viewer
+from model_server.pipeline.speech_pose import SpeechPoseRequest, pose_from_speech, teller_among
 from model_server.pipeline.value_cache import ValueCache
 
 THUMBNAIL = 96
@@ -67,6 +71,14 @@ class Queries:
             return pose_track(
                 media, asset, face, list(times), engine, results, FaceFinder, viewer=viewer, reading=reading
             )
+
+    def pose_from_speech(self, request: SpeechPoseRequest) -> NDArray[np.float32]:
+        """Yaw, pitch and roll (n, 3), degrees, that go with a sound."""
+        request.validate()
+        weights = teller_among(self._engines.info(request.weights), self._engines.weights)
+        asset = request.speech.asset
+        with _named(asset):
+            return pose_from_speech(self._engines.engine(weights.id), self._store.blobs.media(asset), request)
 
     def estimate(self, request: DubRequest, cancelled: Callable[[], bool]) -> Estimate:
         """Which frames of a request would be generated; its assets need not be here."""

@@ -141,6 +141,13 @@ class Servicer:
                 cuts=track.cuts if first == 0 else [],
             )
 
+    @_guarded_stream
+    async def PoseFromSpeech(self, request: dubbing.PoseFromSpeechRequest, context: Any) -> AsyncIterator[Any]:
+        angles = await asyncio.to_thread(self._questions.pose_from_speech, wire.speech_pose_of(request))
+        for first in range(0, len(angles), POSE_ROWS_AT_ONCE):
+            rows = angles[first : first + POSE_ROWS_AT_ONCE]
+            yield dubbing.PoseFromSpeechResponse(first=first, angles=rows.ravel().tolist())
+
     @_guarded
     async def SubmitDub(self, request: dubbing.SubmitDubRequest, context: Any) -> Any:
         job = await asyncio.to_thread(self._runner.submit, wire.request_of(request))

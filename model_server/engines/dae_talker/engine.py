@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from math import floor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_server.engines.base import Condition, Performance, Precision, PrecisionChoice, Views, WeightsInfo
+from model_server.engines.base import ANGLES, Condition, Performance, Precision, PrecisionChoice, Views, WeightsInfo
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
 from model_server.engines.dae_talker.conditioning import LatentConditioning, Row
 from model_server.engines.dae_talker.decoding import noise_of, rendered, to_bytes
+from model_server.engines.dae_talker.pose_noise import pose_noise
 from model_server.engines.dae_talker.spoken_latents import PoseChoice, SpokenLatents
-from model_server.engines.dae_talker.time_axis import Floats, between, frame_place
+from model_server.engines.dae_talker.time_axis import Floats, between, frame_place, latent_place
 from model_server.engines.dae_talker.traits import POSE_GAIN
 from model_server.engines.dae_talker.weights import NAME, Actor
 from model_server.engines.registry import check_size
@@ -98,7 +100,7 @@ class DaeTalkerEngine:
     def _usual_pose(self) -> Floats:
         """Yaw, pitch and roll (3,), degrees."""
         mean = self._networks.speech2latent.pose_mean.cpu().numpy()
-        return np.clip(mean, self._actor.pose_low, self._actor.pose_high).astype(np.float32)
+        return self._kept(mean)
 
     def conditioning(self, performance: Performance) -> LatentConditioning:
         """See `Engine.conditioning`."""
@@ -109,6 +111,29 @@ class DaeTalkerEngine:
         given = None if performance.poses is None else partial(_poses_at, performance)
         pose = PoseChoice(self._actor, performance.parameters[POSE_GAIN], given)
         return SpokenLatents(self._networks.speech2latent, self._reader, performance.speech, pose)
+
+    def angles_of(self, performance: Performance, frames: range, seed: int) -> Floats:
+        """See `PoseTeller.angles_of`."""
+        if not frames:
+            return np.zeros((0, len(ANGLES)), np.float32)
+        places = [latent_place(frame, performance.fps) for frame in frames]
+        run = range(max(floor(places[0]), 0), max(floor(places[-1]), 0) + 2)
+        pose = PoseChoice(self._actor, 1.0, rescaled=not seed)
+        network = self._networks.speech2latent
+        told = SpokenLatents(network, self._reader, performance.speech, pose).spoken(run).poses
+        if seed:
+            told = self._kept(told + self._untold_deviation() * pose_noise(run, len(ANGLES), seed))
+        return np.stack([between(told, place - run.start) for place in places])
+
+    def _untold_deviation(self) -> Floats:
+        """Of yaw, pitch and roll (3,), degrees: what is lacking between predicted and trained movement."""
+        shrunk = 1 / np.square(np.maximum(self._actor.pose_rescale, 1.0))
+        deviation = self._networks.speech2latent.pose_deviation.cpu().numpy()
+        return (deviation * np.sqrt(1 - shrunk)).astype(np.float32)
+
+    def _kept(self, poses: Floats) -> Floats:
+        """Poses within what was trained."""
+        return np.clip(poses, self._actor.pose_low, self._actor.pose_high).astype(np.float32)
 
     def draw(self, identity: Identity, conditions: Sequence[Condition], seed: int) -> NDArray[np.uint8]:
         """See `Engine.draw`; the seed 0 means the actor's own noise, and the one-step decoder knows no other."""

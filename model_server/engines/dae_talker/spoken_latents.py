@@ -48,11 +48,18 @@ class PoseChoice:
         actor: whose poses are kept within what was trained.
         gain: of the predicted movement around the actor's usual pose; 0 holds the head still.
         given: yaw, pitch and roll (n, 3) of latents n, degrees; None for the predicted ones.
+        rescaled: whether predicted movement is first made as large as that of the training.
     """
 
-    def __init__(self, actor: Actor, gain: float, given: Callable[[range], Floats] | None = None) -> None:
+    def __init__(
+        self,
+        actor: Actor,
+        gain: float,
+        given: Callable[[range], Floats] | None = None,
+        rescaled: bool = True,
+    ) -> None:
         self._low, self._high = (np.array(bound, np.float32) for bound in (actor.pose_low, actor.pose_high))
-        self._gain = np.float32(gain) * np.array(actor.pose_rescale, np.float32)
+        self._gain = np.float32(gain) * (np.array(actor.pose_rescale, np.float32) if rescaled else np.float32(1))
         self._given = given
 
     def of(self, latents: range, predicted: Floats, usual: Floats) -> Floats:

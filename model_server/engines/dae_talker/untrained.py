@@ -27,6 +27,7 @@ from model_server.networks.speech_recogniser.recogniser import RecogniserSize
 TOY = "toy"
 # Degrees that yaw, pitch and roll of the pretended training frames spread by, and what they keep within.
 _POSE_DEVIATION, _POSE_RANGE = (4.0, 2.0, 2.0), (15.0, 8.0, 6.0)
+_POSE_RESCALE = (1.5, 1.5, 1.5)
 # Phoneme units of the recogniser.
 _UNITS = 40
 _SMALL = 0.05
@@ -35,7 +36,7 @@ _SMALL = 0.05
 def write_untrained(path: Path, preset: str = TOY, seed: int = 0) -> Path:
     """Write a weights file of an actor of that preset, or of a few thousand parameters for "toy"."""
     yaw, pitch, roll = _POSE_RANGE
-    actor = Actor(f"untrained {preset}", (-yaw, -pitch, -roll), _POSE_RANGE)
+    actor = Actor(f"untrained {preset}", (-yaw, -pitch, -roll), _POSE_RANGE, _POSE_RESCALE)
     write_actor(path, untrained_networks(preset, seed), actor, preset, "untrained")
     return path
 

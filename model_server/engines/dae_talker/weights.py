@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from model_server.engines import weights_file
-from model_server.engines.base import WeightsInfo
+from model_server.engines.base import ANGLES, WeightsInfo
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
 
 NAME = "dae_talker"
 KEY = "actor"
-ANGLES = ("yaw", "pitch", "roll")
 START_NOISE = "start_noise"
 _SAME = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 # Pose codes are the head angles themselves.

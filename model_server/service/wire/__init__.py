@@ -9,7 +9,14 @@ from model_server.service.wire.jobs import (
     preview_messages,
 )
 from model_server.service.wire.offer import PROTOCOL, engine_messages, sizes_of, traits_of
-from model_server.service.wire.spec import reading_of, request_message, request_of, spec_message, spec_of
+from model_server.service.wire.spec import (
+    reading_of,
+    request_message,
+    request_of,
+    spec_message,
+    spec_of,
+    speech_pose_of,
+)
 from model_server.service.wire.values import face_selection, found_face_message, fraction, viewer_of
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "spec_message",
     "spec_of",
     "sizes_of",
+    "speech_pose_of",
     "traits_of",
     "viewer_of",
 ]

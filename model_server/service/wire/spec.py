@@ -26,6 +26,7 @@ from model_server.pipeline.request import (
     Precision,
     Speech,
 )
+from model_server.pipeline.speech_pose import SpeechPoseRequest
 from model_server.service.messages import dubbing, media
 from model_server.service.wire.values import (
     VIEWER_VALUES,
@@ -158,7 +159,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
     """Inverse of `spec_message`."""
     return DubSpec(
         portrait=_portrait_of(message.portrait) if message.HasField("portrait") else None,
-        speech=Speech(message.speech.asset_id, fraction(message.speech.start), message.speech.track),
+        speech=_speech_of(message.speech),
         pose=_pose_of(message.pose, message.frame_count),
         fps=fraction(message.frame_rate),
         frame_count=message.frame_count,
@@ -175,6 +176,21 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
 def reading_of(value: dubbing.PoseReading) -> PoseReadingChoice:
     """Where pose codes come from; PoseDubError for what a newer client asks."""
     return choice(READING_VALUES, value, "pose reading")
+
+
+def speech_pose_of(message: dubbing.PoseFromSpeechRequest) -> SpeechPoseRequest:
+    """What pose is asked for which sound."""
+    return SpeechPoseRequest(
+        _speech_of(message.speech),
+        fraction(message.frame_rate),
+        message.frame_count,
+        message.weights_id,
+        message.seed,
+    )
+
+
+def _speech_of(message: media.Speech) -> Speech:
+    return Speech(message.asset_id, fraction(message.start), message.track)
 
 
 def _portrait_of(message: media.Portrait) -> Portrait:
