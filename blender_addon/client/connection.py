@@ -15,7 +15,7 @@ from ..core.engines import POSE_SIZE
 from ..core.errors import AddonError
 from ..core.events import DubEstimated, ServerInfo
 from ..core.faces import FacesFound
-from ..core.plan import DubPlan, PoseRequest
+from ..core.plan import DubPlan, PoseRequest, SpeechPoseRequest
 from ..core.version import VERSION
 from . import wire
 from .cancel import Cancelled, CancelToken
@@ -181,6 +181,11 @@ class Connection:
         """Pose codes, of `size` numbers, of the request's movie, which is uploaded as `asset`, in blocks."""
         messages = self._stream("ExtractPose", wire.pose_request(asset, request), None)
         return (wire.pose_block(message, size) for message in messages)
+
+    def speech_pose(self, asset: str, request: SpeechPoseRequest) -> Iterator[wire.PoseBlock]:
+        """Yaw, pitch and roll that go with the request's sound, which is uploaded as `asset`, in blocks."""
+        messages = self._stream("PoseFromSpeech", wire.speech_pose_request(asset, request), None)
+        return map(wire.speech_pose_block, messages)
 
     def estimate(self, plan: DubPlan, assets: Mapping[str, str]) -> DubEstimated:
         """Which of the plan's frames would be generated; `assets` as in `submit`, uploaded or not."""

@@ -15,14 +15,14 @@ from ..core.errors import AddonError
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
 from ..core.faces import FacesRequest
 from ..core.files import Digests
-from ..core.plan import DubPlan, PoseRequest
+from ..core.plan import DubPlan, PoseRequest, SpeechPoseRequest
 from .boundary import boundary
 from .cancel import CancelToken
 from .connection import Connection, Endpoint
 from .tasks.base import Task
 from .tasks.dub import DubTask
 from .tasks.preview import EstimateQuery, PreviewQuery
-from .tasks.query import FacesQuery, PoseQuery
+from .tasks.query import FacesQuery, PoseQuery, SpeechPoseQuery
 
 HANGING_UP_SECONDS = 1.0
 
@@ -80,6 +80,10 @@ class Session:
     def read_pose(self, request: PoseRequest) -> None:
         """Have the server read a pose; answers with PoseRead or PoseFailed, unless cancelled."""
         self._run(request.uid, PoseQuery(self.endpoint, request, self._events.put))
+
+    def pose_from_speech(self, request: SpeechPoseRequest) -> None:
+        """Have the server tell a pose from speech; answers with PoseRead or PoseFailed, unless cancelled."""
+        self._run(request.uid, SpeechPoseQuery(self.endpoint, request, self._events.put))
 
     def estimate(self, plan: DubPlan) -> None:
         """Ask which of a plan's frames would be generated; answers with DubEstimated or PreviewFailed."""

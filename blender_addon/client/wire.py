@@ -16,7 +16,7 @@ from ..core.engines import POSE_SIZE, EngineTraits, PoseControl, Sizes
 from ..core.events import DubEstimated, JobProgress, JobWarning, ServerInfo
 from ..core.faces import Face, FaceChoice, FacesFound
 from ..core.output import Output
-from ..core.plan import DubPlan, PortraitSource, PoseRequest, PoseSource
+from ..core.plan import DubPlan, PortraitSource, PoseRequest, PoseSource, SpeechPoseRequest
 from ..core.pose_map import ANGLES, PoseMap
 from ..core.version import VERSION
 from ..core.weights import WeightsInfo, WeightsKind
@@ -362,6 +362,21 @@ def pose_request(asset: str, request: PoseRequest) -> Any:
         viewer=_media().VIEWER_BLENDER,
         pose_reading=_enum_value(reading, request.pose_reading),
     )
+
+
+def speech_pose_request(asset: str, request: SpeechPoseRequest) -> Any:
+    return _stubs().PoseFromSpeechRequest(
+        speech=_media().Speech(asset_id=asset),
+        frame_rate=_rational(request.fps),
+        frame_count=request.frame_count,
+        weights_id=request.weights_id,
+        seed=request.seed,
+    )
+
+
+def speech_pose_block(message: Any) -> PoseBlock:
+    """One block of yaw, pitch and roll."""
+    return PoseBlock(message.first, _rows(message.angles, ANGLES), ())
 
 
 def pose_block(message: Any, size: int) -> PoseBlock:

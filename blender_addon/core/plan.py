@@ -103,6 +103,25 @@ class PoseRequest:
 
 
 @dataclass(frozen=True)
+class SpeechPoseRequest:
+    """Head angles to ask for a sound.
+
+    Attributes:
+        uid: names the request within the add-on.
+        file: whose beginning belongs to frame 0.
+        weights_id: those of the dub, "" for the server's default ones; others of the server may tell.
+        seed: of movement that speech does not tell; 0 for none.
+    """
+
+    uid: str
+    file: Path
+    fps: Fraction
+    frame_count: int
+    weights_id: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class KeptFrames:
     """Frames first <= k < end of an older take, which a new one takes over but for those made anew."""
 

@@ -109,6 +109,13 @@ class StubServer:
                 first=first, values=values, without_face=[media.FrameRange(first=first, end=first + 1)]
             )
 
+    def PoseFromSpeech(self, request, context):
+        if request.speech.asset_id not in self.assets:
+            context.abort(grpc.StatusCode.NOT_FOUND, "The sound was not uploaded; send it.")
+        for first in range(0, request.frame_count, 2):
+            rows = range(first, min(first + 2, request.frame_count))
+            yield pb.PoseFromSpeechResponse(first=first, angles=[value for k in rows for value in (k, request.seed, 0)])
+
     def SubmitDub(self, request, context):
         if self.submit_error:
             context.abort(*self.submit_error)

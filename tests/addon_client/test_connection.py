@@ -17,7 +17,7 @@ from blender_addon.client.cancel import Cancelled, CancelToken
 from blender_addon.client.connection import CHUNK, Connection, Endpoint
 from blender_addon.core.errors import AddonError
 from blender_addon.core.faces import FaceChoice
-from blender_addon.core.plan import PoseRequest, PoseSource
+from blender_addon.core.plan import PoseRequest, PoseSource, SpeechPoseRequest
 from tests.addon_client.stub_server import StubServer, picture
 from tests.limits import HANGS
 
@@ -266,6 +266,15 @@ def test_pose_blocks(connection):
     blocks = list(connection.pose("a" * 64, PoseRequest("p", Path("a.mp4"), FaceChoice(), times)))
     assert [(block.first, len(block.rows), block.held) for block in blocks] == [(0, 2, ((0, 1),)), (2, 1, ((2, 3),))]
     assert blocks[1].rows[0] == (1.0,) * 12
+
+
+def test_blocks_of_a_pose_from_speech(connection, server, tmp_path):
+    request = SpeechPoseRequest("p", tmp_path / "a.wav", Fraction(25), 3, seed=7)
+    server.assets["a" * 64] = b""
+    blocks = list(connection.speech_pose("a" * 64, request))
+    assert [(block.first, block.rows) for block in blocks] == [
+        (0, ((0.0, 7.0, 0.0), (1.0, 7.0, 0.0))), (2, ((2.0, 7.0, 0.0),))
+    ]  # fmt: skip
 
 
 def test_a_preview_comes_in_parts(connection, plan):

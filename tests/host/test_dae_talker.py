@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,7 +14,7 @@ from model_server.engines.dae_talker.untrained import write_untrained
 from tests.servers import ServerProcess
 
 from .conftest import Blender
-from .test_dub import dub
+from .test_dub import dub, set_up
 from .test_takes import pictures
 
 FRAMES, FIRST, SIDE = 12, 106, 64
@@ -157,3 +158,86 @@ def test_handles_are_keyed_mirrored_and_baked(acting: Blender, media: Path) -> N
 def test_the_choice_is_one_undo_step(acting: Blender) -> None:
     acting.undo()
     assert "posed (PC-AVS, untrained)" in acting.panel(name="POSEDUB_PT_dub")
+
+
+HANDLES = ("posedub_yaw", "posedub_pitch", "posedub_roll")
+
+
+def movement(blender: Blender, name: str) -> np.ndarray:
+    """Yaw, pitch and roll (frames, 3) of a strip."""
+    columns = [blender.pose_rows(name=name, first=FIRST, end=FIRST + FRAMES, prop=prop) for prop in HANDLES]
+    return np.concatenate(columns, axis=1)
+
+
+def test_pose_from_speech_keys_a_sound_that_is_then_dubbed_so(acting: Blender) -> None:
+    assert acting.op(name="pose_from_speech", seed=2, tolerance=0.0, wait=True) == {"result": ["FINISHED"]}
+
+    keys = [acting.pose_keys(name="speech", prop=prop)["0"] for prop in HANDLES]
+    assert [[int(frame) for frame, _value in column] for column in keys] == [list(range(FIRST, FIRST + FRAMES))] * 3
+    told = movement(acting, "speech")
+    assert (told.std(0) > 0).all()
+    acting.settings(seed=6)
+    strip = dub(acting)
+    plan = acting.jobs()[-1]["plan"]
+    assert plan["pose"]["kind"] == "codes"
+    np.testing.assert_allclose(plan["pose"]["codes"], told, atol=1e-4)
+    np.testing.assert_allclose(movement(acting, strip["name"]), told, atol=1e-5)
+
+
+def test_pose_from_speech_turns_a_dub_of_the_other_engine(choosing: Blender, media: Path) -> None:
+    set_up(choosing, media, frames=FRAMES, seed=7)
+    first = dub(choosing)
+    choosing.select(names=["speech", "face", "pose", first["name"]])
+    assert choosing.op(name="pose_from_speech", tolerance=0.0, wait=True) == {"result": ["FINISHED"]}
+    told = movement(choosing, first["name"])
+    assert choosing.pose_keys(name="speech", prop="posedub_yaw") == {} and (told.std(0) > 0).all()
+
+    second = dub(choosing)
+
+    pose = choosing.jobs()[-1]["plan"]["pose"]
+    np.testing.assert_allclose(pose["angles"], told, atol=1e-4)
+    assert pictures(second) != pictures(first)
+
+
+def test_seed_amount_and_smoothing_of_a_pose_from_speech(choosing: Blender) -> None:
+    def told(**given: float) -> np.ndarray:
+        assert choosing.op(name="pose_from_speech", wait=True, **({"tolerance": 0.0} | given)) == {
+            "result": ["FINISHED"]
+        }
+        return movement(choosing, "speech")
+
+    plain, half, still = told(), told(amount=0.5), told(amount=0.0)
+    np.testing.assert_allclose(half - plain.mean(0), (plain - plain.mean(0)) / 2, atol=1e-4)
+    assert np.ptp(still, axis=0).max() < 1e-5
+    assert (told(smoothing=4.0).std(0) < plain.std(0)).all()
+    assert np.abs(told(seed=1) - told(seed=2)).max() > 0.01
+    told(tolerance=1.0)
+    assert len(choosing.pose_keys(name="speech", prop="posedub_yaw")["0"]) < FRAMES
+
+
+def test_pose_from_speech_is_one_undo_step(choosing: Blender) -> None:
+    choosing.undo_push(message="the editor's last step")
+    assert choosing.op(name="pose_from_speech") == {"result": ["FINISHED"]}
+    assert "A pose is being baked" in choosing.op(name="pose_from_speech")["error"]
+    choosing.finish()
+    assert set(choosing.pose_keys(name="speech", prop="posedub_roll")) == {"0"}
+
+    choosing.undo()
+
+    assert choosing.animated_paths() == []
+    choosing.redo()
+    assert set(choosing.pose_keys(name="speech", prop="posedub_roll")) == {"0"}
+
+
+def test_pose_from_speech_can_be_given_up(choosing: Blender) -> None:
+    choosing.op(name="pose_from_speech")
+    assert "[posedub.bake_cancel]" in choosing.panel(name="POSEDUB_PT_pose")
+    assert choosing.op(name="bake_cancel") == {"result": ["FINISHED"]}
+    choosing.finish()
+    assert choosing.pose_keys(name="speech", prop="posedub_yaw") == {}
+
+
+def test_a_server_without_an_actor_says_that_it_tells_no_pose(dubbing: Blender, media: Path) -> None:
+    set_up(dubbing, media)
+    error = dubbing.op(name="pose_from_speech", wait=True)["error"]
+    assert "None of the server's weights tell head movement from speech; start it with an actor's weights" in error

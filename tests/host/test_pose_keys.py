@@ -300,4 +300,6 @@ def test_pose_panels_show_the_strip_its_handles_and_the_range(posed: Blender) ->
     assert {f"[posedub.{tool}]" for tool in TOOLS} <= set(tools)
     assert posed.panel(name="POSEDUB_PT_pose_codes") == ["Blend", "Pose Code", "Second Pose Code"]
     posed.select(names=[])
-    assert posed.panel(name="POSEDUB_PT_pose") == ["No dub strip is selected", "[posedub.bake_pose]"]
+    assert posed.panel(name="POSEDUB_PT_pose") == [
+        "No dub strip is selected", "[posedub.bake_pose]", "[posedub.pose_from_speech]"
+    ]  # fmt: skip

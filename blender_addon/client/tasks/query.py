@@ -11,7 +11,7 @@ from ...core.errors import AddonError
 from ...core.events import Event, FacesFailed, PoseFailed, PoseRead, ServerInfo
 from ...core.faces import FacesFound, FacesRequest
 from ...core.files import sha256_of
-from ...core.plan import PoseRequest
+from ...core.plan import PoseRequest, SpeechPoseRequest
 from ..connection import Connection, Endpoint
 from .base import Query
 
@@ -53,6 +53,23 @@ class PoseQuery(FileQuery):
         if len(rows) != len(request.times):
             raise AddonError(f"The server sent {len(rows)} of {len(request.times)} pose codes.", "Try again.")
         return PoseRead(request.uid, rows, tuple(chain.from_iterable(block.held for block in blocks)))
+
+
+class SpeechPoseQuery(FileQuery):
+    """Head angles that go with a sound; ends with PoseRead or PoseFailed."""
+
+    FAULT, PHASE = "No pose could be made of the speech", "speech"
+
+    def __init__(self, endpoint: Endpoint, request: SpeechPoseRequest, emit: Callable[[Event], object]) -> None:
+        super().__init__(endpoint, request.uid, emit, PoseFailed)
+        self._request, self._file = request, request.file
+
+    def _answer(self, connection: Connection, info: ServerInfo, asset: str) -> PoseRead:
+        request = self._request
+        rows = tuple(chain.from_iterable(block.rows for block in connection.speech_pose(asset, request)))
+        if len(rows) != request.frame_count:
+            raise AddonError(f"The server sent the pose of {len(rows)} of {request.frame_count} frames.", "Try again.")
+        return PoseRead(request.uid, rows, ())
 
 
 class FacesQuery(FileQuery):

@@ -12,7 +12,7 @@ from ...core.plan import DubPlan, PoseSource
 from ..bl import sequencer
 from ..sources import media, pose_keys
 from ..strips.placement import dub_start
-from ..tasks import baking, main_loop, runtime
+from ..tasks import baking, main_loop, runtime, speech_pose
 from .base import FINISHED, WAIT, SentenceOperator, StripOperator, active_strip
 
 SOURCES = (
@@ -23,6 +23,7 @@ POSES = (
     (pose_keys.FIRST, "First", "The pose that is edited"),
     (pose_keys.SECOND, "Second", "The pose that the first one is blended with"),
 )
+BAKED = "A pose is being baked into the strip; wait, or cancel it."
 CLEARED = {
     "handles": pose_keys.HANDLES,
     "second": (pose_keys.SECOND, pose_keys.BLEND),
@@ -42,8 +43,7 @@ class PoseOperator(StripOperator):
     def problem(cls, scene: bpy.types.Scene) -> str:
         """No pose may be on its way into the strip."""
         strip = pose_keys.active(scene)
-        baked = strip is not None and baker().phase(strip)
-        return "A pose is being baked into the strip; wait, or cancel it." if baked else super().problem(scene)
+        return BAKED if strip is not None and baker().phase(strip) else super().problem(scene)
 
 
 class POSEDUB_OT_bake_pose(PoseOperator, bpy.types.Operator):
@@ -73,12 +73,7 @@ class POSEDUB_OT_bake_pose(PoseOperator, bpy.types.Operator):
         plan = plan_of(scene, strip)
         pose = plan.pose if self.source == "dub" else _chosen_pose(scene, strip, plan)
         bake = baking.Bake(scene.session_uid, sequencer.tagged(strip), self.target, plan, self.tolerance)
-        uid = baker().start(bake, pose)
-        if self.wait:
-            main_loop.run_until(lambda: uid not in baker())
-            if baker().problem:
-                raise AddonError(baker().problem)
-        return FINISHED
+        return _made(baker().start(bake, pose), self.wait)
 
 
 def plan_of(scene: bpy.types.Scene, strip: bpy.types.Strip) -> DubPlan:
@@ -93,6 +88,56 @@ def _chosen_pose(scene: bpy.types.Scene, strip: bpy.types.Strip, plan: DubPlan) 
     return media.pose(scene, source, start, start + plan.frame_count, reading.settings.pose_crop)
 
 
+class POSEDUB_OT_pose_from_speech(SentenceOperator, bpy.types.Operator):
+    """Key the yaw, pitch and roll that a head may have while it says what the chosen sound says"""
+
+    bl_idname = "posedub.pose_from_speech"
+    bl_label = "Pose from Speech"
+    bl_options = {"REGISTER", "PRESET"}
+
+    seed: bpy.props.IntProperty(
+        name="Seed", min=0, description="Of movement that the speech does not tell: each moves otherwise; 0 for none"
+    )
+    amount: bpy.props.FloatProperty(
+        name="Amount", default=1.0, min=0.0, soft_max=2.0, description="How much the head moves about its mean"
+    )
+    smoothing: bpy.props.FloatProperty(
+        name="Smoothing", min=0.0, soft_max=25.0, description="Standard deviation of the Gaussian, frames; 0 for none"
+    )
+    tolerance: bpy.props.FloatProperty(
+        name="Tolerance",
+        default=0.1,
+        min=0.0,
+        soft_max=2.0,
+        description="Leave out keys that straight lines miss by no more degrees; 0 keeps one for each frame",
+    )
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    @classmethod
+    def problem(cls, scene: bpy.types.Scene) -> str:
+        """A sound is needed, and no pose may be on its way into the strip."""
+        reading = runtime.current().link.read(scene)
+        if problem := reading.source("audio").problem:
+            return problem
+        return BAKED if baker().phase(speech_pose.target_of(reading)) else ""
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Ask for the pose; the keys appear when the server has told it."""
+        state = runtime.current()
+        movement = speech_pose.Movement(self.seed, self.amount, self.smoothing, self.tolerance)
+        uid = state.speech_poser.start(state.link.read(sequencer.edit_scene(context)), movement)
+        return _made(uid, self.wait)
+
+
+def _made(uid: str, wait: bool) -> set[str]:
+    """Return at once, or block until a pose is keyed; raises AddonError when it failed."""
+    if wait:
+        main_loop.run_until(lambda: uid not in baker())
+        if baker().problem:
+            raise AddonError(baker().problem)
+    return FINISHED
+
+
 class POSEDUB_OT_bake_cancel(SentenceOperator, bpy.types.Operator):
     """Stop reading the pose; the keyframes stay as they are"""
 
@@ -101,8 +146,13 @@ class POSEDUB_OT_bake_cancel(SentenceOperator, bpy.types.Operator):
 
     def run(self, context: bpy.types.Context) -> set[str]:
         """Give it up."""
-        baker().cancel(active_strip(context)[1])
+        baker().cancel(posed_strip(sequencer.edit_scene(context)))
         return FINISHED
+
+
+def posed_strip(scene: bpy.types.Scene) -> bpy.types.Strip:
+    """The active dub strip, else what a pose from speech goes into; raises AddonError when there is neither."""
+    return pose_keys.active(scene) or speech_pose.target_of(runtime.current().link.read(scene))
 
 
 class POSEDUB_OT_key_handles(PoseOperator, bpy.types.Operator):
@@ -146,5 +196,11 @@ class POSEDUB_OT_clear_pose(PoseOperator, bpy.types.Operator):
         return FINISHED
 
 
-CLASSES = (POSEDUB_OT_bake_pose, POSEDUB_OT_bake_cancel, POSEDUB_OT_key_handles, POSEDUB_OT_clear_pose)
+CLASSES = (
+    POSEDUB_OT_bake_pose,
+    POSEDUB_OT_pose_from_speech,
+    POSEDUB_OT_bake_cancel,
+    POSEDUB_OT_key_handles,
+    POSEDUB_OT_clear_pose,
+)
 register, unregister = bpy.utils.register_classes_factory(CLASSES)

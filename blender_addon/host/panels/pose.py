@@ -10,7 +10,7 @@ from ...core.engines import EngineTraits, PoseControl
 from ...core.pose_map import PoseMap
 from ..bl import sequencer
 from ..sources import pose_keys
-from ..tasks import runtime
+from ..tasks import runtime, speech_pose
 from .base import DubPanel, draw_error, draw_sentence
 
 TOOLS = ("smooth", "scale", "hold", "frontalise", "mirror", "offset", "loop", "ease")
@@ -27,7 +27,8 @@ class POSEDUB_PT_pose(DubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """The strip, its bake, and its handles."""
         layout, baker = self.layout, runtime.current().baker
-        strip = pose_keys.active(sequencer.edit_scene(context))
+        scene = sequencer.edit_scene(context)
+        strip = pose_keys.active(scene) or sounding(scene)
         layout.label(text=strip.name if strip else "No dub strip is selected", icon="ARMATURE_DATA")
         if strip and baker.phase(strip):
             row = layout.row()
@@ -35,12 +36,19 @@ class POSEDUB_PT_pose(DubPanel, bpy.types.Panel):
             row.operator("posedub.bake_cancel", text="", icon="X")
         else:
             layout.operator("posedub.bake_pose", icon="KEYFRAME_HLT")
+            layout.operator("posedub.pose_from_speech", icon="SPEAKER")
         if baker.problem:
             draw_error(layout, context, baker.problem)
         if baker.note:
             draw_sentence(layout, context, baker.note, "INFO")
         if strip:
             draw_handles(layout, context, strip)
+
+
+def sounding(scene: bpy.types.Scene) -> bpy.types.Strip | None:
+    """What a pose from the chosen sound goes into; None where no sound is chosen."""
+    reading = runtime.current().link.read(scene)
+    return speech_pose.target_of(reading) if reading.sounds else None
 
 
 class POSEDUB_PT_pose_tools(DubPanel, bpy.types.Panel):

@@ -146,13 +146,21 @@ def for_dub(
     selected: bpy.types.Strip | None,
     names: Sequence[str] = tuple(SIZES),
 ) -> bpy.types.Strip | None:
-    """The strip whose keyframes serve a dub of this sound: the selected dub, else the topmost one over the sound."""
+    """The strip whose keyframes serve a dub of this sound: the selected dub, else the topmost one over it, else it."""
     if selected and is_keyed(scene, selected, names):
         return selected
+    return next((strip for strip in (*_dubs_over(scene, sound), sound) if is_keyed(scene, strip, names)), None)
+
+
+def dub_over(scene: bpy.types.Scene, sound: bpy.types.Strip) -> bpy.types.Strip | None:
+    """The topmost dub over a sound, its own ones first; None where there is none."""
+    return next(iter(_dubs_over(scene, sound)), None)
+
+
+def _dubs_over(scene: bpy.types.Scene, sound: bpy.types.Strip) -> list[bpy.types.Strip]:
     first, end = sequencer.left(sound), sequencer.right(sound)
     over = [strip for strip in sequencer.strips(scene) if sequencer.is_dub(strip) and _distance(strip, first, end) == 0]
-    over.sort(key=lambda strip: (strip.get(sequencer.SOUND) == sound.name, strip.channel), reverse=True)
-    return next((strip for strip in over if is_keyed(scene, strip, names)), None)
+    return sorted(over, key=lambda strip: (strip.get(sequencer.SOUND) == sound.name, strip.channel), reverse=True)
 
 
 def pose_source(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> PoseSource:

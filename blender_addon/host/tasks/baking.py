@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import bpy
 
-from ...core import pose_curves
+from ...client.session import Session
+from ...core import pose_curves, scratch
 from ...core.engines import USUAL
 from ...core.errors import AddonError, told
 from ...core.events import JobProgress, PoseFailed, PoseRead
@@ -22,7 +26,12 @@ from ..sources import pose_keys
 from ..strips.placement import dub_start
 from .server_link import Request, ServerLink
 
-PHASES = {"connecting": "Connecting", "uploading": "Uploading", "pose": "Reading the pose"}
+PHASES = {
+    "connecting": "Connecting",
+    "uploading": "Uploading",
+    "pose": "Reading the pose",
+    "speech": "Listening to the speech",
+}
 NO_FACE = "{} frames show no face; a neighbour's pose is held there."
 
 
@@ -43,6 +52,44 @@ class Bake:
     plan: DubPlan
     tolerance: float
 
+    def write(self, rows: Sequence[Row]) -> None:
+        """See `Pose.write`."""
+        scene, strip = lying(self)
+        # A still pose is asked for once.
+        told = rows if len(rows) > 1 else list(rows) * self.plan.frame_count
+        track = list(map(pose_curves.widened, told))
+        pose_keys.bake(scene, strip, self.name, dub_start(strip, self.plan), track, self.tolerance)
+        if self.name == pose_keys.FIRST:
+            scene.posedub.pose_kind = "keyframes"
+        bpy.ops.ed.undo_push(message=f"Bake Pose {strip.name}")
+
+
+class Pose(Protocol):
+    """A pose on its way into the keyframes of a strip."""
+
+    @property
+    def scene(self) -> int:
+        """Blender's session uid of the scene."""
+        ...
+
+    @property
+    def strip(self) -> StripRef:
+        """The strip."""
+        ...
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write the keys where the strip lies now, as one undo step; raises AddonError when it is gone."""
+        ...
+
+
+def lying(pose: Pose) -> tuple[bpy.types.Scene, bpy.types.Strip]:
+    """The scene and the strip that a pose is for; raises AddonError when it is gone."""
+    scene = sequencer.scene_by_uid(pose.scene)
+    strip = sequencer.find(scene, pose.strip) if scene else None
+    if scene is None or strip is None:
+        raise AddonError(f'The strip "{pose.strip.name}" is gone.', "Make the pose of another one.")
+    return scene, strip
+
 
 class Baker:
     """The bakes of the open file.
@@ -55,8 +102,9 @@ class Baker:
     def __init__(self, link: ServerLink) -> None:
         self.problem = self.note = ""
         self._link = link
-        self._bakes: dict[str, Bake] = {}
+        self._bakes: dict[str, Pose] = {}
         self._phases: dict[str, str] = {}
+        self._folders: dict[str, Path] = {}
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._bakes
@@ -77,12 +125,34 @@ class Baker:
         uid, count = uuid.uuid4().hex, bake.plan.frame_count
         if pose.kind in ("codes", "frontal", "speech") or (pose.kind == "fixed" and bake.plan.portrait is None):
             # What an engine makes of the speech cannot be read: its keys begin at a head that looks into the camera.
-            _write(bake, pose.codes or [self._neutral(bake.plan)] * count)
+            bake.write(pose.codes or [self._neutral(bake.plan)] * count)
             return uid
-        asked, endpoint = request(uid, bake.plan, pose), self._link.reach()
-        self._bakes[uid], self._phases[uid] = bake, "Starting"
-        self._link.send(uid, Request(endpoint, lambda session: session.read_pose(asked), partial(self._unsent, uid)))
+        asked = request(uid, bake.plan, pose)
+        self.ask(uid, bake, lambda session: session.read_pose(asked))
         return uid
+
+    def ask(
+        self,
+        uid: str,
+        pose: Pose,
+        send: Callable[[Session], object],
+        after: Future[None] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Have a pose asked for, and written when it is told; raises AddonError.
+
+        Args:
+            uid: in this object until it is done.
+            send: asks the session for it.
+            after: work in the background that must be done before; None for none.
+            folder: a temporary one that goes when the pose is done; None for none.
+        """
+        self.problem = self.note = ""
+        endpoint = self._link.reach()
+        self._bakes[uid], self._phases[uid] = pose, "Starting"
+        if folder:
+            self._folders[uid] = folder
+        self._link.send(uid, Request(endpoint, send, partial(self._unsent, uid), after))
 
     def _neutral(self, plan: DubPlan) -> Row:
         info = self._link.info
@@ -113,19 +183,20 @@ class Baker:
         held = sum(end - first for first, end in event.held)
         self.note = NO_FACE.format(held) if held else ""
         try:
-            # A still pose is asked for once.
-            _write(bake, event.rows if len(event.rows) > 1 else event.rows * bake.plan.frame_count)
+            bake.write(event.rows)
         except AddonError as error:
             self.problem = str(error)
 
-    def _forget(self, uid: str) -> Bake | None:
+    def _forget(self, uid: str) -> Pose | None:
         self._phases.pop(uid, None)
+        if folder := self._folders.pop(uid, None):
+            scratch.remove(folder)
         return self._bakes.pop(uid, None)
 
     def clear(self) -> None:
         """Forget all, as when another file is opened."""
-        self._bakes.clear()
-        self._phases.clear()
+        for uid in list(self._bakes):
+            self._forget(uid)
         self.problem = self.note = ""
 
 
@@ -138,16 +209,3 @@ def request(uid: str, plan: DubPlan, pose: PoseSource) -> PoseRequest:
         raise AddonError(f"{plan.name} has neither a portrait nor a pose strip.", "Bake from the pose strip.")
     times = tuple(pose.start + pose.speed * Fraction(k) / plan.fps for k in range(plan.frame_count))
     return PoseRequest(uid, pose.file, pose.face, times, plan.weights_id, plan.pose_reading)
-
-
-def _write(bake: Bake, rows: Sequence[Row]) -> None:
-    """Write the keys where the strip lies now, as one undo step; raises AddonError when it is gone."""
-    scene = sequencer.scene_by_uid(bake.scene)
-    strip = sequencer.find(scene, bake.strip) if scene else None
-    if scene is None or strip is None:
-        raise AddonError(f'The strip "{bake.strip.name}" is gone.', "Bake the pose of another one.")
-    track = list(map(pose_curves.widened, rows))
-    pose_keys.bake(scene, strip, bake.name, dub_start(strip, bake.plan), track, bake.tolerance)
-    if bake.name == pose_keys.FIRST:
-        scene.posedub.pose_kind = "keyframes"
-    bpy.ops.ed.undo_push(message=f"Bake Pose {strip.name}")

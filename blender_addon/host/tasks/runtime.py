@@ -43,6 +43,7 @@ from .baking import Baker
 from .face_search import FaceSearch
 from .preview import Previews
 from .server_link import Request, ServerLink
+from .speech_pose import SpeechPoser
 from .take_list import Takes
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Runtime:
     Attributes:
         link: to the model server.
         baker: of poses into keyframes.
+        speech_poser: asks for poses that go with speech.
         previews: at the next dub, before it is made.
         takes: of the sound that is edited.
         faces: the people to choose from.
@@ -84,6 +86,7 @@ class Runtime:
         self.baker = Baker(self.link)
         self.faces = FaceSearch(self.link)
         self._cutter = ThreadPoolExecutor(1, "posedub sound")
+        self.speech_poser = SpeechPoser(self.baker, self._cutter)
         self.previews = Previews(self.link, self._cutter)
         self._reader = ThreadPoolExecutor(1, "posedub takes")
         self.takes = Takes(self._reader)
