@@ -50,6 +50,10 @@ def _add_synthetic(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--actor", action="store_true", help="one person in a studio, to train DAE-Talker on")
     parser.add_argument("--minutes", type=shared.number(0), default=20.0, metavar="N", help="of --actor (20)")
     parser.add_argument("--size", type=shared.whole(32), default=128, metavar="PX", help="of --actor's pictures (128)")
+    parser.add_argument("--first", type=shared.whole(0), default=0, metavar="N", help="--actor's first clip (0)")
+    parser.add_argument(
+        "--turning", type=shared.number(0, 1), default=0.3, metavar="PART", help="of --actor's clips turn far (0.3)"
+    )
     parser.add_argument("--frames", type=shared.whole(1), metavar="F", help="frames of a clip (50; --actor: 500)")
     parser.add_argument("--seed", type=shared.whole(0), default=0, help="of everything (default: 0)")
     parser.add_argument("--voices", nargs="+", default=(), metavar="V", help="eSpeak NG voices, as en-us+f2 (many)")
@@ -129,7 +133,8 @@ def _synthetic(options: argparse.Namespace) -> int:
     given["speech"] = options.speech and options.speech.absolute()
     ict = options.ict.absolute()
     if options.actor:
-        wanted = actor.Settings(ict, options.minutes, size=options.size, **given)
+        clips = {"first": options.first, "turning": options.turning}
+        wanted = actor.Settings(ict, options.minutes, size=options.size, **clips, **given)
         return _build(actor.plan(wanted, _shares(options)), options)
     people = Settings(ict, options.identities, options.clips_per_identity, **given)
     return _build(plan(people, _shares(options)), options)

@@ -26,7 +26,7 @@ from model_server.synthetic.speaking_motion import speak_to_camera
 
 _DISTANCE = 110.0  # cm from the camera
 _PICTURE = 320  # side of the imagined picture whose part is rendered, pixels
-_TURNING, _FAR = 0.15, 3.0  # part of the clips that turn slowly through most of the range, and how far they wander
+_FAR = 4.0  # how far the head wanders in clips that turn slowly through most of the range
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Settings:
         seed: of the actor and of all that happens.
         size: side of the pictures, pixels.
         frames: of a clip.
+        first: number of the first clip: a second corpus may go on where another one ends.
+        turning: part of the clips in which the head turns slowly through most of the range.
         voices: eSpeak NG voices; none for many.
         texture, strands, supersampling: see `Detail`.
         speech: corpus of voices whose recordings are spoken in place of eSpeak NG, none for eSpeak NG alone.
@@ -50,6 +52,8 @@ class Settings:
     seed: int = 0
     size: int = 128
     frames: int = 500
+    first: int = 0
+    turning: float = 0.3
     voices: tuple[str, ...] = ()
     texture: int = 512
     strands: int = 3000
@@ -80,7 +84,7 @@ class ActorMaker:
         rng = np.random.default_rng([settings.seed, number, 31])
         seconds = settings.frames / FPS
         speech = monologue(rng, seconds, settings.voices, settings.speech, settings.speech_share)
-        reach = _FAR if rng.random() < _TURNING else 1.0
+        reach = _FAR if rng.random() < settings.turning else 1.0
         performance = speak_to_camera(rng, speech, settings.frames, FPS, reach)
         actor = _actor(settings.ict, settings.seed, settings.detail)
         frames = list(render_performance(actor, performance, studio(actor, settings.size), number * settings.frames))
@@ -110,11 +114,12 @@ def plan(settings: Settings, shares: Shares) -> Plan:
     check_voices(settings.voices)
     if settings.speech:
         aligned_voices(settings.speech)
-    splits = shares.assign(f"{actor_name(settings.seed)}-{number:04}" for number in range(settings.clips))
+    numbers = range(settings.first, settings.first + settings.clips)
+    splits = shares.assign(f"{actor_name(settings.seed)}-{number:04}" for number in numbers)
     recorded: dict[str, Any] = asdict(settings) | {"ict": settings.ict.name, "voices": list(settings.voices)}
     recorded["speech"] = settings.speech.name if settings.speech else None
     recorded = {"generator": "synthetic actor"} | recorded | {"shares": asdict(shares)}
-    return Plan(range(settings.clips), ActorMaker(settings), lambda entry: splits[entry.name], recorded)
+    return Plan(numbers, ActorMaker(settings), lambda entry: splits[entry.name], recorded)
 
 
 def actor_name(seed: int) -> str:

@@ -73,7 +73,7 @@ class Beginning:
         if path is None:
             raise PoseDubError(f"There is no checkpoint in {self.run}; train it first.", ErrorKind.NOT_FOUND)
         found = checkpoints.load(path)
-        names = STAGES[: STAGES.index(self.stage)]
+        names: Sequence[str] = STAGES[: STAGES.index(self.stage)]
         models = {key: value for key, value in found.models.items() if key.split(".")[1] in names}
         steps = {name: count for name, count in found.steps.items() if name in names}
         return Checkpoint("", self.stage, steps, models, {})
@@ -298,7 +298,9 @@ class DaeTrainer:
                 )
 
     def _resume(self, begin: Beginning | None) -> None:
-        found = checkpoints.to_resume(self.run_folder, self.config.digest()) or (begin and begin.checkpoint())
+        found = checkpoints.to_resume(self.run_folder, self.config.digest())
+        if found is None and begin:
+            found = begin.checkpoint()
         if found is None:
             return
         self.models.load(found.models)
