@@ -48,5 +48,5 @@ class MeshReader:
             found = ready.meshes(crop, _LEAST_SCORE, faces=1)
         if not found:
             return None
-        points = found[0]
+        points = found[0].points
         return MeshFace(points[list(MESH_68), :2].astype(np.float32), angles_of(head_axes(points)))

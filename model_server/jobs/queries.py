@@ -18,7 +18,8 @@ from model_server.jobs.store import Store
 from model_server.pipeline import preview as previews
 from model_server.pipeline.analysis import Context
 from model_server.pipeline.faces.cached_pose import pose_track
-from model_server.pipeline.faces.finder import FaceFinder, FoundFace, thumbnail
+from model_server.pipeline.faces.crops import thumbnail
+from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.pose import PoseTrack
 from model_server.pipeline.media.encode import encode_jpeg, encode_png
 from model_server.pipeline.media.video import open_footage
@@ -50,7 +51,7 @@ class Queries:
         """Faces with a small JPEG of each, largest first, and the picture's (width, height)."""
         with _named(asset):
             picture = open_footage(self._store.blobs.media(asset), viewer).frame_at(time)
-        found = [(face, encode_jpeg(thumbnail(picture, face, THUMBNAIL))) for face in FaceFinder().find(picture)]
+        found = [(face, encode_jpeg(thumbnail(picture, face.box, THUMBNAIL))) for face in FaceFinder().find(picture)]
         return found, (picture.shape[1], picture.shape[0])
 
     def pose(

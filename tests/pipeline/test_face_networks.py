@@ -10,10 +10,11 @@ import pytest
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces import network
-from model_server.pipeline.faces.models import Detection, Models
+from model_server.pipeline.faces.detector import Detection
+from model_server.pipeline.faces.models import Mesh, Models
 from tests.fixtures.faces.record import FILE, VERTICES, pictures
 
-Found = tuple[list[Detection], list[Detection], list[np.ndarray]]
+Found = tuple[list[Detection], list[Detection], list[Mesh]]
 
 
 @cache
@@ -42,7 +43,7 @@ def test_same_detections(name: str, number: int) -> None:
 def test_same_meshes() -> None:
     counts, rows = recorded("mesh")
     assert [len(meshes) for _, _, meshes in found()] == counts
-    made = np.array([mesh[::VERTICES] for _, _, meshes in found() for mesh in meshes])
+    made = np.array([mesh.points[::VERTICES] for _, _, meshes in found() for mesh in meshes])
     distances = np.linalg.norm(made - rows.reshape(made.shape), axis=2)
     assert distances.mean() < 0.1 and distances.max() < 1
 

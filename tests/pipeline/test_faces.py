@@ -73,6 +73,36 @@ def test_rolled_heads(finder: FaceFinder, head: Head, roll: float) -> None:
     assert best_error(finder.find(picture), placed(face, matrix)) < 20
 
 
+def test_a_face_is_measured_alike_however_it_leans(finder: FaceFinder, head: Head) -> None:
+    upright = finder.find(head)[0]
+    width = upright.box[2] - upright.box[0]
+    for roll in (10, 45, 90, 135, 180, 225, 300):
+        picture = scene(1280, 720)
+        matrix = paste(picture, head, (640, 360), 0.8, roll)
+        assert best_error(finder.find(picture), placed(upright, matrix)) < 0.01 * width
+
+
+def test_a_measured_face_is_at_rest(finder: FaceFinder, head: Head) -> None:
+    """Measured again in the same picture it stays where it is, turned heads too."""
+    pictures = [picture for _, picture in open_footage(INPUTS / "pose.mp4").iter_frames(range(0, 150, 30))]
+    for picture in (head, *pictures):
+        face = finder.find(picture)[0]
+        again = finder.measure(picture, face)
+        assert again and np.abs(again.points - face.points).max() < 0.005 * (face.box[2] - face.box[0])
+
+
+@pytest.mark.parametrize("step", [0.05, 0.2, 0.5])
+def test_a_face_is_followed_without_lag(finder: FaceFinder, head: Head, step: float) -> None:
+    """Steps as shares of the face's width, at 25 frames a second slow, fast and beyond what heads do."""
+    width = 0.5 * (finder.find(head)[0].box[2] - finder.find(head)[0].box[0])
+    last = None
+    for k in range(4):
+        picture = scene(1280, 720)
+        matrix = paste(picture, head, (300 + k * step * width, 360), 0.5)
+        last = finder.measure(picture, last) if last else finder.find(picture)[0]
+        assert last and best_error([last], placed(finder.find(head)[0], matrix)) < 0.03 * width
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_turned_photos(finder: FaceFinder, turns: int) -> None:
     for path in sorted(STOCK.glob("*.jpg")):

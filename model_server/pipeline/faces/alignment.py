@@ -26,11 +26,12 @@ Matrix = NDArray[np.float64]
 
 def similarity(points: Points) -> Matrix:
     """Least-squares similarity (2, 3) that takes left eye, right eye and mouth (3, 2) to their places in the crop."""
-    x, y = points.T
-    one, zero = np.ones(3), np.zeros(3)
-    unknowns = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
-    a, b, right, down = np.linalg.lstsq(unknowns, _TEMPLATE.T.ravel(), rcond=None)[0]
-    return np.array([[a, -b, right], [b, a, down]])
+    middle = points.mean(axis=0)
+    x, y = (points - middle).T
+    right, down = (_TEMPLATE - _TEMPLATE.mean(axis=0)).T
+    a, b = np.array([x @ right + y @ down, x @ down - y @ right]) / max(float(x @ x + y @ y), 1e-12)
+    turn = np.array([[a, -b], [b, a]])
+    return np.column_stack([turn, _TEMPLATE.mean(axis=0) - turn @ middle])
 
 
 def average_similarity(points: Points) -> Matrix:

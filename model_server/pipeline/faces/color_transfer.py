@@ -17,6 +17,8 @@ _LOWEST = 0.62
 # Deviations may differ by this factor; more would only bring noise out.
 _MAX_GAIN = 1.5
 _SHRINK = 0.85
+# Lab of 8 bits has L in [0, 255].
+_LAB_SCALE = np.array([100 / 255, 1, 1])
 
 
 def face_tone(rgb: Picture, points: Points, outline: Points) -> Tone:
@@ -47,20 +49,19 @@ def matched(view: Picture, own: Tone, wanted: Tone) -> Picture:
 
 def _tone(view: Picture, points: Points, outline: Points) -> Tone:
     mask = _upper_face(view.shape[:2], points, outline)
-    pixels = cv2.cvtColor(view, cv2.COLOR_RGB2LAB)[mask].astype(np.float64)
-    if not len(pixels):
+    if not mask.any():
         return np.full(6, np.nan)
-    scaled = pixels * (100 / 255, 1, 1) - (0, 128, 128)
-    return np.concatenate([scaled.mean(axis=0), scaled.std(axis=0)])
+    mean, deviation = cv2.meanStdDev(cv2.cvtColor(view, cv2.COLOR_RGB2LAB), mask=mask)
+    return np.concatenate([mean.ravel() * _LAB_SCALE - (0, 128, 128), deviation.ravel() * _LAB_SCALE])
 
 
-def _upper_face(shape: tuple[int, ...], points: Points, outline: Points) -> NDArray[np.bool_]:
-    """Pixels inside the (shrunken) outline and above the nose's tip."""
+def _upper_face(shape: tuple[int, ...], points: Points, outline: Points) -> NDArray[np.uint8]:
+    """1 inside the (shrunken) outline and above the nose's tip."""
     middle = outline.mean(axis=0)
     mask = np.zeros(shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.rint(middle + _SHRINK * (outline - middle)).astype(np.int32)], (1,))
     eyes = points[:2].mean(axis=0)
     down = points[2] - eyes
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    along = ((x - eyes[0]) * down[0] + (y - eyes[1]) * down[1]) / max(float(down @ down), 1e-6)
-    return (mask > 0) & (along < _LOWEST)
+    across, along = (np.arange(shape[1]) - eyes[0]) * down[0], (np.arange(shape[0]) - eyes[1]) * down[1]
+    mask[across + along[:, None] >= _LOWEST * max(float(down @ down), 1e-6)] = 0
+    return mask

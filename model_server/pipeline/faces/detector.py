@@ -59,7 +59,8 @@ class Detector:
     def __call__(self, rgb: NDArray[np.uint8], least_score: float) -> list[Detection]:
         """Faces in a uint8 RGB picture (height, width, 3), the surest first, none below a score."""
         matrix = _letterbox(rgb.shape[1], rgb.shape[0], self._network.side)
-        values, logits = self._network(rgb, matrix, cv2.BORDER_CONSTANT)
+        size = self._network.side, self._network.side
+        values, logits = self._network(cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_LINEAR))
         scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)))
         rows = np.flatnonzero(scores >= least_score)
         corners = _corners(values.reshape(-1, _VALUES)[rows].astype(np.float64), self._anchors[rows])

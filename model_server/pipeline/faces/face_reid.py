@@ -75,6 +75,11 @@ class Gallery:
     def __init__(self) -> None:
         self._views: list[FaceFeature] = []
 
+    @property
+    def views(self) -> int:
+        """How many views are known."""
+        return len(self._views)
+
     def distance(self, seen: FaceFeature) -> float:
         """Distance to the nearest view, infinite without any."""
         return min((view.distance(seen) for view in self._views), default=np.inf)

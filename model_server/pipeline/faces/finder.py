@@ -6,20 +6,21 @@ mouth centres: the detectors see small faces in large pictures, which the mesh a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import ceil
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
-from model_server.pipeline.faces.alignment import Matrix, Picture, Points, inverse, moved, similarity, warp
+from model_server.pipeline.faces.alignment import Matrix, Picture, Points, moved, similarity, warp
+from model_server.pipeline.faces.crops import roll_step, upright_crop
 from model_server.pipeline.faces.detector import Box, Detection
 from model_server.pipeline.faces.head_angles import head_axes, turned
-from model_server.pipeline.faces.models import LEAST_SCORE, models
+from model_server.pipeline.faces.models import LEAST_PRESENCE, LEAST_SCORE, models
+from model_server.pipeline.faces.region import Region
+from model_server.pipeline.faces.tiles import Window, seen, tiles
 
 # Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
 _LEFT_EYE = (33, 160, 158, 133, 153, 144)
@@ -32,17 +33,18 @@ _OUTLINE = (
 OUTLINE_POINTS = len(_OUTLINE)
 _OUTER_EYE_CORNERS = (33, 263)
 _NOSE_BASE, _INNER_LIPS = 2, (13, 14)
-_CROP_FACTOR = 2.2
-_THUMBNAIL_FACTOR = 1.5
-_CROP_SIDE = 448
-# The mesh is exact on heads that lean by up to half of it.
-_ROLL_STEP = 45
 _SAME_FACE_OVERLAP = 0.3
-_DETECTION_SIDE = 640
-_SMALLEST_TILE = 240
 # Upside down, a detector is up to 0.88 sure of a face that it takes for upright; of half of upright ones it is surer.
 _SURE_SCORE = 0.9
 _DOUBTFUL_SCORE = 0.8
+# Of faces seen whole the mesh is surer than that, turned ones too; of most that are covered or upside down it is not.
+_SURE_PRESENCE = 0.99
+# A mesh that is looked at anew, in the region that it asks for, moves less each time. Left 3 % of a face's width from
+# where it would rest it is wrong by 0.6 %, by 0.3 % after another look.
+_LOOKS, _CLOSE = 3, 0.03
+_MANY_LOOKS, _CLOSEST = 8, 5e-4
+# Degrees of yaw and share of the width beyond which a detector has to see the face, too.
+_TURNED, _FAR = 36.0, 0.1
 # Pixels of an aligned crop between eyes or mouth as mesh and detector see them: up to 16 on faces.
 _MISPLACED = 20.0
 # Portraits fit by 1.09 and more, faces turned far to the side by 0.88 (99 %), a mesh that lies upside down over a face
@@ -56,7 +58,7 @@ class FoundFace:
 
     Attributes:
         box: left, top, right, bottom of the face mesh.
-        score: detector confidence in [0, 1].
+        score: confidence of the detector that saw it last in [0, 1].
         left_eye: centre of the eye on the picture's left (of an upright head), x and y.
         right_eye: centre of the other eye.
         mouth: centre of the lips.
@@ -108,6 +110,13 @@ class FoundFace:
         return float(np.degrees(np.arctan2(left, up)))
 
     @property
+    def region(self) -> Region:
+        """Where a mesh finds the face in the next picture: the line between its eyes is level there."""
+        across, down = (self.points[1] - self.points[0]).tolist()
+        edge = self.outline if len(self.outline) else np.reshape(self.box, (2, 2))
+        return Region.around(edge, -float(np.degrees(np.arctan2(down, across))))
+
+    @property
     def area(self) -> float:
         """Pixels of the box."""
         left, top, right, bottom = self.box
@@ -126,6 +135,14 @@ def nearest(faces: Sequence[FoundFace], point: tuple[float, float]) -> FoundFace
     return min(faces, key=lambda face: np.hypot(face.center[0] - point[0], face.center[1] - point[1]))
 
 
+class _Rest(NamedTuple):
+    """A face as its mesh lies after some looks, how sure the mesh is of it, and how far it moved with the last look."""
+
+    face: FoundFace
+    presence: float
+    shift: float
+
+
 class FaceFinder:
     """Finds faces in pictures of any size, also for several threads at once; the models load on first use."""
 
@@ -136,15 +153,15 @@ class FaceFinder:
             roll: degrees that most heads lean to the left, where that is known.
         """
         if roll is not None:
-            return self._find(rgb, _quarters(roll), _tiles)
+            return self._find(rgb, _quarters(roll), small=True)
         # Of faces upside down the detectors overlook some.
-        return self._find(rgb, 0, _tiles) or self._find(rgb, 2, _no_tiles)
+        return self._find(rgb, 0, small=True) or self._find(rgb, 2, small=False)
 
-    def _find(self, rgb: Picture, turns: int, tiles: Callable[[int, int], list[_Window]]) -> list[FoundFace]:
-        """Faces of the picture looked at after quarter `turns` to the right."""
+    def _find(self, rgb: Picture, turns: int, small: bool) -> list[FoundFace]:
+        """Faces of the picture looked at after quarter `turns` to the right, `small` ones in tiles, too."""
         turned = np.rot90(rgb, -turns)
         found: list[FoundFace] = []
-        for detection in self._detect(turned, tiles):
+        for detection in self._detect(turned, small):
             face = self._face_of(turned, detection)
             if face and all(overlap(face.box, other.box) < _SAME_FACE_OVERLAP for other in found):
                 found.append(face)
@@ -161,21 +178,38 @@ class FaceFinder:
         return nearest(faces, last.center) if faces else None
 
     def measure(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
-        """The same face in a movie's next picture, only around its last place; its score is the detector's there."""
-        face = self._mesh_face(rgb, last.box, 0.0, last.roll)
-        if face is None:
-            return None
-        crop, _ = _upright(rgb, face.box, last.roll)
-        with models() as ready:
-            face = replace(face, score=max((found.score for found in ready.near(crop)), default=0.0))
-        doubtful = 0 < face.score < _DOUBTFUL_SCORE
-        return None if doubtful and self._upside_down(rgb, face) else face
+        """The same face in a movie's next picture, only around its last place.
+
+        Where its mesh alone is sure, the face keeps its score; else it is the detector's there.
+        """
+        rest = self._rest(rgb, last, _LOOKS, _CLOSE)
+        if rest.presence >= _SURE_PRESENCE and rest.shift < _CLOSE and _followed(rest.face, last, rgb):
+            return rest.face
+        face = self._mesh_face(rgb, last.box, None, last.roll)
+        doubtful = face and face.score < _DOUBTFUL_SCORE
+        return None if face and doubtful and self._upside_down(rgb, face) else face
+
+    def _rest(self, rgb: Picture, face: FoundFace, looks: int, close: float) -> _Rest:
+        """Where the mesh of a face comes to rest when it is looked at again in the region that it asks for.
+
+        Args:
+            looks: at most.
+            close: the shift that is taken for rest.
+        """
+        rest = _Rest(face, 1.0, 1.0)
+        while looks and rest.presence > LEAST_PRESENCE and rest.shift >= close:
+            looks -= 1
+            with models() as ready:
+                mesh = ready.mesh(rgb, rest.face.region)
+            now = _face_from(mesh.points, face.score)
+            rest = _Rest(now, mesh.presence, _shift(now, rest.face))
+        return rest
 
     def filling(self, rgb: Picture) -> FoundFace | None:
         """The upright face that fills a picture; nothing is looked for elsewhere, and its score is 0."""
         with models() as ready:
             meshes = ready.meshes(rgb)
-        faces = [_face_from(mesh, 0.0) for mesh in meshes]
+        faces = [_face_from(mesh.points, 0.0) for mesh in meshes]
         return nearest(faces, (rgb.shape[1] / 2, rgb.shape[0] / 2)) if faces else None
 
     def _upside_down(self, rgb: Picture, face: FoundFace) -> bool:
@@ -183,13 +217,13 @@ class FaceFinder:
         other = self._mesh_face(rgb, face.box, 0.0, face.roll + 180)
         return other is not None and _fit(rgb, other) > _fit(rgb, face)
 
-    def _detect(self, rgb: Picture, tiles: Callable[[int, int], list[_Window]]) -> list[Detection]:
+    def _detect(self, rgb: Picture, small: bool) -> list[Detection]:
         """Detections, best first, each face once."""
         height, width = rgb.shape[:2]
         with models() as ready:
-            found = list(_seen(rgb, _Window(0, 0, width, height), ready.near, ready.far))
-            for tile in tiles(width, height):
-                found += _seen(rgb, tile, ready.far)
+            found = list(seen(rgb, Window(0, 0, width, height), ready.near, ready.far))
+            for tile in tiles(width, height) if small else []:
+                found += seen(rgb, tile, ready.far)
         found.sort(key=lambda detection: detection.score, reverse=True)
         distinct: list[Detection] = []
         for detection in found:
@@ -205,17 +239,39 @@ class FaceFinder:
         sure = agree and detection.score >= _SURE_SCORE
         if face is None or not (sure or _fit(rgb, face) > _CLEAR_FIT):
             face = _fitting(rgb, [face, *map(mesh, (180, 90, -90))]) or (face if agree else None)
-        # Measured as it will be in the next picture.
-        return (face and _step(face.roll) and mesh(face.roll)) or face
+        # Measured as it will be in the next pictures.
+        face = (face and roll_step(face.roll) and mesh(face.roll)) or face
+        if face is None:
+            return None
+        rest = self._rest(rgb, face, _MANY_LOOKS, _CLOSEST)
+        return rest.face if rest.presence > LEAST_PRESENCE and _followed(rest.face, face, rgb) else face
 
-    def _mesh_face(self, rgb: Picture, box: Box, score: float, roll: float = 0) -> FoundFace | None:
-        """The face nearest the middle of `box`, measured on a crop around it after turning it by `roll`."""
-        crop, back = _upright(rgb, box, roll)
+    def _mesh_face(self, rgb: Picture, box: Box, score: float | None, roll: float = 0) -> FoundFace | None:
+        """The face nearest the middle of `box`, measured on a crop around it after turning it by `roll`.
+
+        Without a score it has that of the detector there.
+        """
+        crop, back = upright_crop(rgb, box, roll)
         with models() as ready:
             meshes = ready.meshes(crop)
-        faces = [_face_from(mesh, score).moved(back) for mesh in meshes]
+        faces = [_face_from(_placed(mesh.points, back), mesh.score if score is None else score) for mesh in meshes]
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         return nearest(faces, middle) if faces else None
+
+
+def _shift(face: FoundFace, last: FoundFace) -> float:
+    """How far eyes and mouth moved, as a share of the face's width."""
+    return float(np.abs(face.points - last.points).max()) / max(last.box[2] - last.box[0], 1e-6)
+
+
+def _followed(face: FoundFace, last: FoundFace, rgb: Picture) -> bool:
+    """Whether a mesh can be trusted to have followed a face.
+
+    It loses one that moves far, turns away or leaves the picture: it drifts along, or squeezes itself into the picture.
+    """
+    left, top, right, bottom = face.box
+    inside = min(left, top) >= 0 and right <= rgb.shape[1] and bottom <= rgb.shape[0]
+    return inside and abs(face.yaw) < _TURNED and _shift(face, last) < _FAR
 
 
 def _same(face: FoundFace, detection: Detection) -> bool:
@@ -252,49 +308,6 @@ def _fit(rgb: Picture, face: FoundFace) -> float:
     return 2 * seen.score - max((detection.score for detection in upside_down), default=LEAST_SCORE)
 
 
-def _shrunk(rgb: Picture, side: int) -> Picture:
-    """The picture with its longer side at most `side`; the models see less than that anyway."""
-    scale = side / max(rgb.shape[:2])
-    if scale >= 1:
-        return np.ascontiguousarray(rgb)
-    return cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-class _Window(NamedTuple):
-    left: int
-    top: int
-    width: int
-    height: int
-
-
-def _seen(rgb: Picture, window: _Window, *detectors: Callable[[Picture], list[Detection]]) -> Iterator[Detection]:
-    """Detections in a window of the picture, in the picture's pixels."""
-    left, top, width, height = window
-    small = _shrunk(rgb[top : top + height, left : left + width], _DETECTION_SIDE)
-    scale = np.array([width / small.shape[1], height / small.shape[0]])
-    for detector in detectors:
-        for detection in detector(small):
-            yield detection.placed(scale, np.array([left, top], float))
-
-
-def _tiles(width: int, height: int) -> list[_Window]:
-    """Overlapping square windows in which faces too small for the whole picture are found."""
-    side = min(width, height) // 2
-    if side < _SMALLEST_TILE:
-        return []
-    return [_Window(left, top, side, side) for top in _offsets(height, side) for left in _offsets(width, side)]
-
-
-def _no_tiles(width: int, height: int) -> list[_Window]:
-    return []
-
-
-def _offsets(length: int, side: int) -> list[int]:
-    """Beginnings of windows that cover `length`, overlapping by three tenths or more."""
-    count = ceil((length - side) / (0.7 * side)) + 1
-    return [round(k * (length - side) / (count - 1)) for k in range(count)]
-
-
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
@@ -304,52 +317,8 @@ def overlap(one: Box, other: Box) -> float:
     return shared / max(areas - shared, 1e-9)
 
 
-def _square_around(rgb: Picture, box: Box, factor: float = _CROP_FACTOR) -> tuple[Picture, tuple[int, int]]:
-    """Square crop of `factor` times the box around its middle, black outside, and its top left corner."""
-    side = max(round(factor * max(box[2] - box[0], box[3] - box[1])), 16)
-    left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
-    crop = np.zeros((side, side, 3), np.uint8)
-    inside = rgb[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
-    y, x = max(-top, 0), max(-left, 0)
-    crop[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return crop, (left, top)
-
-
-def _upright(rgb: Picture, box: Box, roll: float) -> tuple[Picture, Matrix]:
-    """Square crop around a box, of _CROP_SIDE or less, with a head of that roll about upright; and the way back."""
-    step = _step(roll)
-    if step == 0:
-        crop, (left, top) = _square_around(rgb, box)
-        small = _shrunk(crop, _CROP_SIDE)
-        scale = len(crop) / len(small)
-        return small, np.array([[scale, 0, left], [0, scale, top]])
-    size = max(round(_CROP_FACTOR * max(box[2] - box[0], box[3] - box[1])), 16)
-    side = min(size, _CROP_SIDE)
-    across, down = size / side * np.cos(np.radians(step)), size / side * np.sin(np.radians(step))
-    back = np.array([[across, down, 0], [-down, across, 0]])
-    back[:, 2] = np.reshape(box, (2, 2)).mean(axis=0) - back[:, :2] @ (side / 2, side / 2)
-    return warp(rgb, inverse(_between_centers(back)), side), back
-
-
-def _step(roll: float) -> int:
-    """The nearest of the rolls that crops are turned by."""
-    return round(roll / _ROLL_STEP) * _ROLL_STEP % 360
-
-
 def _quarters(roll: float) -> int:
     return round(roll / 90) % 4
-
-
-def _between_centers(matrix: Matrix) -> Matrix:
-    """A transform between the edges of pixels, (2, 3), as OpenCV has it: between their centres."""
-    half = np.full(2, 0.5)
-    return np.column_stack([matrix[:, :2], matrix[:, :2] @ half + matrix[:, 2] - half])
-
-
-def thumbnail(rgb: Picture, face: FoundFace, side: int) -> Picture:
-    """The face with a little around it, (side, side, 3)."""
-    square, _ = _square_around(rgb, face.box, _THUMBNAIL_FACTOR)
-    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _face_from(places: Points, score: float) -> FoundFace:
@@ -366,6 +335,11 @@ def _opening(places: Points) -> float:
     return float(np.linalg.norm(lower - upper)) / max(float(np.linalg.norm(right - left)), 1e-6)
 
 
+def _placed(places: Points, matrix: Matrix) -> Points:
+    """Mesh vertices (n, 3) under a similarity (2, 3) of the picture."""
+    return np.column_stack([moved(places[:, :2], matrix), places[:, 2] * np.hypot(matrix[0, 0], matrix[1, 0])])
+
+
 def _box(points: Points) -> Box:
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return left, top, right, bottom
@@ -376,7 +350,7 @@ def _turning(picture: Picture, turns: int) -> Matrix:
     matrix = np.eye(3)
     height, width = picture.shape[:2]
     for _ in range(turns):
-        matrix = np.array([[0, 1, 0], [-1, 0, width], [0, 0, 1]]) @ matrix
+        matrix = np.array([[0, 1, 0], [-1, 0, width - 1], [0, 0, 1]]) @ matrix
         height, width = width, height
     return matrix[:2]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
 import numpy as np
 
-from model_server.pipeline.faces.alignment import Picture, Points
+from model_server.pipeline.faces.alignment import Picture, Points, warp
 from model_server.pipeline.faces.detector import Detection, Detector
 from model_server.pipeline.faces.network import FaceNetwork
 from model_server.pipeline.faces.region import Region
@@ -31,10 +31,12 @@ class Mesh:
     Attributes:
         points: the vertices, (468, 3): pixels of the picture, and depth in the same unit, growing away from the camera.
         presence: how sure it is that there is a face, in [0, 1].
+        score: how sure a detector was of the face, 0 where none was asked.
     """
 
     points: Points
     presence: float
+    score: float = 0.0
 
 
 class Models:
@@ -48,17 +50,22 @@ class Models:
         """Faces that are smaller."""
         return self._far(rgb, _LEAST_FAR_SCORE)
 
-    def mesh(self, rgb: Picture, region: Region) -> Mesh:
-        """What the mesh makes of a region of the picture, a face or not."""
+    def mesh(self, rgb: Picture, region: Region, border: int = cv2.BORDER_CONSTANT) -> Mesh:
+        """What the mesh makes of a region of the picture, a face or not.
+
+        Outside the picture lies black, or what another of OpenCV's borders says.
+        """
         network = self._mesh
-        values, flag = network(rgb, region.view(network.side), cv2.BORDER_REPLICATE)
-        points = region.placed(values.reshape(-1, 3).astype(np.float64), network.side)
+        side = network.side
+        values, flag = network(warp(rgb, region.view(side), side, border))
+        points = region.placed(values.reshape(-1, 3).astype(np.float64), side)
         return Mesh(points, 1 / (1 + float(np.exp(-flag[0]))))
 
-    def meshes(self, rgb: Picture, least_score: float = _MESH_LEAST_SCORE, faces: int = _MESH_FACES) -> list[Points]:
-        """Mesh vertices (468, 3) of some faces that fill a good part of the picture, the surest first."""
-        found = [self.mesh(rgb, Region.of(seen)) for seen in self.near(rgb, least_score)[:faces]]
-        return [mesh.points for mesh in found if mesh.presence > LEAST_PRESENCE]
+    def meshes(self, rgb: Picture, least_score: float = _MESH_LEAST_SCORE, faces: int = _MESH_FACES) -> list[Mesh]:
+        """Meshes of some faces that fill a good part of the picture, the surest first."""
+        seen = self.near(rgb, least_score)[:faces]
+        found = [replace(self.mesh(rgb, Region.of(one), cv2.BORDER_REPLICATE), score=one.score) for one in seen]
+        return [mesh for mesh in found if mesh.presence > LEAST_PRESENCE]
 
     @cached_property
     def _near(self) -> Detector:

@@ -9,12 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.faces.alignment import Matrix
 
 _DATA = Path(__file__).parent / "data"
 _STDERR_LOCK = Lock()
@@ -45,16 +43,9 @@ class FaceNetwork:
         self.side = int(self._interpreter.get_input_details()[0]["shape"][1])
         self._low = np.float32(low)
 
-    def __call__(self, rgb: NDArray[np.uint8], matrix: Matrix, border: int) -> tuple[NDArray[np.float32], ...]:
-        """Its flat outputs, the largest first.
-
-        Args:
-            rgb: picture (height, width, 3).
-            matrix: transform (2, 3) from the picture to what is looked at.
-            border: one of OpenCV's, for what lies outside the picture.
-        """
-        crop = cv2.warpAffine(rgb, matrix, (self.side, self.side), flags=cv2.INTER_LINEAR, borderMode=border)
-        values = crop.astype(np.float32) * ((1 - self._low) / 255) + self._low
+    def __call__(self, rgb: NDArray[np.generic]) -> tuple[NDArray[np.float32], ...]:
+        """Its flat outputs for a uint8 picture (side, side, 3), the largest first."""
+        values = rgb.astype(np.float32) * ((1 - self._low) / 255) + self._low
         self._interpreter.set_tensor(self._input, values[None])
         self._interpreter.invoke()
         return tuple(self._interpreter.get_tensor(index).ravel() for index in self._outputs)

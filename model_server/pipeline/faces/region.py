@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.pipeline.faces.alignment import Matrix, inverse
-from model_server.pipeline.faces.detector import Box, Detection
+from model_server.pipeline.faces.alignment import Matrix, Points, inverse
+from model_server.pipeline.faces.detector import Detection
 
 # Of the longer side of the face's box; the mesh was trained on squares of that size.
 _AROUND = 1.5
@@ -29,16 +29,21 @@ class Region:
     roll: float
 
     @staticmethod
-    def around(box: Box, roll: float) -> Region:
-        """The region of a face whose box and roll are known, as of the picture before."""
-        left, top, right, bottom = box
-        return Region(((left + right) / 2, (top + bottom) / 2), _AROUND * max(right - left, bottom - top), roll)
+    def around(points: Points, roll: float) -> Region:
+        """The region of a face of which some points (n, 2) and the roll are known, as of the picture before."""
+        turn = _turn(roll)
+        upright = points @ turn
+        low, high = upright.min(axis=0), upright.max(axis=0)
+        x, y = (turn @ ((low + high) / 2)).tolist()
+        return Region((x, y), _AROUND * float((high - low).max()), roll)
 
     @staticmethod
     def of(detection: Detection) -> Region:
         """The region of a face that a detector saw: the line between its eyes is level there."""
+        left, top, right, bottom = detection.box
         across, down = (detection.points[1] - detection.points[0]).tolist()
-        return Region.around(detection.box, -float(np.degrees(np.arctan2(down, across))))
+        roll = -float(np.degrees(np.arctan2(down, across)))
+        return Region(((left + right) / 2, (top + bottom) / 2), _AROUND * max(right - left, bottom - top), roll)
 
     def view(self, side: int) -> Matrix:
         """The transform (2, 3) from the picture to this square, (side, side)."""
@@ -46,9 +51,7 @@ class Region:
 
     def back(self, side: int) -> Matrix:
         """The way back: from the square's pixels to the picture."""
-        scale, roll = self.side / side, np.radians(self.roll)
-        across, down = scale * np.cos(roll), scale * np.sin(roll)
-        turn = np.array([[across, down], [-down, across]])
+        turn = self.side / side * _turn(self.roll)
         return np.column_stack([turn, self.middle - turn @ (side / 2, side / 2)])
 
     def placed(self, points: NDArray[np.floating], side: int) -> NDArray[np.float64]:
@@ -56,3 +59,9 @@ class Region:
         back = self.back(side)
         flat = points[:, :2] @ back[:, :2].T + back[:, 2]
         return np.column_stack([flat, points[:, 2] * (self.side / side)])
+
+
+def _turn(roll: float) -> NDArray[np.float64]:
+    """The rotation (2, 2) from an upright head to one that leans to the picture's left."""
+    across, down = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    return np.array([[across, down], [-down, across]])

@@ -70,9 +70,12 @@ class _Looks:
 
     def __init__(self, rgb: Picture) -> None:
         step = max(min(rgb.shape[:2]) // 360, 1)
-        thumb = cv2.resize(np.ascontiguousarray(rgb[::step, ::step]), _THUMB, interpolation=cv2.INTER_AREA)
+        rows = rgb[::step]
+        few = cv2.resize(rows, (-(-rgb.shape[1] // step), len(rows)), interpolation=cv2.INTER_NEAREST)
+        thumb = cv2.resize(few, _THUMB, interpolation=cv2.INTER_AREA)
         lab = cv2.cvtColor(thumb, cv2.COLOR_RGB2LAB)
-        self.colours = np.stack([np.histogram(lab[..., c], _BINS, (0, 256))[0] for c in range(3)]) / lab[..., 0].size
+        bins = (lab // (256 // _BINS)).reshape(-1, 3).T
+        self.colours = np.stack([np.bincount(channel, minlength=_BINS) for channel in bins]) / bins.shape[1]
         light = cv2.GaussianBlur(lab[..., 0].astype(np.float32), (0, 0), 1)
         self.edges = np.hypot(cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1))
 

@@ -42,9 +42,11 @@ _PLACE, _SIZE = 0.3, 0.3
 _PLACE_LIMIT = 1.0
 _AREA_GRID = 128
 _SHARPNESS_SIDE = 96
+# Frames in which somebody alone is looked at once to be known again.
+_LEARN_EACH = 5
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 8"
+_VERSION = "faces 9"
 
 
 _ARRAYS = ("indices", "shots", "points", "outlines", "axes", "rigid", "lips", "tones", "absences")
@@ -266,6 +268,8 @@ def absence(face: FoundFace, size: tuple[int, int], max_yaw: float = MAX_YAW) ->
 def outside(outline: Points, size: tuple[int, int]) -> float:
     """Share of a polygon's area (n, 2) that lies outside a picture of `size` (width, height)."""
     low, high = outline.min(axis=0), outline.max(axis=0)
+    if low.min() >= 0 and (high <= np.subtract(size, 1)).all():
+        return 0.0
     scale = _AREA_GRID / max(float((high - low).max()), 1e-6)
     shape = np.zeros((_AREA_GRID + 1, _AREA_GRID + 1), np.uint8)
     cv2.fillPoly(shape, [np.rint((outline - low) * scale).astype(np.int32)], (1,))
@@ -290,6 +294,7 @@ class _Follower:
         self._last: FoundFace | None = None
         self._lost = True
         self._known = False
+        self._followed = 0
 
     def pick(self, picture: Picture, time: Fraction) -> None:
         """Learn whom is meant from the picture that the selection points into."""
@@ -337,10 +342,13 @@ class _Follower:
         face = self._finder.measure(picture, self._last)
         if face is None or overlap(face.box, self._last.box) < _SAME_PLACE:
             return None
-        seen = face_feature(picture, face)
-        if self._strange(seen):
-            return None
-        self._own.learn(seen)
+        self._followed += 1
+        # Nobody else is known who could have taken the place.
+        if self._others.views or self._followed % _LEARN_EACH == 0:
+            seen = face_feature(picture, face)
+            if self._strange(seen):
+                return None
+            self._own.learn(seen)
         return face
 
     def _strange(self, seen: FaceFeature) -> bool:
