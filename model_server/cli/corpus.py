@@ -68,6 +68,13 @@ def _add_synthetic(actions: argparse._SubParsersAction) -> None:
         metavar="PART",
         help="of the clips that it speaks (0.5)",
     )
+    parser.add_argument(
+        "--other-mouths",
+        type=shared.whole(0),
+        default=0,
+        metavar="N",
+        help="pictures of each frame with other mouths, to train drawing in place (0)",
+    )
     _add_common(parser)
     parser.set_defaults(run=_synthetic)
 
@@ -136,7 +143,7 @@ def _synthetic(options: argparse.Namespace) -> int:
         clips = {"first": options.first, "turning": options.turning}
         wanted = actor.Settings(ict, options.minutes, size=options.size, **clips, **given)
         return _build(actor.plan(wanted, _shares(options)), options)
-    people = Settings(ict, options.identities, options.clips_per_identity, **given)
+    people = Settings(ict, options.identities, options.clips_per_identity, other_mouths=options.other_mouths, **given)
     return _build(plan(people, _shares(options)), options)
 
 

@@ -18,13 +18,13 @@ from model_server.places import folder_to_fill, try_file
 if TYPE_CHECKING:
     from model_server.engines.base import WeightsInfo
     from model_server.networks.dae_talker.speech_features import SpeechNetwork
-    from model_server.training.pcavs.config import Config
+    from model_server.training.pcavs.config import Config, StageName
     from model_server.training.pcavs.loop import Progress
     from model_server.training.pcavs.teaching_voices import Lessons
 
 UNFINISHED = 3
 OTHER = "choose another --out"
-STAGES = ("trunk", "identity", "speech", "perceptual", "generator", "all")
+STAGES = ("trunk", "identity", "speech", "perceptual", "generator", "lower_face", "all")
 PHONEMES = "phonemes"
 ACTOR_STAGES = ("face", "pictures", "autoencoder", "latents", "speech2latent", "student")
 
@@ -51,9 +51,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="weights or run that tells what those say")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
-    parser.add_argument("--from", dest="begin", type=Path, metavar="RUN", help="begin with that run's encoders")
     parser.add_argument(
-        "--from-stage", choices=(*STAGES[1:-1], *ACTOR_STAGES[1:]), default="generator", help="trained anew then"
+        "--from", dest="begin", type=Path, metavar="RUN", help="begin with a run's encoders, or with weights"
+    )
+    parser.add_argument(
+        "--from-stage",
+        choices=(*STAGES[1:-1], *ACTOR_STAGES[1:]),
+        help="trained anew then (generator; after weights lower_face)",
     )
     parser.add_argument(
         "--max-minutes", type=shared.number(0), default=float("inf"), metavar="N", help="leave before so long"
@@ -82,6 +86,12 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN")
     parser.add_argument("--corpus", type=Path, nargs="*", default=[], metavar="DIR", help="to make code zero frontal")
     parser.add_argument("--out", type=Path, required=True, metavar="X.safetensors")
+    parser.add_argument(
+        "--onto",
+        type=Path,
+        metavar="BASE.safetensors",
+        help="only the lower-face network; the rest as in these",
+    )
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
     parser.add_argument("--student-only", action="store_true", help="an actor that is drawn in one step alone: small")
@@ -167,7 +177,9 @@ def _train_networks(options: argparse.Namespace) -> bool:
     process_group = join_group(resolve_device(options.device))
     console.log(logging.INFO if process_group.leads else logging.WARNING, "%(asctime)s %(message)s")
     stages = ALL if options.stage == "all" else (options.stage,)
-    begin = WarmStart(options.begin, options.from_stage) if options.begin else None
+    usual: StageName = "lower_face" if options.begin and options.begin.is_file() else "generator"
+    first: StageName = options.from_stage or usual
+    begin = WarmStart(options.begin, first) if options.begin else None
     bar = _Bar() if process_group.leads and sys.stderr.isatty() else None
     try:
         report = bar or (lambda progress: None)
@@ -250,9 +262,12 @@ def _export(options: argparse.Namespace) -> int:
 
 def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.engines.shipped import ship
-    from model_server.training.pcavs.export import export
+    from model_server.training.pcavs.export import export, export_lower_face
 
-    info = export(options.run_folder, options.corpus, options.out, name)
+    if options.onto:
+        info = export_lower_face(options.run_folder, options.onto, options.out, options.name)
+    else:
+        info = export(options.run_folder, options.corpus, options.out, name)
     if options.ship:
         print(f"Built in: {ship(options.out).path}")
     return info

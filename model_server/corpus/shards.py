@@ -26,6 +26,8 @@ from model_server.files import atomic_file
 FPS = 25
 GRID = 56
 CELL = CROP_SIDE // GRID
+# First row of crops that pictures of the same frame with another mouth have: speech moves nothing above it.
+OTHERS_TOP = 80
 MAX_SHARD_BYTES = 16 << 20
 INDEX = "corpus.json"
 FORMAT = "posedub-corpus-1"
@@ -33,6 +35,7 @@ SPLITS = ("train", "val", "test")
 
 _FLOW_STEPS = 8  # per pixel; float16 is no finer above 128
 _CONTENT = "corpus"  # key of a shard's metadata
+_OTHERS = "other_"
 _PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "flow_sources")
 
 
@@ -71,6 +74,8 @@ class Clip:
         flow: (n, k, 56, 56, 2) float16: where the surface point at the centre of each 4x4 cell of frame i lies in
             frame `flow_sources[j]`, x and y in pixels.
         visible: (n, k, 56, 56) whether that point can be seen there.
+        others: m JPEG files for each frame, in order: rows `OTHERS_TOP` to the last of the same head, light and camera
+            with another mouth; none where there are none.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Clip:
     flow_sources: NDArray[np.int16] | None = None
     flow: NDArray[np.float16] | None = None
     visible: NDArray[np.bool_] | None = None
+    others: tuple[bytes, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -310,8 +316,9 @@ def _unreadable(path: Path, error: Exception) -> PoseDubError:
 
 def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:
     tensors = {key: value for key in _PLAIN if (value := getattr(clip, key)) is not None}
-    tensors["jpegs"] = np.frombuffer(b"".join(clip.jpegs), np.uint8)
-    tensors["sizes"] = np.array([len(jpeg) for jpeg in clip.jpegs], np.int32)
+    tensors |= _pack_files(clip.jpegs)
+    if clip.others:
+        tensors |= _pack_files(clip.others, _OTHERS)
     if clip.flow is not None and clip.visible is not None:
         tensors["flow"] = _pack_flow(clip.flow)
         tensors["visible"] = _deflate(np.packbits(clip.visible).tobytes())
@@ -319,16 +326,25 @@ def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:
 
 
 def _clip(entry: Entry, tensors: dict[str, NDArray[Any]]) -> Clip:
-    ends = np.cumsum(tensors["sizes"])
-    data = tensors["jpegs"].tobytes()
-    jpegs = tuple(data[end - size : end] for size, end in zip(tensors["sizes"], ends, strict=True))
     labels: dict[str, Any] = {key: tensors[key] for key in _PLAIN if key in tensors}
+    if f"{_OTHERS}jpegs" in tensors:
+        labels["others"] = _unpack_files(tensors, _OTHERS)
     if "flow" in tensors:
         shape = (entry.frames, len(tensors["flow_sources"]), GRID, GRID)
         labels["flow"] = _unpack_flow(tensors["flow"], shape)
         bits = np.frombuffer(zlib.decompress(tensors["visible"].tobytes()), np.uint8)
         labels["visible"] = np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
-    return Clip(entry.name, entry.identity, entry.source, jpegs, **labels)
+    return Clip(entry.name, entry.identity, entry.source, _unpack_files(tensors), **labels)
+
+
+def _pack_files(files: Sequence[bytes], prefix: str = "") -> dict[str, NDArray[Any]]:
+    sizes = np.array([len(file) for file in files], np.int32)
+    return {f"{prefix}jpegs": np.frombuffer(b"".join(files), np.uint8), f"{prefix}sizes": sizes}
+
+
+def _unpack_files(tensors: dict[str, NDArray[Any]], prefix: str = "") -> tuple[bytes, ...]:
+    data, sizes = tensors[f"{prefix}jpegs"].tobytes(), tensors[f"{prefix}sizes"]
+    return tuple(data[end - size : end] for size, end in zip(sizes, np.cumsum(sizes), strict=True))
 
 
 def _pack_flow(flow: NDArray[np.float16]) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from model_server.corpus.build import Plan, Shares
 from model_server.corpus.labels import alignment_points, lip_opening
 from model_server.corpus.pictures import encode_jpeg
 from model_server.corpus.sentences import sentence
-from model_server.corpus.shards import CELL, CROP_SIDE, FPS, GRID, Clip, Dropped
+from model_server.corpus.shards import CELL, CROP_SIDE, FPS, GRID, OTHERS_TOP, Clip, Dropped
 from model_server.corpus.sound import clip_mel, clip_rms
 from model_server.corpus.speech.aligned_voices import aligned_voices
 from model_server.corpus.voices import random_voice
@@ -30,7 +30,7 @@ from model_server.pipeline.faces.alignment import clip_transforms
 from model_server.pipeline.speech.audio import SAMPLE_RATE
 from model_server.synthetic.actor import Actor, Detail, Frame, Pose, angles_of, landmarks, make_actor, render, rotation
 from model_server.synthetic.appearance import backdrop, random_lighting
-from model_server.synthetic.clip import DEPTH_TOLERANCE, Performance, framing, perform
+from model_server.synthetic.clip import DEPTH_TOLERANCE, Performance, framing, perform, with_mouth_of
 from model_server.synthetic.correspondence import correspond_at
 from model_server.synthetic.head import HeadModel, load_head
 from model_server.synthetic.rasterizer import Camera
@@ -58,6 +58,7 @@ class Settings:
         texture, strands, supersampling: see `Detail`.
         speech: corpus of voices whose recordings are spoken in place of eSpeak NG, none for eSpeak NG alone.
         speech_share: part of the clips that they speak.
+        other_mouths: further pictures of each frame, with other mouths.
     """
 
     ict: Path
@@ -71,6 +72,7 @@ class Settings:
     supersampling: int = 2
     speech: Path | None = None
     speech_share: float = 0.5
+    other_mouths: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def plan(settings: Settings, shares: Shares) -> Plan:
         recorded["speech"] = settings.speech.name
     else:  # corpora made before there was a choice go on
         del recorded["speech"], recorded["speech_share"]
+    if not settings.other_mouths:
+        del recorded["other_mouths"]
     recorded = {"generator": "synthetic"} | recorded | {"shares": asdict(shares)}
     return Plan(range(settings.identities), IdentityMaker(settings), lambda entry: splits[entry.identity], recorded)
 
@@ -132,7 +136,8 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
     performance = _performance(rng, seed, speech, settings.frames)
     # The light and the place change between the clips of a person, as they do in footage.
     actor = replace(actor, lighting=random_lighting(rng), seed=seed)
-    frames, transforms = render_aligned(actor, performance, framing(rng, _PICTURE, _FILL), rng)
+    camera = framing(rng, _PICTURE, _FILL)
+    frames, transforms, scene = render_aligned(actor, performance, camera, rng)
     marks = np.stack([frame.landmarks for frame in frames]).astype(np.float32)
     angles = seen_angles(performance.angles, transforms)
     opening = lip_opening(marks)
@@ -152,7 +157,28 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
         flow_sources=np.array(sources, np.int16),
         flow=flow,
         visible=visible,
+        others=_others(settings.other_mouths, actor, performance, camera, transforms, scene, seed),
     )
+
+
+def _others(
+    count: int,
+    actor: Actor,
+    performance: Performance,
+    camera: Camera,
+    transforms: Floats,
+    scene: Floats,
+    seed: int,
+) -> tuple[bytes, ...]:
+    """`count` pictures of each frame's lower part, with the mouths of other frames and nothing else changed."""
+    rng = np.random.default_rng([seed, 2])  # one of its own, so that the frames stay as they are without
+    files = []
+    for k in range(len(transforms)):
+        for donor in rng.integers(0, len(transforms), count):
+            spoken = with_mouth_of(performance, k, int(donor))
+            frame = _rendered(actor, spoken, k, camera, transforms[k], scene)
+            files.append(encode_jpeg(frame.image[OTHERS_TOP:]))
+    return tuple(files)
 
 
 def _speech(rng: np.random.Generator, settings: Settings) -> Speech:
@@ -195,17 +221,21 @@ def _at_16k(speech: Speech) -> NDArray[np.float32]:
 
 def render_aligned(
     actor: Actor, performance: Performance, camera: Camera, rng: np.random.Generator
-) -> tuple[list[Frame], Floats]:
-    """Frames of a performance as aligned crops, and the transforms (n, 2, 3) from the camera's picture to them."""
+) -> tuple[list[Frame], Floats, Floats]:
+    """Frames of a performance as aligned crops, the transforms (n, 2, 3) from the camera to them, and the scene."""
     marks = np.stack([landmarks(actor, *_act(performance, k), camera) for k in range(len(performance.angles))])
     transforms = clip_transforms(alignment_points(marks.astype(np.float64)))
     scene = backdrop(rng, camera.size)
-    frames = []
-    for k, matrix in enumerate(transforms):
-        view = camera.transformed(matrix, (CROP_SIDE, CROP_SIDE))
-        behind = _behind(scene, matrix, actor.detail.supersampling)
-        frames.append(render(actor, *_act(performance, k), view, behind, k))
-    return frames, transforms
+    frames = [_rendered(actor, performance, k, camera, matrix, scene) for k, matrix in enumerate(transforms)]
+    return frames, transforms, scene
+
+
+def _rendered(
+    actor: Actor, performance: Performance, index: int, camera: Camera, matrix: Floats, scene: Floats
+) -> Frame:
+    """A frame as the crop that `matrix` (2, 3) leads to from the camera's picture."""
+    view = camera.transformed(matrix, (CROP_SIDE, CROP_SIDE))
+    return render(actor, *_act(performance, index), view, _behind(scene, matrix, actor.detail.supersampling), index)
 
 
 def seen_angles(angles: Floats, transforms: Floats) -> NDArray[np.float32]:

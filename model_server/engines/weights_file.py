@@ -56,12 +56,10 @@ def write_weights(
 
 def keep_pose_reading(path: Path, pose_reading: PoseReading) -> WeightsInfo:
     """Write into a weights file where its pose codes are best taken from; tensors and all else stay as they are."""
-    from safetensors.torch import load
-
-    with _opened(path) as (metadata, _):
-        if "pose_map" not in metadata:
-            raise PoseDubError(f"The weights {path} have no pose map; export them with a labelled corpus.")
-        state = load(path.read_bytes())
+    metadata = read_metadata(path)
+    if "pose_map" not in metadata:
+        raise PoseDubError(f"The weights {path} have no pose map; export them with a labelled corpus.")
+    state = {name: value.clone() for name, value in read_tensors(path).items()}  # not mapped from what is replaced
     _write(path, state, metadata | {_READING: pose_reading})
     return describe(path)
 
@@ -139,12 +137,16 @@ def _pose_map(path: Path, metadata: dict[str, str]) -> PoseMap | None:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """All tensors of a weights file, as float32."""
+    return {name: value.float() for name, value in read_tensors(path).items()}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file, as they are."""
     from safetensors.torch import load, load_file
 
     with _readable(path):
         # safetensors maps only files whose names are text.
-        named = str(path).isprintable()
-        return {name: value.float() for name, value in (load_file(path) if named else load(path.read_bytes())).items()}
+        return load_file(path) if str(path).isprintable() else load(path.read_bytes())
 
 
 @contextmanager

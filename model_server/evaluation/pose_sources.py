@@ -94,7 +94,7 @@ def _render(take: EvalClip, ict: Path, seed: int) -> Iterator[Pictures]:
     performance = perform(seed, synthesize(words, voice), take.count, motion=0.0)
     performance = replace(performance, angles=np.asarray(take.angles, np.float32))
     actor = make_actor(_head(ict), seed, Detail())
-    frames, _ = render_aligned(actor, performance, framing(rng, _PICTURE, _FILL), rng)
+    frames, *_ = render_aligned(actor, performance, framing(rng, _PICTURE, _FILL), rng)
     for first, end in batches(take.count):
         yield np.stack([network_view(frame.image) for frame in frames[first:end]])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +93,19 @@ def perform(
         fps=fps,
         lids=lids,
     )
+
+
+def with_mouth_of(performance: Performance, index: int, donor: int) -> Performance:
+    """The same with the mouth of frame `donor` in frame `index`; eyes, brows and head stay as they are there."""
+    own, other = performance.expressions[index], performance.expressions[donor]
+    mixed = {name: value for name, value in own.items() if _is_upper(name)}
+    mixed |= {name: value for name, value in other.items() if not _is_upper(name)}
+    expressions = (*performance.expressions[:index], mixed, *performance.expressions[index + 1 :])
+    return replace(performance, expressions=expressions)
+
+
+def _is_upper(name: str) -> bool:
+    return name.startswith(("eye", "brow"))
 
 
 def framing(rng: np.random.Generator, size: int, fill: float = 0.66) -> Camera:

@@ -15,7 +15,7 @@ from model_server.evaluation.metrics.lse import distances
 from model_server.evaluation.metrics.sync import confidence, found_offset
 from model_server.evaluation.sync import hard_negatives
 from model_server.evaluation.sync.hard_negatives import KINDS, Example
-from model_server.evaluation.sync.judge import Runs, SyncJudge, SyncNetwork, load_judge
+from model_server.evaluation.sync.judge import Runs, SyncJudge, load_judge
 from model_server.evaluation.sync.judge_training import (
     Settings,
     _train,
@@ -26,6 +26,7 @@ from model_server.evaluation.sync.judge_training import (
 )
 from model_server.evaluation.sync.mfcc import mfcc
 from model_server.evaluation.sync.syncnet import SyncNet, embed_pictures, embed_sound, load_syncnet
+from model_server.networks.sync_network import SyncNetwork
 from tests.evaluation.conftest import comparison, course, face
 
 

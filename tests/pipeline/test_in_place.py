@@ -20,9 +20,9 @@ from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, analyse
-from model_server.pipeline.compositing.in_place import lower_masks, reference_rows
+from model_server.pipeline.compositing.in_place import reference_rows
 from model_server.pipeline.faces.alignment import inverse, moved
-from model_server.pipeline.faces.lower_face import HeadPlace
+from model_server.pipeline.faces.lower_face import HeadPlace, lower_masks
 from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.preview import preview

@@ -12,9 +12,8 @@ from model_server.synthetic.pronunciation import UNITS
 from model_server.training.distributed import ProcessGroup
 from model_server.training.pcavs.config import Config, named
 from model_server.training.pcavs.data import Chunks, ClipStore
-from model_server.training.pcavs.loop import Limits, Trainer
+from model_server.training.pcavs.loop import Limits, Trainer, make_stage
 from model_server.training.pcavs.models import Models
-from model_server.training.pcavs.stages import make_stage
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.recogniser.export import export_recogniser
 from model_server.training.recogniser.trainer import RecogniserTrainer

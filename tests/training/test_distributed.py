@@ -12,9 +12,10 @@ import torch.multiprocessing as mp
 from model_server.training.distributed import ProcessGroup, join_group, leave_group
 from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.data import ClipStore
+from model_server.training.pcavs.loop import make_stage
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.samplers import sample_chunks, sample_frames, sample_pairs
-from model_server.training.pcavs.stages import Stage, make_stage
+from model_server.training.pcavs.stages import Stage
 from model_server.training.settings import changed
 from tests.training import conftest  # noqa: F401 - the thin networks, in the other processes too
 

@@ -20,7 +20,8 @@ from model_server.errors import PoseDubError
 from model_server.evaluation.comparison import Pair
 from model_server.evaluation.metrics.sync import accepted, confidence, found_offset, retrieved_share
 from model_server.evaluation.sync.hard_negatives import DAMPED_TO, KINDS, SHIFTS, Example, damped_frames
-from model_server.evaluation.sync.judge import FRAMES, MARGIN, Mouths, Runs, SyncJudge, SyncNetwork, mouths
+from model_server.evaluation.sync.judge import MARGIN, Mouths, Runs, SyncJudge, mouths
+from model_server.networks.sync_network import FRAMES, SyncNetwork
 from model_server.pipeline.faces.alignment import network_view
 
 _LOG = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model_server.pipeline.faces.alignment import inverse, moved, shifted, warp_to
 from model_server.pipeline.faces.color_transfer import Tone, matched, view_tone
 from model_server.pipeline.faces.finder import Points
+from model_server.pipeline.faces.outlines import inside_distance, smooth_step
 from model_server.pipeline.media.colour import Colour
 from model_server.pipeline.media.hdr import dithered, to_hdr
 
@@ -88,30 +89,6 @@ def face_mask(side: int, points: Points, outline: Points, feather: float, mouth_
 def _with_room_for_the_jaw(outline: Points, mouth: Points, down: Points) -> Points:
     along = (outline - mouth) @ down / max(float(down @ down), 1e-6)
     return outline + _JAW * np.maximum(along, 0)[:, None] * down
-
-
-def inside_distance(places: Points, polygon: Points) -> NDArray[np.float64]:
-    """Distance of places (..., 2) from a polygon's edge, positive inside; polygon (n, 2), in order.
-
-    Exact, so that a mask moves with its outline by any fraction of a pixel.
-    """
-    x, y = np.ascontiguousarray(np.moveaxis(places, -1, 0))
-    squares, odd = np.full(x.shape, np.inf), np.zeros(x.shape, np.bool_)
-    # Edge by edge, arrays stay in the processor's cache.
-    for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        (dx, dy), right, below = end - start, x - start[0], y - start[1]
-        along = np.clip((right * dx + below * dy) / max(dx**2 + dy**2, 1e-12), 0, 1)
-        squares = np.minimum(squares, (right - along * dx) ** 2 + (below - along * dy) ** 2)
-        if dy:
-            odd ^= ((y < start[1]) != (y < end[1])) & (right < dx / dy * below)
-    distance = np.sqrt(squares)
-    return np.where(odd, distance, -distance)
-
-
-def smooth_step(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0 up to 0, 1 from 1 on, without a corner between (Hermite)."""
-    t = np.clip(x, 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def patch(view: Picture, place: Placement, size: tuple[int, int], feather: float, mouth_only: float) -> Patch:

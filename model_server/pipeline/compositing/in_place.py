@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.base import FrameSource
-from model_server.pipeline.compositing.blending import Mask, Patch, inside_distance, laid, smooth_step
+from model_server.pipeline.compositing.blending import Patch, laid
 from model_server.pipeline.compositing.canvas import FootageCanvas
 from model_server.pipeline.faces.alignment import moved, warp
-from model_server.pipeline.faces.finder import Points
-from model_server.pipeline.faces.lower_face import SIDE, HeadPlace
+from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
 from model_server.pipeline.faces.tracking import Absence, FaceTrack
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.playback import Playback
@@ -26,10 +25,6 @@ Picture = NDArray[np.uint8]
 
 # Sides of the lower face's pictures, pixels.
 SMALLEST, LARGEST, STEP = 96, 512, 16
-# Distance between the eyes for that of their outer corners.
-_EYES = 0.7
-# A soft edge is at least so many pixels wide, and what is hidden from the network reaches so much further.
-_LEAST_EDGE, _BEYOND = 2.0, 1.5
 # Share of the lower face that may be covered; where it is more, the frame stays as it is.
 MOST_COVERED = 0.5
 # Part of every key: to be changed with anything that changes composed pictures.
@@ -103,7 +98,7 @@ class InPlaceCanvas(FootageCanvas):
 
     def _edge(self, place: HeadPlace) -> float:
         """Width of the soft edge in pixels of the lower face's picture."""
-        return self._output.feather * _EYES * self._side / SIDE
+        return self._output.feather * EYES * self._side / SIDE
 
 
 def shown_side(track: FaceTrack) -> int:
@@ -122,21 +117,6 @@ def frame_source(picture: Picture, crop: NDArray[np.float64], place: HeadPlace, 
     """
     _, hidden = lower_masks(side, moved(place.outline(), place.crop(side)), 0.0)
     return FrameSource(warp(picture, crop, side), hidden, place.angles.astype(np.float32))
-
-
-def lower_masks(side: int, outline: Points, edge: float) -> tuple[Mask, Mask]:
-    """How much of a drawn lower face is taken, and what of the old one the network must not see.
-
-    Both (side, side) in [0, 1]; wherever something is taken, the old face was hidden.
-
-    Args:
-        outline: of what speech moves, (k, 2), pixels.
-        edge: width of the soft edge, which lies inside the outline, pixels.
-    """
-    x, y = np.meshgrid(*2 * [np.arange(side, dtype=np.float64)])
-    inside = inside_distance(np.stack([x, y], axis=-1), outline)
-    taken = smooth_step(inside / max(edge, _LEAST_EDGE))
-    return taken.astype(np.float32), (inside > -_BEYOND).astype(np.float32)
 
 
 def reference_rows(track: FaceTrack, count: int = 4) -> list[int]:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.pipeline.faces.head_angles import axes_of
+from model_server.pipeline.faces.outlines import inside_distance, smooth_step
 
 Floats = NDArray[np.floating]
+Mask = NDArray[np.float32]
 
 # Middle and side of the square that shows the lower face, from the nose's base to below an open jaw.
 MIDDLE, SIDE = (0.0, -0.52, -0.12), 1.4
@@ -23,6 +25,10 @@ _HALF = (
     (0.14, -0.06, 0.02), (0.40, -0.04, -0.22), (0.55, -0.18, -0.50), (0.56, -0.42, -0.66), (0.48, -0.76, -0.52),
     (0.28, -1.02, -0.26), (0.0, -1.1, -0.16),
 )  # fmt: skip
+# Distance between the eyes for that of their outer corners.
+EYES = 0.7
+# A soft edge is at least so many pixels wide, and what is hidden from the network reaches so much further.
+_LEAST_EDGE, _BEYOND = 2.0, 1.5
 OUTLINE = np.array([*_HALF, *((-x, y, z) for x, y, z in _HALF[-2::-1])])
 
 
@@ -62,3 +68,18 @@ class HeadPlace:
     def outline(self) -> NDArray[np.float64]:
         """Edge (13, 2) of what speech moves, pixels."""
         return self.places(OUTLINE)
+
+
+def lower_masks(side: int, outline: NDArray[np.float64], edge: float) -> tuple[Mask, Mask]:
+    """How much of a drawn lower face is taken, and what of the old one the network must not see.
+
+    Both (side, side) in [0, 1]; wherever something is taken, the old face was hidden.
+
+    Args:
+        outline: of what speech moves, (k, 2), pixels.
+        edge: width of the soft edge, which lies inside the outline, pixels.
+    """
+    x, y = np.meshgrid(*2 * [np.arange(side, dtype=np.float64)])
+    inside = inside_distance(np.stack([x, y], axis=-1), outline)
+    taken = smooth_step(inside / max(edge, _LEAST_EDGE))
+    return taken.astype(np.float32), (inside > -_BEYOND).astype(np.float32)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model_server.corpus.shards import CELL, Clip, Corpus, windows
+from model_server.corpus.shards import CELL, OTHERS_TOP, Clip, Corpus, windows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.networks.pcavs.nonidentity_encoder import LANDMARKS
@@ -140,6 +140,16 @@ class ClipTensors:
         rows = torch.tensor(indices, device=self.device)
         return Frames(*(getattr(self.labels, field.name)[rows] for field in fields(Frames)))
 
+    def other_mouths(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
+        """Network views (n, 3, 224, 224) of frames with other mouths; as they are where none were rendered."""
+        each = len(self.clip.others) // len(self.clip.jpegs)
+        crops = [np.asarray(_opened(self.clip.jpegs[n])).copy() for n in indices]
+        for n, crop in zip(indices, crops, strict=True):
+            if each:
+                crop[OTHERS_TOP:] = np.asarray(_opened(self.clip.others[n * each + int(rng.integers(each))]))
+        views = np.stack(crops)[:, :VIEW_SIDE, VIEW_LEFT : VIEW_LEFT + VIEW_SIDE]
+        return view_images(torch.from_numpy(views).permute(0, 3, 1, 2).to(self.device))
+
     def sources(self) -> NDArray[np.int16]:
         """Frames that `flow` can lead to; none without exact correspondences."""
         return np.zeros(0, np.int16) if self.clip.flow_sources is None else self.clip.flow_sources
@@ -235,8 +245,12 @@ class ClipStore:
 def decoded(clip: Clip, indices: Sequence[int]) -> Tensor:
     """Network views (n, 3, 192, 192) uint8 of some frames, before they are enlarged."""
     box = (VIEW_LEFT, 0, VIEW_LEFT + VIEW_SIDE, VIEW_SIDE)
-    views = [np.asarray(Image.open(io.BytesIO(clip.jpegs[n])).convert("RGB").crop(box)) for n in indices]
+    views = [np.asarray(_opened(clip.jpegs[n]).crop(box)) for n in indices]
     return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+
+
+def _opened(jpeg: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(jpeg)).convert("RGB")
 
 
 def view_images(views: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from model_server.engines.base import Precision, WeightsInfo
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.pcavs.weights import NAME, write_weights
 from model_server.engines.pose_map import PoseMap
-from model_server.engines.weights_file import compacted, describe
+from model_server.engines.weights_file import compacted, describe, read_tensors
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import write_text
 from model_server.networks.layers.modulation import EqualizedLinear
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 MEASURED_FRAMES = 1200
 _BATCH = 32
 _AVERAGED = "averaged."
+_LOWER_FACE = "lower_face."
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,26 @@ def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: i
     pose_map = done.pose.recentred() if done.pose else None
     write_weights(out, compacted(state), done.config.preset, "trained", name, done.config.digest(), pose_map)
     write_text(out.with_suffix(".json"), json.dumps(_account(done, corpora), indent=1))
+    return describe(out)
+
+
+def export_lower_face(run: Path, base: Path, out: Path, name: str) -> WeightsInfo:
+    """Write weights with the lower-face network of a run; everything else is that of the weights `base`, bit for bit.
+
+    Raises:
+        PoseDubError: the run has no such network, or something cannot be read.
+    """
+    done, info = finish(run), describe(base)
+    if done.networks.lower_face is None:
+        raise PoseDubError(
+            f"The run {run} trains {done.config.preset} networks, which have none for lower faces; name another one."
+        )
+    learnt = {f"{_LOWER_FACE}{key}": value for key, value in done.networks.lower_face.state_dict().items()}
+    kept = {key: value for key, value in read_tensors(base).items() if not key.startswith(_LOWER_FACE)}
+    how = info.pose_map, info.pose_reading
+    write_weights(out, kept | compacted(learnt), done.config.preset, "trained", name or info.name, info.id, *how)
+    account = _account(done, ()) | {"base": info.id}
+    write_text(out.with_suffix(".json"), json.dumps(account, indent=1))
     return describe(out)
 
 

@@ -20,11 +20,11 @@ from model_server.training.checkpoint import Checkpoint
 from model_server.training.distributed import ProcessGroup
 from model_server.training.losses import Losses
 from model_server.training.pcavs.config import STAGES, Config, StageName
-from model_server.training.pcavs.data import ClipStore, Pairs
+from model_server.training.pcavs.data import ClipStore
 from model_server.training.pcavs.feature_bank import Reader, fill, read_pictures, read_sound
-from model_server.training.pcavs.generator_tasks import GeneratorTask
+from model_server.training.pcavs.lower_face_stage import LowerFaceStage
 from model_server.training.pcavs.models import Models
-from model_server.training.pcavs.stages import Stage, make_stage
+from model_server.training.pcavs.stages import AdversarialStage, Stage, SupervisedStage
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.prefetch import ahead
@@ -182,8 +182,8 @@ class Trainer:
             run_log.write(stage.name, step, {"samples_per_second": rate, **losses, **unseen})
             self.report(Progress(stage.name, step, stage.schedule.steps, rate, losses | unseen))
             log.info("%s step %d: %.1f samples/s, loss %.4f", stage.name, step, rate, losses["total"])
-        if run_log and stage.name == "generator" and step % self.config.grid_every == 0:
-            run_log.picture(stage.name, step, self._samples(stage))
+        if run_log and step % self.config.grid_every == 0 and (columns := self._samples(stage)):
+            run_log.picture(stage.name, step, grid(columns))
 
     @torch.no_grad()
     def _judge(self, stage: Stage, step: int) -> dict[str, float]:
@@ -196,17 +196,12 @@ class Trainer:
             return means([stage.judge(stage.sample(self.unseen, np.random.default_rng(step)), step)])
 
     @torch.no_grad()
-    def _samples(self, stage: Stage) -> torch.Tensor:
-        """Portrait, frame, painted part, mask and truth of a few pairs, the same ones each time."""
+    def _samples(self, stage: Stage) -> list[torch.Tensor]:
+        """Pictures of a few rows, the same ones each time."""
         store = self.unseen if len(self.unseen) else self.store
-        pairs: Pairs = stage.sample(store, np.random.default_rng(0))
-        task = stage.learners["generator"].task
-        assert isinstance(task, GeneratorTask)
+        batch = stage.sample(store, np.random.default_rng(0))
         torch.manual_seed(self.config.seed)
-        drawing = task.draw(pairs)
-        mask = drawing.mask.expand(-1, 3, -1, -1) * 2 - 1
-        portraits = pairs.portrait.images.repeat_interleave(pairs.each, 0)
-        return grid([portraits, drawing.image, drawing.warped, drawing.rgb, mask, pairs.target.images])
+        return stage.columns(batch)
 
     def _finish(self, stage: Stage, clock: Clock) -> None:
         """The next stage begins with the averaged networks."""
@@ -233,3 +228,12 @@ class Trainer:
             log.warning("the corpora hold other people than before: the classifiers begin anew")
         self.steps = dict(found.steps)
         self._resume_state = found.stage, found.optimizers if same_people else {}
+
+
+def make_stage(name: StageName, models: Models, config: Config, process_group: ProcessGroup) -> Stage:
+    """The stage of this name."""
+    if name == "generator":
+        return AdversarialStage(models, config, process_group)
+    if name == "lower_face":
+        return LowerFaceStage(models, config, process_group)
+    return SupervisedStage(name, models, config, process_group)

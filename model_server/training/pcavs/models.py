@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.networks.layers.modulation import EqualizedLinear, ModulatedConv, StyledConv
+from model_server.networks.pcavs.lower_face import LowerFaceGenerator
 from model_server.networks.pcavs.model import Networks
 from model_server.networks.pcavs.presets import PRESETS
 from model_server.networks.pcavs.warping import WarpGenerator
@@ -46,6 +47,7 @@ class Models(nn.Module):
         self.face = FaceNetwork(config.perceptual.width)
         self.face_classifier = nn.Linear(EMBEDDING, people)
         self.discriminator = Discriminator(config.generator.critic_width)
+        self.lower_face_critic = Discriminator(config.lower_face.critic_width) if preset.lower_face else None
 
     def load(self, state: dict[str, Tensor]) -> bool:
         """Take over a checkpoint's tensors; the classifiers stay new if it knows another number of people.
@@ -103,6 +105,8 @@ def build_networks(config: Config) -> Networks:
     for encoder in (networks.identity_encoder, networks.nonidentity_encoder, networks.speech_encoder):
         encoder.apply(_initialize)
     nn.init.ones_(_bias(networks.nonidentity_encoder.trunk.squeeze))
+    if networks.lower_face:
+        _initialize_lower_face(networks.lower_face)
     if config.modulation == "adaptive_norm":
         _adapt(networks)
     return networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -123,6 +127,13 @@ def _initialize(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _initialize_lower_face(network: LowerFaceGenerator) -> None:
+    """The same for its convolutions, but for heads, which begin with nothing, and what scales channels by the style."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and "_head" not in name:
+            _initialize(module)
 
 
 def _bias(layer: nn.Conv2d) -> Tensor:

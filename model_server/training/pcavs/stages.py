@@ -45,6 +45,10 @@ class Stage(ABC):
     def judge(self, batch: Any, step: int) -> Losses:
         """Losses of a batch that is not learnt from."""
 
+    def columns(self, batch: Any) -> list[Tensor]:
+        """Pictures (n, 3, h, h) of each row of a batch, to be looked at side by side; none by default."""
+        return []
+
     def update(self, step: int) -> None:
         """Move all weights by the gradients gathered, ever less towards the end."""
         left = (self.schedule.steps - step) / self.schedule.steps
@@ -140,18 +144,19 @@ class AdversarialStage(Stage):
         total, losses, _ = self.learners["generator"].task(batch, step, None)
         return losses | {"total": total}
 
+    def columns(self, batch: Pairs) -> list[Tensor]:
+        """See `Stage.columns`: portrait, frame, bent portrait, painted part, mask and truth."""
+        task: Any = self.learners["generator"].task
+        drawing = task.draw(batch)
+        mask = drawing.mask.expand(-1, 3, -1, -1) * 2 - 1
+        portraits = batch.portrait.images.repeat_interleave(batch.each, 0)
+        return [portraits, drawing.image, drawing.warped, drawing.rgb, mask, batch.target.images]
+
     def _learn_critic(self, critic: Learner, real: Tensor, drawn: Tensor, last: bool) -> Losses:
         with critic.gathering(last):
             loss, losses = critic.shared(real, drawn)
             (loss / self.schedule.accumulate).backward()
         return losses
-
-
-def make_stage(name: StageName, models: Models, config: Config, process_group: ProcessGroup) -> Stage:
-    """The stage of this name."""
-    if name == "generator":
-        return AdversarialStage(models, config, process_group)
-    return SupervisedStage(name, models, config, process_group)
 
 
 def _detached(losses: Losses) -> Losses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_server.engines.weights_file import read_state
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.training import checkpoint as checkpoints
 from model_server.training.pcavs.config import STAGES, StageName
@@ -27,10 +28,11 @@ _TRAINED: dict[StageName, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Another run, of which the stages before one are taken over.
+    """Another run, or a weights file, of which the stages before one are taken over.
 
     Attributes:
-        run: folder of that run; what its frozen encoders read is kept there and shared.
+        run: folder of that run; what its frozen encoders read is kept there and shared. Or the file, of which all
+            networks that it has are taken.
         first: the first stage that is trained anew.
     """
 
@@ -48,10 +50,13 @@ class WarmStart:
         Raises:
             PoseDubError: no checkpoint, or one of networks of other sizes.
         """
+        if self.run.is_file():
+            self._give_weights(models)
+            return
         path = checkpoints.latest(self.run)
         if path is None:
             raise PoseDubError(f"There is no checkpoint in {self.run}; train that run first.", ErrorKind.NOT_FOUND)
-        parts = tuple(f"{part}." for stage in self.stages for part in _TRAINED[stage])
+        parts = tuple(f"{part}." for stage in self.stages for part in _TRAINED.get(stage, ()))
         every = checkpoints.load(path).models
         found = {name: value for name, value in every.items() if _inside(name).startswith(parts)}
         own = models.state_dict()
@@ -59,6 +64,15 @@ class WarmStart:
             raise PoseDubError(
                 f"The encoders of {path} have other sizes or saw other people; train them anew.", ErrorKind.UNSUPPORTED
             )
+
+    def _give_weights(self, models: Models) -> None:
+        own, found = models.networks.state_dict(), read_state(self.run)
+        if any(name not in own or own[name].shape != value.shape for name, value in found.items()):
+            raise PoseDubError(
+                f"The weights {self.run} are of other networks than are trained; choose others.", ErrorKind.UNSUPPORTED
+            )
+        for networks in (models.networks, models.averaged):
+            networks.load_state_dict(own | found)
 
 
 def _inside(name: str) -> str:
