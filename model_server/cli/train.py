@@ -49,6 +49,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--voices", type=Path, nargs="+", action="extend", default=[], metavar="DIR", help="corpora of other voices"
     )
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="weights or run that tells what those say")
+    parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, to hear with in its place")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
     parser.add_argument(
@@ -94,6 +95,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
+    parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, if the run hears with that")
     parser.add_argument("--student-only", action="store_true", help="an actor that is drawn in one step alone: small")
     parser.add_argument("--ship", action="store_true", help="make them the package's built-in weights as well")
     parser.set_defaults(run=_export)
@@ -281,8 +283,11 @@ def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
 
 
 def _heard_with(options: argparse.Namespace, run: Path) -> SpeechNetwork | None:
-    """What a run of DAE-Talker hears with, once it has been given that."""
+    """What a run of DAE-Talker hears with, once it has been given that; a user's wav2vec 2.0 is given each time."""
     from model_server.cli.recogniser import chosen_recogniser
+    from model_server.engines.dae_talker.wav2vec2_file import read_wav2vec2
     from model_server.training.dae_talker.hearing import kept_recogniser
 
+    if options.wav2vec2:
+        return read_wav2vec2(options.wav2vec2)
     return kept_recogniser(run, chosen_recogniser(options.recogniser) if options.recogniser else None)

@@ -101,6 +101,10 @@ class ActorFilms:
         """Yaw, pitch and roll (n, 3) in degrees that the actor makes of a take's sound."""
         return self.engine.spoken(self._performance(take, None)).spoken(range(take.count)).poses
 
+    def told_poses(self, take: EvalClip, seed: int) -> Angles:
+        """The same with what speech does not tell drawn from a seed, as Pose from Speech has it; 0 for without."""
+        return self.engine.angles_of(self._performance(take, None), range(take.count), seed)
+
     def with_steps(self, steps: int) -> ActorFilms:
         """The same in so many steps."""
         return replace(self, steps=steps)

@@ -25,6 +25,7 @@ _ONSET_RISE_DB, _ONSET_WINDOW = 6.0, 160  # a rise of loudness within 30 ms; sam
 _ONSET_GAP = 12  # levels of 10 ms
 _CORNER = 0.12  # side of the pictures' upper corners, which are background
 _STILL_FRAMES, _POSE_FRAMES = 75, 12
+_SEEDS = range(1, 6)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def own_movement(films: ActorFilms, takes: Sequence[EvalClip], reader: MeshReade
     sounds = [take.samples(0, take.count * 640) for take in takes]
     onsets = [sound_onsets(sound) if sound is not None else np.zeros(0) for sound in sounds]
     figures = _amounts(made, true) + _beats(made, true, onsets)
+    figures += _diversity(films, takes)
     return figures + _control(films, takes[0], reader) + _steadiness(films, takes[0], reader, several)
 
 
@@ -126,6 +128,18 @@ def _beats(made: Sequence[Floats], true: Sequence[Floats], onsets: Sequence[Floa
         rows |= {"made, other sound": _shuffled(lambda s: aligned(made, s), len(onsets)),
                  "true, other sound": _shuffled(lambda s: aligned(true, s), len(onsets))}  # fmt: skip
     return [Figure("beat alignment", rows, beat_alignment.__doc__ or "")]
+
+
+def _diversity(films: ActorFilms, takes: Sequence[EvalClip]) -> list[Figure]:
+    """How far seeds lie apart, over the deviation of the poses trained with."""
+    trained = films.engine.trained_deviation
+    apart = []
+    for take in takes:
+        told = np.stack([films.told_poses(take, seed) for seed in _SEEDS])
+        apart.append(told.std(axis=0).mean(axis=0) / np.maximum(trained, 1e-6))
+    values = dict(zip(AXES, np.mean(apart, axis=0).tolist(), strict=True))
+    definition = "Deviation of Pose from Speech over five seeds, over that of the poses trained with; 0 without a seed."
+    return [Figure("diversity", values, definition)]
 
 
 def _shuffled(aligned: Callable[[int], float], count: int) -> float:

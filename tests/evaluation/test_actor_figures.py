@@ -103,6 +103,8 @@ def test_an_actor_held_still_does_not_move(films: ActorFilms, take: ActorTake) -
     assert films.spoken_poses(take).std(axis=0).max() > 0
     assert replace(films, gain=0.0).spoken_poses(take).std(axis=0).max() < 1e-5
     assert len(np.concatenate(list(films.spoken(take, 10)))) == 10
+    told = [films.told_poses(take, seed) for seed in (0, 0, 1, 2)]
+    assert np.array_equal(told[0], told[1]) and told[2].shape == (40, 3)
 
 
 def test_noise_of_its_own_for_each_frame_flickers(films: ActorFilms, take: ActorTake) -> None:
@@ -120,4 +122,5 @@ def test_actors_stand_beside_pcavs_in_one_table(footage: Path, films: ActorFilms
     assert 0 < document["methods"]["toy, 4 steps"]["figures"]["ssim"] < 1
     flickers = document["movement"]["toy, 4 steps"]["flicker"]
     assert flickers["4 steps, own noise for each frame"] > flickers["4 steps"]
+    assert document["movement"]["toy, 1 step"]["diversity"].keys() == {"yaw", "pitch", "roll"}
     assert "## toy, 1 step: movement of its own" in (tmp_path / "figures.md").read_text()

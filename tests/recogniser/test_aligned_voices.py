@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_server.corpus.actor.script import monologue
 from model_server.corpus.shards import Entry, Index, write_index, write_shard
 from model_server.corpus.speech.aligned_voices import AlignedVoices
 from model_server.corpus.speech.build import found_times, spoken_clip, with_pauses
@@ -14,6 +15,7 @@ from model_server.corpus.speech.forced_alignment import STEP
 from model_server.engines.speech_recogniser import HeardSpeech
 from model_server.errors import PoseDubError
 from model_server.synthetic.pronunciation import UNITS, Word
+from model_server.synthetic.speaking_motion import pauses
 from model_server.synthetic.speech import Phoneme
 
 pytest.importorskip("espeakng_loader")
@@ -110,3 +112,12 @@ def test_the_renderer_speaks_them(recordings: Path) -> None:
     (other,) = IdentityMaker(replace(settings, speech=None))(0)[0]
     assert spoken.visemes is not None and spoken.visemes.shape == (12, 17)
     assert (spoken.mel.shape == other.mel.shape) and not np.array_equal(spoken.mel, other.mel)
+
+
+def test_a_synthetic_actor_says_recordings_with_pauses(recordings: Path) -> None:
+    spoken = [monologue(np.random.default_rng(seed), 8.0, (), recordings, 1.0) for seed in range(6)]
+    for speech in spoken:
+        assert speech.duration >= 8.0 and {p.symbol for p in speech.phonemes} <= {"", *UNITS}
+        assert not any(p.symbol for p in speech.phonemes if p.end < 0.4)
+    said = [speech for speech in spoken if any(p.symbol for p in speech.phonemes)]
+    assert len(said) > 3 and all(len(pauses(speech)) >= 2 for speech in said)

@@ -125,11 +125,15 @@ class DaeTalkerEngine:
             told = self._kept(told + self._untold_deviation() * pose_noise(run, len(ANGLES), seed))
         return np.stack([between(told, place - run.start) for place in places])
 
+    @property
+    def trained_deviation(self) -> Floats:
+        """Of yaw, pitch and roll (3,) of the training frames, degrees."""
+        return self._networks.speech2latent.pose_deviation.cpu().numpy()
+
     def _untold_deviation(self) -> Floats:
         """Of yaw, pitch and roll (3,), degrees: what is lacking between predicted and trained movement."""
         shrunk = 1 / np.square(np.maximum(self._actor.pose_rescale, 1.0))
-        deviation = self._networks.speech2latent.pose_deviation.cpu().numpy()
-        return (deviation * np.sqrt(1 - shrunk)).astype(np.float32)
+        return (self.trained_deviation * np.sqrt(1 - shrunk)).astype(np.float32)
 
     def _kept(self, poses: Floats) -> Floats:
         """Poses within what was trained."""
