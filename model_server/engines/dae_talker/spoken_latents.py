@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,12 +20,13 @@ from model_server.engines.dae_talker.time_axis import (
     windows_over,
 )
 from model_server.engines.dae_talker.weights import Actor
+from model_server.engines.runtime.thread_pool import ThreadPool
 from model_server.features import SAMPLE_RATE, Sound, gain_of
 from model_server.networks.dae_talker.speech2latent import STEPS_PER_FRAME, Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.speech_features import SpeechReader
 
 STEP = SAMPLE_RATE // LATENTS_PER_SECOND // STEPS_PER_FRAME  # samples of a step of speech features
-_WINDOWS_KEPT = 4
+WINDOWS_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,16 @@ class SpokenLatents:
         reader: of the speech features it was trained with.
         speech: its sample 0 is the beginning of latent 0.
         pose: how the head is held.
+        threads: each of which works on a window.
     """
 
-    def __init__(self, network: Speech2Latent, reader: SpeechReader, speech: Sound, pose: PoseChoice) -> None:
+    def __init__(
+        self, network: Speech2Latent, reader: SpeechReader, speech: Sound, pose: PoseChoice, threads: ThreadPool
+    ) -> None:
         self._network, self._reader, self._speech, self._pose = network, reader, speech, pose
         self._gain = gain_of(speech.rms)
-        self._window = lru_cache(maxsize=_WINDOWS_KEPT)(self._spoken)
+        self._threads = threads
+        self._kept: OrderedDict[int, Spoken] = OrderedDict()
 
     def latents(self, wanted: range) -> Floats:
         """Latents (n, latent) of a run of them that begins at 0 or later."""
@@ -96,14 +101,24 @@ class SpokenLatents:
         """Latents and poses of a run of them that begins at 0 or later."""
         size = self._network.size
         latents, poses = (np.zeros((len(wanted), count), np.float32) for count in (size.latent, size.pose))
-        for number in windows_over(wanted):
+        for number, spoken in self._told(windows_over(wanted)):
             run = window_latents(number)
             both = range(max(wanted.start, run.start), min(wanted.stop, run.stop))
             here, there = (slice(both.start - part.start, both.stop - part.start) for part in (wanted, run))
-            weights, spoken = window_weights(number)[there, None], self._window(number)
+            weights = window_weights(number)[there, None]
             latents[here] += weights * spoken.latents[there]
             poses[here] += weights * spoken.poses[there]
         return Spoken(latents, poses)
+
+    def _told(self, numbers: Sequence[int]) -> Iterator[tuple[int, Spoken]]:
+        """What is spoken in windows, worked on by as many threads as there are; the latest ones are kept."""
+        for first in range(0, len(numbers), self._threads.size):
+            group = numbers[first : first + self._threads.size]
+            missing = [number for number in group if number not in self._kept]
+            self._kept.update(zip(missing, self._threads.map(self._spoken, missing), strict=True))
+            yield from [(number, self._kept[number]) for number in group]
+            while len(self._kept) > max(WINDOWS_KEPT, len(group)):
+                self._kept.popitem(last=False)
 
     @torch.inference_mode()
     def _spoken(self, number: int) -> Spoken:
