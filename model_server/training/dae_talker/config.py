@@ -79,10 +79,13 @@ class AutoencoderSchedule(Schedule):
     """The diffusion autoencoder; its one loss needs no weight.
 
     Attributes:
+        codes: what c is: "encoder" for what the semantic encoder says of a frame, as published; "landmarks" for the
+            frame's landmarks, the baseline of the ablation.
         gradient_norm: to which gradients are cut.
         guard_steps: after so many, pictures drawn with another frame's latent must differ, or the stage stops.
     """
 
+    codes: str = "encoder"
     gradient_norm: float = 1.0
     guard_steps: int = 3000
 
@@ -220,12 +223,16 @@ _CPU = DaeConfig(
 _NO_POSE = replace(
     _CPU, name="dae-cpu-no-pose", speech2latent=replace(_CPU.speech2latent, pose_adaptor=False)
 )  # fmt: skip
+_LANDMARKS = replace(
+    _CPU, name="dae-cpu-landmarks", autoencoder=replace(_CPU.autoencoder, codes="landmarks")
+)  # fmt: skip
 PRESETS = {
     "dae-256": _published("dae-256", 64, 200000),
     "dae-128": _published("dae-128", 128, 100000),
     "dae-128-fast": _FAST,
     "dae-cpu": _CPU,
     "dae-cpu-no-pose": _NO_POSE,
+    "dae-cpu-landmarks": _LANDMARKS,
 }
 
 

@@ -22,6 +22,8 @@ from model_server.training.face_network import VISEMES
 
 Rows = NDArray[np.integer]
 
+_EYE_DISTANCE = 29.0  # half of that between the eyes of a view of 224 pixels
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -129,6 +131,19 @@ class ActorStore:
         rows = [clip.visemes if clip.visemes is not None else np.full((clip.frames, VISEMES), np.nan)
                 for clip in self.clips]  # fmt: skip
         return np.concatenate(rows).astype(np.float32)
+
+
+def landmark_codes(store: ActorStore, size: int) -> Tensor:
+    """Landmarks of all frames as latents (frames, size): standing in for a semantic encoder, zeros behind them.
+
+    Their mean is taken away, and half the distance between the eyes is 1: what is left moves by tenths, about as much
+    as latents do.
+    """
+    if not len(store):
+        return torch.zeros(0, size)
+    points = store.landmarks(np.arange(len(store)))
+    moved = (points - points.mean(0)).flatten(1) / _EYE_DISTANCE
+    return torch.nn.functional.pad(moved[:, :size], (0, max(size - moved.shape[1], 0)))
 
 
 def _rms(samples: NDArray[np.float32]) -> float:

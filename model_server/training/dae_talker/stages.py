@@ -227,26 +227,37 @@ class AutoencoderStage(Stage):
 
     Attributes:
         clean, unseen_clean: what it draws, (frames, channels, h, w) in half precision; None for pixels.
+        codes, unseen_codes: c of all frames (frames, latent) that stands in for the encoder's; None for that.
     """
 
     name = "autoencoder"
 
     def __init__(
-        self, *arguments: Any, clean: Tensor | None = None, unseen_clean: Tensor | None = None
-    ) -> None:  # fmt: skip
+        self,
+        *arguments: Any,
+        clean: Tensor | None = None,
+        unseen_clean: Tensor | None = None,
+        codes: Tensor | None = None,
+        unseen_codes: Tensor | None = None,
+    ) -> None:
         super().__init__(*arguments)
         self.clean, self.unseen_clean = clean, unseen_clean
+        self.codes, self.unseen_codes = codes, unseen_codes
+        if codes is not None:
+            cast(DiffusionAutoencoder, self.network).encoder.requires_grad_(False)
         task = AutoencoderTask(cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear())
         self.learners = {"task": self._learner(task, self.models.config.autoencoder.gradient_norm)}
 
-    def sample(self, rng: np.random.Generator) -> Tensor:
-        """See `Stage.sample`."""
+    def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """What is to be drawn, and the latents that stand in for the encoder's."""
         rows = self.store.draw(rng, self.schedule.batch)
-        return self.store.images(rows) if self.clean is None else self.clean[rows].float()
+        clean = self.store.images(rows) if self.clean is None else self.clean[rows].float()
+        return clean, None if self.codes is None else self.codes[rows]
 
-    def learn(self, batch: Tensor, step: int) -> Losses:
+    def learn(self, batch: tuple[Tensor, Tensor | None], step: int) -> Losses:
         """See `Stage.learn`."""
-        total, losses, latent = self.learners["task"].shared(batch.to(self.device))
+        clean, codes = (value if value is None else value.to(self.device) for value in batch)
+        total, losses, latent = self.learners["task"].shared(clean, codes)
         total.backward()
         gradient = torch.zeros((), device=self.device) if latent.grad is None else latent.grad.float().norm()
         return losses | {"total": total, "log_gradient_of_c": gradient.clamp(min=1e-12).log10()}
@@ -273,8 +284,11 @@ class AutoencoderStage(Stage):
 
     def _drawn(self, rows: np.ndarray) -> Tensor:
         """What the averaged network draws of unseen frames' latents, as pictures."""
-        clean = self.unseen.images(rows) if self.unseen_clean is None else self.unseen_clean[rows].float()
-        latents = self.models.autoencoder.encoder(clean.to(self.device)).float()
+        if self.unseen_codes is not None:
+            latents = self.unseen_codes[rows].to(self.device)
+        else:
+            clean = self.unseen.images(rows) if self.unseen_clean is None else self.unseen_clean[rows].float()
+            latents = self.models.autoencoder.encoder(clean.to(self.device)).float()
         return self.models.decoded(self.models.rendered(latents, _JUDGE_STEPS)).clamp(-1, 1)
 
 

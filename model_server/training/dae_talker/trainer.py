@@ -20,7 +20,7 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.bank import Bank
 from model_server.training.checkpoint import Checkpoint
 from model_server.training.dae_talker.config import STAGES, DaeConfig, StageName
-from model_server.training.dae_talker.data import ActorStore
+from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.models import DaeModels
 from model_server.training.dae_talker.spoken_stage import SpeechStage
 from model_server.training.dae_talker.stages import AutoencoderStage, FaceStage, PicturesStage, Stage
@@ -130,7 +130,7 @@ class DaeTrainer:
     def _train_stage(self, name: StageName, clock: Clock, run_log: RunLog | None) -> bool:
         self._check_order(name)
         if name == "latents":
-            return self._told(lambda: self._latents(clock)) is not None
+            return self._told(lambda: self._landmark_codes() or self._latents(clock)) is not None
         length = getattr(self.config, name).steps
         if self.steps.get(name, 0) >= length:
             return True
@@ -175,8 +175,11 @@ class DaeTrainer:
         if clean is None:
             return None
         if name == "autoencoder":
-            return AutoencoderStage(*arguments, clean=clean[0], unseen_clean=clean[1])
-        latents = self._latents(clock)
+            given = self._landmark_codes() or (None, None)
+            return AutoencoderStage(
+                *arguments, clean=clean[0], unseen_clean=clean[1], codes=given[0], unseen_codes=given[1]
+            )
+        latents = self._landmark_codes() or self._latents(clock)
         if latents is None:
             return None
         if name == "speech2latent":
@@ -192,6 +195,14 @@ class DaeTrainer:
             return None, None
         found = [self._encoded(store, pictures, pictures.encode, store.images, clock) for store in self._stores()]
         return None if any(values is None for values in found) else (found[0], found[1])
+
+    def _landmark_codes(self) -> tuple[Tensor, Tensor] | None:
+        """Landmarks of training and of unseen frames as c, where the configuration asks for them."""
+        if self.config.autoencoder.codes != "landmarks":
+            return None
+        size = self.config.size.unet.latent
+        known, unknown = (landmark_codes(store, size) for store in self._stores())
+        return known, unknown if len(unknown) else known
 
     def _latents(self, clock: Clock) -> tuple[Tensor, Tensor] | None:
         """c of training and of unseen frames."""
@@ -229,6 +240,7 @@ class DaeTrainer:
     ) -> Tensor | None:
         """What a finished network says of all frames of a store, in half precision, kept clip by clip."""
         bank = Bank(self.run_folder, network)
+        log.info("reading %d clips into %s", len(store.clips), bank.place)
 
         def read(clip: int) -> dict[str, Tensor]:
             parts = np.array_split(store.rows_of(clip), -(-store.clips[clip].frames // _ENCODED))

@@ -13,7 +13,7 @@ from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
 from model_server.training import checkpoint as checkpoints
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
-from model_server.training.dae_talker.data import ActorStore
+from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.losses import parts_mask, psnr
 from model_server.training.dae_talker.spoken_stage import changed_sound
 from model_server.training.dae_talker.stages import AutoencoderStage
@@ -184,6 +184,20 @@ def test_a_run_begins_with_what_another_one_handed_on(
     assert torch.equal(trainer.models.speech2latent.pose_projection[0].weight, before)  # no pose reached it
     with pytest.raises(PoseDubError, match="no checkpoint"):
         DaeTrainer(config, [actor], tmp_path / "new", ALONE, begin=Beginning(tmp_path / "none", "student"))
+
+
+def test_landmarks_may_stand_in_for_latents(
+    toy: DaeConfig, actor: Path, trained: Path, recogniser: SpeechRecogniser, tmp_path: Path
+) -> None:
+    config = changed(toy, {"autoencoder.codes": "landmarks"})
+    begin = Beginning(trained, "autoencoder")
+    trainer = DaeTrainer(config, [actor], tmp_path, ALONE, speech=recogniser.network, begin=begin)
+    before = [value.clone() for value in trainer.models.networks["autoencoder"].encoder.parameters()]  # type: ignore[union-attr]
+    assert trainer.train()
+    after = trainer.models.networks["autoencoder"].encoder.parameters()  # type: ignore[union-attr]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    codes = landmark_codes(trainer.store, 16)
+    assert torch.allclose(trainer.models.speech2latent.latent_mean, codes.mean(0), atol=1e-5)
 
 
 def test_a_stage_judges_by_unseen_frames(toy: DaeConfig, actor: Path, trained: Path) -> None:
