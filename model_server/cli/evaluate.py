@@ -74,6 +74,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
+        "--in-place", action="store_true", help="only measure lower faces drawn into the clips, of weights that can"
+    )
+    parser.add_argument(
         "--quiet", type=Path, metavar="DIR", help="only see whether lips rest without speech (SRC: voices)"
     )
     parser.add_argument(
@@ -93,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
     with _result_place(options):
         if options.recogniser:
             return _recogniser(options)
+        if options.in_place:
+            return _in_place(options)
         if options.quiet:
             return _quiet(options)
         return _turn(options) if options.turn else _evaluate(options)
@@ -177,6 +182,19 @@ def _turn(options: argparse.Namespace) -> int:
         parts.append(f"{title}\n\n{as_table(turn(stills, others, engine, tools))}")
     write_text(options.out.with_suffix(".md"), "\n".join(parts))
     print("\n".join(parts))
+    return 0
+
+
+def _in_place(options: argparse.Namespace) -> int:
+    from model_server.evaluation.in_place import as_table, evaluate_in_place
+
+    sources, tables = _sources(options), []
+    for name, engine in _engines(options).items():
+        with tqdm(total=len(sources), unit="clip", file=bars.stream()) as bar:
+            found = evaluate_in_place(sources, engine, bar.update)
+        tables.append(f"# {name}: lower faces drawn into clips\n\n{as_table(found)}")
+    write_text(options.out.with_suffix(".md"), "\n".join(tables))
+    print("\n".join(tables))
     return 0
 
 

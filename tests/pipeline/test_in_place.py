@@ -176,7 +176,7 @@ def test_references_show_the_mouth_from_closed_to_open(analysis: Analysis) -> No
     openings = track.lips[rows, 0]
     assert len(rows) == len(analysis.references) == 4 and (np.diff(openings) > 0).all()
     assert openings[0] <= np.median(track.lips[:, 0]) <= openings[-1]
-    assert {reference.picture.shape for reference in analysis.references} == {(128, 128, 3)}
+    assert {reference.picture.shape for reference in analysis.references} == {(192, 192, 3)}
 
 
 def test_where_a_lower_face_is_does_not_depend_on_the_mouth() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model_server.engines.base import FrameSource
 from model_server.pipeline.compositing.blending import Patch, laid
 from model_server.pipeline.compositing.canvas import FootageCanvas
-from model_server.pipeline.faces.alignment import moved, warp
+from model_server.pipeline.faces.alignment import moved, warp_to
 from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
 from model_server.pipeline.faces.tracking import Absence, FaceTrack
 from model_server.pipeline.media.containers import never
@@ -25,6 +25,8 @@ Picture = NDArray[np.uint8]
 
 # Sides of the lower face's pictures, pixels.
 SMALLEST, LARGEST, STEP = 96, 512, 16
+# Cut out and laid back at just their size, pictures would lose half of the energy of their finest details.
+_OVERSAMPLED = 1.6
 # Share of the lower face that may be covered; where it is more, the frame stays as it is.
 MOST_COVERED = 0.5
 # Part of every key: to be changed with anything that changes composed pictures.
@@ -103,8 +105,12 @@ class InPlaceCanvas(FootageCanvas):
 
 def shown_side(track: FaceTrack) -> int:
     """Side of the lower face's pictures at which footage shows it, of all frames of a track alike."""
-    spans = [track.place(int(row)).span for row in np.flatnonzero(track.shown)]
-    wanted = SIDE * float(np.median(spans)) if spans else SMALLEST
+    return side_of([track.place(int(row)).span for row in np.flatnonzero(track.shown)])
+
+
+def side_of(spans: Sequence[float]) -> int:
+    """Side of the lower face's pictures of heads of these spans, pixels: a little more than they are shown at."""
+    wanted = _OVERSAMPLED * SIDE * float(np.median(spans)) if spans else SMALLEST
     return int(np.clip(-(-wanted // STEP) * STEP, SMALLEST, LARGEST))
 
 
@@ -116,7 +122,7 @@ def frame_source(picture: Picture, crop: NDArray[np.float64], place: HeadPlace, 
         place: of the head, in natural proportions.
     """
     _, hidden = lower_masks(side, moved(place.outline(), place.crop(side)), 0.0)
-    return FrameSource(warp(picture, crop, side), hidden, place.angles.astype(np.float32))
+    return FrameSource(warp_to(picture, crop, (side, side), smooth=True), hidden, place.angles.astype(np.float32))
 
 
 def reference_rows(track: FaceTrack, count: int = 4) -> list[int]:

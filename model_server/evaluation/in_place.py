@@ -1,0 +1,196 @@
+"""How well lower faces drawn into clips follow the speech, hide the old mouth, and look as sharp as the footage.
+
+Each clip is dubbed in place with its own sound, which its true frames judge, and with that of another clip, whose lips
+it should then have and not its own. Lips are measured by the face mesh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server import scratch
+from model_server.corpus.mesh import MeshReader
+from model_server.engines.base import Condition, FrameSource
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN, Row
+from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.errors import PoseDubError
+from model_server.evaluation.clips import EvalClip, EvalSource
+from model_server.evaluation.measure import faces_of
+from model_server.evaluation.metrics.lips import correlation, partial_correlation
+from model_server.evaluation.metrics.registry import mean
+from model_server.evaluation.pose_sources import to_and_fro
+from model_server.evaluation.views import Pictures, batches
+from model_server.networks.pcavs.lower_face import REFERENCES
+from model_server.networks.pcavs.presets import POSE_SIZE
+from model_server.pipeline.compositing.blending import composed, laid
+from model_server.pipeline.compositing.in_place import frame_source, side_of
+from model_server.pipeline.faces.alignment import moved, warp
+from model_server.pipeline.faces.finder import FaceFinder, FoundFace
+from model_server.pipeline.faces.head_angles import angles_of
+from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
+
+Floats = NDArray[np.floating]
+
+FEATHER = 0.2
+_CLOSED = 0.15  # of the widest opening; below it lips count as closed
+_FINE = 0.25  # of the sampling frequency
+
+
+@dataclass(frozen=True)
+class InPlaceFigures:
+    """Of one clip, or their means.
+
+    Attributes:
+        lips: correlation of the lip opening with the true one, own sound.
+        movement: standard deviation of the opening over the true one's.
+        other: correlation with the lips of the clip that another sound comes from.
+        leak: correlation with the clip's own lips when it speaks another's words, what both share taken away.
+        closed: part of the frames with truly closed lips in which the drawn ones are, own sound.
+        sharpness: energy of the mouth's details for that of the true frames.
+        flicker: change from frame to frame of the lower face for the true one's, own sound.
+    """
+
+    lips: float
+    movement: float
+    other: float
+    leak: float
+    closed: float
+    sharpness: float
+    flicker: float
+
+
+def evaluate_in_place(
+    sources: Sequence[EvalSource], engine: PcavsEngine, progress: Callable[[], None] = lambda: None
+) -> dict[str, InPlaceFigures]:
+    """Figures of each clip; each speaks the words of the next one, too.
+
+    Raises:
+        PoseDubError: there is only one clip, or one cannot be used.
+    """
+    if len(sources) < 2:
+        raise PoseDubError("Dubs in place are measured with each other's words; give two clips or more.")
+    reader, found = MeshReader(), {}
+    for number, source in enumerate(sources):
+        with scratch.folder() as folder, scratch.folder() as beside:
+            clip, other = source.open(folder), sources[(number + 1) % len(sources)].open(beside)
+            found[source.name] = _figures(DubbedClip(clip, engine), other, reader)
+        progress()
+    return found
+
+
+def as_table(found: Mapping[str, InPlaceFigures]) -> str:
+    """Markdown: a row for each clip, then their means."""
+    names = [field.name for field in fields(InPlaceFigures)]
+    means = InPlaceFigures(*(mean(getattr(one, name) for one in found.values()) for name in names))
+    rows = [["clip", *names], ["---"] * (len(names) + 1)]
+    rows += [
+        [clip, *(f"{getattr(one, name):.2f}" for name in names)] for clip, one in [*found.items(), ("mean", means)]
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+class DubbedClip:
+    """A clip whose lower faces are drawn anew, as in a dub; frames without a face stay as they are.
+
+    Args:
+        clip: of one person, one shot.
+        engine: with weights that draw in place.
+    """
+
+    def __init__(self, clip: EvalClip, engine: PcavsEngine) -> None:
+        self.clip, self._engine = clip, engine
+        faces = [FaceFinder().filling(view) for view in self._views()]
+        if not any(faces):
+            raise PoseDubError(f"No face was found in {clip.name}; give clips of one speaking face.")
+        self._places = [_place(face) if face else None for face in faces]
+        spans = [place.span for place in self._places if place]
+        self._side, self._shown = side_of(spans), round(SIDE * float(np.median(spans)))
+        self._identity = engine.identity_in([self._source(row) for row in _reference_rows(faces)])
+
+    def film(self, sound: EvalClip) -> Iterator[Pictures]:
+        """Network views (m, 224, 224, 3) of the clip with the words of `sound`, to and fro."""
+        moments = to_and_fro(sound.count, self.clip.count)
+        for first, end in batches(self.clip.count):
+            windows, views = sound.windows(moments[first:end]), self.clip.views(first, end)
+            yield np.stack(
+                [self._dubbed(row, *both) for row, both in enumerate(zip(views, windows, strict=True), first)]
+            )
+
+    def mouths(self, film: Iterator[Pictures]) -> NDArray[np.float32]:
+        """Grey lower faces (m, s, s) of the frames of a film that show a face, as large as these show them."""
+        views = [view for part in film for view in part]
+        seen = [(view, place) for view, place in zip(views, self._places, strict=True) if place]
+        crops = [warp(view, place.crop(self._shown), self._shown) for view, place in seen]
+        return np.stack([cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops]).astype(np.float32)
+
+    def truth(self) -> Iterator[Pictures]:
+        """The true views."""
+        return (self.clip.views(*span) for span in batches(self.clip.count))
+
+    def _views(self) -> Iterator[NDArray[np.uint8]]:
+        return (view for part in self.truth() for view in part)
+
+    def _source(self, row: int) -> FrameSource:
+        place = self._places[row]
+        assert place is not None
+        return frame_source(self.clip.views(row, row + 1)[0], place.crop(self._side), place, self._side)
+
+    def _dubbed(self, row: int, view: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.uint8]:
+        place = self._places[row]
+        if place is None:
+            return view
+        crop = place.crop(self._side)
+        value = Row(window, PUBLISHED_GAIN, np.zeros(POSE_SIZE, np.float32))
+        source = frame_source(view, crop, place, self._side)
+        drawn = self._engine.draw(self._identity, [Condition(b"", value, source)], 0)[0]
+        taken, _ = lower_masks(self._side, moved(place.outline(), crop), FEATHER * EYES * self._side / SIDE)
+        return composed(
+            view, laid(drawn[..., :3], taken * (drawn[..., 3] / np.float32(255)), crop, (view.shape[1], view.shape[0]))
+        )
+
+
+def _figures(dubbed: DubbedClip, other: EvalClip, reader: MeshReader) -> InPlaceFigures:
+    own = list(dubbed.film(dubbed.clip))
+    true, made = faces_of(dubbed.clip, reader).opening, faces_of(own, reader).opening
+    spoken = faces_of(dubbed.film(other), reader).opening
+    wanted = faces_of(other, reader).opening[to_and_fro(other.count, dubbed.clip.count)]
+    closed = true < _CLOSED * np.nanmax(true)
+    before, after = dubbed.mouths(dubbed.truth()), dubbed.mouths(iter(own))
+    changed, change = (float(np.abs(np.diff(mouths, axis=0)).mean()) for mouths in (after, before))
+    return InPlaceFigures(
+        lips=correlation(made, true),
+        movement=float(np.nanstd(made)) / max(float(np.nanstd(true)), 1e-6),
+        other=correlation(spoken, wanted),
+        leak=partial_correlation(spoken, true, wanted),
+        closed=float((made[closed] < _CLOSED * np.nanmax(true)).mean()) if closed.any() else float("nan"),
+        sharpness=_details(after) / max(_details(before), 1e-6),
+        flicker=changed / max(change, 1e-6),
+    )
+
+
+def _details(mouths: Floats) -> float:
+    """Energy above a quarter of the sampling frequency in the middle of grey lower faces (m, s, s)."""
+    quarter = mouths.shape[1] // 4
+    middle = mouths[:, quarter : 3 * quarter, quarter : 3 * quarter]
+    window = np.hanning(middle.shape[1])[:, None] * np.hanning(middle.shape[2])
+    spectrum = np.abs(np.fft.fft2((middle - middle.mean((1, 2), keepdims=True)) * window)) ** 2
+    rows, columns = (np.fft.fftfreq(size) for size in middle.shape[1:])
+    return float(spectrum[:, np.hypot(rows[:, None], columns) > _FINE].mean())
+
+
+def _place(face: FoundFace) -> HeadPlace:
+    *corners, nose = face.rigid
+    return HeadPlace.of(nose, np.stack(corners), angles_of(face.axes))
+
+
+def _reference_rows(faces: Sequence[FoundFace | None]) -> list[int]:
+    """Frames from the most closed to the most open mouth."""
+    shown = [row for row, face in enumerate(faces) if face]
+    openings = [face.opening if face else 0.0 for face in faces]
+    ranked = sorted(shown, key=openings.__getitem__)
+    return [ranked[k] for k in np.linspace(0, len(ranked) - 1, min(REFERENCES, len(ranked))).round().astype(int)]
