@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -66,8 +67,17 @@ class ServerProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, *self.options], stderr=log, env=self.environment)
         with self._channel() as channel:
-            grpc.channel_ready_future(channel).result(HANGS)
+            self._await(grpc.channel_ready_future(channel))
         return self
+
+    def _await(self, ready: grpc.Future) -> None:
+        """Until it serves; one that has ended never will."""
+        limit = time.monotonic() + HANGS
+        while True:
+            try:
+                return ready.result(1)
+            except grpc.FutureTimeoutError:
+                assert self.process.poll() is None and time.monotonic() < limit, self.log.read_text(errors="replace")
 
     def _channel(self) -> grpc.Channel:
         if "--tls-cert" not in self.options:

@@ -13,7 +13,8 @@ from bpy.app.handlers import persistent
 from ..core import naming
 from ..core.errors import AddonError
 from ..core.jobs import JobBook, JobRecord
-from .strips import recovery
+from . import preferences
+from .strips import recovery, rendered
 from .strips.placement import Placement
 from .tasks import main_loop, runtime, take_list
 
@@ -51,6 +52,31 @@ def undo_post(*_unused: object) -> None:
     """Strips that come back may be shorter than what was saved since."""
     runtime.current().recheck_strips()
     main_loop.wake()
+
+
+@persistent
+def render_init(*_unused: object) -> None:
+    """Blender renders in a thread of its own, where handlers must not change anything of the file."""
+    runtime.current().marks.begin()
+
+
+@persistent
+def render_write(scene: bpy.types.Scene, *_unused: object) -> None:
+    """Note what a render writes."""
+    runtime.current().marks.wrote(scene)
+
+
+@persistent
+def render_complete(scene: bpy.types.Scene, *_unused: object) -> None:
+    """What shows dubs gets its mark; at once where no timer will fire."""
+    if not (preferences.mark_renders() and rendered.shows_dubs(scene)):
+        return
+    marks = runtime.current().marks
+    marks.end(scene)
+    if bpy.app.background:
+        main_loop.run_until(lambda: not marks.busy)
+    else:
+        main_loop.wake()
 
 
 def store(scene: bpy.types.Scene, home: Path | None) -> None:
@@ -94,7 +120,15 @@ def _adopt(scene: bpy.types.Scene, state: runtime.Runtime, record: JobRecord, da
     state.book.records[uid] = record
 
 
-HANDLERS = {"save_pre": save_pre, "load_post": load_post, "undo_post": undo_post, "redo_post": undo_post}
+HANDLERS = {
+    "save_pre": save_pre,
+    "load_post": load_post,
+    "undo_post": undo_post,
+    "redo_post": undo_post,
+    "render_init": render_init,
+    "render_write": render_write,
+    "render_complete": render_complete,
+}
 
 
 def register() -> None:

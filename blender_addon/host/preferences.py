@@ -53,6 +53,13 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         "0 for no limit",
     )
 
+    mark_renders: bpy.props.BoolProperty(
+        name="Mark Renders with Dubs",
+        default=True,
+        description="Renders that show dubs say so, signed, in a form that programs read (C2PA), and from what they "
+        "were made. Without it you must mark what you publish yourself, where the law wants synthetic pictures marked",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         """Only what belongs to the chosen mode."""
         layout = self.layout
@@ -61,6 +68,7 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         for name in ("executable", "port", "data_dir") if self.mode == "local" else ("address", "token", "tls_ca"):
             layout.prop(self, name)
         layout.prop(self, "cache_limit")
+        layout.prop(self, "mark_renders")
         if notice := _notice(endpoint(self.settings())):
             layout.label(text=notice, icon="INFO")
 
@@ -94,6 +102,11 @@ def settings() -> ServerSettings:
 def cache_limit() -> int:
     """Bytes that the takes of a file may have; 0 for any number."""
     return 10**6 * bpy.context.preferences.addons[ADDON].preferences.cache_limit
+
+
+def mark_renders() -> bool:
+    """Whether renders that show dubs get a mark."""
+    return bpy.context.preferences.addons[ADDON].preferences.mark_renders
 
 
 def endpoint(settings: ServerSettings) -> Endpoint:

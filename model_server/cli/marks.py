@@ -30,7 +30,7 @@ def add_parsers(commands: argparse._SubParsersAction) -> None:
     verify.add_argument("--trust", type=Path, metavar="FILE", help="certificate authorities to trust, PEM")
     mark = commands.add_parser("mark", help="sign a movie, picture or folder of PNGs that shows dubs")
     mark.set_defaults(run=run_mark)
-    mark.add_argument("file", type=Path, metavar="FILE|DIR")
+    mark.add_argument("files", nargs="*", type=Path, metavar="FILE|DIR", help="(default: those of the record)")
     mark.add_argument("--record", type=Path, required=True, metavar="JSON", help="which dubs it shows, in which frames")
     add_signing_options(mark)
 
@@ -109,22 +109,26 @@ def signed(signer: Signer, job: Job, files: Mapping[str, Path], consent: str) ->
 
 
 def run_mark(options: argparse.Namespace) -> int:
-    """Sign a file with the record given."""
+    """Sign files with the record given."""
     from model_server.provenance.record import Record
 
     by = signer(options)
     try:
-        record = Record.from_json(json.loads(options.record.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        data = json.loads(options.record.read_text("utf-8"))
+        record, files = Record.from_json(data), options.files or [Path(path) for path in data.get("files", ())]
+    except (OSError, ValueError, TypeError) as error:
         raise PoseDubError(f"{options.record} cannot be read as a record of dubs: {error}.") from error
-    if options.file.is_dir():
-        from model_server.provenance.signing import digests
-
-        by.sign_frames(options.file, digests(sorted(options.file.glob("*.png"))), record)
-    else:
-        by.sign_file(options.file, record)
-    print(f"{options.file} is marked.")
+    if not files:
+        raise PoseDubError(f"There is nothing to mark: name files, or list them in {options.record}.")
+    by.sign(_pictures(files), record)
+    where = files[0] if len(files) == 1 else files[0].parent
+    print(f"{where} is marked.")
     return 0
+
+
+def _pictures(files: list[Path]) -> list[Path]:
+    """The files; for a folder its PNGs."""
+    return sorted(files[0].glob("*.png")) if len(files) == 1 and files[0].is_dir() else files
 
 
 def run_verify(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import c2pa
@@ -47,6 +47,16 @@ class Signer:
             self._signer = c2pa.Signer.from_info(info)
         except c2pa.C2paError as error:
             raise PoseDubError(f"Marks cannot be signed with this certificate ({error}); give another one.") from error
+
+    def sign(self, files: Sequence[Path], record: Record) -> None:
+        """Mark a file, or files of one folder: inside the only one if it can hold a mark, else beside them all."""
+        if len(files) == 1 and files[0].suffix.lower() in MARKABLE:
+            self.sign_file(files[0], record)
+        elif {path.parent for path in files} != {files[0].parent}:
+            raise PoseDubError(f"{files[0]} and the others lie in several folders; mark each folder on its own.")
+        else:
+            with naming(files[0]):
+                self.sign_frames(files[0].parent, digests(files), record)
 
     def sign_file(self, path: Path, record: Record, named: str = "") -> None:
         """Put a signed manifest into a movie or picture, which is replaced when that is done.

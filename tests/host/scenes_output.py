@@ -178,3 +178,21 @@ def strip_keys(name, prop):
     fcurves = host("bl.fcurves")
     found = fcurves.find(scene(), strip(name).path_from_id(prop)).values()
     return [fcurves.read(curve)["co"].tolist() for curve in found]
+
+
+def render_range(target, first, end, movie=False):
+    """Render frames `first <= f < end` of the sequence, to a movie or to PNGs."""
+    render, image = scene().render, scene().render.image_settings
+    if hasattr(image, "media_type"):
+        image.media_type = "VIDEO" if movie else "IMAGE"
+    image.file_format = "FFMPEG" if movie else "PNG"
+    if movie:
+        render.ffmpeg.format = "MPEG4"
+    scene().frame_start, scene().frame_end, render.filepath = first, end - 1, target
+    bpy.ops.render.render(animation=True)
+
+
+def marks():
+    """(file or folder that was marked last, why the last render has no mark)."""
+    found = runtime().marks
+    return [found.marked and str(found.marked), found.problem]

@@ -36,6 +36,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
             draw_sentence(layout, context, copies.sentence(preferences.ADDON), "ERROR")
         if runtime.current().error:
             draw_error(layout, context, runtime.current().error)
+        if runtime.current().marks.problem:
+            draw_sentence(layout, context, runtime.current().marks.problem, "ERROR")
         draw_server_line(layout, reading)
         draw_estimate(layout, reading)
         row = layout.row()

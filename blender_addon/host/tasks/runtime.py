@@ -41,6 +41,7 @@ from ..sources import audio, media
 from ..strips.job_strips import JobStrips
 from .baking import Baker
 from .face_search import FaceSearch
+from .marking import RenderMarks
 from .preview import Previews
 from .server_link import Request, ServerLink
 from .speech_pose import SpeechPoser
@@ -76,6 +77,7 @@ class Runtime:
         previews: at the next dub, before it is made.
         takes: of the sound that is edited.
         faces: the people to choose from.
+        marks: of renders that show dubs.
         book: all jobs.
         strips: of the jobs.
         error: why the last operator failed, a sentence.
@@ -90,6 +92,7 @@ class Runtime:
         self.previews = Previews(self.link, self._cutter)
         self._reader = ThreadPoolExecutor(1, "posedub takes")
         self.takes = Takes(self._reader)
+        self.marks = RenderMarks()
         self._reader.submit(scratch.tidy)
         self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
@@ -170,7 +173,7 @@ class Runtime:
         """Whether `pump` has anything to do."""
         jobs = self.link.sending or bool(self._running) or self.strips.busy
         asking = self.baker.busy or self.faces.busy or self.previews.busy or self.takes.busy
-        return self.link.changing or asking or jobs
+        return self.link.changing or asking or jobs or self.marks.busy
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
@@ -181,6 +184,7 @@ class Runtime:
             "strips": partial(self._show, deadline),
             "room": self._make_room,
             "takes": self.takes.step,
+            "marks": self.marks.step,
         }
         changed = [self._part(name, work) for name, work in parts.items()]
         return any(changed)
@@ -300,6 +304,7 @@ class Runtime:
         """The end of the add-on, or of Blender."""
         self.detach()
         self.previews.close()
+        self.marks.close()
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._cutter.shutdown(wait=False, cancel_futures=True)
         self.link.close()

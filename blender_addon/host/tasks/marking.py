@@ -1,0 +1,116 @@
+"""Renders that show dubs get a signed mark, once they are written.
+
+Blender renders in a thread of its own and calls its handlers there: they only note what was written. The dubs are read
+from the scene in the main thread, and the server's command signs in the background.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import bpy
+
+from ...client.marking import mark
+from ...client.server_process import find_posedub
+from ...core.errors import told
+from ...core.marks import Rendered, record
+from .. import preferences
+from ..bl import sequencer
+from ..strips import rendered as rendered_dubs
+from .managed_server import HOW_TO_INSTALL
+
+log = logging.getLogger(__name__)
+_CLOCKS = 2.0
+"""Seconds by which the clocks of disks and of the computer may be apart."""
+
+
+class RenderMarks:
+    """Marks of the renders of this Blender.
+
+    Attributes:
+        problem: why the last render has no mark, a sentence; "" when it has, or needs none.
+        marked: the last file or folder that was marked.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.marked: Path | None = None
+        self._worker = ThreadPoolExecutor(1, "posedub marks")
+        self._frames: list[int] = []
+        self._paths: list[Path] = []
+        self._began = 0.0
+        self._due: list[tuple[int, Rendered]] = []
+        self._signing: Future[Path] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a render waits for its mark."""
+        return bool(self._due) or self._signing is not None
+
+    def begin(self) -> None:
+        """A render begins."""
+        self._frames, self._paths, self._began = [], [], time.time()
+
+    def wrote(self, scene: bpy.types.Scene) -> None:
+        """A frame was written."""
+        self._frames.append(scene.frame_current)
+        self._paths.append(_written(scene, self._began))
+
+    def end(self, scene: bpy.types.Scene) -> None:
+        """The render is complete."""
+        if self._frames:
+            files = tuple(dict.fromkeys(self._paths))
+            self._due.append((scene.session_uid, Rendered(files, tuple(self._frames))))
+
+    def step(self) -> bool:
+        """Take over what was signed, sign what is due; whether anything changed."""
+        changed = self._signing is not None and self._signing.done()
+        if self._signing is not None and changed:
+            finished, self._signing = self._signing, None
+            self._finished(finished)
+        if self._due and self._signing is None:
+            self._sign(*self._due.pop(0))
+            changed = True
+        return changed
+
+    def close(self) -> None:
+        """The end of the add-on."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _sign(self, scene_uid: int, rendered: Rendered) -> None:
+        scene = sequencer.scene_by_uid(scene_uid)
+        dubs = rendered_dubs.dubs(scene, rendered) if scene else []
+        if not dubs:
+            return
+        command = find_posedub(preferences.settings().executable)
+        if command is None:
+            self.problem = f"The render has no mark: the command posedub is not found. {HOW_TO_INSTALL}"
+            return
+        self._signing = self._worker.submit(_signed, command, record(dubs, rendered.files), rendered.files[0])
+
+    def _finished(self, signing: Future[Path]) -> None:
+        try:
+            self.marked, self.problem = signing.result(), ""
+            log.info("marked %s", self.marked)
+        except Exception as error:  # noqa: BLE001 - boundary of the thread
+            self.problem = str(told("The render has no mark", error))
+            log.warning("%s", self.problem)
+
+
+def _signed(command: list[str], values: dict, file: Path) -> Path:
+    mark(command, values)
+    return file
+
+
+def _written(scene: bpy.types.Scene, since: float) -> Path:
+    """The file into which the current frame went; a single picture has the name itself, without a number."""
+    render = scene.render
+    numbered = Path(render.frame_path(frame=scene.frame_current))
+    plain = Path(bpy.path.abspath(render.filepath))
+    for path in (plain, plain.with_name(plain.name + render.file_extension)):
+        if not render.is_movie_format and path.is_file() and path.stat().st_mtime > since - _CLOCKS:
+            return path
+    return numbered
