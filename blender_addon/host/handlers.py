@@ -68,7 +68,7 @@ def render_write(scene: bpy.types.Scene, *_unused: object) -> None:
 
 @persistent
 def render_complete(scene: bpy.types.Scene, *_unused: object) -> None:
-    """What shows dubs gets its mark; at once where no timer will fire."""
+    """What was written with dubs in it gets its mark; at once where no timer will fire."""
     if not (preferences.mark_renders() and rendered.shows_dubs(scene)):
         return
     marks = runtime.current().marks
@@ -128,6 +128,7 @@ HANDLERS = {
     "render_init": render_init,
     "render_write": render_write,
     "render_complete": render_complete,
+    "render_cancel": render_complete,
 }
 
 

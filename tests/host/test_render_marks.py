@@ -55,8 +55,7 @@ def test_pictures_are_listed_beside_them(marking: Blender, tmp_path: Path) -> No
 
 
 def test_one_picture_has_its_mark_inside(marking: Blender, tmp_path: Path) -> None:
-    marking.playhead(frame=108)
-    marking.render(target=str(tmp_path / "still.png"))
+    marking.shown_picture(frame=108, target=str(tmp_path / "still.png"))
     assert verify(tmp_path / "still.png").record.dubs[0].frames == (0, 1)
 
 
