@@ -186,33 +186,23 @@ def _turn(options: argparse.Namespace) -> int:
 
 
 def _in_place(options: argparse.Namespace) -> int:
-    from model_server.evaluation.in_place import as_table, evaluate_in_place
+    from model_server.cli.in_place import in_place
 
-    sources, tables = _sources(options), []
-    for name, engine in _engines(options).items():
-        with tqdm(total=len(sources), unit="clip", file=bars.stream()) as bar:
-            found = evaluate_in_place(sources, engine, bar.update)
-        tables.append(f"# {name}: lower faces drawn into clips\n\n{as_table(found)}")
-    write_text(options.out.with_suffix(".md"), "\n".join(tables))
-    print("\n".join(tables))
-    return 0
+    return _told(options, in_place(_sources(options), _engines(options)))
 
 
 def _quiet(options: argparse.Namespace) -> int:
-    from model_server.cli.recogniser import voices_of
-    from model_server.evaluation.quiet_lips import as_table, quiet_lips
+    from model_server.cli.in_place import quiet
 
     engines = _engines(options)
     tools = _instruments(options, next(iter(engines.values())))
-    stills = _stills(options.quiet)
-    speech = voices_of(options.sources, options.split, options.limit or 1)
-    tables = [
-        f"# {name}: lip opening without speech, for that of speech\n\n"
-        f"{as_table(quiet_lips(stills, speech, engine, tools))}"
-        for name, engine in engines.items()
-    ]
-    write_text(options.out.with_suffix(".md"), "\n".join(tables))
-    print("\n".join(tables))
+    return _told(options, quiet(options, _stills(options.quiet), engines, tools))
+
+
+def _told(options: argparse.Namespace, table: str) -> int:
+    """Keep a table, and show it."""
+    write_text(options.out.with_suffix(".md"), table)
+    print(table)
     return 0
 
 

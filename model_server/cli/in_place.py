@@ -1,0 +1,47 @@
+"""What `posedub evaluate --in-place` and `posedub evaluate --quiet` measure, as tables."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from model_server.cli import progress as bars
+
+if TYPE_CHECKING:
+    from model_server.engines.pcavs.engine import PcavsEngine
+    from model_server.evaluation.clips import EvalSource
+    from model_server.evaluation.measure import Instruments
+    from model_server.evaluation.views import Pictures
+
+
+def in_place(sources: Sequence[EvalSource], engines: Mapping[str, PcavsEngine]) -> str:
+    """Figures of lower faces drawn into clips."""
+    from model_server.evaluation.in_place import as_table, evaluate_in_place
+
+    tables = []
+    for name, engine in engines.items():
+        with tqdm(total=len(sources), unit="clip", file=bars.stream()) as bar:
+            found = evaluate_in_place(sources, engine, bar.update)
+        tables.append(f"# {name}: lower faces drawn into clips\n\n{as_table(found)}")
+    return "\n".join(tables)
+
+
+def quiet(
+    options: argparse.Namespace,
+    stills: Mapping[str, Pictures],
+    engines: Mapping[str, PcavsEngine],
+    tools: Instruments,
+) -> str:
+    """How wide lips are open without speech."""
+    from model_server.cli.recogniser import voices_of
+    from model_server.evaluation.quiet_lips import as_table, quiet_lips
+
+    speech = voices_of(options.sources, options.split, options.limit or 1)
+    return "\n".join(
+        f"# {name}: lip opening without speech, for that of speech\n\n"
+        f"{as_table(quiet_lips(stills, speech, engine, tools))}"
+        for name, engine in engines.items()
+    )
