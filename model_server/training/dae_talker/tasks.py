@@ -30,6 +30,7 @@ class FaceTask(nn.Module):
     def __init__(self, face: FaceNetwork, weights: FaceSchedule) -> None:
         super().__init__()
         self.face, self.weights = face, weights
+        face.embedding.requires_grad_(False)  # there is only one person to recognise
 
     def forward(self, frames: Frames) -> tuple[Tensor, Losses]:
         """Losses of frames."""
