@@ -50,7 +50,13 @@ class DiffusionAutoencoder(nn.Module):
         return lambda noisy, times: self.unet(noisy, times, latent)
 
     def forward(
-        self, clean: Tensor, noise: Tensor, times: Tensor, schedule: NoiseSchedule, latent: Tensor | None = None
+        self,
+        clean: Tensor,
+        noise: Tensor,
+        times: Tensor,
+        schedule: NoiseSchedule,
+        latent: Tensor | None = None,
+        importance: Tensor | None = None,
     ) -> Tensor:
         """Training loss (n,) of clean pictures (n, channels, h, w), with noise of that shape, at times (n,).
 
@@ -58,12 +64,15 @@ class DiffusionAutoencoder(nn.Module):
 
         Args:
             latent: c of these pictures, where it was encoded already, as to see its gradient.
+            importance: (n, 1, h, w) weights of the squared errors, our choice for small networks; None for none, as
+                published.
         """
         latent = self.encoder(clean) if latent is None else latent
         predicted = self.unet(schedule.noisy(clean, noise, times), times, latent)
         target = noise if self.size.prediction == "noise" else clean
-        errors = (predicted - target).square().mean((1, 2, 3))
-        return schedule.loss_weights(times, self.size.prediction) * errors
+        errors = (predicted - target).square()
+        errors = errors if importance is None else errors * importance
+        return schedule.loss_weights(times, self.size.prediction) * errors.mean((1, 2, 3))
 
 
 def _shape(encoder: SemanticEncoderSize) -> tuple[int, int, int]:

@@ -79,12 +79,14 @@ class AutoencoderSchedule(Schedule):
     """The diffusion autoencoder; its one loss needs no weight.
 
     Attributes:
+        parts: how much more eyes and mouth count; 0 as published.
         codes: what c is: "encoder" for what the semantic encoder says of a frame, as published; "landmarks" for the
             frame's landmarks, the baseline of the ablation.
         gradient_norm: to which gradients are cut.
         guard_steps: after so many, pictures drawn with another frame's latent must differ, or the stage stops.
     """
 
+    parts: float = 0.0
     codes: str = "encoder"
     gradient_norm: float = 1.0
     guard_steps: int = 3000
@@ -214,7 +216,7 @@ _CPU = DaeConfig(
     "dae-cpu", "dae-cpu", "small",
     face=FaceSchedule(steps=1500, batch=16),
     pictures=PicturesSchedule(steps=16000, batch=8, learning_rate=8e-4, critic_width=16),
-    autoencoder=AutoencoderSchedule(15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01),
+    autoencoder=AutoencoderSchedule(15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01, parts=3.0),
     speech2latent=SpeechSchedule(steps=4000, batch=4, learning_rate=4e-4),
     student=StudentSchedule(
         steps=12000, batch=16, learning_rate=8e-4, critic_width=16, width=64, pairs=8000, teacher_steps=10

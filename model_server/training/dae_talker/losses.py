@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.training.augment import box_mask
@@ -57,6 +58,12 @@ def parts_mask(landmarks: Tensor, size: int) -> Tensor:
     """Masks (n, 1, size, size): 1 around eyes and lips of landmarks (n, 68, 2) in units of a view of 224 pixels."""
     masks = [box_mask(_box(landmarks[:, part]), size) for part in _PARTS]
     return torch.stack(masks).amax(0)
+
+
+def part_weights(landmarks: Tensor, size: int, parts: float, cells: int) -> Tensor:
+    """Weights (n, 1, cells, cells) of mean 1 that count eyes and lips of pictures of `size` pixels `parts` more."""
+    importance = 1 + parts * F.adaptive_avg_pool2d(parts_mask(landmarks, size), cells)
+    return importance / importance.mean((1, 2, 3), keepdim=True)
 
 
 def edge_l1(drawn: Tensor, real: Tensor, importance: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from model_server.networks.dae_talker.picture_autoencoder import PictureAutoenco
 from model_server.training.averaging import average
 from model_server.training.dae_talker.config import Schedule, StageName
 from model_server.training.dae_talker.data import ActorStore, Frames
-from model_server.training.dae_talker.losses import psnr
+from model_server.training.dae_talker.losses import part_weights, psnr
 from model_server.training.dae_talker.models import DaeModels
 from model_server.training.dae_talker.tasks import AutoencoderTask, CriticTask, FaceTask, PicturesTask
 from model_server.training.discriminator import Discriminator
@@ -248,16 +248,20 @@ class AutoencoderStage(Stage):
         task = AutoencoderTask(cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear())
         self.learners = {"task": self._learner(task, self.models.config.autoencoder.gradient_norm)}
 
-    def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
-        """What is to be drawn, and the latents that stand in for the encoder's."""
-        rows = self.store.draw(rng, self.schedule.batch)
+    def sample(self, rng: np.random.Generator) -> tuple[Tensor | None, ...]:
+        """What is to be drawn, latents that stand in for the encoder's, and how much each place counts."""
+        rows, parts = self.store.draw(rng, self.schedule.batch), self.models.config.autoencoder.parts
         clean = self.store.images(rows) if self.clean is None else self.clean[rows].float()
-        return clean, None if self.codes is None else self.codes[rows]
+        codes = None if self.codes is None else self.codes[rows]
+        if not parts:
+            return clean, codes, None
+        resolution, cells = self.models.config.resolution, clean.shape[-1]
+        return clean, codes, part_weights(self.store.landmarks(rows), resolution, parts, cells)
 
-    def learn(self, batch: tuple[Tensor, Tensor | None], step: int) -> Losses:
+    def learn(self, batch: tuple[Tensor | None, ...], step: int) -> Losses:
         """See `Stage.learn`."""
-        clean, codes = (value if value is None else value.to(self.device) for value in batch)
-        total, losses, latent = self.learners["task"].shared(clean, codes)
+        given = (value if value is None else value.to(self.device) for value in batch)
+        total, losses, latent = self.learners["task"].shared(*given)
         total.backward()
         gradient = torch.zeros((), device=self.device) if latent.grad is None else latent.grad.float().norm()
         return losses | {"total": total, "log_gradient_of_c": gradient.clamp(min=1e-12).log10()}

@@ -78,17 +78,19 @@ class AutoencoderTask(nn.Module):
         super().__init__()
         self.network, self.schedule = network, schedule
 
-    def forward(self, clean: Tensor, given: Tensor | None) -> tuple[Tensor, Losses, Tensor]:
+    def forward(self, clean: Tensor, given: Tensor | None, importance: Tensor | None) -> tuple[Tensor, Losses, Tensor]:
         """Losses of pictures or their latents (n, channels, h, w), and c, whose gradient is kept to be looked at.
 
         Args:
             given: c, in place of what the encoder says.
+            importance: (n, 1, h, w) of places; None where all count alike.
         """
         times = torch.randint(0, self.schedule.steps, (len(clean),), device=clean.device)
         latent = self.network.encoder(clean) if given is None else given
         if latent.requires_grad:
             latent.retain_grad()
-        loss = self.network(clean, torch.randn_like(clean), times, self.schedule, latent).float().mean()
+        noise = torch.randn_like(clean)
+        loss = self.network(clean, noise, times, self.schedule, latent, importance).float().mean()
         return loss, {"noise": loss}, latent
 
 

@@ -14,7 +14,7 @@ from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
 from model_server.training import checkpoint as checkpoints
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
-from model_server.training.dae_talker.losses import parts_mask, psnr
+from model_server.training.dae_talker.losses import part_weights, parts_mask, psnr
 from model_server.training.dae_talker.spoken_stage import changed_sound
 from model_server.training.dae_talker.stages import AutoencoderStage
 from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
@@ -145,6 +145,9 @@ def test_eyes_and_mouth_count_more() -> None:
     mask = parts_mask(points, SIDE)
     x, y = (points[0, 48:].mean(0) * SIDE / 224).long().tolist()
     assert mask.shape == (2, 1, SIDE, SIDE) and mask[0, 0, y, x] == 1 and mask[0, 0, 0, 0] == 0
+    weights = part_weights(points, SIDE, 3.0, 8)
+    assert weights.shape == (2, 1, 8, 8) and torch.allclose(weights.mean((1, 2, 3)), torch.ones(2))
+    assert weights[0, 0, y // 8, x // 8] > 1.5 * weights[0, 0, 0, 0]
 
 
 def test_psnr_is_that_of_pixels() -> None:
