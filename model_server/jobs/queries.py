@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.base import PoseReadingChoice, WeightsInfo
+from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.runner import StoredResults, checked, with_role, with_roles
@@ -27,7 +28,6 @@ from model_server.pipeline.preview import Estimate, Preview
 from model_server.pipeline.render import Encode
 from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection, Viewer
 from model_server.pipeline.speech_pose import SpeechPoseRequest, pose_from_speech, teller_among
-from model_server.pipeline.value_cache import ValueCache
 
 THUMBNAIL = 96
 

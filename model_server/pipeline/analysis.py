@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine, FrameSource, Identity, Traits
 from model_server.engines.registry import traits
+from model_server.engines.runtime.value_cache import ValueCache
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
 from model_server.pipeline.compositing.in_place import InPlaceCanvas, frame_source, reference_rows, shown_side
 from model_server.pipeline.faces.alignment import Matrix
@@ -41,7 +42,6 @@ from model_server.pipeline.sound_warnings import speech_warnings
 from model_server.pipeline.speech.audio import SpeechFile, temporary_speech
 from model_server.pipeline.suitability import in_place
 from model_server.pipeline.timecode import average_rate
-from model_server.pipeline.value_cache import ValueCache
 from model_server.pipeline.warnings import (
     FrameWarning,
     Source,

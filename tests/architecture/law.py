@@ -14,7 +14,7 @@ SERVER = {
     "networks.layers": 10, "networks.cpu": 11, "networks": 12,
     "engines": 20, "engines.pcavs": 25, "engines.dae_talker": 25,
     "pipeline.parameters": 30, "pipeline.request": 30, "pipeline.prefetch": 30, "pipeline.timecode": 30,
-    "pipeline.result_cache": 30, "pipeline.value_cache": 30,
+    "pipeline.result_cache": 30,
     "pipeline.media": 31, "pipeline.speech": 32, "pipeline.faces": 33, "pipeline.compositing": 34,
     "pipeline.movies": 35, "pipeline": 36,
     "provenance": 37,

@@ -88,6 +88,24 @@ def test_an_actor_and_a_sound_are_a_dub(acting: Blender) -> None:
     assert [source["role"] for source in manifest["sources"]] == ["speech"]
 
 
+def test_a_portrait_may_be_set_where_several_steps_begin_with_noise(acting: Blender, media: Path) -> None:
+    acting.add(kind="image", file=str(media / "portrait.png"), name="face", channel=1, start=1)
+    acting.settings(steps="4", portrait_crop="aligned", seed=9)
+    assert "None needed" in acting.panel(name="POSEDUB_PT_dub")
+    plain = dub(acting)
+    acting.select(names=["face"])
+    acting.op(name="assign_source", role="portrait")
+    acting.select(names=["speech"])
+    assert "face" in acting.panel(name="POSEDUB_PT_dub")
+
+    begun = dub(acting)
+
+    assert acting.jobs()[-1]["plan"]["portrait"]["file"] == str(media / "portrait.png")
+    assert pictures(begun) != pictures(plain)
+    acting.settings(steps="1")
+    assert "Portrait" not in acting.panel(name="POSEDUB_PT_dub")
+
+
 def test_a_previewed_frame_is_that_of_the_dub(acting: Blender) -> None:
     acting.settings(seed=1, steps="4")
     acting.playhead(frame=FIRST + 3)
@@ -142,6 +160,19 @@ def test_changed_keys_and_a_range_are_made_anew(acting: Blender) -> None:
 
     job = acting.jobs()[-1]
     assert (job["plan"]["first"], job["plan"]["end"], job["generated"]) == (4, 6, 2)
+
+
+def test_a_range_is_made_anew_with_the_takes_own_engine(acting: Blender) -> None:
+    name = dub(acting)["name"]
+    acting.op(name="choose_weights", weights="")
+    acting.select(names=[name])
+    acting.settings(seed=8, steps="4")
+    acting.preview_range(first=FIRST, last=FIRST + 1)
+
+    assert acting.op(name="redub_range", wait=True) == {"result": ["FINISHED"]}
+
+    plan = acting.jobs()[-1]["plan"]
+    assert (plan["pose"]["kind"], plan["steps"], acting.jobs()[-1]["generated"]) == ("speech", 4, 2)
 
 
 def test_handles_are_keyed_mirrored_and_baked(acting: Blender, media: Path) -> None:

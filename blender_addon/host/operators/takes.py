@@ -10,7 +10,7 @@ import bpy
 
 from ...core.errors import AddonError
 from ..bl import sequencer
-from ..planning import redub
+from ..planning import redub, scene_reading
 from ..sources import pose_keys
 from ..strips import takes
 from ..tasks import main_loop, runtime, take_list
@@ -60,7 +60,8 @@ class POSEDUB_OT_redub_range(StripOperator, bpy.types.Operator):
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the take and start it."""
         state, (scene, strip) = runtime.current(), active_strip(context)
-        return outcome(state.start(redub.draft(state.link.read(scene), strip)), self.wait)
+        offer = state.link.offer_of(takes.shown(scene, strip).plan.weights_id)
+        return outcome(state.start(redub.draft(scene_reading.read(scene, offer), strip)), self.wait)
 
 
 def chosen_take(folder: str) -> Path:

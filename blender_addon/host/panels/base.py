@@ -41,6 +41,15 @@ def draw_source(layout: bpy.types.UILayout, sources: Sources, role: str) -> None
         row.operator("posedub.clear_source", text="", icon="X").role = role
 
 
+def draw_optional(layout: bpy.types.UILayout, role: str) -> None:
+    """A row for a role that needs no strip, and has none: the button that sets one."""
+    split = layout.split(factor=ROLE_WIDTH, align=True)
+    split.label(text=ROLES[role])
+    row = split.row(align=True)
+    row.label(text="None needed", icon=ICONS[role])
+    row.operator("posedub.assign_source", text="", icon="UNPINNED").role = role
+
+
 def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
     """A red box with a sentence."""
     box = layout.box()

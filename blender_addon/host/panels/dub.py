@@ -10,7 +10,7 @@ from ..bl import sequencer
 from ..planning.scene_reading import SceneReading
 from ..sources import audio_tracks
 from ..tasks import main_loop, runtime
-from .base import ICONS, ROLE_WIDTH, ROLES, DubPanel, draw_error, draw_sentence, draw_source
+from .base import ICONS, ROLE_WIDTH, ROLES, DubPanel, draw_error, draw_optional, draw_sentence, draw_source
 from .presets import POSEDUB_PT_presets
 
 
@@ -25,6 +25,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         reading = runtime.current().link.read(scene)
         column = layout.column(align=True)
         draw_weights(column, reading)
+        if reading.takes_portrait and not reading.needs("portrait"):
+            draw_optional(column, "portrait")
         for role in filter(reading.needs, ("portrait", "audio")):
             draw_source(column, reading.sources, role)
         draw_audio_track(column, reading)
@@ -63,9 +65,10 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         self.layout.use_property_split = True
         self.layout.use_property_decorate = False  # read once for a dub, so no keyframes
         scene = sequencer.edit_scene(context)
-        values, offer = scene.posedub, runtime.current().link.offer(scene)
+        reading = runtime.current().link.read(scene)
+        values, offer = scene.posedub, reading.offer
         belongs = {
-            "portrait_crop": offer.engine.portrait,
+            "portrait_crop": offer.engine.portrait or reading.takes_portrait,
             "pose_crop": "strip" in offer.poses,
             "pose_reading": "strip" in offer.poses and offer.heeds("pose_reading"),
             "size": bool(offer.size_choices),

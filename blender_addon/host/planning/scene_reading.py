@@ -37,10 +37,15 @@ class SceneReading:
     posed: bpy.types.Strip | None
     keyed: bpy.types.Strip | None
 
+    @property
+    def takes_portrait(self) -> bool:
+        """Whether a portrait may be set, though none is needed: the noise in it is where several steps begin."""
+        return self.offer.engine.portrait_optional and self.settings.steps > 1
+
     def needs(self, role: str) -> bool:
         """Whether a dub with these settings needs a strip of this role."""
         needed = {
-            "portrait": self.offer.engine.portrait,
+            "portrait": self.offer.engine.portrait or (self.takes_portrait and "portrait" in self.sources.assigned),
             "pose": self.settings.pose_kind == "strip",
             "footage": self.settings.output != "crop",
         }

@@ -69,10 +69,13 @@ class ServerLink:
 
     def offer(self, scene: bpy.types.Scene) -> Offer:
         """What the scene's weights take of a dub, where the preferences' server has told; the usual before."""
+        return self.offer_of(self._chosen(scene))
+
+    def offer_of(self, weights_id: str) -> Offer:
+        """The same of other weights, the server's default ones for ""."""
         if self.info is None or self._told_by != preferences.endpoint(preferences.settings()):
             return USUAL
-        chosen = self._chosen(scene)
-        return replace(self.info.offer(chosen), weights_id=chosen)
+        return replace(self.info.offer(weights_id), weights_id=weights_id)
 
     def _chosen(self, scene: bpy.types.Scene) -> str:
         """Id of the weights that the scene names; "" for the default, and where the server has no such."""

@@ -29,12 +29,16 @@ from model_server.engines.registry import check_size
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
 from model_server.engines.runtime.setting import setting
 from model_server.engines.runtime.thread_pool import ThreadPool
+from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.diffusion import start_noise
 from model_server.networks.dae_talker.speech_features import reader_of
 
 Result = TypeVar("Result")
 
+# Windows of speech that are remembered, so that estimates, previews and dubs of a sound share them: those of eight
+# minutes, up to 32 MB.
+WINDOWS_KEPT = 64
 # Pictures of one call of the decoder, and calls in a batch for each processor.
 PICTURES = {"cpu": 2, "cuda": 16}
 CALLS = 2
@@ -74,6 +78,7 @@ class DaeTalkerEngine:
         self._networks, self._actor = _laid_out(networks.to(device)), actor
         self._reader = reader_of(self._networks.speech)
         self._threads = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
+        self._windows = ValueCache(WINDOWS_KEPT)
         self._pictures = PICTURES[device]
         self._turns = PriorityLock()
 
@@ -113,7 +118,8 @@ class DaeTalkerEngine:
         return self._latents(performance, pose)
 
     def _latents(self, performance: Performance, pose: PoseChoice) -> SpokenLatents:
-        return SpokenLatents(self._networks.speech2latent, self._reader, performance.speech, pose, self._threads)
+        network = self._networks.speech2latent
+        return SpokenLatents(network, self._reader, performance.speech, pose, self._threads, self._windows)
 
     def angles_of(self, performance: Performance, frames: range, seed: int) -> Floats:
         """See `PoseTeller.angles_of`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from model_server.engines.dae_talker.time_axis import (
 )
 from model_server.engines.dae_talker.weights import Actor
 from model_server.engines.runtime.thread_pool import ThreadPool
+from model_server.engines.runtime.value_cache import ValueCache
 from model_server.features import SAMPLE_RATE, Sound, gain_of
 from model_server.networks.dae_talker.speech2latent import STEPS_PER_FRAME, Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.speech_features import SpeechReader
@@ -60,8 +62,13 @@ class PoseChoice:
         rescaled: bool = True,
     ) -> None:
         self._low, self._high = (np.array(bound, np.float32) for bound in (actor.pose_low, actor.pose_high))
-        self._gain = np.float32(gain) * (np.array(actor.pose_rescale, np.float32) if rescaled else np.float32(1))
+        rescale = actor.pose_rescale if rescaled else (1.0,) * len(actor.pose_rescale)
+        self._gain = gain * np.array(rescale, np.float32)
         self._given = given
+
+    def settings(self, latents: range) -> bytes:
+        """What decides poses besides the predicted ones."""
+        return self._gain.tobytes() if self._given is None else self._given(latents).tobytes()
 
     def of(self, latents: range, predicted: Floats, usual: Floats) -> Floats:
         """Poses (n, 3), degrees.
@@ -83,13 +90,20 @@ class SpokenLatents:
         speech: its sample 0 is the beginning of latent 0.
         pose: how the head is held.
         threads: each of which works on a window.
+        memory: windows of these networks by what is heard in them, of other dubs, too.
     """
 
     def __init__(
-        self, network: Speech2Latent, reader: SpeechReader, speech: Sound, pose: PoseChoice, threads: ThreadPool
+        self,
+        network: Speech2Latent,
+        reader: SpeechReader,
+        speech: Sound,
+        pose: PoseChoice,
+        threads: ThreadPool,
+        memory: ValueCache,
     ) -> None:
         self._network, self._reader, self._speech, self._pose = network, reader, speech, pose
-        self._gain = gain_of(speech.rms)
+        self._gain, self._memory = gain_of(speech.rms), memory
         self._threads = threads
         self._kept: OrderedDict[int, Spoken] = OrderedDict()
 
@@ -120,27 +134,40 @@ class SpokenLatents:
             while len(self._kept) > max(WINDOWS_KEPT, len(group)):
                 self._kept.popitem(last=False)
 
-    @torch.inference_mode()
     def _spoken(self, number: int) -> Spoken:
         """What is spoken in a window."""
-        network, run = self._network, window_latents(number)
+        run = window_latents(number)
+        first, samples = self._samples(run)
+        key = digest(samples, first, self._pose.settings(run))
+        return self._memory.get(key, lambda: self._heard(run, first, samples))
+
+    def _samples(self, run: range) -> tuple[int, Floats]:
+        """The sound that counts for a run of latents: its first step of speech features, and samples."""
+        context = min(self._reader.context, HEARING * LATENTS_PER_SECOND * STEPS_PER_FRAME - 1)
+        first = max(0, STEPS_PER_FRAME * run.start - context)
+        end = STEPS_PER_FRAME * run.stop + context
+        samples = self._speech.read(first * STEP, (end - first) * STEP) * self._gain
+        return first, np.ascontiguousarray(samples, np.float32)
+
+    @torch.inference_mode()
+    def _heard(self, run: range, first: int, samples: Floats) -> Spoken:
+        """What is spoken in a window with these samples, from step `first` on."""
+        network = self._network
+        read = self._reader.read(torch.from_numpy(samples)[None])
+        inside = slice(STEPS_PER_FRAME * run.start - first, STEPS_PER_FRAME * run.stop - first)
+        features = SpeechFeatures(read.layers[:, :, inside], read.prosody[:, inside])
         valid = torch.ones(1, WINDOW, dtype=torch.bool, device=network.pose_mean.device)
-        heard = network.hear(self._features(run), WINDOW, valid)
+        heard = network.hear(features, WINDOW, valid)
         predicted = network.pose_predictor(heard, valid) * network.pose_deviation + network.pose_mean
         poses = self._pose.of(run, _array(predicted[0]), _array(network.pose_mean))
         asked = (torch.from_numpy(poses).to(heard.device) - network.pose_mean) / network.pose_deviation
         latents = network.decode(heard, asked[None], valid) * network.latent_deviation + network.latent_mean
         return Spoken(_array(latents[0]), poses)
 
-    def _features(self, run: range) -> SpeechFeatures:
-        """Features of a run of latents, read with the sound around them that counts for them."""
-        first, end = STEPS_PER_FRAME * run.start, STEPS_PER_FRAME * run.stop
-        context = min(self._reader.context, HEARING * LATENTS_PER_SECOND * STEPS_PER_FRAME - 1)
-        begin = max(0, first - context)
-        samples = self._speech.read(begin * STEP, (end + context - begin) * STEP) * self._gain
-        read = self._reader.read(torch.from_numpy(np.ascontiguousarray(samples))[None])
-        inside = slice(first - begin, end - begin)
-        return SpeechFeatures(read.layers[:, :, inside], read.prosody[:, inside])
+
+def digest(samples: Floats, first: int, settings: bytes) -> bytes:
+    """What decides a window, in few bytes."""
+    return blake2b(samples.tobytes() + f"{first}".encode() + settings, digest_size=16).digest()
 
 
 def _array(tensor: Tensor) -> Floats:

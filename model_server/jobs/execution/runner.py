@@ -12,6 +12,7 @@ from pathlib import Path
 
 from model_server import __version__
 from model_server.engines.base import WeightsInfo
+from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.marks import dub_record
@@ -22,7 +23,6 @@ from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.render import Encode, Frame, Rendering
 from model_server.pipeline.request import DubRequest
 from model_server.pipeline.suitability import check_suitable
-from model_server.pipeline.value_cache import ValueCache
 from model_server.provenance.xmp import frame_mark, marking
 from model_server.surroundings import explained, out_of_memory
 

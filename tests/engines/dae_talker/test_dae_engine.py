@@ -189,6 +189,20 @@ def test_other_sizes_are_a_sentence(engine: DaeTalkerEngine) -> None:
         engine.identity_of(None, 128)
 
 
+def test_what_was_heard_for_one_dub_serves_the_next(
+    engine: DaeTalkerEngine, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same sound and pose; another pose, or another sound, is heard anew."""
+    before = [condition.key for condition in said(pose_gain=0.7).of(range(5000, 5030))]
+    heard: list[int] = []
+    read = engine._reader.read
+    monkeypatch.setattr(engine._reader, "read", lambda samples: heard.append(1) or read(samples))
+    assert [condition.key for condition in said(pose_gain=0.7).of(range(5000, 5030))] == before and not heard
+    said(pose_gain=0.8).of(range(5000, 5030))
+    said(pose_gain=0.7, changed=200).of(range(5000, 5030))
+    assert len(heard) == 4
+
+
 def test_memory_does_not_grow_with_the_speech(said: Any) -> None:
     """Only so many windows are kept, however many were asked for."""
     conditioning = said()

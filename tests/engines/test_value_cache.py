@@ -7,7 +7,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from model_server.pipeline.value_cache import ValueCache
+from model_server.engines.runtime.value_cache import ValueCache
 from tests.limits import HANGS
 
 
