@@ -136,7 +136,7 @@ def _weights(message: Any, engine: str = "") -> WeightsInfo:
         _pose_map(message.pose_map) if message.HasField("pose_map") else None,
         engine,
         Sizes(message.sizes.low, message.sizes.high, message.sizes.step) if message.HasField("sizes") else None,
-        message.traits.in_place,
+        bool(message.traits.in_place),
         _traits(message.traits) if message.HasField("traits") else None,
     )
 

@@ -20,6 +20,8 @@ WeightsKind = Literal["untrained", "trained", "imported"]
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PrecisionChoice = Literal["auto"] | Precision
+InPlace = Literal["", "lower_face", "view"]
+"""What an engine draws into frames of footage is made of: not at all; the lower face; the network view."""
 PoseSource = Literal["video", "fixed", "frontal", "codes", "speech"]
 PoseReading = Literal["encoder", "angles", "movement"]
 """Where pose codes of real footage come from: the engine's encoder; head angles by the weights' pose map; the movement
@@ -59,7 +61,8 @@ class Traits:
         reach: frames before and after a frame whose speech and pose it depends on, too; 0 where each is made of its
             own, None where a frame depends on the whole dub's.
         reach_seconds: the same in seconds, beyond those.
-        in_place: whether it draws lower faces into frames of footage, for which it needs no portrait.
+        in_place: what of a frame it is shown for drawing lower faces into frames of footage, for which it needs no
+            portrait; "" where it cannot.
         parameters: which of a dub's parameters it heeds, by their names in `DubSpec`.
     """
 
@@ -71,7 +74,7 @@ class Traits:
     parameters: tuple[str, ...] = ()
     portrait_optional: bool = False
     reach_seconds: int = 0
-    in_place: bool = False
+    in_place: InPlace = ""
 
     @property
     def tells_pose(self) -> bool:
@@ -178,7 +181,7 @@ class FrameSource:
     """What footage shows of a person in one frame, for engines that draw into frames.
 
     Attributes:
-        picture: the lower face, upright, uint8 RGB (side, side, 3).
+        picture: what `Traits.in_place` says, upright, uint8 RGB (side, side, 3).
         hidden: where it is drawn anew, (side, side) in [0, 1]; what stands there is not to be seen in what is drawn.
         angles: yaw, pitch and roll of the head, (3,), degrees.
     """

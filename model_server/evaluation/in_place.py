@@ -18,6 +18,7 @@ from model_server.corpus.mesh import MeshReader
 from model_server.engines.base import Condition, FrameSource
 from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN, Row
 from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.registry import traits
 from model_server.errors import PoseDubError
 from model_server.evaluation.clips import EvalClip, EvalSource
 from model_server.evaluation.measure import faces_of
@@ -28,8 +29,8 @@ from model_server.evaluation.views import Pictures, batches
 from model_server.networks.pcavs.lower_face import REFERENCES
 from model_server.networks.pcavs.presets import POSE_SIZE
 from model_server.pipeline.compositing.blending import composed, laid
-from model_server.pipeline.compositing.in_place import frame_source, side_of
-from model_server.pipeline.faces.alignment import moved, warp
+from model_server.pipeline.compositing.in_place import side_of
+from model_server.pipeline.faces.alignment import moved, warp, warp_to
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.head_angles import angles_of
 from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
@@ -74,6 +75,8 @@ def evaluate_in_place(
     """
     if len(sources) < 2:
         raise PoseDubError("Dubs in place are measured with each other's words; give two clips or more.")
+    if traits(engine.weights).in_place != "lower_face":
+        raise PoseDubError(f"The weights {engine.weights.name} have no network for lower faces; choose others.")
     reader, found = MeshReader(), {}
     for number, source in enumerate(sources):
         with scratch.folder() as folder, scratch.folder() as beside:
@@ -138,7 +141,12 @@ class DubbedClip:
     def _source(self, row: int) -> FrameSource:
         place = self._places[row]
         assert place is not None
-        return frame_source(self.clip.views(row, row + 1)[0], place.crop(self._side), place, self._side)
+        return self._seen(self.clip.views(row, row + 1)[0], place)
+
+    def _seen(self, view: NDArray[np.uint8], place: HeadPlace) -> FrameSource:
+        crop, size = place.crop(self._side), (self._side, self._side)
+        _, hidden = lower_masks(self._side, moved(place.outline(), crop), 0.0)
+        return FrameSource(warp_to(view, crop, size, smooth=True), hidden, place.angles.astype(np.float32))
 
     def _dubbed(self, row: int, view: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.uint8]:
         place = self._places[row]
@@ -146,7 +154,7 @@ class DubbedClip:
             return view
         crop = place.crop(self._side)
         value = Row(window, PUBLISHED_GAIN, np.zeros(POSE_SIZE, np.float32))
-        source = frame_source(view, crop, place, self._side)
+        source = self._seen(view, place)
         drawn = self._engine.draw(self._identity, [Condition(b"", value, source)], 0)[0]
         taken, _ = lower_masks(self._side, moved(place.outline(), crop), FEATHER * EYES * self._side / SIDE)
         return composed(

@@ -16,7 +16,7 @@ from model_server.engines.base import Engine, FrameSource, Identity, Traits
 from model_server.engines.registry import traits
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
-from model_server.pipeline.compositing.in_place import InPlaceCanvas, frame_source, reference_rows, shown_side
+from model_server.pipeline.compositing.in_place import InPlaceCanvas, Region, reference_rows
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder
@@ -182,7 +182,7 @@ def footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None
     times = _times(analysis.spec, source, analysis.frames)
     output = analysis.spec.output.of(analysis.frames)
     if analysis.references:
-        return InPlaceCanvas(output, footage, times, analysis.face, context.cancelled)
+        return InPlaceCanvas(output, footage, times, analysis.face, context.traits.in_place, context.cancelled)
     return FootageCanvas(output, footage, times, analysis.spec.size, analysis.face, context.cancelled)
 
 
@@ -201,7 +201,7 @@ class _Analyst:
         speech, canvas = self._speech(), self._canvas
         if canvas and self._in_place:
             references = self._references(canvas.track)
-            return Analysis(self._spec, self._looked, speech, None, self._neutral(), canvas.track, references)
+            return Analysis(self._spec, self._looked, speech, None, self._own_codes(), canvas.track, references)
         poses = self._poses()
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, canvas.track if canvas else None)
 
@@ -213,19 +213,32 @@ class _Analyst:
 
     def _references(self, track: FaceTrack) -> tuple[FrameSource, ...]:
         """Frames of the footage that show the person's mouth, closed and open."""
-        source, side = self._spec.output.footage, shown_side(track)
+        source, region = self._spec.output.footage, Region(track, self._context.traits.in_place)
         assert source is not None
         rows = sorted(reference_rows(track))
         wanted = track.indices[rows]
-        key = ("references", source.asset, self._spec.viewer, side, track.lips.tobytes(), wanted.tobytes())
+        key = (
+            "references",
+            source.asset,
+            self._spec.viewer,
+            region.kind,
+            *map(region.bytes_of, rows),
+            wanted.tobytes(),
+        )
         footage = self._context.opened(source.asset, self._spec.viewer)
 
         def made() -> tuple[FrameSource, ...]:
             pictures = footage.iter_frames(wanted.tolist(), self._context.cancelled)
-            shown = zip(map(track.place, rows), pictures, strict=True)
-            return tuple(frame_source(picture, place.crop(side), place, side) for place, (_, picture) in shown)
+            return tuple(region.source(picture, row) for row, (_, picture) in zip(rows, pictures, strict=True))
 
         return self._context.memory.get(key, made)
+
+    def _own_codes(self) -> NDArray[np.float32]:
+        """Codes (n, p) of the footage's own head, where its whole face is drawn for the lower one."""
+        source = self._spec.output.footage
+        if source is None or self._context.traits.in_place != "view":
+            return self._neutral()
+        return self._video_codes(PoseVideo(source.asset, source.face, source.start, source.speed))
 
     def _neutral(self) -> NDArray[np.float32]:
         """Codes (n, p) of a frontal head."""

@@ -31,7 +31,8 @@ def in_place(spec: DubSpec, weights: WeightsInfo) -> bool:
     asked = spec.output.face_source
     if spec.output.footage is None or asked == "portrait":
         return False
-    return asked == "in_place" or (own_face(spec) and traits(weights).in_place)
+    # Whole faces that are drawn for their lower part alone are no better than asked for.
+    return asked == "in_place" or (own_face(spec) and traits(weights).in_place == "lower_face")
 
 
 def _problems(spec: DubSpec, wants: Traits, weights: WeightsInfo) -> list[tuple[bool, str]]:

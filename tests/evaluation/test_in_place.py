@@ -69,6 +69,7 @@ class Copying:
     """An engine that gives back what it is shown, as softly as it is told."""
 
     sigma: float = 0.0
+    weights = untrained("lite-in-place")
 
     def identity_in(self, references: Sequence[FrameSource]) -> None:
         return None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,7 @@ from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, analyse
-from model_server.pipeline.compositing.in_place import reference_rows
+from model_server.pipeline.compositing.in_place import as_sharp, reference_rows
 from model_server.pipeline.faces.alignment import inverse, moved
 from model_server.pipeline.faces.lower_face import HeadPlace, lower_masks
 from model_server.pipeline.media.encode import decode_png
@@ -151,6 +152,35 @@ def test_the_old_mouth_cannot_be_seen(engine: PcavsEngine, analysis: Analysis) -
     silent = row._replace(window=np.zeros((80, 20), np.float32))
     quiet = engine.draw(identity, [Condition(b"", silent, source)], 0)[0]
     assert (quiet[..., :3] != true[..., :3]).any()
+
+
+def test_whole_faces_are_fitted_to_footage_for_their_lower_part(shelf: Shelf) -> None:
+    full = as_pcavs(load_engine(untrained("full"), "cpu", "fp32"))
+    here = context(full, shelf)
+    asked = spec(replace(FULL, face_source="in_place"))
+    assert not in_place(spec(), full.weights) and in_place(asked, full.weights)
+    found = analyse(DubRequest(asked, 0, 2), here, range(2))
+    assert {reference.picture.shape for reference in found.references} == {(224, 224, 3)}
+    assert found.poses is not None and not np.array_equal(found.poses[0], np.zeros(12))
+    (frame,) = Rendering(found, here).frames(range(1))
+    assert found.face is not None
+    (before,) = [picture for _, picture in open_footage(FILES["pose.mp4"]).iter_frames([int(found.face.indices[0])])]
+    touched = (decode_png(frame.png) != before).any(axis=2)
+    place = found.face.place(0)
+    _, hidden = lower_masks(256, moved(place.outline(), place.crop(256)), 0.0)
+    y, x = np.nonzero(touched)
+    at = np.rint(moved(np.stack([x, y], 1).astype(float), place.crop(256))).astype(int).clip(0, 255)
+    assert 0.02 < touched.mean() < 0.2 and hidden[at[:, 1], at[:, 0]].mean() > 0.98
+
+
+def test_soft_pictures_are_made_as_sharp_as_others() -> None:
+    noise = np.random.default_rng(0).integers(60, 200, (64, 64, 3), np.uint8)
+    soft = cv2.GaussianBlur(noise, (0, 0), 0.5)
+    where = np.ones((64, 64), np.bool_)
+    details = [float((one - cv2.GaussianBlur(one.astype(np.float32), (0, 0), 1.5)).std())
+               for one in (noise, soft, as_sharp(soft, noise, where))]  # fmt: skip
+    assert details[1] < 0.8 * details[0] and abs(details[2] - details[0]) < 0.15 * details[0]
+    np.testing.assert_array_equal(as_sharp(soft, noise, ~where), soft)
 
 
 def test_a_covered_face_stays_and_is_told(analysis: Analysis, tmp_path: Path) -> None:

@@ -129,8 +129,10 @@ class PcavsEngine:
         check_size(size, self.weights)
         return self.identity(portrait.seen[None], portrait.drawn)
 
-    def identity_in(self, references: Sequence[FrameSource]) -> InPlaceIdentity:
+    def identity_in(self, references: Sequence[FrameSource]) -> InPlaceIdentity | Identity:
         """See `Engine.identity_in`."""
+        if self._networks.lower_face is None:
+            return self.identity(np.stack([reference.picture for reference in references]))
         return self._in_turn(lambda: LowerFaces.of(self._networks, self.device).identity(references))
 
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:

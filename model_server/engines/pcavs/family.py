@@ -52,8 +52,11 @@ def sizes(weights: WeightsInfo) -> Sizes:
 
 
 def traits(weights: WeightsInfo) -> Traits:
-    """What weights want: with a network for lower faces they can do without a portrait."""
-    return replace(TRAITS, in_place=PRESETS[weights.preset].lower_face is not None)
+    """What weights want: for drawing into footage they can do without a portrait, unless it is what they bend."""
+    widths = PRESETS[weights.preset]
+    if widths.lower_face:
+        return replace(TRAITS, in_place="lower_face")
+    return TRAITS if widths.warps else replace(TRAITS, in_place="view")
 
 
 def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:

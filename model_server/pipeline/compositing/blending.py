@@ -98,7 +98,7 @@ def patch(view: Picture, place: Placement, size: tuple[int, int], feather: float
         view: network view drawn, uint8 RGB (side, side, 3).
     """
     mask = face_mask(len(view), place.points, place.outline, feather, mouth_only) * place.opacity
-    return laid(_coloured(view, place), mask, place.matrix, size)
+    return laid(coloured(view, place), mask, place.matrix, size)
 
 
 def laid(view: Picture, mask: Mask, matrix: NDArray[np.float64], size: tuple[int, int]) -> Patch:
@@ -116,7 +116,8 @@ def laid(view: Picture, mask: Mask, matrix: NDArray[np.float64], size: tuple[int
     return Patch(rgba, left, top)
 
 
-def _coloured(view: Picture, place: Placement) -> Picture:
+def coloured(view: Picture, place: Placement) -> Picture:
+    """A drawn face with the colours of the footage's."""
     own = view_tone(view, place.points, place.outline)
     return matched(view, own, place.tone) if np.isfinite([*own, *place.tone]).all() else view
 

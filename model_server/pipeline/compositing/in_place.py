@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.base import FrameSource
-from model_server.pipeline.compositing.blending import Patch, laid
+from model_server.engines.base import FrameSource, InPlace
+from model_server.features import CROP_SIDE
+from model_server.pipeline.compositing.blending import Mask, Patch, coloured, laid
 from model_server.pipeline.compositing.canvas import FootageCanvas
-from model_server.pipeline.faces.alignment import moved, warp_to
-from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
+from model_server.pipeline.faces.alignment import moved, view_transform, warp_to
+from model_server.pipeline.faces.lower_face import EYES, SIDE, lower_masks
+from model_server.pipeline.faces.outlines import grid, inside_distance
 from model_server.pipeline.faces.tracking import Absence, FaceTrack
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.playback import Playback
@@ -29,12 +32,51 @@ SMALLEST, LARGEST, STEP = 96, 512, 16
 _OVERSAMPLED = 1.6
 # Share of the lower face that may be covered; where it is more, the frame stays as it is.
 MOST_COVERED = 0.5
+# Details are finer than so many pixels; they are made that much stronger or weaker at most.
+_FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
-_VERSION = "in place 1"
+_VERSION = "in place 2"
+
+
+class Region:
+    """What is cut out of frames for an engine that draws into them, by row of a track.
+
+    Args:
+        kind: "lower_face" for that alone, as large as it is shown; "view" for the network view.
+
+    Attributes:
+        side: of the pictures, pixels.
+    """
+
+    def __init__(self, track: FaceTrack, kind: InPlace) -> None:
+        self._track, self.kind = track, kind
+        self.side = shown_side(track) if kind == "lower_face" else CROP_SIDE
+
+    def crop(self, row: int) -> NDArray[np.float64]:
+        """Transform (2, 3) to it from a picture in natural proportions."""
+        if self.kind == "lower_face":
+            return self._track.place(row).crop(self.side)
+        return view_transform(self._track.transforms[row], self.side)
+
+    def masks(self, row: int, feather: float) -> tuple[Mask, Mask]:
+        """See `lower_masks`; `feather` in distances between the eyes."""
+        place, crop = self._track.place(row), self.crop(row)
+        scale = float(np.hypot(crop[0, 0], crop[1, 0]))
+        return lower_masks(self.side, moved(place.outline(), crop), feather * EYES * place.span * scale)
+
+    def source(self, picture: Picture, row: int, crop: NDArray[np.float64] | None = None) -> FrameSource:
+        """What a picture shows; `crop` (2, 3) where the picture is not in natural proportions."""
+        cut = warp_to(picture, self.crop(row) if crop is None else crop, (self.side, self.side), smooth=True)
+        return FrameSource(cut, self.masks(row, 0.0)[1], self._track.place(row).angles.astype(np.float32))
+
+    def bytes_of(self, row: int) -> bytes:
+        """All that decides what is cut out and laid back, for a key."""
+        place = self._track.place(row)
+        return np.concatenate([place.nose, place.angles, [place.span], self.crop(row).ravel()]).tobytes()
 
 
 class InPlaceCanvas(FootageCanvas):
-    """Footage with its lower face drawn anew, or an overlay for it; arguments as of `FootageCanvas`.
+    """Footage with its lower face drawn anew, or an overlay for it; arguments as of `FootageCanvas` and `Region`.
 
     Attributes:
         covered: frames that were left as they are since too much of the face is covered.
@@ -47,60 +89,60 @@ class InPlaceCanvas(FootageCanvas):
         footage: Footage,
         times: Sequence[Fraction],
         track: FaceTrack,
+        kind: InPlace,
         cancelled: Callable[[], bool] = never,
     ) -> None:
-        super().__init__(output, footage, times, shown_side(track), track, cancelled)
+        self._region = Region(track, kind)
+        super().__init__(output, footage, times, self._region.side, track, cancelled)
         self.covered: set[int] = set()
         self.rate = average_rate(footage.times, footage.duration)
         self._held: dict[int, Picture] = {}
+        self._looked_at: dict[int, FrameSource] = {}
         # What HDR footage looks like in SDR, which is what networks see.
         self._looks = Playback(footage, cancelled) if self._appearance.keeps_hdr else None
 
     def key(self, index: int, drawn: str) -> str:
         """See `Canvas.key`."""
-        place = self._place(index) if self.draws(index) else None
-        where = np.concatenate([place.nose, place.angles, [place.span, self._opacity(index)]]) if place else np.zeros(0)
-        return digest(_VERSION, super().key(index, drawn), str(self._side), where.astype(np.float64).tobytes())
+        where = self._region.bytes_of(self._row(index)) if self.draws(index) else b""
+        return digest(_VERSION, super().key(index, drawn), f"{self._region.kind} {self._side}", where)
 
     def source(self, index: int) -> FrameSource | None:
-        """See `Canvas.source`; the frame's picture is held until it is composed."""
+        """See `Canvas.source`; what is needed of the frame is held until it is composed."""
         if self._output.mode != "overlay":
             self._held[index] = super()._shown(index)
         if not self.draws(index):
             return None
-        place = self._place(index)
+        self._looked_at[index] = self._source(index, self._row(index))
+        return self._looked_at[index]
+
+    def _source(self, index: int, row: int) -> FrameSource:
         if self._looks:
-            return frame_source(self._looks.picture(int(self.frames[index])), place.crop(self._side), place, self._side)
+            return self._region.source(self._looks.picture(int(self.frames[index])), row)
         picture = self._held[index] if index in self._held else super()._shown(index)
-        return frame_source(picture, self._crop(index), place, self._side)
+        return self._region.source(picture, row, self._from_stored(self._region.crop(row)))
 
     def _shown(self, index: int) -> Picture:
         held = self._held.pop(index, None)
         return super()._shown(index) if held is None else held
 
     def _piece(self, index: int, view: Picture) -> Patch | None:
-        place = self._place(index)
-        mask, _ = lower_masks(self._side, moved(place.outline(), place.crop(self._side)), self._edge(place))
-        visible = view[..., 3].astype(np.float32) / 255
+        row, source = self._row(index), self._looked_at.pop(index)
+        mask, _ = self._region.masks(row, self._output.feather)
+        visible = view[..., 3] / np.float32(255) if view.shape[2] == 4 else np.ones_like(mask)
         if float((mask * (1 - visible)).sum()) > MOST_COVERED * float(mask.sum()):
             self.covered.add(index)
             return None
-        share = mask * visible * np.float32(self._opacity(index))
-        return laid(view[..., :3], share, self._crop(index), self._appearance.size)
+        drawn = view[..., :3] if self._region.kind == "lower_face" else self._fitted(index, view, source)
+        share = mask * visible * np.float32(self._opacities[row])
+        return laid(drawn, share, self._from_stored(self._region.crop(row)), self._appearance.size)
 
-    def _place(self, index: int) -> HeadPlace:
-        return self.track.place(int(self._rows[index]))
+    def _fitted(self, index: int, view: Picture, source: FrameSource) -> Picture:
+        """A whole drawn face with the colours and the sharpness that the footage has where it stays."""
+        inside = inside_distance(grid(self._side), self._placement(index).outline) > 0
+        return as_sharp(coloured(view, self._placement(index)), source.picture, inside & (source.hidden == 0))
 
-    def _opacity(self, index: int) -> float:
-        return float(self._opacities[self._rows[index]])
-
-    def _crop(self, index: int) -> NDArray[np.float64]:
-        """From the stored picture to the lower face's."""
-        return self._from_stored(self._place(index).crop(self._side))
-
-    def _edge(self, place: HeadPlace) -> float:
-        """Width of the soft edge in pixels of the lower face's picture."""
-        return self._output.feather * EYES * self._side / SIDE
+    def _row(self, index: int) -> int:
+        return int(self._rows[index])
 
 
 def shown_side(track: FaceTrack) -> int:
@@ -114,15 +156,15 @@ def side_of(spans: Sequence[float]) -> int:
     return int(np.clip(-(-wanted // STEP) * STEP, SMALLEST, LARGEST))
 
 
-def frame_source(picture: Picture, crop: NDArray[np.float64], place: HeadPlace, side: int) -> FrameSource:
-    """What a picture shows of a head.
-
-    Args:
-        crop: from the picture to the lower face, (2, 3).
-        place: of the head, in natural proportions.
-    """
-    _, hidden = lower_masks(side, moved(place.outline(), place.crop(side)), 0.0)
-    return FrameSource(warp_to(picture, crop, (side, side), smooth=True), hidden, place.angles.astype(np.float32))
+def as_sharp(view: Picture, like: Picture, where: NDArray[np.bool_]) -> Picture:
+    """A picture (s, s, 3) made as sharp as another one is at some places (s, s)."""
+    fine, wanted = (
+        one - cv2.GaussianBlur(one, (0, 0), _FINE) for one in (view.astype(np.float32), like.astype(np.float32))
+    )
+    if not where.any():
+        return view
+    gain = float(np.clip(wanted[where].std() / max(float(fine[where].std()), 1e-3), 1 / _MOST_GAIN, _MOST_GAIN))
+    return np.rint(np.clip(view + (gain - 1) * fine, 0, 255)).astype(np.uint8)
 
 
 def reference_rows(track: FaceTrack, count: int = 4) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.pipeline.faces.head_angles import axes_of
-from model_server.pipeline.faces.outlines import inside_distance, smooth_step
+from model_server.pipeline.faces.outlines import grid, inside_distance, smooth_step
 
 Floats = NDArray[np.floating]
 Mask = NDArray[np.float32]
@@ -79,7 +79,6 @@ def lower_masks(side: int, outline: NDArray[np.float64], edge: float) -> tuple[M
         outline: of what speech moves, (k, 2), pixels.
         edge: width of the soft edge, which lies inside the outline, pixels.
     """
-    x, y = np.meshgrid(*2 * [np.arange(side, dtype=np.float64)])
-    inside = inside_distance(np.stack([x, y], axis=-1), outline)
+    inside = inside_distance(grid(side), outline)
     taken = smooth_step(inside / max(edge, _LEAST_EDGE))
     return taken.astype(np.float32), (inside > -_BEYOND).astype(np.float32)

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 
 
+def grid(side: int) -> NDArray[np.float64]:
+    """Places (side, side, 2) of a picture's pixels."""
+    return np.stack(np.meshgrid(*2 * [np.arange(side, dtype=np.float64)]), axis=-1)
+
+
 def inside_distance(places: Points, polygon: Points) -> NDArray[np.float64]:
     """Distance of places (..., 2) from a polygon's edge, positive inside; polygon (n, 2), in order.
 

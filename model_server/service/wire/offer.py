@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import cast
 
-from model_server.engines.base import PoseControl, PoseSource, Sizes, Traits, WeightsInfo
+from model_server.engines.base import InPlace, PoseControl, PoseSource, Sizes, Traits, WeightsInfo
 from model_server.engines.pose_map import PoseMap
 from model_server.engines.registry import family, sizes, traits
 from model_server.errors import PoseDubError
@@ -103,7 +103,7 @@ def _traits_in(message: dubbing.EngineTraits) -> Traits:
         parameters=tuple(message.parameters),
         portrait_optional=message.portrait_optional,
         reach_seconds=message.reach_seconds,
-        in_place=message.in_place,
+        in_place=cast(InPlace, message.in_place),
     )
 
 
