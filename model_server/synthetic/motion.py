@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -40,13 +42,20 @@ def eased_path(keys: npt.ArrayLike, times: npt.ArrayLike, frames: int, fps: floa
 
 def blinks(rng: np.random.Generator, frames: int, fps: float = 25.0) -> Floats:
     """Lid closure (frames,) 0..1 with a blink every few seconds."""
+    times = [rng.uniform(0.4, 2.5)]
+    while times[-1] < frames / fps:
+        times.append(times[-1] + rng.uniform(1.8, 5.0))
+    return lids_closing_at(times, frames, fps)
+
+
+def lids_closing_at(times: Iterable[float], frames: int, fps: float = 25.0) -> Floats:
+    """Lid closure (frames,) 0..1 with a blink that begins at each of the times, seconds."""
     closure = np.zeros(frames, np.float32)
-    at = rng.uniform(0.4, 2.5)
     shape = np.interp(np.arange(0, len(BLINK) - 1, 25.0 / fps), np.arange(len(BLINK)), BLINK)
-    while (start := int(at * fps)) < frames:
-        end = min(start + len(shape), frames)
-        closure[start:end] = np.maximum(closure[start:end], shape[: end - start])
-        at += rng.uniform(1.8, 5.0)
+    for start in (int(time * fps) for time in times):
+        if 0 <= start < frames:
+            end = min(start + len(shape), frames)
+            closure[start:end] = np.maximum(closure[start:end], shape[: end - start])
     return closure
 
 

@@ -2,7 +2,8 @@
 
 The head's spread and speed are those measured in published head poses of talking people: standard deviations of 1 to 3
 degrees of pitch and roll and up to 5 of yaw, nine tenths of the power below 0.8 Hz (yaw, roll) and 1.4 Hz (pitch).
-Nods mark stressed syllables, and pauses bring the head back to the middle.
+Nods mark stressed syllables, and pauses bring the head back to the middle. Lids close where phrases end, as people's
+mostly do (Nakano and Kitazawa 2010): so speech tells of them, and what learns from it can blink.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_server.synthetic.clip import Performance, expression
-from model_server.synthetic.motion import blinks, eased_path, gaze
+from model_server.synthetic.motion import eased_path, gaze, lids_closing_at
 from model_server.synthetic.speech import Speech
 from model_server.synthetic.visemes import viseme_weights
 
@@ -32,6 +33,7 @@ _PAUSE = 0.25  # seconds of silence that are a pause
 _RECENTRED, _RETURN_SECONDS, _STAY_SECONDS = 0.3, 0.7, 5.0
 _GAZE_RANGE = 30.0  # degrees of the largest look to a side
 _FIXATION = 0.25  # of a free gaze's: the eyes rest on the camera
+_BLINK_LAG, _BLINK_GAP, _BLINK_EVERY = 0.08, 1.2, 3.2  # seconds
 _BROW_SECONDS, _BROW_SHARE = 0.5, 0.3
 _EFFORT = 1.1
 _LOUDNESS_SECONDS = 0.08
@@ -61,7 +63,7 @@ def speak_to_camera(
     stressed = accents(speech)
     angles = head_angles(rng, speech, stressed, frames, fps, reach, lean)
     looks = -angles[:, :2] / _GAZE_RANGE + _FIXATION * gaze(rng, frames, fps)
-    lids, brows = blinks(rng, frames, fps), _brows(rng, stressed, frames, fps)
+    lids, brows = lids_closing_at(blink_times(speech), frames, fps), _brows(rng, stressed, frames, fps)
     visemes = viseme_weights(speech.phonemes, frames, fps)
     return Performance(
         angles=angles,
@@ -117,6 +119,17 @@ def pauses(speech: Speech) -> list[tuple[float, float]]:
     spoken = [p for p in speech.phonemes if p.symbol]
     starts, ends = [p.start for p in spoken] + [speech.duration], [0.0] + [p.end for p in spoken]
     return [(end, start) for end, start in zip(ends, starts, strict=True) if start - end >= _PAUSE]
+
+
+def blink_times(speech: Speech) -> list[float]:
+    """Seconds at which blinks begin: shortly after phrases, with some time between them, and often in long silence."""
+    times: list[float] = []
+    for start, end in pauses(speech):
+        first = start + (_BLINK_LAG if start else _BLINK_EVERY / 2)
+        for at in np.arange(first, max(end, first + _PAUSE if start else end), _BLINK_EVERY):
+            if not times or at - times[-1] >= _BLINK_GAP:
+                times.append(float(at))
+    return times
 
 
 def _loudness(speech: Speech) -> Floats:

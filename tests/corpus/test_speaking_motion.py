@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from model_server.corpus.actor.statistics import movement, power_end
-from model_server.synthetic.speaking_motion import LIMITS, accents, head_angles, low_passed, pauses, speak_to_camera
+from model_server.synthetic.speaking_motion import (
+    LIMITS,
+    accents,
+    blink_times,
+    head_angles,
+    low_passed,
+    pauses,
+    speak_to_camera,
+)
 from model_server.synthetic.speech import Phoneme, Speech
 
 FPS, RATE = 25, 16000
@@ -68,6 +76,11 @@ def test_pauses_bring_the_head_back() -> None:
     assert pauses(Speech(np.zeros(RATE, np.float32), RATE, ())) == [(0.0, 1.0)]
 
 
+def test_long_silence_is_blinked_through() -> None:
+    times = blink_times(Speech(np.zeros(20 * RATE, np.float32), RATE, ()))
+    assert len(times) == 6 and np.diff(times) == pytest.approx(3.2)
+
+
 def test_noise_is_as_strong_as_asked_below_its_frequency_only() -> None:
     noise = np.stack([low_passed(np.random.default_rng(seed), 1000, FPS, 0.8) for seed in range(60)])
     assert noise.std() == pytest.approx(1, abs=0.06)
@@ -81,5 +94,6 @@ def test_eyes_rest_on_the_camera_and_silence_shuts_the_mouth() -> None:
     assert np.corrcoef(to_left, performance.angles[:, 0])[0, 1] > 0.8
     assert performance.visemes[113, 0] > 0.9 and performance.visemes[5, 0] < 0.5
     assert performance.lids.max() > 0.9 and np.median(performance.lids) == 0
+    assert performance.lids[102:106].max() > 0.9 and performance.lids[60:100].max() == 0  # where the phrase has ended
     again = speak_to_camera(np.random.default_rng(5), speech, 250, FPS, reach=3.0)
     assert np.array_equal(again.angles, performance.angles)

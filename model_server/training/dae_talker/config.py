@@ -80,6 +80,9 @@ class AutoencoderSchedule(Schedule):
 
     Attributes:
         parts: how much more eyes and mouth count; 0 as published.
+        spread: whether the encoder's last layer begins so that c has mean 0 and deviation 1 over the training frames
+            (data-dependent initialization, Salimans and Kingma 2016). One actor's frames are alike: without it their
+            latents are, too, and are long overlooked.
         codes: what c is: "encoder" for what the semantic encoder says of a frame, as published; "landmarks" for the
             frame's landmarks, the baseline of the ablation.
         gradient_norm: to which gradients are cut.
@@ -87,6 +90,7 @@ class AutoencoderSchedule(Schedule):
     """
 
     parts: float = 0.0
+    spread: bool = False
     codes: str = "encoder"
     gradient_norm: float = 1.0
     guard_steps: int = 3000
@@ -209,14 +213,16 @@ def _published(name: str, batch: int, steps: int) -> DaeConfig:
 _FAST = replace(
     _published("dae-128-fast", 64, 30000),
     speech2latent_size="full",
-    autoencoder=AutoencoderSchedule(30000, 64, learning_rate=6e-4, falling=0.6, weight_decay=0.01),
+    autoencoder=AutoencoderSchedule(30000, 64, learning_rate=6e-4, falling=0.6, weight_decay=0.01, spread=True),
 )
 # Two processor cores: hours, not days.
 _CPU = DaeConfig(
     "dae-cpu", "dae-cpu", "small",
     face=FaceSchedule(steps=1500, batch=16),
     pictures=PicturesSchedule(steps=16000, batch=8, learning_rate=8e-4, critic_width=16),
-    autoencoder=AutoencoderSchedule(15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01, parts=3.0),
+    autoencoder=AutoencoderSchedule(
+        15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01, parts=3.0, spread=True
+    ),
     speech2latent=SpeechSchedule(steps=4000, batch=4, learning_rate=4e-4),
     student=StudentSchedule(
         steps=12000, batch=16, learning_rate=8e-4, critic_width=16, width=64, pairs=8000, teacher_steps=10

@@ -13,6 +13,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
 from model_server.networks.dae_talker.diffusion import NoiseSchedule
 from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoder
+from model_server.networks.dae_talker.semantic_encoder import SemanticEncoder
 from model_server.training.averaging import average
 from model_server.training.dae_talker.config import Schedule, StageName
 from model_server.training.dae_talker.data import ActorStore, Frames
@@ -30,7 +31,7 @@ _BETAS = (0.9, 0.999)
 _CRITIC_BETAS = (0.0, 0.9)
 _JUDGED, _SHOWN = 16, 6  # unseen frames for figures, frames of a grid
 _JUDGE_STEPS = 10  # of the sampler, for figures on the way
-_STANDARDIZED = 512  # frames that a picture autoencoder's statistics are taken over
+_STANDARDIZED, _ENCODED = 512, 32  # frames that statistics are taken over, and those encoded at once
 _LEAST_SWAP = 0.3  # dB by which another frame's latent must draw worse
 
 
@@ -62,6 +63,9 @@ class Stage(ABC):
     def network(self) -> nn.Module:
         """What learns."""
         return self.models.networks[self.name]
+
+    def begin(self) -> None:  # noqa: B027 - most stages have nothing to prepare
+        """Prepare what learns, before the stage's first step."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Any:
@@ -248,6 +252,14 @@ class AutoencoderStage(Stage):
         task = AutoencoderTask(cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear())
         self.learners = {"task": self._learner(task, self.models.config.autoencoder.gradient_norm)}
 
+    def begin(self) -> None:
+        """See `Stage.begin`: latents that differ from frame to frame."""
+        if self.models.config.autoencoder.spread:
+            rows = np.linspace(0, len(self.store) - 1, _STANDARDIZED).astype(int)
+            clean = self.store.images(rows) if self.clean is None else self.clean[rows].float()
+            spread_latents(cast(DiffusionAutoencoder, self.network).encoder, clean.to(self.device))
+            self.models.averaged[self.name].load_state_dict(self.network.state_dict())
+
     def sample(self, rng: np.random.Generator) -> tuple[Tensor | None, ...]:
         """What is to be drawn, latents that stand in for the encoder's, and how much each place counts."""
         rows, parts = self.store.draw(rng, self.schedule.batch), self.models.config.autoencoder.parts
@@ -294,6 +306,15 @@ class AutoencoderStage(Stage):
             clean = self.unseen.images(rows) if self.unseen_clean is None else self.unseen_clean[rows].float()
             latents = self.models.autoencoder.encoder(clean.to(self.device)).float()
         return self.models.decoded(self.models.rendered(latents, _JUDGE_STEPS)).clamp(-1, 1)
+
+
+@torch.no_grad()
+def spread_latents(encoder: SemanticEncoder, clean: Tensor) -> None:
+    """Scale and shift an encoder's last layer until its latents have mean 0 and deviation 1 over pictures."""
+    latents = torch.cat([encoder(part) for part in clean.split(_ENCODED)])
+    deviation = latents.std(0).clamp(min=1e-8)
+    encoder.out.weight.div_(deviation[:, None])
+    encoder.out.bias.sub_(latents.mean(0)).div_(deviation)
 
 
 def on_device(frames: Frames, device: torch.device) -> Frames:

@@ -137,7 +137,9 @@ class DaeTrainer:
         stage = None if clock.over(self.process_group) else self._stage(name, clock)
         if stage is None:
             return False
-        if self._resume_state[0] == name and self._resume_state[1]:
+        if not self.steps.get(name):
+            stage.begin()
+        elif self._resume_state[0] == name and self._resume_state[1]:
             stage.load_state(self._resume_state[1])
         meter, samples = Meter(self.config.log_every), stage.schedule.batch * self.process_group.size
         for step, batch in ahead(partial(self._sample, stage), range(self.steps.get(name, 0), length)):

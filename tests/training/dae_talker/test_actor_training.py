@@ -16,7 +16,7 @@ from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, 
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.losses import part_weights, parts_mask, psnr
 from model_server.training.dae_talker.spoken_stage import changed_sound
-from model_server.training.dae_talker.stages import AutoencoderStage
+from model_server.training.dae_talker.stages import AutoencoderStage, spread_latents
 from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
 from model_server.training.distributed import ProcessGroup
 from model_server.training.settings import changed
@@ -111,6 +111,18 @@ def test_a_latent_that_says_nothing_stops_the_run(toy: DaeConfig, actor: Path, t
         torch.nn.init.zeros_(network.encoder.out.weight)
     with pytest.raises(PoseDubError, match="whatever frame"):
         trainer.train(["autoencoder"])
+
+
+def test_latents_of_one_actors_frames_begin_apart(toy: DaeConfig, actor: Path, trained: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = DiffusionAutoencoder(toy.size).encoder
+    clean = torch.randn(1, 4, 8, 8) + 0.01 * torch.randn(100, 4, 8, 8)
+    before = encoder(clean)
+    spread_latents(encoder, clean)
+    after = encoder(clean)
+    assert before.std(0).max() < 0.01
+    assert torch.allclose(after.mean(0), torch.zeros(16), atol=1e-2)
+    assert torch.allclose(after.std(0), torch.ones(16), atol=1e-2)
 
 
 def test_the_gradient_of_c_is_told(toy: DaeConfig, actor: Path, trained: Path, tmp_path: Path) -> None:
