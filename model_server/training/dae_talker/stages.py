@@ -254,7 +254,7 @@ class AutoencoderStage(Stage):
 
     def begin(self) -> None:
         """See `Stage.begin`: latents that differ from frame to frame."""
-        if self.models.config.autoencoder.spread:
+        if self.models.config.autoencoder.spread and self.codes is None:
             rows = np.linspace(0, len(self.store) - 1, _STANDARDIZED).astype(int)
             clean = self.store.images(rows) if self.clean is None else self.clean[rows].float()
             spread_latents(cast(DiffusionAutoencoder, self.network).encoder, clean.to(self.device))
