@@ -7,10 +7,8 @@ from torch import Tensor
 
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.dae_talker.diffusion import DdimSampler, NoiseSchedule
+from model_server.networks.dae_talker.diffusion import DdimSampler
 
-# With fewer steps than these a sampler starts where there is nothing but noise (our choice); else as published.
-_PUBLISHED_STEPS = 20
 # Steps in which a portrait's noise is found. Diff-AE takes 250; a fixed x_T hardly matters.
 INVERSION_STEPS = 100
 
@@ -26,12 +24,10 @@ def sampler(networks: ActorNetworks, steps: int) -> DdimSampler:
             "These weights hold the one-step decoder alone; set the steps to 1 and give no portrait.",
             ErrorKind.UNSUPPORTED,
         )
-    schedule = NoiseSchedule.linear()
-    if schedule.steps % steps:
-        raise PoseDubError(f"{steps} steps do not divide the {schedule.steps} of the noise; choose 4, 10, 20 or 100.")
-    size = networks.autoencoder.size
-    spacing = "leading" if steps >= _PUBLISHED_STEPS else "trailing"
-    return DdimSampler(schedule, size.prediction, steps, size.limit, spacing)  # type: ignore[arg-type]
+    try:
+        return networks.autoencoder.size.sampler(steps)
+    except ValueError as problem:
+        raise PoseDubError(f"{problem}; choose 4, 10, 20 or 100.") from problem
 
 
 def rendered(networks: ActorNetworks, latents: Tensor, steps: int, start: Tensor) -> Tensor:

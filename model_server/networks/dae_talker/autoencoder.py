@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from model_server.networks.dae_talker.diffusion import Denoiser, NoiseSchedule, Prediction
+from model_server.networks.dae_talker.diffusion import DdimSampler, Denoiser, NoiseSchedule, Prediction, Spacing
 from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoderSize
 from model_server.networks.dae_talker.semantic_encoder import SemanticEncoder, SemanticEncoderSize
 from model_server.networks.dae_talker.unet import UNet, UNetSize
+
+# The fewest steps for which Diff-AE shows pictures.
+_PUBLISHED_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class DiffusionAutoencoderSize:
     def limit(self) -> float | None:
         """Largest absolute value of what is rendered; None for latents."""
         return 1.0 if self.pictures is None else None
+
+    def sampler(self, steps: int) -> DdimSampler:
+        """What renders latents in so many steps, which must divide the schedule's; ValueError otherwise.
+
+        With few steps it starts where there is nothing but noise (our choice), with others as published.
+        """
+        spacing: Spacing = "leading" if steps >= _PUBLISHED_STEPS else "trailing"
+        return DdimSampler(NoiseSchedule.linear(), self.prediction, steps, self.limit, spacing)
 
 
 class DiffusionAutoencoder(nn.Module):

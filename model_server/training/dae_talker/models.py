@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
-from model_server.networks.dae_talker.diffusion import DdimSampler, NoiseSchedule, start_noise
+from model_server.networks.dae_talker.diffusion import start_noise
 from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoder
 from model_server.networks.dae_talker.speech2latent import Speech2Latent
 from model_server.networks.dae_talker.speech_features import SpeechReader
@@ -67,16 +67,10 @@ class DaeModels:
         """The averaged student."""
         return cast(StudentDecoder, self.averaged["student"])
 
-    def sampler(self, steps: int) -> DdimSampler:
-        """What renders latents in so many steps, the same as in the engine."""
-        size = self.config.size
-        spacing = "leading" if steps >= 20 else "trailing"
-        return DdimSampler(NoiseSchedule.linear(), size.prediction, steps, size.limit, spacing)  # type: ignore[arg-type]
-
     def rendered(self, latents: Tensor, steps: int) -> Tensor:
         """What the averaged autoencoder draws of latents (n, latent) from the shared noise."""
         start = self.start.to(latents.device).expand(len(latents), -1, -1, -1)
-        return self.sampler(steps).render(self.autoencoder.denoiser(latents), start)
+        return self.config.size.sampler(steps).render(self.autoencoder.denoiser(latents), start)
 
     def decoded(self, drawn: Tensor) -> Tensor:
         """Pictures (n, 3, s, s) of what was drawn."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from model_server.engines.dae_talker.conditioning import LatentConditioning
 from model_server.engines.dae_talker.engine import DaeTalkerEngine
 from model_server.engines.dae_talker.spoken_latents import WINDOWS_KEPT
 from model_server.engines.dae_talker.traits import TRAITS
+from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
+from model_server.networks.cpu.bf16 import native
 from model_server.pipeline.request import DubSpec, PoseSpeech, Speech, parameters_of
 
 RATE = Fraction(25)
@@ -182,6 +185,16 @@ def test_a_portrait_decides_where_rendering_begins(engine: DaeTalkerEngine, said
 def test_steps_that_do_not_divide_are_a_sentence(engine: DaeTalkerEngine, said: Any, steps: int, sentence: str) -> None:
     with pytest.raises(PoseDubError, match=sentence):
         pictures(engine, said(steps=steps).of(range(1)))
+
+
+@pytest.mark.skipif(not native(), reason="this processor has no instructions for half precision")
+@pytest.mark.parametrize("steps", [1, 4])
+def test_half_precision_draws_nearly_the_same(actor_file: Path, engine: DaeTalkerEngine, said: Any, steps: int) -> None:
+    half = load_engine(describe(actor_file), "cpu", "bf16")
+    assert half.fingerprint() != engine.fingerprint()
+    conditions = said(steps=steps).of(range(2))
+    drawn = half.draw(half.identity_of(None, 64), conditions, 0).astype(int)
+    assert 0 < np.abs(drawn - pictures(engine, conditions)).mean() < 3
 
 
 def test_other_sizes_are_a_sentence(engine: DaeTalkerEngine) -> None:
