@@ -111,7 +111,7 @@ class DubbedClip:
         if not any(faces):
             raise PoseDubError(f"No face was found in {clip.name}; give clips of one speaking face.")
         self._places = [_place(face) if face else None for face in faces]
-        spans = [place.span for place in self._places if place]
+        spans = np.array([place.span for place in self._places if place])
         self._side, self._shown = side_of(spans), round(SIDE * float(np.median(spans)))
         self._identity = engine.identity_in([self._source(row) for row in _reference_rows(faces)])
 

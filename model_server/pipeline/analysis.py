@@ -141,7 +141,8 @@ class Analysis:
         portrait: None where the weights know whom they draw, or the footage shows it.
         poses: pose codes of `frames`, (n, p); None where the head moves as the engine makes of the speech.
         face: the footage's face in the movie frames that `frames` show; None without footage.
-        references: frames that show the person where the lower face is drawn into footage; else none.
+        references: for each shot of `face`, frames that show the person, where the lower face is drawn into footage;
+            else none.
     """
 
     spec: DubSpec
@@ -150,7 +151,7 @@ class Analysis:
     portrait: PortraitViews | None
     poses: NDArray[np.float32] | None
     face: FaceTrack | None
-    references: tuple[FrameSource, ...] = ()
+    references: tuple[tuple[FrameSource, ...], ...] = ()
 
 
 def analyse(
@@ -211,27 +212,22 @@ class _Analyst:
         wanted = in_place(self._spec, self._context.engine.weights)
         return wanted and self._canvas is not None and bool(self._canvas.track.shown.any())
 
-    def _references(self, track: FaceTrack) -> tuple[FrameSource, ...]:
-        """Frames of the footage that show the person's mouth, closed and open."""
+    def _references(self, track: FaceTrack) -> tuple[tuple[FrameSource, ...], ...]:
+        """For each shot, frames of the footage that show the person's mouth, closed and open."""
         source, region = self._spec.output.footage, Region(track, self._context.traits.in_place)
         assert source is not None
-        rows = sorted(reference_rows(track))
-        wanted = track.indices[rows]
-        key = (
-            "references",
-            source.asset,
-            self._spec.viewer,
-            region.kind,
-            *map(region.bytes_of, rows),
-            wanted.tobytes(),
-        )
         footage = self._context.opened(source.asset, self._spec.viewer)
 
-        def made() -> tuple[FrameSource, ...]:
-            pictures = footage.iter_frames(wanted.tolist(), self._context.cancelled)
+        def made(rows: Sequence[int]) -> tuple[FrameSource, ...]:
+            pictures = footage.iter_frames(track.indices[rows].tolist(), self._context.cancelled)
             return tuple(region.source(picture, row) for row, (_, picture) in zip(rows, pictures, strict=True))
 
-        return self._context.memory.get(key, made)
+        def kept(rows: Sequence[int]) -> tuple[FrameSource, ...]:
+            places = tuple((int(track.indices[row]), region.bytes_of(row)) for row in rows)
+            key = ("references", source.asset, self._spec.viewer, region.kind, places)
+            return self._context.memory.get(key, lambda: made(rows))
+
+        return tuple(kept(sorted(reference_rows(track, shot))) for shot in track.shot_rows)
 
     def _own_codes(self) -> NDArray[np.float32]:
         """Codes (n, p) of the footage's own head, where its whole face is drawn for the lower one."""

@@ -12,13 +12,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.engines.base import Condition, Performance
+from model_server.engines.base import Condition, Identity, Performance
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, footage_canvas
 from model_server.pipeline.compositing.canvas import Canvas, CropCanvas
@@ -97,7 +98,7 @@ class Rendering:
         for start in range(frames.start, frames.stop, FRAMES_AT_ONCE):
             indices = range(start, min(start + FRAMES_AT_ONCE, frames.stop))
             for index, condition in zip(indices, self._conditioning.of(indices), strict=True):
-                drawn = digest(self._base_key, condition.key)
+                drawn = digest(self._base_key, *self._references_key(index), condition.key)
                 yield Wanted(index, self._canvas.key(self._row(index), drawn), condition)
 
     def frames(self, frames: range) -> Iterator[Frame]:
@@ -158,8 +159,7 @@ class Rendering:
     def _base_key(self) -> str:
         """Key of all that the frames of this dub have in common."""
         views, settings = self._analysis.portrait, f"{self._spec.size} {self._spec.seed}"
-        shown: tuple[bytes, ...] = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
-        shown += tuple(one.picture.tobytes() for one in self._analysis.references)
+        shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
         return digest(self._context.fingerprint, settings, *shown, *(["colourless"] if self._colourless else []))
 
     @cached_property
@@ -169,10 +169,31 @@ class Rendering:
         return views is not None and views.colourless and self._spec.output.footage is None
 
     @cached_property
-    def _identity(self) -> Any:
-        if self._analysis.references:
-            return self._context.identity_in(self._analysis.references)
+    def _identity(self) -> Identity:
         return self._context.identity(self._analysis.portrait, self._spec.size)
+
+    def _identity_at(self, index: int) -> Any:
+        """Whom a frame shows: in place, as the person looks in its shot."""
+        if not self._analysis.references:
+            return self._identity
+        return self._context.identity_in(self._analysis.references[self._shot(index)])
+
+    def _references_key(self, index: int) -> tuple[str, ...]:
+        """Key of how the person looks in a frame's shot; none where a portrait is bent."""
+        if not self._analysis.references:
+            return ()
+        return (self._shot_keys[self._shot(index)],)
+
+    @cached_property
+    def _shot_keys(self) -> tuple[str, ...]:
+        shots = self._analysis.references
+        return tuple(digest(*(one.picture.tobytes() for one in references)) for references in shots)
+
+    def _shot(self, index: int) -> int:
+        """Number of the footage's shot that a frame shows; 0 for all where nothing is drawn into it."""
+        if not isinstance(self._canvas, InPlaceCanvas):
+            return 0
+        return self._canvas.shot(self._row(index))
 
     def _drawn(self, batch: Sequence[Wanted]) -> Iterator[tuple[Wanted, NDArray[np.uint8] | None]]:
         """The network's picture of each frame, None where it is not seen."""
@@ -189,10 +210,12 @@ class Rendering:
         return replace(wanted.condition, source=self._canvas.source(self._row(wanted.index)))
 
     def _draw(self, batch: Sequence[Wanted]) -> Iterable[NDArray[np.uint8]]:
-        if not batch:
-            return ()
-        views = self._context.engine.draw(self._identity, [wanted.condition for wanted in batch], self._spec.seed)
-        return map(_without_colours, views) if self._colourless else views
+        engine, seed = self._context.engine, self._spec.seed
+        for _, alike in groupby(batch, key=lambda wanted: self._shot(wanted.index)):
+            frames = list(alike)
+            conditions = [wanted.condition for wanted in frames]
+            views = engine.draw(self._identity_at(frames[0].index), conditions, seed)
+            yield from map(_without_colours, views) if self._colourless else views
 
 
 def _without_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,13 +23,25 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, analyse
 from model_server.pipeline.compositing.in_place import as_sharp, reference_rows
 from model_server.pipeline.faces.alignment import inverse, moved
+from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.lower_face import HeadPlace, lower_masks
+from model_server.pipeline.faces.tracking import Absence, track_face
 from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.media.video import open_footage
 from model_server.pipeline.preview import preview
 from model_server.pipeline.render import Frame, Rendering
-from model_server.pipeline.request import DubRequest, DubSpec, FootageSource, Output, Portrait, PoseFixed, Speech
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    FootageSource,
+    Output,
+    Portrait,
+    PoseFixed,
+    Speech,
+)
 from model_server.pipeline.suitability import check_suitable, in_place
+from tests.clips import CUT, HERO, LEAVES, two_people
 from tests.pipeline.conftest import INPUTS, Shelf
 
 FILES = {name: INPUTS / name for name in ("portrait.png", "speech.flac", "pose.mp4")}
@@ -138,11 +150,11 @@ def test_frames_depend_on_speech_and_mouth_but_not_on_the_pose(
 
 
 def test_the_old_mouth_cannot_be_seen(engine: PcavsEngine, analysis: Analysis) -> None:
-    source, *_ = analysis.references
+    ((source, *_),) = analysis.references
     painted = source.picture.copy()
     painted[source.hidden > 0] = np.random.default_rng(0).integers(0, 255, (int((source.hidden > 0).sum()), 3))
     row = Row(np.random.default_rng(1).random((80, 20), np.float32), 1.2, np.zeros(12, np.float32))
-    identity = engine.identity_in(analysis.references)
+    identity = engine.identity_in(analysis.references[0])
     true, other = (
         engine.draw(identity, [Condition(b"", row, replace(source, picture=picture))], 0)[0]
         for picture in (source.picture, painted)
@@ -160,7 +172,7 @@ def test_whole_faces_are_fitted_to_footage_for_their_lower_part(shelf: Shelf) ->
     asked = spec(replace(FULL, face_source="in_place"))
     assert not in_place(spec(), full.weights) and in_place(asked, full.weights)
     found = analyse(DubRequest(asked, 0, 2), here, range(2))
-    assert {reference.picture.shape for reference in found.references} == {(224, 224, 3)}
+    assert {reference.picture.shape for reference in found.references[0]} == {(224, 224, 3)}
     assert found.poses is not None and not np.array_equal(found.poses[0], np.zeros(12))
     (frame,) = Rendering(found, here).frames(range(1))
     assert found.face is not None
@@ -202,11 +214,20 @@ def test_a_covered_face_stays_and_is_told(analysis: Analysis, tmp_path: Path) ->
 def test_references_show_the_mouth_from_closed_to_open(analysis: Analysis) -> None:
     track = analysis.face
     assert track is not None
-    rows = reference_rows(track)
+    rows = reference_rows(track, slice(None))
     openings = track.lips[rows, 0]
-    assert len(rows) == len(analysis.references) == 4 and (np.diff(openings) > 0).all()
+    assert len(rows) == len(analysis.references[0]) == 4 and (np.diff(openings) > 0).all()
     assert openings[0] <= np.median(track.lips[:, 0]) <= openings[-1]
-    assert {reference.picture.shape for reference in analysis.references} == {(192, 192, 3)}
+    assert {reference.picture.shape for reference in analysis.references[0]} == {(192, 192, 3)}
+
+
+def test_each_shot_has_references_in_its_own_light(finder: FaceFinder, tmp_path: Path) -> None:
+    clip = two_people(tmp_path)
+    track = track_face(open_footage(clip), range(LEAVES + 6), FaceSelection(at=HERO), lambda: finder)
+    first, second = (reference_rows(track, shot) for shot in track.shot_rows)
+    assert track.cuts == (CUT,) and max(first) < CUT <= min(second)
+    few = replace(track, absences=np.where(np.arange(LEAVES + 6) < CUT + 2, track.absences, Absence.NO_FACE))
+    assert set(reference_rows(few, few.shot_rows[1])) & set(range(CUT)), "two frames alone show too little"
 
 
 def test_where_a_lower_face_is_does_not_depend_on_the_mouth() -> None:

@@ -32,6 +32,8 @@ SMALLEST, LARGEST, STEP = 96, 512, 16
 _OVERSAMPLED = 1.6
 # Share of the lower face that may be covered; where it is more, the frame stays as it is.
 MOST_COVERED = 0.5
+# Frames in which a shot must show the person for references of its own.
+_FEWEST = 8
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
 _FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
@@ -106,6 +108,10 @@ class InPlaceCanvas(FootageCanvas):
         where = self._region.bytes_of(self._row(index)) if self.draws(index) else b""
         return digest(_VERSION, super().key(index, drawn), f"{self._region.kind} {self._side}", where)
 
+    def shot(self, index: int) -> int:
+        """Number of the footage's shot that a frame shows."""
+        return int(self.track.shots[self._row(index)])
+
     def source(self, index: int) -> FrameSource | None:
         """See `Canvas.source`; what is needed of the frame is held until it is composed."""
         if self._output.mode != "overlay":
@@ -147,12 +153,12 @@ class InPlaceCanvas(FootageCanvas):
 
 def shown_side(track: FaceTrack) -> int:
     """Side of the lower face's pictures at which footage shows it, of all frames of a track alike."""
-    return side_of([track.place(int(row)).span for row in np.flatnonzero(track.shown)])
+    return side_of(track.spans[track.shown])
 
 
-def side_of(spans: Sequence[float]) -> int:
+def side_of(spans: NDArray[np.float64]) -> int:
     """Side of the lower face's pictures of heads of these spans, pixels: a little more than they are shown at."""
-    wanted = _OVERSAMPLED * SIDE * float(np.median(spans)) if spans else SMALLEST
+    wanted = _OVERSAMPLED * SIDE * float(np.median(spans)) if len(spans) else SMALLEST
     return int(np.clip(-(-wanted // STEP) * STEP, SMALLEST, LARGEST))
 
 
@@ -167,11 +173,17 @@ def as_sharp(view: Picture, like: Picture, where: NDArray[np.bool_]) -> Picture:
     return np.rint(np.clip(view + (gain - 1) * fine, 0, 255)).astype(np.uint8)
 
 
-def reference_rows(track: FaceTrack, count: int = 4) -> list[int]:
-    """Rows of up to `count` frames that show the person's mouth from closed to open, among the sharp ones."""
-    usable = np.flatnonzero((track.absences == Absence.NONE) & np.isfinite(track.lips).all(axis=1))
-    if not len(usable):
-        usable = np.flatnonzero(track.shown)
+def reference_rows(track: FaceTrack, shot: slice, count: int = 4) -> list[int]:
+    """Rows of up to `count` frames that show the person's mouth from closed to open, among the sharp ones.
+
+    Of the shot, whose light is that of the frames, or of all where it shows the person in few frames.
+    """
+    known = (track.absences == Absence.NONE) & np.isfinite(track.lips).all(axis=1)
+    inside = np.zeros_like(known)
+    inside[shot] = True
+    usable = np.flatnonzero(known & inside)
+    if len(usable) < _FEWEST:
+        usable = np.flatnonzero(known) if known.any() else np.flatnonzero(track.shown)
     opening, detail = track.lips[usable].T
     sharp = usable[detail >= np.median(detail)] if len(usable) > 2 * count else usable
     ranked = sharp[np.argsort(track.lips[sharp, 0], kind="stable")]

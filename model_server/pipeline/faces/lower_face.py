@@ -25,11 +25,19 @@ _HALF = (
     (0.14, -0.06, 0.02), (0.40, -0.04, -0.22), (0.55, -0.18, -0.50), (0.56, -0.42, -0.66), (0.48, -0.76, -0.52),
     (0.28, -1.02, -0.26), (0.0, -1.1, -0.16),
 )  # fmt: skip
+# A head turned further than that is measured no better.
+_LEAST_SHORTENED = 0.2
 # Distance between the eyes for that of their outer corners.
 EYES = 0.7
 # A soft edge is at least so many pixels wide, and what is hidden from the network reaches so much further.
 _LEAST_EDGE, _BEYOND = 2.0, 1.5
 OUTLINE = np.array([*_HALF, *((-x, y, z) for x, y, z in _HALF[-2::-1])])
+
+
+def span_of(left: Floats, right: Floats, angles: Floats) -> NDArray[np.float64]:
+    """Distance between the outer corners of the eyes seen from the front, (...), of their places (..., 2) as seen."""
+    shortened = np.linalg.norm(axes_of(angles)[..., 0, :2], axis=-1)
+    return np.asarray(np.linalg.norm(right - left, axis=-1) / np.maximum(shortened, _LEAST_SHORTENED), np.float64)
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,7 @@ class HeadPlace:
     @staticmethod
     def of(nose: Floats, corners: Floats, angles: Floats) -> HeadPlace:
         """From the outer corners of both eyes (2, 2) as they are seen, and yaw, pitch and roll (3,)."""
-        shortened = float(np.linalg.norm(axes_of(angles)[0, :2]))
-        return HeadPlace(nose, angles, float(np.linalg.norm(corners[1] - corners[0])) / max(shortened, 0.2))
+        return HeadPlace(nose, angles, float(span_of(corners[0], corners[1], angles)))
 
     def places(self, points: Floats) -> NDArray[np.float64]:
         """Pixels (k, 2) of points (k, 3) on the head."""

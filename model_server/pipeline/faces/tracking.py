@@ -19,7 +19,7 @@ from model_server.pipeline.faces.color_transfer import face_tone
 from model_server.pipeline.faces.face_reid import SAME_PERSON, FaceFeature, Gallery, face_feature
 from model_server.pipeline.faces.finder import OUTLINE_POINTS, FaceFinder, FoundFace, Points, choose, overlap
 from model_server.pipeline.faces.head_angles import angles_of
-from model_server.pipeline.faces.lower_face import HeadPlace
+from model_server.pipeline.faces.lower_face import HeadPlace, span_of
 from model_server.pipeline.faces.shots import ShotDetector
 from model_server.pipeline.faces.smoothing import steadied
 from model_server.pipeline.media.containers import never
@@ -130,6 +130,12 @@ class FaceTrack:
     def steady_rigid(self) -> Points:
         """`rigid`, steadied like the points."""
         return np.concatenate([steadied(self.rigid[rows], self.points[rows]) for rows in self.shot_rows])
+
+    @cached_property
+    def spans(self) -> NDArray[np.float64]:
+        """See `HeadPlace.span`, (n,)."""
+        left, right, _ = np.moveaxis(self.steady_rigid, 1, 0)
+        return span_of(left, right, angles_of(self.steady_axes))
 
     def place(self, row: int) -> HeadPlace:
         """Where the head is in a row's picture, steady in time; the row shows it."""
