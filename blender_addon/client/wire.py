@@ -261,6 +261,7 @@ def _output(output: Output, asset: str) -> Any:
         feather=output.feather,
         mouth_only=output.mouth_only,
         keep_where_absent=output.keep_where_absent,
+        presence_mark=output.presence_mark,
         face_source=stubs.FaceSource.Value(f"FACE_SOURCE_{output.face_source.upper()}"),
     )
 

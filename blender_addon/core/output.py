@@ -45,6 +45,7 @@ class Output:
             or one for each.
         keep_where_absent: whether a face that is turned away or cut off stays as it is.
         face_source: whether the portrait is bent to the footage or the lower face is drawn into its own frames.
+        presence_mark: whether what networks drew has an invisible pattern.
     """
 
     mode: OutputMode = "crop"
@@ -53,6 +54,7 @@ class Output:
     mouth_only: tuple[float, ...] = (0.0,)
     keep_where_absent: bool = True
     face_source: FaceSource = "auto"
+    presence_mark: bool = False
 
     def problems(self, frame_count: int) -> Iterator[str]:
         """One sentence, with what to do, for everything that keeps a dub of so many frames from starting."""

@@ -212,6 +212,11 @@ class DubSettings(DubParameters):
     face_source: FaceSource = _parameter(
         "auto", "Face From", "Whose pixels the face in the footage is made of", choices=FACE_SOURCES
     )
+    presence_mark: bool = _parameter(
+        False,
+        "Invisible Mark",
+        "Put a pattern that nobody sees into what networks draw: it says so even where a file's marks are lost",
+    )
     pose_kind: PoseChoice = _parameter("strip", "Pose", "Where the head movement comes from", choices=POSES)
     portrait_crop: CropMode = _parameter("auto", "Portrait Crop", "How the portrait becomes a face crop", choices=CROPS)
     pose_crop: CropMode = _parameter("auto", "Pose Crop", "How the pose source becomes face crops", choices=CROPS)

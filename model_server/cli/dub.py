@@ -246,7 +246,7 @@ def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
     from model_server.pipeline.request import FootageSource
 
     if options.into is None:
-        return Output()
+        return Output(presence_mark=bool(options.presence_mark))
     source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
     # A movie has the footage beneath.
     mode = "overlay" if shared.is_movie(options.out) else OUTPUTS[options.output or "full"]

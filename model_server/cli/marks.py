@@ -139,6 +139,8 @@ def run_verify(options: argparse.Namespace) -> int:
     findings = [verify(path, anchors) for path in options.files]
     for finding in findings:
         print("\n".join(map(_plain, _lines(finding))))
+        if finding.state == "unmarked" and finding.path.is_file():
+            print(_pattern_line(finding.path))
     return 0 if all(finding.state == "intact" for finding in findings) else _FAILED
 
 
@@ -163,6 +165,16 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"  marks of its sources: {', '.join(filter(None, finding.others)) or len(finding.others)}"
     if finding.frame:
         yield f"  the frame says (not signed): drawn by {finding.frame.software}, {finding.frame.weights}"
+
+
+def _pattern_line(path: Path) -> str:
+    """Whether an unmarked file has the invisible pattern."""
+    from model_server.provenance.presence import look_into
+
+    found = look_into(path)
+    if found.found:
+        return f"  PoseDub's invisible pattern is in it (score {found.score:.1f}): networks drew in this picture"
+    return f"  no invisible pattern found (score {found.score:.1f}), which proves nothing"
 
 
 def _vouched(finding: Finding) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from model_server.jobs.model import Job
-from model_server.pipeline.request import DubSpec, PoseVideo
 from model_server.provenance.record import DubRecord, Source
 
 
@@ -19,19 +18,8 @@ def dub_record(job: Job, files: Mapping[str, Path] | None = None, consent: str =
     """
     spec, at_hand = job.request.spec, files or {}
     weights = dict(zip(("id", "name", "kind", "preset"), job.weights, strict=True))
-    sources = tuple(_source(role, asset, at_hand.get(asset)) for role, asset in _assets(spec))
+    sources = tuple(_source(role, asset, at_hand.get(asset)) for asset, role in spec.asset_kinds())
     return DubRecord(job.id, weights, sources, composed=spec.output.footage is not None, consent=consent)
-
-
-def _assets(spec: DubSpec) -> Iterator[tuple[str, str]]:
-    """Roles and ids of all that a dub is made from."""
-    if spec.output.footage:
-        yield "footage", spec.output.footage.asset
-    if spec.portrait:
-        yield "portrait", spec.portrait.asset
-    yield "speech", spec.speech.asset
-    if isinstance(spec.pose, PoseVideo):
-        yield "pose", spec.pose.asset
 
 
 def _source(role: str, asset: str, path: Path | None) -> Source:

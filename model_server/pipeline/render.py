@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from model_server.engines.base import Condition, Identity, Performance
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, footage_canvas
+from model_server.pipeline.compositing import presence_mark
 from model_server.pipeline.compositing.canvas import Canvas, CropCanvas
 from model_server.pipeline.compositing.in_place import InPlaceCanvas
 from model_server.pipeline.media.encode import encode_png
@@ -82,7 +83,9 @@ class Rendering:
         self._spec = analysis.spec
         self._context = context
         self._encode, self._mark = encode, mark
-        self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas()
+        self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas(
+            analysis.spec.output.presence_mark
+        )
         self._conditioning = context.engine.conditioning(
             Performance(
                 analysis.speech,
@@ -160,7 +163,11 @@ class Rendering:
         """Key of all that the frames of this dub have in common."""
         views, settings = self._analysis.portrait, f"{self._spec.size} {self._spec.seed}"
         shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
-        return digest(self._context.fingerprint, settings, *shown, *(["colourless"] if self._colourless else []))
+        marks = [
+            *(["colourless"] if self._colourless else []),
+            *([presence_mark.VERSION] if self._spec.output.presence_mark else []),
+        ]
+        return digest(self._context.fingerprint, settings, *shown, *marks)
 
     @cached_property
     def _colourless(self) -> bool:

@@ -136,6 +136,8 @@ class Output:
             does.
         face_source: "portrait" bends the portrait to each frame, "in_place" draws the lower face into the frame itself;
             "auto" does so where the weights can and the portrait is the footage's own face.
+        presence_mark: whether what networks drew has an invisible pattern, for pictures that lose what is written in
+            their files.
     """
 
     mode: OutputMode = "crop"
@@ -147,8 +149,10 @@ class Output:
     keep_where_absent: bool = parameter(
         True, False, True, "whether faces that are turned away or cut off stay as they are"
     )
-
     face_source: FaceSource = "auto"
+    presence_mark: bool = parameter(
+        False, False, True, "whether an invisible pattern says that networks drew here (`posedub verify` finds it)"
+    )
 
     def mouth_only_at(self, index: int) -> float:
         """The value for a frame of the dub."""

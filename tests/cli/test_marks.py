@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from model_server.provenance.xmp import read_mark
 from tests.cli.commands import one_sentence, posedub
@@ -98,3 +99,16 @@ def test_another_list_in_the_way_is_named_before_the_work(own: Path, media: Path
     done = posedub("dub", *given, "--data", tmp_path / "data", "--out", folder, check=False)
     assert "marks.json is no list" in one_sentence(done)
     assert [path.name for path in folder.iterdir()] == ["marks.json"]
+
+
+def test_the_invisible_pattern_is_found_where_marks_are_lost(dub, tmp_path: Path) -> None:  # noqa: ANN001
+    large = ("--range", "0:2", "--size", 448)
+    plain, marked = dub("plain", *large), dub("marked", *large, "--presence-mark")
+    first = marked / "000000.png"
+    assert first.read_bytes() != (plain / "000000.png").read_bytes()
+    saved = tmp_path / "saved.jpg"
+    Image.open(first).save(saved, quality=90)
+    done = posedub("verify", saved, check=False)
+    assert done.returncode == 1 and "no signed mark" in done.stdout and "invisible pattern is in it" in done.stdout
+    Image.open(plain / "000000.png").save(saved, quality=90)
+    assert "no invisible pattern" in posedub("verify", saved, check=False).stdout

@@ -75,6 +75,17 @@ def test_untouched_pixels_are_the_footages_and_the_overlay_gives_the_full_frame(
         assert np.abs(expected - frame).max() <= 1
 
 
+def test_the_invisible_mark_lies_on_what_was_drawn_alone(still: Path, finder: FaceFinder, view: Picture) -> None:
+    for mode in ("full_frame", "overlay"):
+        plain, marked = (
+            canvas(still, finder, mode, STILL, presence_mark=one).picture(0, view).astype(int) for one in (False, True)
+        )
+        over = canvas(still, finder, "overlay", STILL).picture(0, view)
+        drawn = over[..., 3] > 0
+        assert np.array_equal(marked[~drawn], plain[~drawn])
+        assert 1 < np.square((marked - plain)[over[..., 3] == 255]).mean() ** 0.5 < 3
+
+
 def test_a_resting_heads_patch_moves_less_than_half_a_pixel(still: Path, finder: FaceFinder, view: Picture) -> None:
     over = canvas(still, finder, "overlay", STILL)
     layers = [over.picture(index, view)[..., :3].astype(np.float32).mean(axis=2) for index in range(STILL)]

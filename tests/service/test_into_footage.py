@@ -188,6 +188,7 @@ def test_a_request_without_an_output_means_the_crop() -> None:
             ),
             mouth_only=(0.0, 0.1, 1.0),
             face_source="in_place",
+            presence_mark=True,
         ),
     ],
     ids=lambda output: output.mode,

@@ -27,8 +27,12 @@ class POSEDUB_PT_output(DubPanel, bpy.types.Panel):
         layout, scene = self.layout, sequencer.edit_scene(context)
         values = scene.posedub
         layout.prop(values, "output", expand=True)
-        if values.output == "crop":
-            return
+        if values.output != "crop":
+            self._draw_footage(scene)
+        layout.prop(values, "presence_mark")
+
+    def _draw_footage(self, scene: bpy.types.Scene) -> None:
+        layout, values = self.layout, scene.posedub
         sources = select.read(scene)
         draw_source(layout.column(align=True), sources, "footage")
         column = layout.column()

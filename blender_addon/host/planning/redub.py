@@ -89,13 +89,14 @@ def _pose(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> Po
 def _output(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> Output:
     old, settings = shown.plan.output, reading.settings
     if old.footage is None:
-        return old
+        return replace(old, presence_mark=settings.presence_mark)
     rows = pose_keys.values(reading.scene, strip, footage.MOUTH_ONLY, shown.start, shown.end)
     return replace(
         old,
         feather=settings.feather,
         mouth_only=footage.alike(tuple(row[0] for row in rows)),
         keep_where_absent=settings.keep_where_absent,
+        presence_mark=settings.presence_mark,
     )
 
 

@@ -162,7 +162,7 @@ def _pose(reading: SceneReading, begin: int, end: int) -> PoseSource:
 def _output(reading: SceneReading, into: bpy.types.Strip | None, first: int, end: int) -> Output:
     settings = reading.settings
     if into is None:
-        return Output()
+        return Output(presence_mark=settings.presence_mark)
     keyed = reading.keyed
     return Output(
         mode=settings.output,
@@ -171,6 +171,7 @@ def _output(reading: SceneReading, into: bpy.types.Strip | None, first: int, end
         mouth_only=footage.amounts(reading.scene, keyed, first, end) if keyed else (settings.mouth_only,),
         keep_where_absent=settings.keep_where_absent,
         face_source=settings.face_source,
+        presence_mark=settings.presence_mark,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.base import FrameSource
+from model_server.pipeline.compositing import presence_mark
 from model_server.pipeline.compositing.blending import Patch, Placement, composed, in_kind, overlay, patch
 from model_server.pipeline.faces.alignment import after_scaling, moved, view_transform
 from model_server.pipeline.faces.finder import FaceFinder
@@ -52,7 +53,14 @@ class Canvas(Protocol):
 
 
 class CropCanvas:
-    """Frames that are the network's pictures."""
+    """Frames that are the network's pictures.
+
+    Args:
+        marked: whether they get the invisible pattern.
+    """
+
+    def __init__(self, marked: bool = False) -> None:
+        self._marked = marked
 
     def key(self, index: int, drawn: str) -> str:
         """The network picture's own key."""
@@ -68,7 +76,7 @@ class CropCanvas:
     def picture(self, index: int, view: Picture | None) -> Picture:
         """The network's picture."""
         assert view is not None
-        return view
+        return presence_mark.imprinted(view) if self._marked else view
 
 
 class FootageCanvas:
@@ -162,6 +170,8 @@ class FootageCanvas:
         piece = None if view is None else self._piece(index, view)
         if piece and self._appearance.keeps_hdr:
             piece = in_kind(piece, self._appearance.colour)
+        if piece and self._output.presence_mark:
+            piece = replace(piece, rgba=presence_mark.imprinted(piece.rgba, piece.left, piece.top))
         if self._output.mode == "overlay":
             return overlay(piece, self._appearance.size)
         return composed(self._shown(index), piece)
