@@ -49,7 +49,7 @@ environment: $(READY)
 
 $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 	@.ci/system-packages "$(PYTHON)"
-	@echo "Installing Python packages: 3.3 GB into $(VENV), which takes some minutes"
+	@echo "Installing Python packages: 2.9 GB into $(VENV), which takes some minutes"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --editable ".[blender,train,dev]"
