@@ -64,9 +64,12 @@ def _data(options: argparse.Namespace) -> str:
 def _device(options: argparse.Namespace) -> str:
     import torch
 
+    from model_server.engines.device import device_name
+
     pool = shared.engine_pool(options)
-    name = torch.cuda.get_device_name() if pool.device == "cuda" else f"{torch.get_num_threads()} threads"
-    return f"{pool.device}, {name}"
+    name = f"{torch.get_num_threads()} threads" if pool.device == "cpu" else device_name(pool.device)
+    pool.engine()
+    return " ".join([f"{pool.device}, {name}", *pool.notices])
 
 
 def _weights(options: argparse.Namespace) -> str:

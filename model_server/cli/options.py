@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import platformdirs
 
 from model_server import scratch
+from model_server.engines.device import DEVICES
 from model_server.errors import PoseDubError
 from model_server.pipeline.parameters import parameters
 from model_server.places import check_readable, try_folder
@@ -39,7 +40,7 @@ _RATIO = re.compile(r"[0-9]{1,9}([.][0-9]{0,9}|/0*[1-9][0-9]{0,8})?", re.ASCII)
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """--weights, --device, --precision and --data."""
     parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="safetensors weights")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the user's)")
 

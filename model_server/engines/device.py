@@ -5,16 +5,41 @@ from __future__ import annotations
 from model_server.engines.base import PrecisionChoice
 from model_server.errors import ErrorKind, PoseDubError
 
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+_GPUS = {"cuda": "NVIDIA or AMD GPU", "mps": "Apple GPU", "xpu": "Intel GPU"}
+
 
 def resolve_device(wanted: str) -> str:
-    """Turn "auto", "cpu" or "cuda" into "cpu" or "cuda"; PoseDubError when there is no such device here."""
+    """Turn "auto" into "cuda" where there is such a GPU, else "cpu"; other GPUs are taken where they are named.
+
+    Raises:
+        PoseDubError: there is no such device here.
+    """
+    if wanted not in DEVICES:
+        raise PoseDubError(f"The device {wanted} is not known; choose {', '.join(DEVICES[:-1])} or {DEVICES[-1]}.")
+    if wanted in _GPUS and not available(wanted):
+        sentence = f"There is no usable {_GPUS[wanted]} here; choose the device cpu or auto."
+        raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
+    if wanted == "auto":
+        return "cuda" if available("cuda") else "cpu"
+    return wanted
+
+
+def available(device: str) -> bool:
+    """Whether PyTorch can use a GPU of a kind here."""
     import torch
 
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise PoseDubError(f"The device {wanted} is not known; choose auto, cpu or cuda.")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise PoseDubError("There is no usable NVIDIA GPU here; choose the device cpu or auto.", ErrorKind.UNSUPPORTED)
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    kinds = {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+    return bool(kinds[device].is_available())
+
+
+def device_name(device: str) -> str:
+    """What a GPU calls itself."""
+    import torch
+
+    if device in ("cuda", "xpu"):
+        return str(getattr(torch, device).get_device_name())
+    return _GPUS[device]
 
 
 def check_precision(wanted: PrecisionChoice, device: str) -> None:

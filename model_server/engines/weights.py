@@ -6,11 +6,12 @@ from pathlib import Path
 
 from model_server.engines import registry
 from model_server.engines.base import Engine, PrecisionChoice, WeightsInfo
-from model_server.engines.device import check_precision, resolve_device
+from model_server.engines.device import check_precision, device_name, resolve_device
+from model_server.engines.runtime.device_check import CheckedEngine, checked
 from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights_file import describe
 
-__all__ = ["default_weights", "describe", "load_engine"]
+__all__ = ["default_weights", "describe", "load_checked_engine", "load_engine"]
 
 
 def load_engine(
@@ -20,16 +21,29 @@ def load_engine(
 
     Args:
         info: from `default_weights` or `describe`.
-        device: "cpu", "cuda", or "auto" for an NVIDIA GPU where there is one.
+        device: "cpu", a kind of GPU, or "auto" for "cuda" where there is such a GPU.
         precision: "auto" takes bf16 where it is faster here and draws the same pictures, by measurement.
         choices: file in which what was measured is kept.
 
     Raises:
         PoseDubError: the weights cannot be read, or there is no such device, or none with such a precision.
     """
+    return load_checked_engine(info, device, precision, choices).engine
+
+
+def load_checked_engine(
+    info: WeightsInfo, device: str = "auto", precision: PrecisionChoice = "auto", choices: Path | None = None
+) -> CheckedEngine:
+    """The same, with what had to be given up because a GPU does not draw what a processor draws."""
     chosen = resolve_device(device)
     check_precision(precision, chosen)
-    return registry.family(info.engine).load(info, chosen, precision, choices)
+    family = registry.family(info.engine)
+    if chosen == "cpu":
+        return CheckedEngine(family.load(info, chosen, precision, choices))
+    import torch
+
+    key = f"known frame 1: {info.id} {chosen} {device_name(chosen)} {precision} torch={torch.__version__}"
+    return checked(lambda where, how: family.load(info, where, how, choices), chosen, precision, key, choices)
 
 
 def default_weights() -> WeightsInfo:

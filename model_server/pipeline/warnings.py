@@ -17,8 +17,8 @@ from model_server.pipeline.timecode import frames_text, timecode
 
 CHOOSE = ": choose a face to take another"
 """How a sentence on several faces ends."""
-ABOUT_SOURCES = ("several_faces", "transparent", "hdr", "shown_otherwise")
-"""Kinds that concern a whole source and none of the frames more than others."""
+ABOUT_SOURCES = ("several_faces", "transparent", "hdr", "shown_otherwise", "device")
+"""Kinds that concern a whole source, or the server, and none of the frames more than others."""
 _ABSENCES = {
     Absence.NO_FACE: ("no_face", "The face is gone from the footage"),
     Absence.TURNED_AWAY: ("turned_away", "The face is turned away or covered in the footage"),

@@ -56,6 +56,16 @@ def test_a_drawing_is_recorded_once_for_its_shapes(monkeypatch: pytest.MonkeyPat
     assert recorder.shapes == [[(1,), (3,)], [(2,), (3,)]]
 
 
+def test_the_least_used_recording_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(cuda_graphs, "RecordedDrawing", recorder)
+    drawings = Drawings(doubled)
+    sizes = list(range(1, cuda_graphs.MOST_RECORDED + 1))
+    for size in (*sizes, 1, sizes[-1] + 1, 1, 2):  # 2 was not used for the longest time
+        drawings(torch.ones(size), torch.ones(1))
+    assert [shapes[0][0] for shapes in recorder.shapes] == [*sizes, sizes[-1] + 1, 2]
+
+
 def test_where_nothing_can_be_recorded_drawing_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

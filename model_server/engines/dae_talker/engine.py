@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 # minutes, up to 32 MB.
 WINDOWS_KEPT = 64
 # Pictures of one call of the decoder, and calls in a batch for each processor.
-PICTURES = {"cpu": 2, "cuda": 16}
+PICTURES = {"cpu": 2, "cuda": 16, "mps": 16, "xpu": 16}
 CALLS = 2
 
 

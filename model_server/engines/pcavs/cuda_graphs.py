@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,6 +16,7 @@ from model_server.networks.pcavs.presets import IMAGE_SIZE, MAP_SIZE
 
 # More pictures at once are no faster, and somebody who waits for one waits longer.
 MOST_PICTURES = 64
+MOST_RECORDED = 4
 _TRIED, _WARM_UPS = 2, 3
 Draw = Callable[..., Tensor]
 log = logging.getLogger(__name__)
@@ -49,17 +51,23 @@ class RecordedDrawing:
 
 
 class Drawings:
-    """A drawing, recorded for each set of shapes it is asked for; drawn plainly where it cannot be recorded."""
+    """A drawing, recorded for each set of shapes it is asked for; drawn plainly where it cannot be recorded.
+
+    Each recording holds memory of its own, so that the least used one goes where there are many picture sizes.
+    """
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
-        self._known: dict[tuple[torch.Size, ...], Draw] = {}
+        self._known: OrderedDict[tuple[torch.Size, ...], Draw] = OrderedDict()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Draw; the pictures last until the next call."""
         shapes = tuple(tensor.shape for tensor in inputs)
         if shapes not in self._known:
+            while len(self._known) >= MOST_RECORDED:
+                self._known.popitem(last=False)
             self._known[shapes] = self._recorded(inputs)
+        self._known.move_to_end(shapes)
         return self._known[shapes](*inputs)
 
     def _recorded(self, inputs: Sequence[Tensor]) -> Draw:
@@ -93,6 +101,17 @@ class HostCopies:
         self._aside.synchronize()
 
 
+class PlainCopies:
+    """The same where nothing is known of copies beside drawing."""
+
+    def begin(self, pictures: Tensor) -> Tensor:
+        """The pictures on the host."""
+        return pictures.cpu()
+
+    def finish(self) -> None:
+        """There is nothing to wait for."""
+
+
 class NoCopies:
     """The same for pictures that are on the host already."""
 
@@ -102,6 +121,13 @@ class NoCopies:
 
     def finish(self) -> None:
         """There is nothing to wait for."""
+
+
+def copies_from(device: str) -> HostCopies | PlainCopies | NoCopies:
+    """How pictures come to the host from a device."""
+    if device == "cuda":
+        return HostCopies()
+    return NoCopies() if device == "cpu" else PlainCopies()
 
 
 def fitting_pictures(networks: Networks, precision: Precision) -> int:

@@ -25,7 +25,7 @@ from model_server.engines.base import (
     WeightsInfo,
 )
 from model_server.engines.pcavs.conditioning import WindowConditioning
-from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, HostCopies, NoCopies, fitting_pictures
+from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, copies_from, fitting_pictures
 from model_server.engines.pcavs.in_place import InPlaceIdentity, LowerFaces
 from model_server.engines.pcavs.precision import drawing, optimized, reading
 from model_server.engines.pcavs.weights import NAME
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 # Rows of one encoder call. A processor makes several calls side by side.
-ROWS = {"cpu": 4, "cuda": 16}
+ROWS = {"cpu": 4, "cuda": 16, "mps": 16, "xpu": 16}
 # Pictures of one call of a processor's generator: of a small one more, or calling takes longer than drawing. A GPU
 # draws as many as its memory holds.
 PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4, "lite-in-place": 4}
@@ -80,7 +80,7 @@ class PcavsEngine:
     Args:
         networks: in evaluation mode; the engine takes them over.
         weights: what the networks were filled with.
-        device: "cpu" or "cuda".
+        device: "cpu", or a kind of GPU.
         precision: of the generator and, on a processor, of the pose encoder, "auto" for what pays by measurement; the
             other encoders are cheap and always run in float32.
         rows: and pictures of one call, the device's default when None. It may change a picture's last bits.
@@ -98,11 +98,11 @@ class PcavsEngine:
         self.device = device
         self._threads = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
         self._networks, self.precision = optimized(networks, device, precision)
-        preset, on_gpu = networks.preset.name, device == "cuda"
+        preset, measured = networks.preset.name, device == "cuda"
         self._rows = rows or ROWS[device]
-        self._pictures = rows or (fitting_pictures(self._networks, self.precision) if on_gpu else PICTURES[preset])
-        self._draw: Draw = self._drawn if device == "cpu" else Drawings(self._drawn)
-        self._copies = NoCopies() if device == "cpu" else HostCopies()
+        self._pictures = rows or (fitting_pictures(self._networks, self.precision) if measured else PICTURES[preset])
+        self._draw: Draw = Drawings(self._drawn) if device == "cuda" else self._drawn
+        self._copies = copies_from(device)
         self.forget()
         self._noise: tuple[int, list[Tensor]] | None = None
         self._turns = PriorityLock()
@@ -262,6 +262,10 @@ class PcavsEngine:
             made |= {n: pictures for n, pictures in zip(left, drawn, strict=True) if pictures is not None}
         return [made[n] for n in range(len(calls))]
 
+    def draw_plainly(self) -> None:
+        """Record no drawings from now on."""
+        self._draw = self._drawn
+
     def forget(self) -> None:
         """Begin as a new engine would: with nothing remembered."""
         self._contents = RowCache(self._encoded_speech)
@@ -314,7 +318,9 @@ class PcavsEngine:
 
     def _tensor(self, array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
         host = torch.tensor(array)
-        return host if self.device == "cpu" else host.pin_memory().to(self.device, non_blocking=True)
+        if self.device == "cuda":
+            return host.pin_memory().to(self.device, non_blocking=True)
+        return host.to(self.device)
 
     def _noise_maps(self, seed: int) -> list[Tensor]:
         if self._noise is None or self._noise[0] != seed:
@@ -350,8 +356,9 @@ class PcavsEngine:
             )
         self._rows, self._pictures = (max(1, size // 2) for size in (self._rows, self._pictures))
         self.forget()  # speech encoded in calls that large
-        if self.device == "cuda":
+        if isinstance(self._draw, Drawings):
             self._draw = Drawings(self._drawn)  # those recorded hold memory
+        if self.device == "cuda":
             torch.cuda.empty_cache()
         log.warning("the GPU's memory is short; from now on %d frames are made at once", self._pictures)
 

@@ -10,6 +10,7 @@ import torch
 
 import model_server.networks
 from model_server.engines.base import WeightsInfo
+from model_server.engines.device import device_name
 from model_server.networks.cpu.compiler import AVAILABLE
 
 
@@ -27,8 +28,8 @@ def setting(name: str, weights: WeightsInfo, device: str, own: Path, networks: S
 
 
 def _arithmetic(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
+    if device != "cpu":
+        return device_name(device)
     matrices = "amx" if torch.cpu.get_capabilities().get("amx_bf16") else "vectors"
     loops = "compiled" if AVAILABLE else "plain"
     return f"{torch.backends.cpu.get_cpu_capability()} {matrices} {loops}"

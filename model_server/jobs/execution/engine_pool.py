@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model_server.engines.base import Engine, WeightsInfo
 from model_server.engines.device import check_precision, resolve_device
-from model_server.engines.weights import load_engine
+from model_server.engines.weights import load_checked_engine
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.request import Precision
 
@@ -24,9 +24,12 @@ class EnginePool:
 
     Args:
         weights: what is offered; the first is the default.
-        device: "auto", "cpu" or "cuda".
+        device: one of `engines.device.DEVICES`.
         precision: what "auto" in a request means here.
         choices: file in which what was measured on this computer is kept.
+
+    Attributes:
+        notices: what had to be given up because the device does not draw what a processor draws, in sentences.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class EnginePool:
         self._precision = precision
         self._choices = choices
         self._loaded: OrderedDict[tuple[str, Precision], Engine] = OrderedDict()
+        self.notices: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def info(self, weights_id: str = "") -> WeightsInfo:
@@ -63,7 +67,10 @@ class EnginePool:
             if key not in self._loaded:
                 while len(self._loaded) >= KEPT:
                     self._loaded.popitem(last=False)
-                self._loaded[key] = load_engine(info, self.device, key[1], self._choices)
+                found = load_checked_engine(info, self.device, key[1], self._choices)
+                self._loaded[key] = found.engine
+                if found.notice and found.notice not in self.notices:
+                    self.notices += (found.notice,)
             self._loaded.move_to_end(key)
             return self._loaded[key]
 

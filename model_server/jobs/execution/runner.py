@@ -100,6 +100,7 @@ class Runner:
         self._stopping = stopping or threading.Event()
         self.memory = memory or ValueCache()
         self._writers = ThreadPoolExecutor(WRITERS, "write")
+        self._told: set[str] = set()
 
     def submit(self, request: DubRequest) -> Job:
         """Check a request and queue it; the same request again is the same job."""
@@ -129,6 +130,7 @@ class Runner:
         request, report = job.request, JobReport(self._store, job.id)
         report.progress("weights", 0, 1)
         engine = self._engines.engine(job.weights[0], request.spec.precision)
+        self._tell_of_device(request, report)
         context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
         mark = marking(frame_mark(dub_record(job)))
         rendering = Rendering(analyse(request, context), context, self.encode, mark)
@@ -140,6 +142,13 @@ class Runner:
             report.progress("frames", made, total)
         self._store.finish(job.id, JobState.DONE)
         log.info("job %s: done, %d frames", job.id, made)
+
+    def _tell_of_device(self, request: DubRequest, report: JobReport) -> None:
+        """Warn once of each thing that had to be given up on this device."""
+        for notice in self._engines.notices:
+            if notice not in self._told:
+                self._told.add(notice)
+                report.warn(request.first, request.end, "device", notice)
 
     def _commit(self, job_id: str, frames: list[Frame]) -> None:
         blobs = self._writers.map(lambda frame: frame.blob or self._store.blobs.put(frame.png), frames)

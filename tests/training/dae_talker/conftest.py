@@ -95,5 +95,3 @@ def toy() -> DaeConfig:
         **{f"{stage}.steps": 2 for stage in ("face", "pictures", "autoencoder", "speech2latent", "student")},
     }  # fmt: skip
     return changed(named("dae-cpu"), settings)
-
-
