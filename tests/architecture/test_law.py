@@ -95,6 +95,21 @@ def test_the_architectures_places_exist() -> None:
             assert any((base / path).exists() for base in (ROOT, ROOT / "model_server", ROOT / "blender_addon")), path
 
 
+def test_security_names_tests_that_exist() -> None:
+    """Each promise of SECURITY.md names the code that keeps it and a test that would fail."""
+    text = (ROOT / "SECURITY.md").read_text()
+    assert "SECURITY.md" in (ROOT / "README.md").read_text()
+    promises = re.findall(r"^\| .+ \| (`.+`) \| (`.+`) \|$", text, re.M)
+    assert len(promises) >= 10
+    known = ""
+    for _, tests in promises:
+        for name in re.findall(r"`([^`]+)`", tests):
+            path, _, test = name.partition("::")
+            known = path or known
+            assert (ROOT / known).exists(), name
+            assert not test or f"def {test}(" in (ROOT / known).read_text(), name
+
+
 def _spread(name: str) -> list[str]:
     """ "a/{b,c}.py" as "a/b.py" and "a/c.py"."""
     found = re.fullmatch(r"(.*)\{(.*)\}(.*)", name)
