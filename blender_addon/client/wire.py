@@ -122,6 +122,7 @@ def _traits(message: Any) -> EngineTraits:
         tuple(controls),
         tuple(message.parameters),
         message.portrait_optional,
+        bool(message.in_place),
     )
 
 
@@ -136,7 +137,6 @@ def _weights(message: Any, engine: str = "") -> WeightsInfo:
         _pose_map(message.pose_map) if message.HasField("pose_map") else None,
         engine,
         Sizes(message.sizes.low, message.sizes.high, message.sizes.step) if message.HasField("sizes") else None,
-        bool(message.traits.in_place),
         _traits(message.traits) if message.HasField("traits") else None,
     )
 

@@ -82,6 +82,7 @@ class EngineTraits:
         pose_sources: kinds of `core.plan.PoseSource` that it takes, the usual one first.
         pose_controls: numbers of a row of pose codes, in order.
         parameters: which of the parameters it heeds that not all engines heed.
+        in_place: whether it draws lower faces into frames of footage; None where the server does not tell.
     """
 
     title: str = ""
@@ -90,6 +91,7 @@ class EngineTraits:
     pose_controls: tuple[PoseControl, ...] = CODES
     parameters: tuple[str, ...] = USUAL_OPTIONAL
     portrait_optional: bool = False
+    in_place: bool | None = None
 
     @property
     def in_angles(self) -> bool:
@@ -130,13 +132,11 @@ class Offer:
     Attributes:
         engine: what their engine wants.
         sizes: which pictures they draw; None where the server does not tell.
-        in_place: whether they draw lower faces into frames of footage.
         weights_id: "" for the server's default weights.
     """
 
     engine: EngineTraits = EngineTraits()
     sizes: Sizes | None = None
-    in_place: bool = False
     weights_id: str = ""
 
     @property
@@ -173,7 +173,7 @@ class Offer:
         size = settings.size if self.size_choices or not self.sizes else self.sizes.nearest(settings.size)
         unheeded = {name: PARAMETERS[name].default for name in OPTIONAL if not self.heeds(name)}
         values: dict[str, Any] = {"pose_kind": pose, "size": size, **unheeded}
-        values |= {} if self.in_place else {"face_source": PARAMETERS["face_source"].default}
+        values |= {"face_source": PARAMETERS["face_source"].default} if self.engine.in_place is False else {}
         return replace(settings, **values)
 
 

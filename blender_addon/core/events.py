@@ -29,7 +29,7 @@ class ServerInfo:
         if weights is None:
             return Offer()
         engine = weights.traits or dict(self.engines).get(weights.engine, EngineTraits())
-        return Offer(engine, weights.sizes, weights.in_place)
+        return Offer(engine, weights.sizes)
 
     def title(self, weights: WeightsInfo) -> str:
         """What the editor calls weights on offer: their name, their engine, and a warning where they are untrained."""

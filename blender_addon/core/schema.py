@@ -239,7 +239,7 @@ NETWORK: Mapping[str, Parameter] = _table(DubParameters)
 """Those of the networks."""
 OPTIONAL = tuple(name for name, one in NETWORK.items() if one.optional)
 """Those that not all engines heed."""
-USUAL_OPTIONAL = ("mouth_strength", "seed")
+USUAL_OPTIONAL = ("mouth_strength", "seed", "pose_reading")
 """Of these, what the engine of servers heeds that do not tell."""
 IN_SETTINGS = (
     *("mouth_strength", "size", "steps", "pose_gain"),

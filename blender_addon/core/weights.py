@@ -19,7 +19,6 @@ class WeightsInfo:
         weights_id: SHA-256 of its values.
         pose_map: only of weights on offer, and None where it is not known.
         engine: name of the engine that draws with them, "" where it is not known.
-        in_place: whether they draw lower faces into frames of footage; only of weights on offer.
         sizes: pictures that they draw; only of weights on offer, and None where it is not known.
         traits: what they want of a dub; only of weights on offer, and None where it is what their engine wants.
     """
@@ -31,5 +30,4 @@ class WeightsInfo:
     pose_map: PoseMap | None = None
     engine: str = ""
     sizes: Sizes | None = None
-    in_place: bool = False
     traits: EngineTraits | None = None

@@ -11,6 +11,9 @@ from blender_addon.core.engines import USUAL, EngineTraits, Offer, PlanLimits, P
 from blender_addon.core.plan import DubPlan, PoseSource
 from blender_addon.core.schema import DubSettings
 from blender_addon.core.takes import identity
+from model_server.engines.pcavs.weights import untrained
+from model_server.service.stubs.dubbing_pb2 import GetServerInfoResponse
+from model_server.service.wire import engine_messages, traits_of
 
 TOY = EngineTraits("Toy", False, ("speech", "codes"), (PoseControl("yaw", "degrees", -20, 20), PoseControl("nod")), ())
 OFFER = Offer(TOY, Sizes(64, 128, 32))
@@ -54,6 +57,17 @@ def test_settings_are_fitted_to_what_the_engine_takes():
     assert OFFER.fitted(settings) == replace(settings, mouth_strength=1.2, seed=0, size=128, pose_kind="speech")
     assert OFFER.fitted(replace(settings, pose_kind="keyframes")).pose_kind == "keyframes"
     assert USUAL.fitted(settings) == settings
+
+
+def test_whose_pixels_a_face_is_made_of_is_asked_of_weights_that_can():
+    settings = DubSettings(face_source="portrait", output="overlay")
+    offers = [Offer(EngineTraits(in_place=can)) for can in (True, None, False)]
+    assert [offer.fitted(settings).face_source for offer in offers] == ["portrait", "portrait", "auto"]
+    engines = engine_messages([untrained("lite-in-place"), untrained("full"), untrained()])
+    sent = GetServerInfoResponse(engines=engines)
+    told = wire.server_info(pb.GetServerInfoResponse.FromString(sent.SerializeToString()))
+    assert [told.offer(weights.weights_id).engine.in_place for weights in told.weights] == [True, True, False]
+    assert traits_of(sent, "").in_place == "lower_face"
 
 
 def test_sizes_that_are_listed_are_left_to_the_server():

@@ -40,7 +40,7 @@ class POSEDUB_PT_output(DubPanel, bpy.types.Panel):
         draw_mouth_only(column, scene, sources)
         column.prop(values, "feather")
         column.prop(values, "keep_where_absent")
-        if runtime.current().link.offer(scene).in_place:
+        if runtime.current().link.offer(scene).engine.in_place:
             column.prop(values, "face_source")
 
 
