@@ -21,6 +21,7 @@ class ServerSettings:
         executable: the local server's command, "" to look for it.
         port: of the local server, on loopback.
         data_dir: the local server's store, "" for the add-on's own folder.
+        actor: weights file that the local server offers beside its own, "" for none.
         address, token, tls_ca: as in `client.connection.Endpoint`, for "address".
     """
 
@@ -28,6 +29,7 @@ class ServerSettings:
     executable: str = ""
     port: int = PORT
     data_dir: str = ""
+    actor: str = ""
     address: str = f"{HOST}:{PORT}"
     token: str = ""
     tls_ca: str = ""

@@ -36,6 +36,11 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
     data_dir: bpy.props.StringProperty(
         name="Data", subtype="DIR_PATH", description="Where the server keeps its jobs; empty: the add-on's own folder"
     )
+    actor: bpy.props.StringProperty(
+        name="Actor",
+        subtype="FILE_PATH",
+        description="Weights of an actor, which the server on this computer offers beside its own; empty: none",
+    )
     address: bpy.props.StringProperty(
         name="Address", default=DEFAULTS.address, description="Of the server: host, host:port, or a URL"
     )
@@ -65,7 +70,9 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "mode", expand=True)
-        for name in ("executable", "port", "data_dir") if self.mode == "local" else ("address", "token", "tls_ca"):
+        for name in (
+            ("executable", "port", "data_dir", "actor") if self.mode == "local" else ("address", "token", "tls_ca")
+        ):
             layout.prop(self, name)
         layout.prop(self, "cache_limit")
         layout.prop(self, "mark_renders")
@@ -79,6 +86,7 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
             executable=_path(self.executable),
             port=self.port,
             data_dir=_path(self.data_dir) or str(user_folder("server")),
+            actor=_path(self.actor),
             address=self.address.strip(),
             token=self.token,
             tls_ca=_path(self.tls_ca),

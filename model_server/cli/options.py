@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -69,8 +69,8 @@ def parameter_values(options: argparse.Namespace, cls: type) -> dict[str, Any]:
     return {one.name: (value,) if one.each_frame else value for one, value in given.items()}
 
 
-def engine_pool(options: argparse.Namespace) -> EnginePool:
-    """The weights given, else the built-in default."""
+def engine_pool(options: argparse.Namespace, more: Sequence[Path] = ()) -> EnginePool:
+    """The weights given, else the built-in default, and `more` beside them."""
     choices = cache_folder(options.data) / CHOICES  # before Numba is loaded, which asks once where its own is
     if options.device != "cuda":
         from model_server.networks.cpu import loops
@@ -79,18 +79,22 @@ def engine_pool(options: argparse.Namespace) -> EnginePool:
     from model_server.engines.weights import default_weights
     from model_server.jobs.execution.engine_pool import EnginePool
 
-    return EnginePool(given_weights(options) or [default_weights()], options.device, options.precision, choices)
+    offered = [*(given_weights(options) or [default_weights()]), *map(_described, more)]
+    return EnginePool(offered, options.device, options.precision, choices)
 
 
 def given_weights(options: argparse.Namespace) -> list[WeightsInfo]:
     """Those of --weights; the files are read once for each command."""
+    if "described" not in options:
+        options.described = [_described(path) for path in options.weights]
+    return options.described
+
+
+def _described(path: Path) -> WeightsInfo:
     from model_server.engines.weights import describe
 
-    if "described" not in options:
-        for given in options.weights:
-            check_readable(given)
-        options.described = [describe(path) for path in options.weights]
-    return options.described
+    check_readable(path)
+    return describe(path)
 
 
 def data_folder(options: argparse.Namespace, part: str) -> Path:

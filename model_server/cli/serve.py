@@ -26,6 +26,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--exit-with", type=int, metavar="PID", help="leave when that process ends")
     shared.add_engine_options(parser)
+    parser.add_argument(
+        "--actor", type=Path, action="append", default=[], metavar="FILE", help="weights offered beside the others"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     security.check_host(host)
     config = Config(
         data=shared.data_folder(options, "server"),
-        engines=shared.engine_pool(options),
+        engines=shared.engine_pool(options, options.actor),
         host=host,
         port=options.port,
         security=security,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from model_server.engines.dae_talker.untrained import write_untrained
 from model_server.engines.weights import default_weights
 from tests.gate import Gate
 from tests.servers import ServerProcess, free_port
@@ -206,3 +207,12 @@ def test_quitting_with_jobs_ends_blender(dubbing: Blender, gate: Gate, media: Pa
 
         assert dubbing.end() == 0
     dubbing.restart()
+
+
+def test_managed_server_offers_an_actor_beside_its_weights(managed: Blender, tmp_path: Path) -> None:
+    actor = write_untrained(tmp_path / "actor.safetensors")
+    managed.preferences(actor=str(actor))
+    assert managed.op(name="server_start", wait=True) == {"result": ["FINISHED"]}
+    managed.op(name="server_check", wait=True)
+    assert [one["engine"] for one in managed.offered()] == [default_weights().engine, "dae_talker"]
+    managed.preferences(actor="")

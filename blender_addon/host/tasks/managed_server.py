@@ -73,7 +73,8 @@ class ManagedServer:
         if command is None:
             raise AddonError("The command posedub is not found.", HOW_TO_INSTALL)
         data = Path(settings.data_dir)
-        return LocalServer(command, data, data / LOG_FILE, settings.target)
+        options = ["--actor", settings.actor] if settings.actor else []
+        return LocalServer(command, data, data / LOG_FILE, settings.target, options)
 
     def stop(self) -> None:
         """Stop it if the add-on started it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.engines.base import PrecisionChoice, Sizes, Traits, WeightsInfo
-from model_server.engines.dae_talker.traits import TRAITS
+from model_server.engines.dae_talker.traits import POSE_GAIN, TRAITS
 from model_server.engines.dae_talker.weights import actor_in, read_actor
 from model_server.engines.weights_file import check_shapes
 from model_server.errors import ErrorKind, PoseDubError
@@ -20,10 +20,14 @@ __all__ = ["TRAITS", "check_tensors", "load", "parameter_counts", "sizes", "trai
 
 
 def traits(weights: WeightsInfo) -> Traits:
-    """What these weights want: poses that their actor was seen in."""
+    """What these weights want: poses that their actor was seen in, and what their decoders heed."""
     actor = read_actor(weights)
     bounds = zip(TRAITS.pose_controls, actor.pose_low, actor.pose_high, strict=True)
-    return replace(TRAITS, pose_controls=tuple(replace(one, low=low, high=high) for one, low, high in bounds))
+    controls = tuple(replace(one, low=low, high=high) for one, low, high in bounds)
+    wanted = replace(TRAITS, pose_controls=controls)
+    # The one-step decoder knows one noise.
+    alone = "autoencoder" not in actor.sizes
+    return replace(wanted, portrait_optional=False, parameters=(POSE_GAIN,)) if alone else wanted
 
 
 def sizes(weights: WeightsInfo) -> Sizes:

@@ -59,6 +59,8 @@ def test_a_file_may_hold_the_fast_decoder_alone(tmp_path: Path) -> None:
     write_actor(tmp_path / "fast.safetensors", fast, ACTOR, "toy")
     read = read_networks(describe(tmp_path / "fast.safetensors"))
     assert read.autoencoder is None and read.student is not None
+    wanted = registry.traits(describe(tmp_path / "fast.safetensors"))
+    assert wanted.parameters == ("pose_gain",) and not wanted.portrait_optional
     with pytest.raises(ValueError, match="an autoencoder or a student"):
         replace(fast, student=None)
 
