@@ -18,9 +18,10 @@ from model_server.places import folder_to_fill, try_file
 if TYPE_CHECKING:
     from model_server.engines.base import WeightsInfo
     from model_server.networks.dae_talker.speech_features import SpeechNetwork
+    from model_server.training.distributed import ProcessGroup
     from model_server.training.pcavs.config import Config, StageName
-    from model_server.training.pcavs.loop import Progress
     from model_server.training.pcavs.teaching_voices import Lessons
+    from model_server.training.timing import Progress
 
 UNFINISHED = 3
 OTHER = "choose another --out"
@@ -159,7 +160,7 @@ def _train_actor(options: argparse.Namespace) -> bool:
         speech = _heard_with(options, options.out)
         begin = Beginning(options.begin, options.from_stage) if options.begin else None
         trainer = DaeTrainer(
-            config, options.corpus, options.out, process_group, options.precision, speech=speech, begin=begin
+            config, options.corpus, options.out, process_group, options.precision, _report(process_group), speech, begin
         )
         stages = config.stages if options.stage == "all" else (options.stage,)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
@@ -182,10 +183,8 @@ def _train_networks(options: argparse.Namespace) -> bool:
     usual: StageName = "lower_face" if options.begin and options.begin.is_file() else "generator"
     first: StageName = options.from_stage or usual
     begin = WarmStart(options.begin, first) if options.begin else None
-    bar = _Bar() if process_group.leads and sys.stderr.isatty() else None
     try:
-        report = bar or (lambda progress: None)
-        lessons = _lessons(options)
+        report, lessons = _report(process_group), _lessons(options)
         trainer = Trainer(config, options.corpus, options.out, process_group, options.precision, report, begin, lessons)
         return trainer.train(stages, Limits(seconds=60 * options.max_minutes))
     finally:
@@ -208,6 +207,11 @@ def _config(options: argparse.Namespace) -> Config:
         raise PoseDubError("Give either a configuration file or --preset, for example --preset lite.")
     config = named(options.preset) if options.preset else read_config(options.config)
     return changed(config, parse_settings(options.set))
+
+
+def _report(process_group: ProcessGroup) -> Callable[[Progress], None]:
+    """A bar where somebody looks at one."""
+    return _Bar() if process_group.leads and sys.stderr.isatty() else lambda progress: None
 
 
 class _Bar:

@@ -29,6 +29,25 @@ class Limits:
     steps: float = float("inf")
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a caller may show: losses and speed are means since the last report.
+
+    Attributes:
+        stage: being trained.
+        step: done.
+        steps: of the stage.
+        samples_per_second: learnt from; for speech recognisers seconds of sound in a second.
+        losses: by name.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    samples_per_second: float
+    losses: dict[str, float]
+
+
 class Clock:
     """Knows when to save and when to leave."""
 

@@ -13,10 +13,11 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.distributed import ProcessGroup
 from model_server.training.pcavs.config import STAGES, Config, StageName
 from model_server.training.pcavs.data import ClipStore
-from model_server.training.pcavs.loop import Limits, Progress, Trainer, make_stage
+from model_server.training.pcavs.loop import Trainer, make_stage
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.samplers import sample_frames
 from model_server.training.settings import changed
+from model_server.training.timing import Limits, Progress
 
 MAKING = tuple(stage for stage in STAGES if stage != "lower_face")  # that of networks for whole heads
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))

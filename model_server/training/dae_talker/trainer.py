@@ -29,7 +29,7 @@ from model_server.training.distributed import ProcessGroup
 from model_server.training.losses import Losses
 from model_server.training.prefetch import ahead
 from model_server.training.run_log import RunLog
-from model_server.training.timing import Clock, Limits, Meter
+from model_server.training.timing import Clock, Limits, Meter, Progress
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +42,6 @@ _NEEDED: dict[StageName, tuple[StageName, ...]] = {
     "speech2latent": ("autoencoder",),
     "student": ("face", "autoencoder"),
 }
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a caller may show: losses and speed are means since the last report."""
-
-    stage: str
-    step: int
-    steps: int
-    samples_per_second: float
-    losses: dict[str, float]
 
 
 @dataclass(frozen=True)

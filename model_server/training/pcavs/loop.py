@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,20 +28,9 @@ from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.prefetch import ahead
 from model_server.training.run_log import RunLog, grid, means
-from model_server.training.timing import Clock, Limits, Meter
+from model_server.training.timing import Clock, Limits, Meter, Progress
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a caller may show: losses and speed are means since the last report."""
-
-    stage: StageName
-    step: int
-    steps: int
-    samples_per_second: float
-    losses: dict[str, float]
 
 
 class Trainer:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,24 +26,13 @@ from model_server.training.recogniser.config import STAGE, RecogniserConfig
 from model_server.training.recogniser.data import Batch, VoiceStore, sample_batch
 from model_server.training.recogniser.task import PhonemeTask
 from model_server.training.run_log import RunLog, means
-from model_server.training.timing import Clock, Limits, Meter
+from model_server.training.timing import Clock, Limits, Meter, Progress
 
 log = logging.getLogger(__name__)
 
 _GRADIENT_NORM = 5.0
 _SLOWING = 0.4  # the learning rate falls to zero over this last share of the run
 _BETAS = (0.9, 0.98)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a caller may show: losses and speed are means since the last report."""
-
-    stage: str
-    step: int
-    steps: int
-    samples_per_second: float  # of sound: seconds of it in a second
-    losses: dict[str, float]
 
 
 class RecogniserModels(nn.Module):
