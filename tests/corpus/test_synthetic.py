@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from model_server.corpus.build import Shares
 from model_server.corpus.labels import alignment_points
 from model_server.corpus.pictures import decode_jpeg, flow_sheet
-from model_server.corpus.shards import Clip, windows
+from model_server.corpus.shards import OTHERS_TOP, Clip, windows
 from model_server.corpus.synthetic import IdentityMaker, Settings, delayed, flow_sources, plan, seen_angles
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import LEFT_EYE, MOUTH, RIGHT_EYE
@@ -65,6 +66,15 @@ def test_every_label_is_there_for_every_frame(clips: list[Clip]) -> None:
         assert clip.angles.shape == (12, 3) and clip.visemes.shape == (12, 17) and clip.opening.shape == (12,)
         assert np.allclose(clip.visemes.astype(float).sum(1), 1, atol=0.01)
         assert windows(clip, range(12)).max() > 0.3
+
+
+def test_other_mouths_change_the_mouth_and_nothing_else(settings: Settings, clips: list[Clip]) -> None:
+    for clip, plain in zip(IdentityMaker(replace(settings, other_mouths=1))(1)[0], clips, strict=True):
+        assert clip.jpegs == plain.jpegs and len(clip.others) == len(clip.jpegs) and plain.others == ()
+        frames = np.stack([decode_jpeg(jpeg)[OTHERS_TOP:] for jpeg in clip.jpegs]).astype(float)
+        changed = np.abs(np.stack([decode_jpeg(jpeg) for jpeg in clip.others]) - frames).mean(axis=3)
+        lips = changed[:, 30:60, 90:135].mean(axis=(1, 2))
+        assert changed[:, :8].mean() < 1.5 < np.quantile(lips, 0.7), "the nose stays, most mouths do not"
 
 
 def test_the_same_seed_gives_the_same_clips(settings: Settings, clips: list[Clip]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from model_server.errors import PoseDubError
@@ -27,6 +29,7 @@ _LIP_MARGIN = 0.12
 # References are that far from the frames of a run, so that none of them is one of these.
 _APART = 3
 _TRIES = 200
+_COMPRESSED = 0.3  # part of the runs
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _covers(side: int, share: float, rng: np.random.Generator) -> Tensor:
 
 
 def _look(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """One camera and one light for all pictures of a run: colours, softness and noise."""
+    """One camera and one light for all pictures of a run: colours, softness, noise and compression."""
     gain = torch.tensor(rng.uniform(0.6, 1.35) * rng.uniform(0.88, 1.12, 3), dtype=torch.float32).view(1, 3, 1, 1)
     lifted = (pictures + 1) * gain.to(pictures) - 1
     if rng.random() < 0.3:
@@ -180,4 +183,15 @@ def _look(pictures: Tensor, rng: np.random.Generator) -> Tensor:
         small = F.interpolate(lifted, (size, size), mode="bilinear", align_corners=False, antialias=True)
         lifted = F.interpolate(small, pictures.shape[2:], mode="bilinear", align_corners=False)
     noise = torch.from_numpy(rng.standard_normal(tuple(pictures.shape), np.float32)).to(pictures)
-    return (lifted + rng.uniform(0, 0.02) * noise).clamp(-1, 1)
+    seen = (lifted + rng.uniform(0, 0.02) * noise).clamp(-1, 1)
+    return _compressed(seen, int(rng.integers(25, 75))) if rng.random() < _COMPRESSED else seen
+
+
+def _compressed(pictures: Tensor, quality: int) -> Tensor:
+    """Pictures (n, 3, s, s) after JPEG, whose blocks those of movies resemble."""
+    pixels = ((pictures + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    files = [io.BytesIO() for _ in pixels]
+    for picture, file in zip(pixels, files, strict=True):
+        Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    read = np.stack([np.asarray(Image.open(file)) for file in files])
+    return torch.from_numpy(read).permute(0, 3, 1, 2).to(pictures) / 127.5 - 1
