@@ -98,7 +98,7 @@ class ActorStore:
         """Frames by number."""
         return Frames(
             self.images(rows), torch.from_numpy(self._landmarks[rows]), torch.from_numpy(self.angles[rows]),
-            torch.from_numpy(self._opening[rows]), torch.from_numpy(self._visemes[rows]),
+            torch.from_numpy(self.opening[rows]), torch.from_numpy(self._visemes[rows]),
         )  # fmt: skip
 
     def landmarks(self, rows: Rows) -> Tensor:
@@ -123,7 +123,8 @@ class ActorStore:
         return np.concatenate([clip.landmarks for clip in self.clips]).astype(np.float32) * np.float32(self._scale)
 
     @cached_property
-    def _opening(self) -> NDArray[np.float32]:
+    def opening(self) -> NDArray[np.float32]:
+        """Lip opening over inter-ocular distance (frames,) of all frames."""
         return lip_opening(self._landmarks)
 
     @cached_property

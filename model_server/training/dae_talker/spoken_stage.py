@@ -30,6 +30,7 @@ Samples = NDArray[np.float32]
 _ROOM, _NOISE, _BAND, _TELEPHONE = 0.3, 0.4, 0.15, 0.05  # shares of the stretches that are changed so
 _SNR_DB, _HIGHEST, _GAIN_DB = (8.0, 35.0), (3400.0, 7500.0), 4.0
 _JUDGED = 4  # unseen stretches
+_LEAST_VARIANCE = 1e-3
 
 
 class SpeechStage(Stage):
@@ -48,8 +49,9 @@ class SpeechStage(Stage):
         self.unseen_latents = unseen_latents.float() if len(unseen_latents) else self.latents
         for network in (self.network, self.models.averaged[self.name]):
             self._standardize(cast(Speech2Latent, network))
-        task = SpeechTask(cast(Speech2Latent, self.network), self.models.config.speech2latent)
-        self.learners = {"task": self._learner(task)}
+        self._whitening = whitening_of(self.latents).to(self.device)
+        self._readout = lip_readout(self.latents, torch.from_numpy(self.store.opening)).to(self.device)
+        self.learners = {"task": self._learner(self._task(cast(Speech2Latent, self.network)))}
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Sounds (n, t), latents and poses as they are (n, frames, ...)."""
@@ -64,16 +66,26 @@ class SpeechStage(Stage):
         return losses | {"total": total}
 
     def judge(self, step: int) -> dict[str, float]:
-        """Losses on plain unseen stretches with the true pose and with the predicted one, and the pose's deviation."""
+        """Losses on plain unseen stretches with the true pose and with the predicted one, and how the pose moves.
+
+        `lips_r` is the correlation of the lips' opening as a linear read-out tells it of the latents that speech tells,
+        and of the true ones.
+        """
         batch = self._stretches(self.unseen, self.unseen_latents, np.random.default_rng(0), _JUDGED, False)
         stretches, network = self._read(batch), self.models.speech2latent
-        task = SpeechTask(network, self.models.config.speech2latent)
+        task = self._task(network)
         total, losses = task(stretches, 0.0)
         figures = {name: float(value) for name, value in losses.items()} | {"total": float(total)}
         figures["latent_own_pose"] = float(task(stretches, 1.0)[1]["latent"])
-        pose = network(stretches.speech, stretches.poses.shape[1]).pose.float()
+        spoken = network(stretches.speech, stretches.poses.shape[1])
+        pose = spoken.pose.float()
+        lips = [latents.float() @ self._readout for latents in (spoken.latent, stretches.latents)]
+        figures["lips_r"] = float(torch.corrcoef(torch.stack([course.flatten() for course in lips]))[0, 1])
         moved = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
         return figures | {f"moved_{axis}": float(value) for axis, value in zip(AXES, moved, strict=True)}
+
+    def _task(self, network: Speech2Latent) -> SpeechTask:
+        return SpeechTask(network, self.models.config.speech2latent, self._whitening)
 
     def _stretches(
         self, store: Any, latents: Tensor, rng: np.random.Generator, count: int, changes: bool
@@ -106,6 +118,23 @@ class SpeechStage(Stage):
         for name, values in (("latent", self.latents), ("pose", poses)):
             getattr(network, f"{name}_mean").copy_(values.mean(0))
             getattr(network, f"{name}_deviation").copy_(values.std(0).clamp(min=1e-4))
+
+
+def whitening_of(latents: Tensor) -> Tensor:
+    """Matrix (latent, latent) from standardized latents to their principal components, each of deviation 1.
+
+    Components of less than a thousandth of the mean variance are noise; they are not brought up beyond that.
+    """
+    standard = (latents - latents.mean(0)) / latents.std(0).clamp(min=1e-4)
+    values, vectors = torch.linalg.eigh(standard.T @ standard / len(standard))
+    return vectors / values.clamp(min=_LEAST_VARIANCE).sqrt()
+
+
+def lip_readout(latents: Tensor, opening: Tensor) -> Tensor:
+    """Weights (latent,) that read the lips' opening (frames,) off standardized latents, by least squares."""
+    standard = (latents - latents.mean(0)) / latents.std(0).clamp(min=1e-4)
+    gram = standard.T @ standard / len(standard) + _LEAST_VARIANCE * torch.eye(standard.shape[1])
+    return torch.linalg.solve(gram, standard.T @ (opening - opening.mean()) / len(standard))
 
 
 def changed_sound(samples: Samples, rng: np.random.Generator, strength: float) -> Samples:

@@ -110,11 +110,20 @@ class Stretches:
 
 
 class SpeechTask(nn.Module):
-    """From speech features to latents and poses."""
+    """From speech features to latents and poses.
 
-    def __init__(self, network: Speech2Latent, weights: SpeechSchedule) -> None:
+    Args:
+        network: learns.
+        weights: of the losses.
+        whitening: (latent, latent) that brings errors of standardized latents to components of one deviation.
+    """
+
+    whitening: Tensor
+
+    def __init__(self, network: Speech2Latent, weights: SpeechSchedule, whitening: Tensor) -> None:
         super().__init__()
         self.network, self.weights = network, weights
+        self.register_buffer("whitening", whitening)
 
     def forward(self, stretches: Stretches, predicted: float) -> tuple[Tensor, Losses]:
         """Losses of stretches; a random share `predicted` of them gets the pose that is predicted, not the true one."""
@@ -127,6 +136,7 @@ class SpeechTask(nn.Module):
         latents = self.network.decode(heard, given, valid).float()
         losses = {
             "latent": F.mse_loss(latents, stretches.latents),
+            "whitened": ((latents - stretches.latents) @ self.whitening).square().mean(),
             "pose": F.mse_loss(pose.float(), stretches.poses),
             "latent_speed": F.mse_loss(latents.diff(dim=1), stretches.latents.diff(dim=1)),
         }

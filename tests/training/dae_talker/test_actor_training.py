@@ -15,7 +15,7 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.losses import part_weights, parts_mask, psnr
-from model_server.training.dae_talker.spoken_stage import changed_sound
+from model_server.training.dae_talker.spoken_stage import changed_sound, lip_readout, whitening_of
 from model_server.training.dae_talker.stages import AutoencoderStage, spread_latents
 from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
 from model_server.training.distributed import ProcessGroup
@@ -74,7 +74,7 @@ def test_a_run_keeps_what_each_stage_hands_on(trained: Path, toy: DaeConfig) -> 
     lines = [json.loads(line) for line in (trained / "losses.jsonl").read_text().splitlines()]
     told = {line["stage"]: line for line in lines}
     assert told["autoencoder"].keys() >= {"log_gradient_of_c", "unseen_psnr", "unseen_swapped_psnr", "gradient"}
-    assert told["speech2latent"].keys() >= {"pose", "unseen_latent_own_pose", "unseen_moved_yaw"}
+    assert told["speech2latent"].keys() >= {"pose", "unseen_lips_r", "unseen_moved_yaw", "whitened"}
     with Image.open(trained / "samples" / "autoencoder-0000002.png") as picture:
         assert picture.size == (3 * SIDE, 6 * SIDE)
 
@@ -165,6 +165,17 @@ def test_eyes_and_mouth_count_more() -> None:
 def test_psnr_is_that_of_pixels() -> None:
     real = torch.zeros(2, 3, 8, 8)
     assert float(psnr(real + 0.2, real)) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_small_components_of_latents_count_as_much() -> None:
+    torch.manual_seed(0)
+    pose, lips = torch.randn(5000, 1), 0.1 * torch.randn(5000, 1)
+    mixed = torch.cat([pose, lips, 0.0001 * torch.randn(5000, 2)], 1) @ torch.linalg.qr(torch.randn(4, 4))[0]
+    whitened = (mixed - mixed.mean(0)) / mixed.std(0) @ whitening_of(mixed)
+    assert sorted(whitened.std(0).round(decimals=1).tolist())[2:] == [1.0, 1.0] and whitened.std(0).min() < 0.1
+    standard = (mixed - mixed.mean(0)) / mixed.std(0)
+    told = standard @ lip_readout(mixed, lips[:, 0])
+    assert torch.corrcoef(torch.stack([told, lips[:, 0]]))[0, 1] > 0.95
 
 
 def test_changed_sound_keeps_its_times() -> None:
