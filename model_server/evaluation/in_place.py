@@ -6,6 +6,7 @@ it should then have and not its own. Lips are measured by the face mesh.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -28,18 +29,21 @@ from model_server.evaluation.pose_sources import to_and_fro
 from model_server.evaluation.views import Pictures, batches
 from model_server.networks.pcavs.lower_face import REFERENCES
 from model_server.networks.pcavs.presets import POSE_SIZE
-from model_server.pipeline.compositing.blending import composed, laid
+from model_server.pipeline.compositing.blending import Patch, composed, laid, overlay
 from model_server.pipeline.compositing.in_place import side_of
 from model_server.pipeline.faces.alignment import moved, warp, warp_to
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.head_angles import angles_of
 from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
+from model_server.synthetic.occluders import occluder
 
 Floats = NDArray[np.floating]
 
 FEATHER = 0.2
 _CLOSED = 0.15  # of the widest opening; below it lips count as closed
 _FINE = 0.25  # of the sampling frequency
+# Frames with something over the mouth, the alpha from which a pixel is that thing's, and how far it may change.
+_COVERED_FRAMES, _OPAQUE, _KEPT = 12, 250, 8
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class InPlaceFigures:
         closed: part of the frames with truly closed lips in which the drawn ones are, own sound.
         sharpness: energy of the mouth's details for that of the true frames.
         flicker: change from frame to frame of the lower face for the true one's, own sound.
+        kept: part of the pixels of things laid over the mouth that stay within 8 of 255.
     """
 
     lips: float
@@ -63,6 +68,7 @@ class InPlaceFigures:
     closed: float
     sharpness: float
     flicker: float
+    kept: float
 
 
 def evaluate_in_place(
@@ -115,14 +121,33 @@ class DubbedClip:
         self._side, self._shown = side_of(spans), round(SIDE * float(np.median(spans)))
         self._identity = engine.identity_in([self._source(row) for row in _reference_rows(faces)])
 
-    def film(self, sound: EvalClip) -> Iterator[Pictures]:
-        """Network views (m, 224, 224, 3) of the clip with the words of `sound`, to and fro."""
+    def film(self, sound: EvalClip, shown: Pictures | None = None) -> Iterator[Pictures]:
+        """Network views (m, 224, 224, 3) of the clip with the words of `sound`, to and fro.
+
+        Args:
+            shown: the clip's first frames with something before them; the whole clip when None.
+        """
         moments = to_and_fro(sound.count, self.clip.count)
-        for first, end in batches(self.clip.count):
-            windows, views = sound.windows(moments[first:end]), self.clip.views(first, end)
+        for first, end in batches(self.clip.count if shown is None else len(shown)):
+            windows = sound.windows(moments[first:end])
+            views = self.clip.views(first, end) if shown is None else shown[first:end]
             yield np.stack(
                 [self._dubbed(row, *both) for row, both in enumerate(zip(views, windows, strict=True), first)]
             )
+
+    @property
+    def side(self) -> int:
+        """Of the lower faces' pictures."""
+        return self._side
+
+    def layer(self, row: int, thing: Floats) -> Patch | None:
+        """A thing (side, side, 4) in [0, 1] that lies over the lower face of a frame; None where it shows none."""
+        place = self._places[row]
+        if place is None:
+            return None
+        size = self.clip.views(row, row + 1)[0].shape
+        colours = np.rint(thing[..., :3] * 255).astype(np.uint8)
+        return laid(colours, thing[..., 3].astype(np.float32), place.crop(self._side), (size[1], size[0]))
 
     def mouths(self, film: Iterator[Pictures]) -> NDArray[np.float32]:
         """Grey lower faces (m, s, s) of the frames of a film that show a face, as large as these show them."""
@@ -162,12 +187,41 @@ class DubbedClip:
         )
 
 
+@dataclass(frozen=True)
+class CoveredClip:
+    """The first frames of a clip with something over the mouth.
+
+    Attributes:
+        frames: network views (m, 224, 224, 3).
+        covers: where it lies, (m, 224, 224).
+    """
+
+    frames: Pictures
+    covers: NDArray[np.bool_]
+
+    @staticmethod
+    def of(dubbed: DubbedClip, seed: int) -> CoveredClip:
+        """Another thing for each frame."""
+        frames, covers = [], []
+        for number, view in enumerate(dubbed.clip.views(0, min(_COVERED_FRAMES, dubbed.clip.count))):
+            layer = dubbed.layer(number, occluder(np.random.default_rng([seed, number]), dubbed.side))
+            frames.append(composed(view, layer))
+            covers.append(overlay(layer, (view.shape[1], view.shape[0]))[..., 3] > _OPAQUE)
+        return CoveredClip(np.stack(frames), np.stack(covers))
+
+    def kept(self, made: Pictures) -> float:
+        """Part of the covering pixels that a dub left within 8 of 255."""
+        same = (np.abs(made.astype(np.int16) - self.frames) <= _KEPT).all(axis=3)
+        return float(same[self.covers].mean()) if self.covers.any() else float("nan")
+
+
 def _figures(dubbed: DubbedClip, other: EvalClip, reader: MeshReader) -> InPlaceFigures:
     own = list(dubbed.film(dubbed.clip))
     true, made = faces_of(dubbed.clip, reader).opening, faces_of(own, reader).opening
     spoken = faces_of(dubbed.film(other), reader).opening
     wanted = faces_of(other, reader).opening[to_and_fro(other.count, dubbed.clip.count)]
     closed = true < _CLOSED * np.nanmax(true)
+    covered = CoveredClip.of(dubbed, zlib.crc32(dubbed.clip.name.encode()))
     before, after = dubbed.mouths(dubbed.truth()), dubbed.mouths(iter(own))
     changed, change = (float(np.abs(np.diff(mouths, axis=0)).mean()) for mouths in (after, before))
     return InPlaceFigures(
@@ -178,6 +232,7 @@ def _figures(dubbed: DubbedClip, other: EvalClip, reader: MeshReader) -> InPlace
         closed=float((made[closed] < _CLOSED * np.nanmax(true)).mean()) if closed.any() else float("nan"),
         sharpness=_details(after) / max(_details(before), 1e-6),
         flicker=changed / max(change, 1e-6),
+        kept=covered.kept(np.concatenate(list(dubbed.film(dubbed.clip, covered.frames)))),
     )
 
 

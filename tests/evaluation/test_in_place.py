@@ -15,7 +15,7 @@ from model_server.engines.pcavs.engine import PcavsEngine, as_pcavs
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import load_engine
 from model_server.errors import PoseDubError
-from model_server.evaluation.in_place import DubbedClip, as_table, evaluate_in_place
+from model_server.evaluation.in_place import CoveredClip, DubbedClip, as_table, evaluate_in_place
 from model_server.evaluation.views import Pictures
 from model_server.pipeline.faces.alignment import clip_transforms, network_view, warp
 from model_server.pipeline.faces.finder import FaceFinder
@@ -84,7 +84,7 @@ def test_an_old_mouth_that_stays_is_a_leak(films: list[Film]) -> None:
     found = evaluate_in_place(films, Copying())  # type: ignore[arg-type]
     one = found["first"]
     assert one.lips > 0.97 and 0.9 < one.movement < 1.1 and one.leak > 0.9 and one.other < 0.6
-    assert 0.8 < one.sharpness <= 1.1 and 0.8 < one.flicker < 1.2
+    assert 0.8 < one.sharpness <= 1.1 and 0.8 < one.flicker < 1.2 and one.kept > 0.7
     assert as_table(found).count("\n") == 5
 
 
@@ -99,6 +99,15 @@ def test_a_drawn_mouth_leaves_all_else(films: list[Film]) -> None:
     changed = (made != films[0].shown).any(axis=3)
     assert made.shape == films[0].shown.shape and 0.05 < changed.mean() < 0.4
     assert not changed[:, :90].any(), "eyes and nose"
+
+
+def test_what_is_drawn_over_is_told(films: list[Film]) -> None:
+    blind: PcavsEngine = as_pcavs(load_engine(untrained("lite-in-place"), "cpu", "fp32"))  # sees nothing before a face
+    dubbed = DubbedClip(films[0], blind)
+    covered = CoveredClip.of(dubbed, 1)
+    assert covered.covers.any(axis=(1, 2)).all() and covered.kept(covered.frames) == 1
+    made = np.concatenate(list(dubbed.film(films[0], covered.frames)))
+    assert made.shape == covered.frames.shape and covered.kept(made) < 0.8
 
 
 def test_one_clip_alone_has_no_other_words(films: list[Film]) -> None:
