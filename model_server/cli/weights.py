@@ -82,7 +82,7 @@ def _pose(args: argparse.Namespace) -> int:
 
 
 def _print(info: WeightsInfo) -> None:
-    from model_server.engines.registry import family
+    from model_server.engines.registry import family, notes
 
     engine = family(info.engine)
     counts = engine.parameter_counts(info)
@@ -96,3 +96,5 @@ def _print(info: WeightsInfo) -> None:
     print(f"Networks:   {info.preset}, {sum(counts.values()) / 1e6:.1f} million parameters")
     for network, count in counts.items():
         print(f"  {network.replace('_', ' '):20}{count / 1e6:5.1f} million")
+    for line in notes(info):
+        print(line)

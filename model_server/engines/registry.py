@@ -6,6 +6,7 @@ points of the group `posedub.engines`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -41,6 +42,12 @@ def traits(weights: WeightsInfo) -> Traits:
     made = family(weights.engine)
     own = getattr(made, "traits", None)
     return cast(Traits, own(weights)) if own else made.TRAITS
+
+
+def notes(weights: WeightsInfo) -> Sequence[str]:
+    """What some engines' weights say of themselves besides, a line each."""
+    own = getattr(family(weights.engine), "notes", None)
+    return cast(Sequence[str], own(weights)) if own else ()
 
 
 def sizes(weights: WeightsInfo) -> Sizes:

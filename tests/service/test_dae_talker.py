@@ -181,3 +181,4 @@ def test_the_command_dubs_into_footage_of_the_actor(weights: Path, footage: Path
 def test_the_command_says_what_an_actors_file_holds(weights: Path) -> None:
     said = posedub("weights", "info", weights).stdout
     assert "DAE-Talker" in said and "untrained" in said and "speech2latent" in said
+    assert "Seen poses: yaw -15 to 15, pitch -8 to 8, roll -6 to 6 degrees" in said

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_server.engines.base import PrecisionChoice, Sizes, Traits, WeightsInfo
+from model_server.engines.base import ANGLES, PrecisionChoice, Sizes, Traits, WeightsInfo
 from model_server.engines.dae_talker.traits import POSE_GAIN, TRAITS
 from model_server.engines.dae_talker.weights import actor_in, read_actor
 from model_server.engines.weights_file import check_shapes
@@ -16,7 +16,7 @@ from model_server.errors import ErrorKind, PoseDubError
 if TYPE_CHECKING:
     from model_server.engines.dae_talker.engine import DaeTalkerEngine
 
-__all__ = ["TRAITS", "check_tensors", "load", "parameter_counts", "sizes", "traits"]
+__all__ = ["TRAITS", "check_tensors", "load", "notes", "parameter_counts", "sizes", "traits"]
 
 
 def traits(weights: WeightsInfo) -> Traits:
@@ -28,6 +28,15 @@ def traits(weights: WeightsInfo) -> Traits:
     # The one-step decoder knows one noise.
     alone = "autoencoder" not in actor.sizes
     return replace(wanted, portrait_optional=False, parameters=(POSE_GAIN,)) if alone else wanted
+
+
+def notes(weights: WeightsInfo) -> list[str]:
+    """Lines on the actor: seen poses, what it was trained with and under which terms."""
+    actor = read_actor(weights)
+    bounds = zip(ANGLES, actor.pose_low, actor.pose_high, strict=True)
+    seen = ", ".join(f"{name} {low:.0f} to {high:.0f}" for name, low, high in bounds)
+    facts = [f"{name.replace('_', ' ')}: {value}" for name, value in actor.facts.items()]
+    return [f"Actor:      {actor.name}", f"Seen poses: {seen} degrees", *actor.licence, *facts]
 
 
 def sizes(weights: WeightsInfo) -> Sizes:
