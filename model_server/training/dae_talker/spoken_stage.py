@@ -30,7 +30,8 @@ Samples = NDArray[np.float32]
 _ROOM, _NOISE, _BAND, _TELEPHONE = 0.3, 0.4, 0.15, 0.05  # shares of the stretches that are changed so
 _SNR_DB, _HIGHEST, _GAIN_DB = (8.0, 35.0), (3400.0, 7500.0), 4.0
 _JUDGED = 4  # unseen stretches
-_LEAST_VARIANCE = 1e-3
+_LEAST_VARIANCE = 0.03  # of a component that is brought up, of the mean one's; smaller ones are mostly noise
+_RIDGE = 1e-3  # of the read-out of lips
 
 
 class SpeechStage(Stage):
@@ -123,7 +124,7 @@ class SpeechStage(Stage):
 def whitening_of(latents: Tensor) -> Tensor:
     """Matrix (latent, latent) from standardized latents to their principal components, each of deviation 1.
 
-    Components of less than a thousandth of the mean variance are noise; they are not brought up beyond that.
+    Components of less than a thirtieth of the mean variance are noise; they are brought up no further than that.
     """
     standard = (latents - latents.mean(0)) / latents.std(0).clamp(min=1e-4)
     values, vectors = torch.linalg.eigh(standard.T @ standard / len(standard))
@@ -133,7 +134,7 @@ def whitening_of(latents: Tensor) -> Tensor:
 def lip_readout(latents: Tensor, opening: Tensor) -> Tensor:
     """Weights (latent,) that read the lips' opening (frames,) off standardized latents, by least squares."""
     standard = (latents - latents.mean(0)) / latents.std(0).clamp(min=1e-4)
-    gram = standard.T @ standard / len(standard) + _LEAST_VARIANCE * torch.eye(standard.shape[1])
+    gram = standard.T @ standard / len(standard) + _RIDGE * torch.eye(standard.shape[1])
     return torch.linalg.solve(gram, standard.T @ (opening - opening.mean()) / len(standard))
 
 

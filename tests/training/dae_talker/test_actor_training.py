@@ -169,7 +169,7 @@ def test_psnr_is_that_of_pixels() -> None:
 
 def test_small_components_of_latents_count_as_much() -> None:
     torch.manual_seed(0)
-    pose, lips = torch.randn(5000, 1), 0.1 * torch.randn(5000, 1)
+    pose, lips = torch.randn(5000, 1), 0.3 * torch.randn(5000, 1)
     mixed = torch.cat([pose, lips, 0.0001 * torch.randn(5000, 2)], 1) @ torch.linalg.qr(torch.randn(4, 4))[0]
     whitened = (mixed - mixed.mean(0)) / mixed.std(0) @ whitening_of(mixed)
     assert sorted(whitened.std(0).round(decimals=1).tolist())[2:] == [1.0, 1.0] and whitened.std(0).min() < 0.1
