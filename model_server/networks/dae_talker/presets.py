@@ -46,7 +46,7 @@ AUTOENCODERS: dict[str, DiffusionAutoencoderSize] = {
 SPEECH2LATENT: dict[str, Speech2LatentSize] = {
     "full": Speech2LatentSize(),
     "compact": Speech2LatentSize(width=256, expansion=4, latent=256),
-    "small": Speech2LatentSize(width=192, latent=256),
+    "small": Speech2LatentSize(width=160, latent=256),
 }
 
 _TOY_LATENTS = PictureAutoencoderSize(64, (8, 16, 16), channels=4, blocks=1, refinement=0)
