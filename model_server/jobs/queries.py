@@ -14,7 +14,8 @@ from model_server.engines.base import PoseReadingChoice, WeightsInfo
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
-from model_server.jobs.execution.runner import StoredResults, checked, with_role, with_roles
+from model_server.jobs.execution.runner import StoredResults, checked, setup_of, with_role, with_roles
+from model_server.jobs.marks import frame_marking
 from model_server.jobs.store import Store
 from model_server.pipeline import preview as previews
 from model_server.pipeline.analysis import Context
@@ -94,7 +95,8 @@ class Queries:
         one = replace(request, first=index, end=index + 1)
         weights = checked(one, self._engines)
         try:
-            return previews.preview(one, self._context(one, weights, cancelled), self._encode)
+            mark = frame_marking(one, weights, setup_of(one, weights, self._engines))
+            return previews.preview(one, self._context(one, weights, cancelled), self._encode, mark)
         except PoseDubError as error:
             raise PoseDubError(with_roles(error.message, one), error.kind) from error
 

@@ -6,7 +6,6 @@ lease: a worker that lost its job can change nothing any more.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -19,6 +18,7 @@ from model_server import owner
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import Blobs
 from model_server.jobs.database import Database
+from model_server.jobs.marks import job_id
 from model_server.jobs.model import Job, JobState, Progress, Warned
 from model_server.pipeline.request import DubRequest
 from model_server.scratch import tidy_temporary
@@ -74,21 +74,21 @@ class Store:
 
         Args:
             weights: id, name, kind and preset of the weights.
-            setup: names what changes pictures besides the request: software, weights, device, precision.
+            setup: as of `job_id`.
         """
-        job_id = hashlib.sha256(f"{request.digest()} {setup}".encode()).hexdigest()[:20]
+        job = job_id(request, setup)
         with self._database.write() as sql:
             sql.execute(
                 "INSERT OR IGNORE INTO job (id, request, weights, state, created) VALUES (?, ?, ?, 'queued', ?)",
-                (job_id, request.to_json(), json.dumps(weights), time.time()),
+                (job, request.to_json(), json.dumps(weights), time.time()),
             )
             sql.execute(
                 "UPDATE job SET state = 'queued', phase = 'queued', attempts = 0, error = '', created = ?"
                 " WHERE id = ? AND state IN ('failed', 'cancelled')",
-                (time.time(), job_id),
+                (time.time(), job),
             )
         self._announce()
-        return self.job(job_id)
+        return self.job(job)
 
     def job(self, job_id: str) -> Job:
         """The job of that id; PoseDubError when there is none."""

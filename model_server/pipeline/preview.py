@@ -11,7 +11,7 @@ from model_server.pipeline.analysis import Context, analyse
 from model_server.pipeline.faces.pose import flagged
 from model_server.pipeline.media.containers import stop_if
 from model_server.pipeline.media.encode import encode_png
-from model_server.pipeline.render import Encode, Frame, Rendering
+from model_server.pipeline.render import Encode, Frame, Mark, Rendering, unmarked
 from model_server.pipeline.request import DubRequest
 from model_server.pipeline.result_cache import NotStored
 
@@ -55,7 +55,7 @@ def estimate(request: DubRequest, context: Context) -> Estimate:
     return Estimate(tuple((request.first + begin, request.first + end) for begin, end in flagged(np.array(new))))
 
 
-def preview(request: DubRequest, context: Context, encode: Encode = encode_png) -> Preview:
+def preview(request: DubRequest, context: Context, encode: Encode = encode_png, mark: Mark = unmarked) -> Preview:
     """The request's one frame; kept under its key, so that the dub has it."""
     frames = range(request.first, request.end)
     with hurried():
@@ -63,7 +63,7 @@ def preview(request: DubRequest, context: Context, encode: Encode = encode_png) 
             analysis = analyse(request, context, stored=("pose", "footage"))
         except NotStored:
             analysis = analyse(request, context, _around(request, context))
-        (frame,) = Rendering(analysis, context, encode).frames(frames)
+        (frame,) = Rendering(analysis, context, encode, mark).frames(frames)
     return Preview(_kept(frame, context), len(analysis.frames) < request.spec.frame_count)
 
 

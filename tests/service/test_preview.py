@@ -12,6 +12,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.model import Accepted, Ended, FrameMade, JobState
 from model_server.pipeline.request import DubRequest, FootageSource, Output, PoseCodes, PoseFixed, PoseFrontal
+from model_server.provenance.xmp import read_mark
 from model_server.service.remote import Address, RemoteServer
 from tests.servers import ServerProcess
 from tests.service.test_server import frames_of, make_request, submit
@@ -90,7 +91,7 @@ def test_a_previewed_frame_is_the_dubs_and_need_not_be_made_again(remote: Remote
     assert not approximate
     assert generated(remote.estimate(request)) == [(0, 7), (8, FRAMES)]
     job = submit(remote, media, request)
-    assert frames_of(remote, job)[7] == png
+    assert frames_of(remote, job)[7] == png and read_mark(png).job == job.id
     assert made_by(remote, media, request) == FRAMES - 1
     assert remote.preview(request.spec, 8) == (frames_of(remote, job)[8], False)
 

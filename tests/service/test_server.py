@@ -187,7 +187,7 @@ def test_a_sub_range_gives_the_same_frames_as_the_whole(remote: RemoteServer, me
     with LocalServer(tmp_path, lite_pool()) as fresh:
         made = frames_of(fresh, submit(fresh, media, part), 7)
     full = frames_of(remote, submit(remote, media, whole))
-    assert made == {index: full[index] for index in range(7, 12)}
+    assert made == {index: full[index] for index in range(7, 12)}, "files too: their marks name the dub"
 
 
 def test_a_repeated_request_is_answered_from_the_store(remote: RemoteServer, media: Path) -> None:

@@ -15,7 +15,7 @@ from model_server.engines.base import WeightsInfo
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
-from model_server.jobs.marks import dub_record
+from model_server.jobs.marks import frame_marking
 from model_server.jobs.model import Job, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
 from model_server.pipeline.analysis import Context, analyse
@@ -23,7 +23,6 @@ from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.render import Encode, Frame, Rendering
 from model_server.pipeline.request import DubRequest
 from model_server.pipeline.suitability import check_suitable
-from model_server.provenance.xmp import frame_mark, marking
 from model_server.surroundings import explained, out_of_memory
 
 REPORT_SECONDS = 0.2
@@ -108,7 +107,7 @@ class Runner:
         for asset in request.spec.assets():
             self._media(asset)
         self._store.blobs.require_space(0)
-        setup = f"{__version__} {weights.id} {self._engines.device} {self._engines.precision(request.spec.precision)}"
+        setup = setup_of(request, weights, self._engines)
         return self._store.submit(request, (weights.id, weights.name, weights.kind, weights.preset), setup)
 
     def run(self, job: Job) -> None:
@@ -132,7 +131,7 @@ class Runner:
         engine = self._engines.engine(job.weights[0], request.spec.precision)
         self._tell_of_device(request, report)
         context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
-        mark = marking(frame_mark(dub_record(job)))
+        mark = frame_marking(request, engine.weights, setup_of(request, engine.weights, self._engines))
         rendering = Rendering(analyse(request, context), context, self.encode, mark)
         made, total = 0, request.end - request.first
         report.progress("frames", made, total)
@@ -173,6 +172,11 @@ def checked(request: DubRequest, engines: EnginePool) -> WeightsInfo:
     weights = engines.info(request.spec.weights)
     check_suitable(request.spec, weights)
     return weights
+
+
+def setup_of(request: DubRequest, weights: WeightsInfo, engines: EnginePool) -> str:
+    """What changes the pictures of a request besides itself, as `job_id` wants it."""
+    return f"{__version__} {weights.id} {engines.device} {engines.precision(request.spec.precision)}"
 
 
 def with_roles(sentence: str, request: DubRequest) -> str:
