@@ -81,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
     destination.check(options.out, _given(options))
     for path in _given(options):
         check_readable(path)
-    signer = marks.dub_signer(options)
     with target.tried(options.out, options.data), _server(options) as server:
+        signer = marks.dub_signer(options)
         request, files = _asked(options, server)
         job = server.submit(request)
         with _left_in_order(server, job):

@@ -56,7 +56,9 @@ def signer(options: argparse.Namespace) -> Signer:
     cert, key = options.mark_cert, options.mark_key
     if (cert is None) != (key is None):
         raise PoseDubError("Marks need both --mark-cert and --mark-key; give the missing one.")
-    return Signer(given_certificate(cert, key) if cert and key else own_certificate(shared.certificate_folder()))
+    if cert and key:
+        return Signer(given_certificate(cert, key))
+    return Signer(own_certificate(shared.certificate_folder(getattr(options, "data", None))))
 
 
 @dataclass(frozen=True)

@@ -104,13 +104,13 @@ def data_folder(options: argparse.Namespace, part: str) -> Path:
     return folder
 
 
-def certificate_folder(data: Path | None = None) -> Path:
-    """Where this user's own certificate for marks is kept; with this process where the user has no such folder."""
+def certificate_folder(data: Path | None = None) -> Path | None:
+    """Where this user's own certificate for marks is kept; None where the user has no such folder."""
     try:
         folder = _own(platformdirs.user_data_dir) / "certificate"
         try_folder(folder)
     except PoseDubError:
-        folder = data / "certificate" if data else scratch.make_folder()
+        return data / "certificate" if data else None
     return folder
 
 

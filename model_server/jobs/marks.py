@@ -10,7 +10,7 @@ from model_server.engines.base import WeightsInfo
 from model_server.jobs.model import Job
 from model_server.pipeline.render import Mark
 from model_server.pipeline.request import DubRequest
-from model_server.provenance.record import DubRecord, Source
+from model_server.provenance.record import DubRecord, Source, plain_text
 from model_server.provenance.xmp import frame_mark, marking
 
 
@@ -47,4 +47,4 @@ def dub_record(job: Job, files: Mapping[str, Path] | None = None, consent: str =
 
 
 def _source(role: str, asset: str, path: Path | None) -> Source:
-    return Source(role, asset, path.name if path else "", path)
+    return Source(role, asset, plain_text(path.name) if path else "", path)

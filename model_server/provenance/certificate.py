@@ -59,8 +59,14 @@ def given_certificate(chain: Path, key: Path) -> Certificate:
     return Certificate(contents[0], _pkcs8(loaded), _algorithm(loaded, key))
 
 
-def own_certificate(folder: Path) -> Certificate:
-    """This computer's own certificate, made and kept in a folder at the first call; only this user may read it."""
+def own_certificate(folder: Path | None) -> Certificate:
+    """This computer's own certificate, made and kept in a folder at the first call; only this user may read it.
+
+    Args:
+        folder: None where there is none to keep it in; each process then has one of its own.
+    """
+    if folder is None:
+        return Certificate(*_made(), "es256")
     path = folder / _FILE
     with naming(path):
         if not path.exists():

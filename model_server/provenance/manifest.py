@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from model_server.provenance.record import SOFTWARE, Record, Source
+from model_server.provenance.record import SOFTWARE, Record, Source, plain_text
 
 LABEL = "org.posedub.dubs"
 """Of the assertion that holds the whole record: hashes of sources that are not at hand are kept nowhere else."""
@@ -23,7 +23,7 @@ def manifest(record: Record, title: str, media_type: str, named: Iterable[Source
     """
     return {
         "claim_generator_info": [{"name": SOFTWARE, "version": record.version}],
-        "title": title,
+        "title": plain_text(title),
         "format": media_type,
         "ingredients": [*(ingredient(source, record) for source in named), *_weights(record)],
         "assertions": [

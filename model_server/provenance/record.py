@@ -119,6 +119,13 @@ def _dub(data: Mapping[str, Any]) -> DubRecord:
     )
 
 
+def plain_text(name: str) -> str:
+    """A name as text that any reader takes: file systems know names that are none."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def _source(data: Mapping[str, Any]) -> Source:
     path = data.get("path")
-    return Source(str(data["role"]), str(data["sha256"]), str(data.get("name", "")), Path(path) if path else None)
+    return Source(
+        str(data["role"]), str(data["sha256"]), plain_text(str(data.get("name", ""))), Path(path) if path else None
+    )

@@ -31,7 +31,7 @@ for copy in ("one", "two"):  # two versions of the add-on in one Blender session
     again = type(request).FromString(request.SerializeToString())
     assert again == request and tuple(again.spec.pose.codes.values) == row and again.spec.seed == 2**64 - 1
     shapes = [(m.client_streaming, m.server_streaming) for m in wire.service().methods]
-    assert shapes.count((True, False)) == 1 and shapes.count((False, True)) == 3 and len(shapes) == 12
+    assert shapes.count((True, False)) == 1 and shapes.count((False, True)) == 4 and len(shapes) == 12
     answer = GetMessageClass(wire.service().methods_by_name["WatchDub"].output_type)()
     answer.done.dub.state = 5
     answer.done.dub.weights.kind = 1

@@ -203,6 +203,18 @@ def test_lists_of_others_are_not_replaced(tmp_path: Path) -> None:
         check_list(tmp_path)
 
 
+def test_names_that_are_no_text_are_written_as_what_they_are(signer: Signer, movie: Path) -> None:
+    strange = {"role": "speech", "sha256": "cd" * 32, "name": "take\udcff.wav"}
+    dub = {"job": "job7", "weights": WEIGHTS, "sources": [strange]}
+    signer.sign_file(movie, Record.from_json({"format": 1, "version": "1", "dubs": [dub]}))
+    assert verify(movie).record.dubs[0].sources[0].name == "take\\udcff.wav"
+
+
+def test_a_certificate_that_cannot_be_kept_signs_all_the_same(record: Record, movie: Path) -> None:
+    Signer(own_certificate(None)).sign_file(movie, record)
+    assert verify(movie).self_signed
+
+
 def test_a_files_own_certificate_is_made_once_and_only_for_its_user(tmp_path: Path) -> None:
     folder = tmp_path / "certificate"
     assert own_certificate(folder) == own_certificate(folder)
