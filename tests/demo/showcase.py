@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from model_server.cli import marks, output, progress
 from model_server.cli import options as shared
-from model_server.cli import output, progress
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.in_process import LocalServer
@@ -27,6 +27,8 @@ from model_server.pipeline.media.video import Picture, picture_at
 from model_server.pipeline.movies.writer import write_movie
 from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Portrait, PoseVideo, Speech
 from model_server.pipeline.speech.audio import speech_duration
+from model_server.provenance.certificate import own_certificate
+from model_server.provenance.signing import Signer
 from tests.demo.sheet import CELL, PAPER, make_grid, pose_pictures
 
 INPUTS = Path(__file__).parent / "inputs"
@@ -86,7 +88,9 @@ def _dub(server: LocalServer, portrait: Path, options: argparse.Namespace) -> li
     )
     job = server.submit(DubRequest(spec))
     folder = options.out / "frames" / portrait.name
-    output.write(server.events(job), job, folder, options.speech)
+    signer = Signer(own_certificate(None))
+    signed = marks.signed(signer, job, {asset: path for path, asset in assets.items()}, consent="")
+    output.write(server.events(job), job, folder, signed, options.speech)
     return [folder / f"{index:06}.png" for index in range(spec.frame_count)]
 
 

@@ -80,7 +80,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_devices_are_refused() -> None:
-    with pytest.raises(PoseDubError, match="auto, cpu or cuda"):
+    with pytest.raises(PoseDubError, match="auto, cpu, cuda, mps or xpu"):
         resolve_device("tpu")
     assert resolve_device("cpu") == "cpu"
     assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -111,7 +111,7 @@ def test_steps_with_voices_resume_exactly(
 
 def test_the_command_takes_voices_and_a_recogniser(voices: Path, heads: Path, tmp_path: Path) -> None:
     from model_server.training.recogniser.config import PRESETS
-    from model_server.training.recogniser.config import changed as recogniser_with
+    from model_server.training.settings import changed as recogniser_with
 
     small = {"width": 32, "blocks": 1, "heads": 2, "reach": 8, "kernel": 5, "seconds": 4, "steps": 1}
     RecogniserTrainer(recogniser_with(PRESETS["recogniser"], small), [voices], tmp_path / "ears", ALONE).train()

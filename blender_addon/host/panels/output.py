@@ -28,20 +28,8 @@ class POSEDUB_PT_output(DubPanel, bpy.types.Panel):
         values = scene.posedub
         layout.prop(values, "output", expand=True)
         if values.output != "crop":
-            self._draw_footage(scene)
+            draw_footage(layout, scene)
         layout.prop(values, "presence_mark")
-
-    def _draw_footage(self, scene: bpy.types.Scene) -> None:
-        layout, values = self.layout, scene.posedub
-        sources = select.read(scene)
-        draw_source(layout.column(align=True), sources, "footage")
-        column = layout.column()
-        column.use_property_split = True
-        draw_mouth_only(column, scene, sources)
-        column.prop(values, "feather")
-        column.prop(values, "keep_where_absent")
-        if runtime.current().link.offer(scene).engine.in_place:
-            column.prop(values, "face_source")
 
 
 class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):
@@ -70,6 +58,19 @@ class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):
         if strip and search.faces:
             layout.label(text=strip.name, icon="SEQUENCE")
             draw_faces(layout, strip)
+
+
+def draw_footage(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """The strip that the face goes into, and how it lies there."""
+    values, sources = scene.posedub, select.read(scene)
+    draw_source(layout.column(align=True), sources, "footage")
+    column = layout.column()
+    column.use_property_split = True
+    draw_mouth_only(column, scene, sources)
+    column.prop(values, "feather")
+    column.prop(values, "keep_where_absent")
+    if runtime.current().link.offer(scene).engine.in_place:
+        column.prop(values, "face_source")
 
 
 def draw_mouth_only(layout: bpy.types.UILayout, scene: bpy.types.Scene, sources: Sources) -> None:
