@@ -46,6 +46,7 @@ def use_server(address: str) -> None:
     """Point the add-on at the demo's server."""
     preferences = bpy.context.preferences.addons[ADDON].preferences
     preferences.mode, preferences.address = "address", address
+    preferences.executable = str(Path(sys.executable).with_name("posedub"))  # it marks the render
 
 
 def lay_out(job: dict) -> bpy.types.Scene:
