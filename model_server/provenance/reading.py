@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import c2pa
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.files import file_digest
 from model_server.provenance.certificate import SELF_MADE
 from model_server.provenance.manifest import LABEL
 from model_server.provenance.record import Record
@@ -79,6 +79,11 @@ def check_list(folder: Path) -> None:
         raise PoseDubError(f"{path} is no list of frames, and marks would replace it; choose another folder.")
 
 
+def folder_record(folder: Path) -> Record | None:
+    """What the mark of a folder's frames says, whether it fits them or not."""
+    return _list(folder, b"")[0].record if (folder / SIDECAR).is_file() else None
+
+
 def _file(path: Path, anchors: bytes) -> Finding:
     kind = MARKABLE.get(path.suffix.lower())
     if kind is None:
@@ -89,7 +94,7 @@ def _file(path: Path, anchors: bytes) -> Finding:
         found = _read(path, kind, stream, None, anchors)
     if found.state == "unmarked" and (path.parent / SIDECAR).is_file():
         found = _frame_of_folder(path, anchors)
-    return Finding(path, found.state, found.record, found.signer, found.trusted, found.others, found.problems, frame)
+    return replace(found, path=path, frame=frame)
 
 
 def _frame_of_folder(path: Path, anchors: bytes) -> Finding:
@@ -97,7 +102,7 @@ def _frame_of_folder(path: Path, anchors: bytes) -> Finding:
     found, listed = _list(path.parent, anchors)
     if path.name not in listed:
         return Finding(path, "unmarked")
-    if found.state == "intact" and listed[path.name] != _digest(path):
+    if found.state == "intact" and listed[path.name] != file_digest(path):
         return Finding(path, "changed", found.record, found.signer, problems=(f"{path.name} was changed.",))
     return found
 
@@ -107,8 +112,7 @@ def _folder(folder: Path, anchors: bytes) -> Finding:
         return Finding(folder, "unmarked")
     found, listed = _list(folder, anchors)
     problems = (*found.problems, *_differences(folder, listed))
-    state: State = "changed" if problems else found.state
-    return Finding(folder, state, found.record, found.signer, found.trusted, found.others, problems)
+    return replace(found, state="changed" if problems else found.state, problems=problems)
 
 
 def _list(folder: Path, anchors: bytes) -> tuple[Finding, Mapping[str, str]]:
@@ -139,11 +143,7 @@ def _differences(folder: Path, listed: Mapping[str, str]) -> Iterator[str]:
 
 
 def _same(path: Path, digest: str, folder: Path) -> bool:
-    return path.parent == folder and path.is_file() and _digest(path) == digest
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return path.parent == folder and path.is_file() and file_digest(path) == digest
 
 
 def _read(path: Path, kind: str, stream: Any, manifest: bytes | None, anchors: bytes) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
@@ -12,7 +11,7 @@ from pathlib import Path
 import c2pa
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.files import atomic_file, replacing
+from model_server.files import atomic_file, file_digest, replacing
 from model_server.provenance.certificate import Certificate
 from model_server.provenance.manifest import ingredient, manifest, media_type
 from model_server.provenance.record import Record, Source
@@ -112,7 +111,7 @@ class Signer:
 
 def digests(files: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of files by their names."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.name: file_digest(path) for path in files}
 
 
 def _added(builder: c2pa.Builder, source: Source, record: Record) -> bool:

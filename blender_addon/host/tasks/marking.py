@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import bpy
 
+from ...client.boundary import boundary
 from ...client.marking import mark
 from ...client.server_process import find_posedub
-from ...core.errors import told
 from ...core.marks import Rendered, record
 from .. import preferences
 from ..bl import sequencer
@@ -40,10 +41,9 @@ class RenderMarks:
         self.marked: Path | None = None
         self._worker = ThreadPoolExecutor(1, "posedub marks")
         self._frames: list[int] = []
-        self._paths: list[Path] = []
         self._began = 0.0
         self._due: list[tuple[int, Rendered]] = []
-        self._signing: Future[Path] | None = None
+        self._signing: Future[tuple[Path | None, str]] | None = None
 
     @property
     def busy(self) -> bool:
@@ -52,25 +52,25 @@ class RenderMarks:
 
     def begin(self) -> None:
         """A render begins."""
-        self._frames, self._paths, self._began = [], [], time.time()
+        self._frames, self._began = [], time.time()
 
     def wrote(self, scene: bpy.types.Scene) -> None:
         """A frame was written."""
         self._frames.append(scene.frame_current)
-        self._paths.append(_written(scene, self._began))
 
     def end(self, scene: bpy.types.Scene) -> None:
         """The render is complete."""
         if self._frames:
-            files = tuple(dict.fromkeys(self._paths))
+            files = tuple(dict.fromkeys(_files(scene, self._frames, self._began)))
             self._due.append((scene.session_uid, Rendered(files, tuple(self._frames))))
 
     def step(self) -> bool:
         """Take over what was signed, sign what is due; whether anything changed."""
         changed = self._signing is not None and self._signing.done()
         if self._signing is not None and changed:
-            finished, self._signing = self._signing, None
-            self._finished(finished)
+            (file, self.problem), self._signing = self._signing.result(), None
+            self.marked = file or self.marked
+            log.info("marked %s %s", file, self.problem)
         if self._due and self._signing is None:
             self._sign(*self._due.pop(0))
             changed = True
@@ -91,26 +91,20 @@ class RenderMarks:
             return
         self._signing = self._worker.submit(_signed, command, record(dubs, rendered.files), rendered.files[0])
 
-    def _finished(self, signing: Future[Path]) -> None:
-        try:
-            self.marked, self.problem = signing.result(), ""
-            log.info("marked %s", self.marked)
-        except Exception as error:  # noqa: BLE001 - boundary of the thread
-            self.problem = str(told("The render has no mark", error))
-            log.warning("%s", self.problem)
+
+def _signed(command: list[str], values: dict, file: Path) -> tuple[Path | None, str]:
+    """The file that was marked, or why it has no mark."""
+    problems: list[str] = []
+    with boundary("marking a render", "The render has no mark", lambda error: problems.append(str(error))):
+        mark(command, values)
+    return (None, problems[0]) if problems else (file, "")
 
 
-def _signed(command: list[str], values: dict, file: Path) -> Path:
-    mark(command, values)
-    return file
-
-
-def _written(scene: bpy.types.Scene, since: float) -> Path:
-    """The file into which the current frame went; a single picture has the name itself, without a number."""
-    render = scene.render
-    numbered = Path(render.frame_path(frame=scene.frame_current))
-    plain = Path(bpy.path.abspath(render.filepath))
-    for path in (plain, plain.with_name(plain.name + render.file_extension)):
-        if not render.is_movie_format and path.is_file() and path.stat().st_mtime > since - _CLOCKS:
-            return path
-    return numbered
+def _files(scene: bpy.types.Scene, frames: Sequence[int], since: float) -> list[Path]:
+    """Where frames went; a single picture has the name itself, without a number."""
+    render, plain = scene.render, Path(bpy.path.abspath(scene.render.filepath))
+    if len(frames) == 1 and not render.is_movie_format:
+        for path in (plain, plain.with_name(plain.name + render.file_extension)):
+            if path.is_file() and path.stat().st_mtime > since - _CLOCKS:
+                return [path]
+    return [Path(render.frame_path(frame=frame)) for frame in frames]
