@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -71,6 +71,18 @@ class Clock:
     def checkpoint_due(self) -> bool:
         """Whether the last checkpoint is old."""
         return time.monotonic() - self._saved > self._every
+
+    def goes_on(self, more: bool, process_group: ProcessGroup, save: Callable[[], object]) -> bool:
+        """After a step: saves when it is time for that, and to leave; whether the stage may go on.
+
+        Args:
+            more: whether there are steps left; after the last one nobody leaves.
+        """
+        self.stepped()
+        leave = self.over(process_group) and more
+        if leave or self.checkpoint_due():
+            save()
+        return not leave
 
     @contextmanager
     def saving(self) -> Iterator[None]:

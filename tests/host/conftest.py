@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from tests.servers import ServerProcess
 
 PYTHON = os.environ.get("POSEDUB_BPY_PYTHON", sys.executable)
 RATE = 48000
+NOWHERE = "127.0.0.1:1"
+"""Where no server is."""
 
 
 class Blender:
@@ -117,6 +120,19 @@ def dubbing(blender: Blender, server: ServerProcess) -> Blender:
     """Blender that uses the running server."""
     blender.preferences(mode="address", address=server.address)
     return blender
+
+
+@contextmanager
+def knowing(blender: Blender, server: ServerProcess, speech: Path, end: int) -> Iterator[None]:
+    """Blender knows a server while the block runs, with a sound strip from frame 106 to `end` selected and no other."""
+    blender.preferences(mode="address", address=server.address)
+    blender.op(name="server_check", wait=True)
+    blender.add(kind="sound", file=str(speech), name="speech", channel=3, start=101)
+    blender.set_strip(name="speech", frame_offset_start=5)
+    blender.set_strip(name="speech", frame_final_end=end)
+    blender.select(names=["speech"])
+    yield
+    blender.preferences(mode="address", address=NOWHERE)
 
 
 @pytest.fixture(scope="session")

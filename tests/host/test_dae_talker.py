@@ -13,12 +13,11 @@ from PIL import Image
 from model_server.engines.dae_talker.untrained import write_untrained
 from tests.servers import ServerProcess
 
-from .conftest import Blender
+from .conftest import Blender, knowing
 from .test_dub import dub, set_up
 from .test_takes import pictures
 
 FRAMES, FIRST, SIDE = 12, 106, 64
-NOWHERE = "127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +36,8 @@ def two_engines(tmp_path_factory: pytest.TempPathFactory, posed_weights: Path, a
 @pytest.fixture
 def choosing(blender: Blender, two_engines: ServerProcess, media: Path) -> Iterator[Blender]:
     """Blender that knows that server until the test ends, with a sound strip selected and nothing else."""
-    blender.preferences(mode="address", address=two_engines.address)
-    blender.op(name="server_check", wait=True)
-    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=3, start=101)
-    blender.set_strip(name="speech", frame_offset_start=5)
-    blender.set_strip(name="speech", frame_final_end=FIRST + FRAMES)
-    blender.select(names=["speech"])
-    yield blender
-    blender.preferences(mode="address", address=NOWHERE)
+    with knowing(blender, two_engines, media / "speech.wav", FIRST + FRAMES):
+        yield blender
 
 
 @pytest.fixture

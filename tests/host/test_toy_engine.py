@@ -13,13 +13,12 @@ from PIL import Image
 
 from tests.servers import ServerProcess
 
-from .conftest import Blender
+from .conftest import NOWHERE, Blender, knowing
 from .test_dub import dub, results
 from .test_takes import pictures
 
 TOY = Path(__file__).parents[1] / "toy_engine"
 FRAMES, FIRST = 12, 106
-NOWHERE = "127.0.0.1:1"
 REACH = 2
 """Frames to either side on which a frame of the toy depends."""
 
@@ -40,14 +39,8 @@ def toy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
 @pytest.fixture
 def toying(blender: Blender, toy_server: ServerProcess, media: Path) -> Iterator[Blender]:
     """Blender that knows the toy's server until the test ends, with a sound strip selected and nothing else."""
-    blender.preferences(mode="address", address=toy_server.address)
-    blender.op(name="server_check", wait=True)
-    blender.add(kind="sound", file=str(media / "speech.wav"), name="speech", channel=3, start=101)
-    blender.set_strip(name="speech", frame_offset_start=5)
-    blender.set_strip(name="speech", frame_final_end=FIRST + FRAMES)
-    blender.select(names=["speech"])
-    yield blender
-    blender.preferences(mode="address", address=NOWHERE)
+    with knowing(blender, toy_server, media / "speech.wav", FIRST + FRAMES):
+        yield blender
 
 
 def test_panels_show_what_the_engine_takes(toying: Blender) -> None:

@@ -135,12 +135,8 @@ class DaeTrainer:
             meter.add(self._step(stage, step, batch), samples)
             self.steps[name] = step + 1
             self._note(stage, step + 1, meter, run_log)
-            clock.stepped()
-            if clock.over(self.process_group) and step + 1 < length:
-                self._save(stage, clock)
+            if not clock.goes_on(step + 1 < length, self.process_group, partial(self._save, stage, clock)):
                 return False
-            if clock.checkpoint_due():
-                self._save(stage, clock)
         stage.finish()
         self._save(stage, clock)
         return True
