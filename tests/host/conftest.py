@@ -28,6 +28,7 @@ from tests.servers import ServerProcess
 
 PYTHON = os.environ.get("POSEDUB_BPY_PYTHON", sys.executable)
 RATE = 48000
+LOG_LINES = 120
 NOWHERE = "127.0.0.1:1"
 """Where no server is."""
 
@@ -61,11 +62,19 @@ class Blender:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            pytest.fail(f"Blender ended with {self._process.wait()} in {name}; see {self._log.name}")
+            pytest.fail(f"Blender ended with {self._process.wait()} in {name}:\n{self._last_lines()}")
         answer = json.loads(line)
         if "error" in answer:
             pytest.fail(f"{name} in Blender:\n{answer['error']}")
         return answer["result"]
+
+    def _last_lines(self) -> str:
+        """The end of what the process wrote, with the stacks of its threads if it crashed."""
+        return "\n".join(Path(self._log.name).read_text(errors="replace").splitlines()[-LOG_LINES:])
+
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
 
     def end(self) -> int:
         """Leave as a script does that reaches its end; the exit code."""
@@ -80,7 +89,7 @@ class Blender:
 
     def restart(self) -> None:
         """A new Blender process."""
-        if self._process.poll() is None:
+        if self.alive():
             self.end()
         self._process = self._start()
 
@@ -105,12 +114,15 @@ def process(addon_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """One Blender process for all tests."""
     worker = Blender(addon_zip, tmp_path_factory.mktemp("blender"))
     yield worker
-    worker.end()
+    if worker.alive():
+        worker.end()
 
 
 @pytest.fixture
 def blender(process: Blender) -> Blender:
-    """Blender with an empty scene at 24 fps, at no server yet."""
+    """Blender with an empty scene at 24 fps, at no server yet; a new process if a test's crashed."""
+    if not process.alive():
+        process.restart()
     process.new_scene()
     return process
 

@@ -293,7 +293,7 @@ def mixdown(name, target):
     """What Blender itself plays from the left to the right handle of a strip; as WAV."""
     one = describe(strip(name))
     scene().frame_start, scene().frame_end = one["left"], one["right"] - 1
-    with host("bl.sequencer").override(scene()):
+    with host("bl.sequencer").edited(scene()):
         bpy.ops.sound.mixdown(filepath=target, container="WAV", codec="PCM", format="S16")
     return target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,24 @@ def test_two_dubs_at_once(dubbing: Blender, media: Path) -> None:
     assert names[0] == names[1] and len(names[0]) == 2
     (strip,) = results(dubbing)
     assert (strip["version"], strip["elements"]) == (second.name, names[1])
+
+
+@pytest.fixture
+def busy(dubbing: Blender) -> Iterator[Blender]:
+    """Blender beside threads of another add-on that never rest."""
+    dubbing.start_busy_threads(count=2)
+    yield dubbing
+    dubbing.stop_busy_threads()
+
+
+def test_other_add_ons_threads_do_not_crash_blender(busy: Blender, media: Path) -> None:
+    """Blender runs operators beside Python threads, which an overridden context does not bear up to 5.0."""
+    set_up(busy, media, frames=2)
+    dub(busy)
+
+    busy.refresh_often(times=2000)  # with the operator it crashed within the first hundred
+
+    assert len(results(busy)) == 1
 
 
 def test_progress_names_the_phase_and_counts_frames(dubbing: Blender, gate: Gate, media: Path) -> None:

@@ -5,6 +5,7 @@ Reads lines of JSON {"call": name, "args": {...}} and answers with lines
 answers go to a copy of it made before.
 """
 
+import faulthandler
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ import traceback
 
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
+faulthandler.enable()
 
 import bpy  # noqa: E402
 
@@ -29,7 +31,7 @@ def install(zip_path: str) -> None:
 
 MODULES = (
     *("scenes_copies", "scenes_curves", "scenes_effects", "scenes_undo", "scenes_takes", "scenes_output"),
-    *("scenes_sound", "scenes"),
+    *("scenes_sound", "scenes_threads", "scenes"),
 )
 
 

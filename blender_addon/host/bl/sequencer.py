@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,11 +45,33 @@ def edit_scene(context: bpy.types.Context) -> bpy.types.Scene:
 
 
 def override(scene: bpy.types.Scene) -> AbstractContextManager[None]:
-    """Context in which sequencer operators work on this scene."""
+    """Context in which functions of data-blocks work on this scene; for operators see `edited`."""
     members = {"scene": scene}
     if bpy.app.version >= (5, 0):
         members["sequencer_scene"] = scene
     return bpy.context.temp_override(**members)
+
+
+@contextmanager
+def edited(scene: bpy.types.Scene) -> Iterator[None]:
+    """Operators work on this scene as long as it lasts, as if the editor had chosen it.
+
+    Not by an overridden context: while Blender runs an operator, other Python threads go on, and up to Blender 5.0
+    (Python 3.11) its look into that context takes whatever thread runs for its own, which ends in a crash.
+    """
+    windows = bpy.context.window_manager.windows
+    if not windows:
+        with override(scene):
+            yield
+        return
+    owner, name = (windows[0].workspace, "sequencer_scene") if bpy.app.version >= (5, 0) else (windows[0], "scene")
+    before = getattr(owner, name)
+    with bpy.context.temp_override(window=windows[0]):  # windows are no part of what is looked into
+        try:
+            setattr(owner, name, scene)
+            yield
+        finally:
+            setattr(owner, name, before)
 
 
 def may_redo() -> bool:
@@ -269,7 +291,7 @@ def shortened(source: str, before: str, after: str) -> str:
 
 
 def refresh(scene: bpy.types.Scene) -> None:
-    """Drop cached pictures; since 5.0 a file written late otherwise stays invisible."""
-    with override(scene):
-        if bpy.ops.sequencer.refresh_all.poll():
-            bpy.ops.sequencer.refresh_all()
+    """Read the files of image strips anew; since 5.0 a file written late otherwise stays invisible."""
+    for strip in strips(scene):
+        if strip.type == "IMAGE":
+            strip.invalidate_cache("RAW")

@@ -141,7 +141,7 @@ def _mixed_cut(scene: bpy.types.Scene, strip: bpy.types.Strip, track: int) -> So
     if bpy.app.version >= (5, 1):
         raise AddonError(f'The sound strip "{strip.name}" is retimed.', "Reset its retiming, or mix it down to a file.")
     first, end = sequencer.span(strip)
-    with scratch.folder() as folder, _alone(scene, strip), sequencer.override(scene):
+    with scratch.folder() as folder, _alone(scene, strip), sequencer.edited(scene):
         file = folder / "mix.wav"
         bpy.ops.sound.mixdown(filepath=str(file), container="WAV", codec="PCM", format="S24")
         mix = file.read_bytes()
