@@ -83,9 +83,7 @@ class Rendering:
         self._spec = analysis.spec
         self._context = context
         self._encode, self._mark = encode, mark
-        self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas(
-            analysis.spec.output.presence_mark
-        )
+        self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas(analysis.spec.output.presence_mark)
         self._conditioning = context.engine.conditioning(
             Performance(
                 analysis.speech,
