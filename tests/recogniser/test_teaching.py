@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import torch
 
+from model_server.engines.shipped import DATA, FILE
 from model_server.engines.speech_recogniser import SpeechRecogniser
+from model_server.engines.weights_file import read_pose_map, read_state
 from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
 from model_server.synthetic.pronunciation import UNITS
 from model_server.training.distributed import ProcessGroup
+from model_server.training.face_network import ANGLE_UNIT
 from model_server.training.pcavs.config import Config, named
 from model_server.training.pcavs.data import Chunks, ClipStore
 from model_server.training.pcavs.loop import Limits, Trainer, make_stage
 from model_server.training.pcavs.models import Models
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
+from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.recogniser.export import export_recogniser
 from model_server.training.recogniser.trainer import RecogniserTrainer
 from model_server.training.settings import changed
 from tests.recogniser.conftest import command
 from tests.training.conftest import TINY, write_corpus
 
+SHIPPED = DATA / FILE
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 assert TINY  # its import makes the preset `tiny` known
 
@@ -73,6 +78,18 @@ def test_windows_are_told_what_lies_in_their_middle(voices: Path) -> None:
     assert seen == {0.0}
 
 
+def test_mouths_are_known_where_the_times_of_phonemes_are(voices: Path, recogniser: SpeechRecogniser) -> None:
+    teaching = TeachingVoices([voices], "train", recogniser, ALONE.device)
+    batches = [teaching.sample(8, 0.0, np.random.default_rng(seed)) for seed in range(30)]
+    spoken = torch.cat([batch.visemes for batch in batches if not batch.wordless.any()])
+    known = spoken.isfinite().all(1)
+    assert known.any() and not known.all(), "eSpeak NG's clips have times, the recordings here have none"
+    assert torch.allclose(spoken[known].sum(1), torch.ones(int(known.sum())), atol=2e-3)
+    assert len(spoken[known].argmax(1).unique()) > 4
+    silent = torch.cat([batch.visemes for batch in batches if batch.wordless.all()])
+    assert len(silent) and bool((silent[:, 0] == 1).all())
+
+
 @pytest.mark.parametrize("preset", ["tiny", "lite", "full"])
 def test_what_was_heard_is_learnt(preset: str, voices: Path, heads: Path, recogniser: SpeechRecogniser) -> None:
     torch.manual_seed(0)
@@ -89,7 +106,7 @@ def test_what_was_heard_is_learnt(preset: str, voices: Path, heads: Path, recogn
         torch.manual_seed(0)
         losses.append(stage.learn(batch, 0, True))
         stage.update(0)
-    assert {"phonemes", "closed", "phoneme_accuracy", "contrastive"} <= losses[0].keys()
+    assert {"phonemes", "voice_visemes", "closed", "phoneme_accuracy", "contrastive"} <= losses[0].keys()
     assert all(bool(torch.isfinite(value)) for value in losses[-1].values())
     assert float(losses[-1]["phonemes"]) < (0.9 if preset == "tiny" else 1.0) * float(losses[0]["phonemes"])
 
@@ -107,6 +124,38 @@ def test_steps_with_voices_resume_exactly(
     trained("parts", 2)
     parts = trained("parts").models.state_dict()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_weights_learn_to_hear_anew(voices: Path, heads: Path, recogniser: SpeechRecogniser, tmp_path: Path) -> None:
+    """Only the speech encoder moves, so that what draws from the lips' space goes on; then the generator learns."""
+    base, lessons = SHIPPED, Lessons([voices], recogniser)
+    settings = config(
+        "lite", banked=True, **{"speech.train_trunk": False, "speech.train_heads": False, "generator.steps": 1,
+        "generator.batch": 2, "generator.critic_start": 9, "generator.perceptual": 0.0, "generator.lips": 0.0,
+        "generator.likeness": 0.0, "generator.contrastive": 0.0, "speech.steps": 2},
+    )  # fmt: skip
+    begin = WarmStart(base, "speech")
+    trainer = Trainer(settings, [heads], tmp_path / "run", ALONE, warm_start=begin, lessons=lessons)
+    assert trainer.train(["speech"])
+    told = read_state(base)
+    learnt = trainer.models.networks.state_dict()
+    moved = {name for name, value in told.items() if not torch.equal(learnt[name], value)}
+    assert moved and all(name.startswith("speech_encoder.") for name in moved)
+    assert (tmp_path / "run" / "features").is_dir(), "what frozen encoders read lies with the run, not with the weights"
+    again = Trainer(settings, [heads], tmp_path / "run", ALONE, warm_start=begin, lessons=lessons)
+    assert again.train(["generator"])
+    drawing = {name: value for name, value in again.models.networks.state_dict().items() if "generator." in name}
+    assert any(not torch.equal(value, told[name]) for name, value in drawing.items())
+
+
+def test_a_code_means_the_angles_that_it_meant_to_the_weights(heads: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config("lite"), [heads], tmp_path / "run", ALONE, warm_start=WarmStart(SHIPPED, "speech"))
+    pose_map = read_pose_map(SHIPPED)
+    assert pose_map is not None
+    angles = np.array([[20, -10, 5], [-15, 8, -12]], np.float32)
+    codes = torch.from_numpy(pose_map.codes(angles) - np.array(pose_map.frontal, np.float32))
+    read = trainer.models.angle_readout(codes).detach() * ANGLE_UNIT
+    assert torch.allclose(read, torch.from_numpy(angles), atol=0.1)
 
 
 def test_the_command_takes_voices_and_a_recogniser(voices: Path, heads: Path, tmp_path: Path) -> None:

@@ -75,8 +75,12 @@ class SpeechStage(Schedule):
         supervision: weight of the trunk's labels, which keep the encoder from forgetting them.
         voices: windows of other voices in a micro-batch, where corpora of voices are given.
         phonemes: weight of telling there what a recogniser heard in the middle of a window.
+        voice_visemes: weight of the mouth shapes that the renderer gives the phonemes of other voices, where their
+            times are known: what a mouth does is then learnt from many voices, not only from those that have pictures.
         closed: weight of closed lips where there is no speech.
         train_trunk: whether the trunk learns on, or only the mouth and pose heads, which is much cheaper.
+        train_heads: whether these heads learn; if not, sound is brought to the lips' features as they are, and what
+            draws from them goes on.
     """
 
     window: int = 12
@@ -89,8 +93,10 @@ class SpeechStage(Schedule):
     supervision: float = 0.5
     voices: int = 128
     phonemes: float = 1.0
+    voice_visemes: float = 0.5
     closed: float = 0.5
     train_trunk: bool = True
+    train_heads: bool = True
 
 
 @dataclass(frozen=True)

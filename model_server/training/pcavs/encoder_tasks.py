@@ -103,14 +103,22 @@ class SpeechTask(nn.Module):
         self.encoder.requires_grad_(True)
         self.lip_readout.requires_grad_(True)
         self.phoneme_readout.requires_grad_(True)
-        if not self.weights.train_trunk:
-            self.trunk_task.encoder.trunk.requires_grad_(False)
+        for part in self._kept():
+            part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> SpeechTask:
-        """A trunk that does not learn keeps its batch statistics too."""
+        """What does not learn keeps its batch statistics too."""
         super().train(mode)
-        self.trunk_task.encoder.trunk.train(mode and self.weights.train_trunk)
+        for part in self._kept():
+            part.eval()
         return self
+
+    def _kept(self) -> list[nn.Module]:
+        """What stays as it is."""
+        encoder = self.trunk_task.encoder
+        if not self.weights.train_heads:
+            return [encoder]
+        return [] if self.weights.train_trunk else [encoder.trunk]
 
     def forward(self, chunks: Chunks) -> tuple[Tensor, Losses]:
         """Total and single losses of chunks, `chunk_length` frames of each clip."""
@@ -147,6 +155,7 @@ class SpeechTask(nn.Module):
         closed = F.one_hot(torch.zeros_like(silent, dtype=torch.long), visemes.shape[1]).float()
         return {
             "phonemes": known_cross_entropy(phonemes, voices.phonemes),
+            "voice_visemes": known_cross_entropy(visemes, voices.visemes),
             "closed": known_l1(opening, shut)
             + 0.1 * known_cross_entropy(visemes, torch.where(silent[:, None], closed, torch.nan)),
             "phoneme_accuracy": (phonemes.argmax(1) == voices.phonemes.argmax(1)).float().mean(),

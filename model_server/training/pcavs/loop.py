@@ -74,7 +74,7 @@ class Trainer:
         self.steps: dict[str, int] = {}
         self._autocast = precision == "bf16"
         self._resume_state: tuple[str, dict[str, Any]] = ("", {})
-        self._bank_folder = warm_start.run if warm_start else run
+        self._bank_folder = warm_start.bank_folder(run) if warm_start else run
         if warm_start and not checkpoints.latest(run):
             warm_start.give(self.models)
             self.steps = {name: getattr(config, name).steps for name in warm_start.stages}

@@ -1,4 +1,5 @@
-"""Real voices for the speech-content encoder: windows of changed sound, and what was heard in the clean one."""
+"""Real voices for the speech-content encoder: windows of changed sound, what was heard in the clean one, and the
+mouth that belongs to it."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from model_server.corpus.shards import FPS
 from model_server.corpus.sound import clip_mel
+from model_server.corpus.speech.aligned_voices import timed_phonemes
 from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.features import clip_windows
 from model_server.networks.speech_recogniser.log_mel import REFERENCE_RMS, STEPS_PER_SECOND
+from model_server.synthetic.visemes import VISEMES, viseme_weights
 from model_server.training.recogniser.data import Voice, VoiceStore
 from model_server.training.recogniser.sound_augment import SAMPLE_RATE, Augmented, augment, background, loudness
 
@@ -42,11 +45,13 @@ class VoiceWindows:
     Attributes:
         windows: log-mel (n, 1, 80, 20) in [0, 1].
         phonemes: (n, 1 + units) the recogniser's probabilities at the windows' middles; class 0 is silence.
+        visemes: (n, 17) what the renderer's mouth does there, NaN where the phonemes' times are not known.
         wordless: (n,) bool: noise, music, breath or applause instead of speech.
     """
 
     windows: Tensor
     phonemes: Tensor
+    visemes: Tensor
     wordless: Tensor
 
 
@@ -83,8 +88,9 @@ class TeachingVoices:
     def sample(self, count: int, strength: float, rng: np.random.Generator) -> VoiceWindows:
         """`count` windows, some from each clip, each clip changed in its own way."""
         parts = [self._windows(min(_PER_CLIP, count - k), strength, rng) for k in range(0, count, _PER_CLIP)]
-        mels, phonemes, wordless = (np.concatenate(part) for part in zip(*parts, strict=True))
-        tensors = (torch.from_numpy(part).to(self._device) for part in (mels[:, None], phonemes, wordless))
+        mels, taught, wordless = (np.concatenate(part) for part in zip(*parts, strict=True))
+        phonemes, visemes = np.split(taught, [taught.shape[1] - len(VISEMES)], 1)
+        tensors = (torch.from_numpy(part).to(self._device) for part in (mels[:, None], phonemes, visemes, wordless))
         return VoiceWindows(*tensors)
 
     def _windows(
@@ -101,28 +107,43 @@ class TeachingVoices:
         chosen = rng.integers(0, frames, count)
         taught = self._taught(index, voice, changed, chosen)
         if silent:
-            taught = np.eye(1, taught.shape[1], dtype=np.float32).repeat(count, 0)
+            taught[:] = _nothing(taught.shape[1])
         return _mel_windows(changed.samples, frames, chosen, rng, silent), taught, np.full(count, silent)
 
     def _taught(self, index: int, voice: Voice, changed: Augmented, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The recogniser's probabilities (n, 1 + units) at the middles of frames of the changed sound."""
-        heard = self._hear(index, voice)
+        """What `_known` says at the middles of frames of the changed sound (n, 1 + units + 17)."""
+        known = self._known(index, voice)
         moments = ((frames + 0.5) / FPS - changed.lead) * changed.rate
         # A frame's middle lies between two steps.
         first = np.floor(moments * STEPS_PER_SECOND - 0.5).astype(int)
-        inside = (moments >= 0) & (moments < len(heard) / STEPS_PER_SECOND)
-        rows = np.clip(np.stack([first, first + 1]), 0, len(heard) - 1)
-        silence = np.eye(1, heard.shape[1], dtype=np.float32)
-        return np.where(inside[:, None], heard[rows].astype(np.float32).mean(0), silence).astype(np.float32)
+        inside = (moments >= 0) & (moments < len(known) / STEPS_PER_SECOND)
+        rows = np.clip(np.stack([first, first + 1]), 0, len(known) - 1)
+        return np.where(inside[:, None], known[rows].astype(np.float32).mean(0), _nothing(known.shape[1]))
 
-    def _hear(self, index: int, voice: Voice) -> NDArray[np.float16]:
+    def _known(self, index: int, voice: Voice) -> NDArray[np.float16]:
+        """In each step of a clip what the recogniser hears and what a mouth does that says so (t, 1 + units + 17)."""
         with self._lock:
             if index not in self._heard:
-                self._heard[index] = np.exp(self._recogniser.hear(voice.samples).frames).astype(np.float16)
+                heard = np.exp(self._recogniser.hear(voice.samples).frames)
+                self._heard[index] = np.concatenate([heard, _mouth(voice, len(heard))], 1).astype(np.float16)
             return self._heard[index]
 
     def _other(self, rng: np.random.Generator) -> NDArray[np.float32]:
         return self._store[int(rng.integers(len(self._store)))].samples
+
+
+def _mouth(voice: Voice, steps: int) -> NDArray[np.float32]:
+    """Visemes (steps, 17) of the renderer's mouth; NaN where the phonemes' times are not known."""
+    if voice.clip.unit_times is None:
+        return np.full((steps, len(VISEMES)), np.nan, np.float32)
+    return np.asarray(viseme_weights(timed_phonemes(voice.clip), steps, STEPS_PER_SECOND), np.float32)
+
+
+def _nothing(size: int) -> NDArray[np.float32]:
+    """Where nothing is said: the first phoneme class and the first viseme."""
+    row = np.zeros(size, np.float32)
+    row[[0, size - len(VISEMES)]] = 1
+    return row
 
 
 def _mel_windows(

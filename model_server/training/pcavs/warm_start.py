@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_server.engines.weights_file import read_state
+import torch
+
+from model_server.engines.weights_file import read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.training import checkpoint as checkpoints
+from model_server.training.face_network import ANGLE_UNIT
 from model_server.training.pcavs.config import STAGES, StageName
 from model_server.training.pcavs.models import Models
 
@@ -73,6 +76,15 @@ class WarmStart:
             )
         for networks in (models.networks, models.averaged):
             networks.load_state_dict(own | found)
+        pose_map = read_pose_map(self.run)
+        if pose_map:  # what a code meant when these weights were trained; the shortest way back, not the fitted one,
+            # which makes much of directions that codes hardly use
+            angles = torch.linalg.pinv(torch.tensor(pose_map.to_code)) / ANGLE_UNIT
+            models.angle_readout.weight.data.copy_(angles.T)
+
+    def bank_folder(self, run: Path) -> Path:
+        """Where the run `run` keeps what frozen encoders read: with the other run, if that is one."""
+        return run if self.run.is_file() else self.run
 
 
 def _inside(name: str) -> str:
