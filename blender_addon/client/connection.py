@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -169,9 +169,13 @@ class Connection:
         """Stop a job on the server."""
         return wire.remote_dub(self._unary("CancelDub", wire.cancel_request(job_id), timeout).dub)
 
-    def list(self, limit: int = 100) -> tuple[wire.RemoteDub, ...]:
-        """Jobs of the server, newest first."""
-        return tuple(map(wire.remote_dub, self._unary("ListDubs", wire.list_request(limit), QUICK).dubs))
+    def list(self, limit: int = 100, kept: Sequence[str] = ()) -> tuple[wire.RemoteDub, ...]:
+        """Jobs of the server, newest first.
+
+        Args:
+            kept: jobs that the server is to keep, since their takes are listed here.
+        """
+        return tuple(map(wire.remote_dub, self._unary("ListDubs", wire.list_request(limit, kept), QUICK).dubs))
 
     def faces(self, uid: str, asset: str, time: Fraction = Fraction(0)) -> FacesFound:
         """Faces of an uploaded picture, or of a movie at `time` seconds."""

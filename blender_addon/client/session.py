@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ..core.errors import AddonError
 from ..core.events import Connected, Disconnected, Event, FramesSaved, JobProgress
@@ -112,18 +113,26 @@ class Session:
         """uids of the jobs that have not ended."""
         return frozenset(uid for uid, (_job, thread) in self._jobs.items() if thread.is_alive())
 
-    def check(self) -> None:
-        """Handshake; answers with Connected or Disconnected. One at a time."""
+    def check(self, listed: Iterable[str] = ()) -> None:
+        """Handshake; answers with Connected or Disconnected. One at a time.
+
+        Args:
+            listed: jobs whose takes are listed, which the server is to keep.
+        """
         if self._check is None or not self._check.is_alive():
-            self._check = threading.Thread(target=self._handshake, name="posedub handshake", daemon=True)
+            kept = tuple(listed)
+            self._check = threading.Thread(target=self._handshake, args=(kept,), name="posedub handshake", daemon=True)
             self._check.start()
 
-    def _handshake(self) -> None:
+    def _handshake(self, kept: tuple[str, ...]) -> None:
         with (
             boundary("handshake", "The connection could not be made", self._unreached),
             Connection(self.endpoint, self._closing) as connection,
         ):
             self._events.put(Connected(connection.info()))
+            with suppress(AddonError):  # it is there; it will be told at the next handshake
+                if kept:
+                    connection.list(1, kept)
 
     def _unreached(self, error: AddonError) -> None:
         self._events.put(Disconnected(str(error)))

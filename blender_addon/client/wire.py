@@ -6,7 +6,7 @@ the add-on before it is known whether anybody dubs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, cast
@@ -333,8 +333,8 @@ def cancel_request(job_id: str) -> Any:
     return _stubs().CancelDubRequest(job_id=job_id)
 
 
-def list_request(limit: int) -> Any:
-    return _stubs().ListDubsRequest(limit=limit)
+def list_request(limit: int, kept: Sequence[str] = ()) -> Any:
+    return _stubs().ListDubsRequest(limit=limit, kept=kept)
 
 
 def faces_request(asset: str, time: Fraction) -> Any:

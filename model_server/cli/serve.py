@@ -6,7 +6,7 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from model_server.cli import console
+from model_server.cli import console, store
 from model_server.cli import options as shared
 from model_server.service.address import PORT, parse_host
 
@@ -26,6 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument("--exit-with", type=int, metavar="PID", help="leave when that process ends")
     shared.add_engine_options(parser)
+    store.add_limits(parser)
     parser.add_argument(
         "--actor", type=Path, action="append", default=[], metavar="FILE", help="weights offered beside the others"
     )
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         security=security,
         parent=options.exit_with,
+        limits=store.limits(options),
     )
     _let_others_go_first()
     serve(config)

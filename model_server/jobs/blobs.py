@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from model_server.errors import ErrorKind, PoseDubError
@@ -15,6 +17,8 @@ from model_server.surroundings import naming
 
 DISK_RESERVE = 256 * 2**20
 _ID = re.compile(r"[0-9a-f]{64}")
+# Letters of a hash that name the folder it lies in.
+_FOLDER = 2
 
 
 def check_id(asset: str) -> str:
@@ -36,15 +40,24 @@ class Blobs:
 
     def path(self, sha: str) -> Path:
         """Where the content `sha` lies, present or not."""
-        return self.root / check_id(sha)[:2] / sha
+        return self.root / check_id(sha)[:_FOLDER] / sha
 
     def has(self, sha: str) -> bool:
         """Whether the content is here, whole."""
         return self.path(sha).is_file()
 
+    def use(self, sha: str) -> bool:
+        """Whether the content is here, whole; it then counts as used now, so that no limit removes it soon."""
+        with suppress(PermissionError):  # another user's, on a shared disk
+            try:
+                os.utime(self.path(sha))
+            except FileNotFoundError:
+                return False
+        return self.has(sha)
+
     def intact(self, sha: str) -> bool:
-        """Whether the content is here and has its hash; a power failure may have cut it off."""
-        return self.has(sha) and file_digest(self.path(sha)) == sha
+        """The same for content that also has its hash; a power failure may have cut it off."""
+        return self.use(sha) and file_digest(self.path(sha)) == sha
 
     def put(self, content: bytes) -> str:
         """Store bytes and return their SHA-256."""
@@ -67,7 +80,7 @@ class Blobs:
 
     def media(self, sha: str) -> Path:
         """Path of an uploaded asset; PoseDubError when it was never uploaded."""
-        if not self.has(sha):
+        if not self.use(sha):
             raise PoseDubError(f"The asset {sha[:12]} is not on the server; upload it first.", ErrorKind.NOT_FOUND)
         return self.path(sha)
 
@@ -79,6 +92,16 @@ class Blobs:
                 f"The disk of {self.root} has only {free // 2**20} MiB left; free some space and dub again.",
                 ErrorKind.TOO_LARGE,
             )
+
+    def files(self) -> Iterator[os.DirEntry[str]]:
+        """All contents that are here, whole, by their hashes as names; uploads that are not finished are none."""
+        for folder in list(os.scandir(self.root)):
+            if len(folder.name) == _FOLDER and folder.is_dir(follow_symlinks=False):
+                yield from (entry for entry in list(os.scandir(folder)) if _ID.fullmatch(entry.name))
+
+    def remove(self, sha: str) -> None:
+        """Delete a content; nothing where it is gone."""
+        self.path(sha).unlink(missing_ok=True)
 
     def received(self, sha: str) -> int:
         """Bytes held of an unfinished upload."""

@@ -38,3 +38,11 @@ CREATE TABLE IF NOT EXISTS result (
     key TEXT PRIMARY KEY,
     sha TEXT NOT NULL
 ) WITHOUT ROWID;
+-- When a job was last asked for or watched, and until when it is kept for somebody's list of takes; seconds since 1970.
+CREATE TABLE IF NOT EXISTS job_use (
+    job  TEXT PRIMARY KEY REFERENCES job (id) ON DELETE CASCADE,
+    used REAL NOT NULL DEFAULT 0,
+    kept REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS result_by_content ON result (sha);
+CREATE INDEX IF NOT EXISTS frame_by_content ON frame (sha);

@@ -41,6 +41,14 @@ SELECT job.*,
   {_POSITION}
 FROM job
 """
+_USED = """
+INSERT INTO job_use (job, used) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM job WHERE id = ?1)
+ON CONFLICT (job) DO UPDATE SET used = excluded.used
+"""
+_KEPT = """
+INSERT INTO job_use (job, kept) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM job WHERE id = ?1)
+ON CONFLICT (job) DO UPDATE SET kept = max(kept, excluded.kept)
+"""
 _HELD = "UPDATE job SET lease = ? WHERE id = ? AND owner = ? AND state = 'running'"
 
 
@@ -87,8 +95,19 @@ class Store:
                 " WHERE id = ? AND state IN ('failed', 'cancelled')",
                 (time.time(), job),
             )
+            sql.execute(_USED, (job, time.time()))
         self._announce()
         return self.job(job)
+
+    def use(self, job_id: str) -> None:
+        """Somebody looks at a job: no limit removes it soon."""
+        with self._database.write() as sql:
+            sql.execute(_USED, (job_id, time.time()))
+
+    def keep(self, job_ids: Iterable[str], until: float) -> None:
+        """Somebody lists takes of these jobs: no limit removes them before `until`, seconds since 1970."""
+        with self._database.write() as sql:
+            sql.executemany(_KEPT, [(job, until) for job in job_ids])
 
     def job(self, job_id: str) -> Job:
         """The job of that id; PoseDubError when there is none."""
@@ -207,6 +226,34 @@ class Store:
         """Blob of the result with that key, if it was made before and is still intact."""
         rows = self._database.rows("SELECT sha FROM result WHERE key = ?", key)
         return rows[0]["sha"] if rows and self.blobs.intact(rows[0]["sha"]) else None
+
+    def last_used(self) -> list[tuple[str, bool, float, float]]:
+        """Of each job: its id, whether it is over, when it was last used, and until when it is kept."""
+        rows = self._database.rows(
+            "SELECT id, state, max(created, ifnull(used, 0)) AS used, ifnull(kept, 0) AS kept"
+            " FROM job LEFT JOIN job_use ON job = id"
+        )
+        return [(row["id"], JobState(row["state"]).final, row["used"], row["kept"]) for row in rows]
+
+    def needs(self, job_id: str) -> set[str]:
+        """Contents that a job has, or that it is made of."""
+        (row,) = self._database.rows("SELECT request FROM job WHERE id = ?", job_id)
+        return self.frame_contents(job_id) | set(_request(row["request"]).spec.assets())
+
+    def frame_contents(self, job_id: str) -> set[str]:
+        """Contents that are a job's frames."""
+        return {row["sha"] for row in self._database.rows("SELECT sha FROM frame WHERE job = ?", job_id)}
+
+    def forget_job(self, job_id: str) -> bool:
+        """Remove a job that is over from the list; False when it was asked for again meanwhile."""
+        with self._database.write() as sql:
+            over = "DELETE FROM job WHERE id = ? AND state IN ('done', 'failed', 'cancelled')"
+            return sql.execute(over, (job_id,)).rowcount == 1
+
+    def forget_results(self, shas: Iterable[str]) -> None:
+        """Forget results whose content goes, or is damaged."""
+        with self._database.write() as sql:
+            sql.executemany("DELETE FROM result WHERE sha = ?", [(sha,) for sha in shas])
 
     def keep_result(self, key: str, sha: str) -> None:
         """Remember a result by its key."""

@@ -21,6 +21,7 @@ class Watch:
 
     def __init__(self, store: Store, job_id: str, from_index: int = 0) -> None:
         job = store.job(job_id)
+        store.use(job_id)
         self._store = store
         self._id = job_id
         self._next = max(from_index, job.request.first)

@@ -19,6 +19,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.runner import Runner
 from model_server.jobs.execution.threads import Worker
+from model_server.jobs.retention import Housekeeping, Limits
 from model_server.jobs.store import Store
 from model_server.service import rpc
 from model_server.service.address import ServerAddress
@@ -47,6 +48,7 @@ class Config:
         host: a name or an IP address, without brackets.
         port: 0 lets the system choose.
         parent: process id; the server leaves when that process does.
+        limits: what the data folder may hold.
     """
 
     data: Path
@@ -55,6 +57,7 @@ class Config:
     port: int = 50761
     security: Security = Security()
     parent: int | None = None
+    limits: Limits = Limits()
 
 
 def serve(config: Config) -> None:
@@ -70,6 +73,7 @@ class _Server:
         self._stopping = threading.Event()
         self._runner = Runner(self._store, config.engines, stopping=self._stopping)
         self._worker = Worker(self._store, self._runner, self._stopping)
+        self._housekeeping = Housekeeping(self._store, config.limits, self._stopping)
         self._health = health.aio.HealthServicer()
 
     async def run(self) -> None:
@@ -78,6 +82,7 @@ class _Server:
         port = self._bind(front)
         await front.start()
         self._worker.start()
+        self._housekeeping.start()
         for name in ("", SERVICE.full_name):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = ", ".join(f"{one.name} ({one.kind})" for one in self._config.engines.weights)
@@ -89,6 +94,7 @@ class _Server:
         log.info("stopping")
         await self._health.enter_graceful_shutdown()
         await asyncio.to_thread(self._worker.stop)
+        await asyncio.to_thread(self._housekeeping.stop)
         await front.stop(GRACE_SECONDS)
 
     def _front(self) -> grpc.aio.Server:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from model_server.jobs.blobs import Blobs
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.runner import Runner
 from model_server.jobs.queries import Queries
+from model_server.jobs.retention import KEPT_SECONDS
 from model_server.jobs.store import Store
 from model_server.jobs.watch import POLL_SECONDS, Watch
 from model_server.pipeline.request import MAX_FRAMES, DubRequest
@@ -94,7 +96,7 @@ class Servicer:
 
     @_guarded
     async def GetAsset(self, request: dubbing.GetAssetRequest, context: Any) -> Any:
-        complete = self._blobs.has(request.asset_id)
+        complete = self._blobs.use(request.asset_id)
         received = 0 if complete else self._blobs.received(request.asset_id)
         return dubbing.GetAssetResponse(complete=complete, received_bytes=received)
 
@@ -104,7 +106,7 @@ class Servicer:
         head = await _next(messages)
         if head is None:
             raise PoseDubError("The upload is empty; send the asset's id, size and bytes.")
-        if self._blobs.has(head.asset_id):
+        if self._blobs.use(head.asset_id):
             return dubbing.UploadAssetResponse(complete=True, received_bytes=head.total_bytes)
         if not 0 < head.total_bytes <= MAX_ASSET_BYTES:
             raise PoseDubError(f"The asset's size of {head.total_bytes} bytes is outside 1 to {MAX_ASSET_BYTES}.")
@@ -173,6 +175,7 @@ class Servicer:
 
     @_guarded
     async def ListDubs(self, request: dubbing.ListDubsRequest, context: Any) -> Any:
+        await asyncio.to_thread(self._store.keep, request.kept, time.time() + KEPT_SECONDS)
         jobs = await asyncio.to_thread(self._store.jobs, request.limit or 100)
         return dubbing.ListDubsResponse(dubs=[wire.job_message(job) for job in jobs])
 

@@ -38,7 +38,7 @@ class StubServer:
         self.warnings = []  # (first, end, kind, message)
         self.end_state, self.end_error = pb.DUB_STATE_DONE, ""
         self.submit_error = self.upload_error = None  # (code, details)
-        self.cancelled = []
+        self.cancelled, self.kept = [], []
         self._server = None
 
     def __enter__(self):
@@ -163,6 +163,7 @@ class StubServer:
         return pb.CancelDubResponse(dub=self._dub(request.job_id, pb.DUB_STATE_CANCELLED))
 
     def ListDubs(self, request, _context):
+        self.kept += request.kept
         dubs = [self._dub(job_id, pb.DUB_STATE_DONE) for job_id in self.jobs]
         return pb.ListDubsResponse(dubs=dubs[: request.limit or 100])
 

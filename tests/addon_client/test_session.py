@@ -281,6 +281,13 @@ def test_check_answers_in_the_background(server, session, session_towards):
     assert "Update the add-on." in session.until(Connected, Disconnected).reason
 
 
+def test_a_server_is_told_which_jobs_are_listed_as_takes(server, session):
+    session.check(["one", "two"])
+    assert session.until(Connected, Disconnected).info
+    session._check.join()
+    assert server.kept == ["one", "two"]
+
+
 def test_merged_events():
     def frames(uid, first, end):
         return FramesSaved(uid, first, end)

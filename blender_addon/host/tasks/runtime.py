@@ -84,7 +84,7 @@ class Runtime:
     """
 
     def __init__(self) -> None:
-        self.link = ServerLink()
+        self.link = ServerLink(lambda: [record.job_id for record in self.book if record.job_id])
         self.baker = Baker(self.link)
         self.faces = FaceSearch(self.link)
         self._cutter = ThreadPoolExecutor(1, "posedub sound")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -44,6 +44,9 @@ class Request:
 class ServerLink:
     """The server of the preferences.
 
+    Args:
+        listed: tells the jobs whose takes are listed, which a server is to keep.
+
     Attributes:
         server: the one managed on this machine, if the preferences say so.
         info: the server that answered last; None before.
@@ -51,7 +54,8 @@ class ServerLink:
         checking: whether an answer is awaited.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listed: Callable[[], Iterable[str]] = tuple) -> None:
+        self._listed = listed
         self.server = ManagedServer()
         self.info: ServerInfo | None = None
         self.problem = ""
@@ -136,7 +140,7 @@ class ServerLink:
     def check(self) -> None:
         """Ask the server for its version and weights; answered in `step`. Raises AddonError."""
         self.info, self.problem = None, ""
-        self.session(self._allowed()).check()
+        self.session(self._allowed()).check(self._listed())
         self.checking = True
 
     def wanted(self) -> None:
