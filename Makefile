@@ -52,5 +52,5 @@ $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 	@echo "Installing Python packages: 2.9 GB into $(VENV), which takes some minutes"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable ".[blender,train,dev]"
+	$(BIN)/python -m pip install --editable ".[blender,train,studio,dev]"
 	@touch $(READY)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from model_server.cli import marks
 from model_server.cli import options as shared
 from model_server.engines.base import POSE_READINGS
+from model_server.errors import PoseDubError
 from model_server.pipeline.request import SIZE, DubRequest, DubSpec, Output, OutputMode, check_rate
 from model_server.places import check_readable
 
 if TYPE_CHECKING:
     from model_server.cli.frames_folder import PictureForm
+    from model_server.cli.output import Telling
     from model_server.jobs.in_process import LocalServer
     from model_server.jobs.model import Job
     from model_server.pipeline.request import FaceSelection, Portrait, Pose
@@ -27,14 +29,21 @@ FOOTAGE_RATES = (10, 240)
 """Frames per second at which a mouth can speak; slide shows have fewer."""
 POSE_MODES = ("fixed", "frontal", "speech")
 _OUT = f"folder for frames, or a movie with sound ({', '.join(shared.MOVIE_SUFFIXES)})"
-_NEED_FOOTAGE = ("output", "face_time", "feather", "mouth_only", "keep_where_absent", "face_source")
+_NEED_FOOTAGE = ("output", "into_start", "face_time", "feather", "mouth_only", "keep_where_absent", "face_source")
 OUTPUTS: dict[str, OutputMode] = {"full": "full_frame", "overlay": "overlay"}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Register the subcommand."""
     parser = commands.add_parser("dub", help="make a dub from a portrait, a sound and a pose source")
-    parser.set_defaults(run=run, refuse=parser.error)
+    parser.set_defaults(run=run)
+    add_options(parser)
+    add_server_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All that one dub is made of, and where it goes."""
+    parser.set_defaults(refuse=parser.error)
     parser.add_argument("--portrait", type=Path, metavar="FILE", help="picture or movie of the face")
     parser.add_argument("--audio", type=Path, required=True, metavar="FILE", help="speech, any common format")
     parser.add_argument(
@@ -43,6 +52,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=0,
         metavar="N",
         help="sound track, from 1 (default: the default or heard one)",
+    )
+    parser.add_argument(
+        "--audio-start",
+        type=shared.signed_seconds,
+        metavar="S",
+        help="second of the sound at which the dub begins; below 0 it begins before it (default: where --into begins)",
     )
     parser.add_argument("--pose", type=Path, metavar="FILE", help="movie or picture whose head pose is taken")
     parser.add_argument(
@@ -53,6 +68,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--pose-mode", choices=POSE_MODES, help="without --pose (default: the engine's)")
     parser.add_argument("--fps", type=shared.frame_rate, help="25, 24000/1001, ... (default: the footage's, else 25)")
+    parser.add_argument(
+        "--frames", type=shared.whole(1), metavar="N", help="of the whole dub (default: to the sound's end)"
+    )
     parser.add_argument("--range", type=shared.frame_range, metavar="FIRST:END", help="only frames FIRST <= k < END")
     shared.add_parameters(parser, DubSpec, size="by the weights: 224 to 512 in steps of 2 with the built-in ones")
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
@@ -63,6 +81,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="the portrait's (with --into the footage's) face nearest here, fractions of width and height, 0 to 1",
     )
     _add_output_options(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.mp4", help=_OUT)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Who makes dubs, and who signs them."""
     shared.add_engine_options(parser)
     parser.add_argument(
         "--server", metavar="ADDRESS", help="use this server: HOST:PORT (default: work in this process)"
@@ -70,34 +93,66 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM")
     marks.add_options(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR|FILE.mp4", help=_OUT)
 
 
 def run(options: argparse.Namespace) -> int:
     """Make the dub and say where it is."""
-    from model_server.cli import destination, output, target
+    from model_server.cli import output, target
+
+    check(options)
+    with target.tried(options.out, options.data), open_server(options) as server:
+        print(output.done_text(make(options, server, output.Terminal()), options.out))
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Leave with a sentence when options do not go together, or name files that cannot be read or written."""
+    from model_server.cli import destination
 
     _check(options)
     destination.check(options.out, _given(options))
     for path in _given(options):
         check_readable(path)
-    with target.tried(options.out, options.data), _server(options) as server:
-        signer = marks.dub_signer(options)
-        request, files = _asked(options, server)
-        job = server.submit(request)
-        with _left_in_order(server, job):
-            signed = marks.signed(signer, job, files, options.consent)
-            output.write(server.events(job, request.first), job, options.out, signed, options.audio, options.into)
-    return 0
+
+
+def make(
+    options: argparse.Namespace,
+    server: LocalServer | RemoteServer,
+    telling: Telling,
+    written: Callable[[Job], bool] = lambda job: False,
+) -> Job:
+    """Make one dub whose options were checked, and write it unless `written` says that it lies there already."""
+    from model_server.cli import output
+
+    signer = marks.dub_signer(options)
+    request, files = _asked(options, server)
+    job = server.submit(request)
+    if written(job):
+        return job
+    with _left_in_order(server, job):
+        signed = marks.signed(signer, job, files, options.consent)
+        place = output.Place(options.out, options.audio, options.into, _lead(options, request))
+        output.write(server.events(job, request.first), job, place, signed, telling)
+    return job
+
+
+def _lead(options: argparse.Namespace, request: DubRequest) -> Fraction:
+    """Seconds of the sound that are heard before the footage's first picture."""
+    whole = options.audio_start is None and not options.into_start
+    return request.spec.speech.start if whole and request.first == 0 else Fraction(0)
 
 
 @contextmanager
 def _left_in_order(server: LocalServer | RemoteServer, job: Job) -> Iterator[None]:
-    """Whoever is interrupted, or asked to end, wants no more frames."""
+    """Whoever is interrupted, asked to end, or cannot write any more, wants no more frames."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         server.leave(job)
+        raise
+    except Exception:
+        with suppress(PoseDubError):  # what is wrong is known already
+            server.cancel(job)
         raise
 
 
@@ -155,6 +210,9 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     into.add_argument(
         "--into", type=Path, metavar="FOOTAGE", help="movie to dub into; also portrait and pose unless these are given"
     )
+    into.add_argument(
+        "--into-start", type=shared.seconds, metavar="S", help="second of the footage at which the dub begins (0)"
+    )
     into.add_argument("--output", choices=OUTPUTS, help="with --into: the whole frames (full, default) or an overlay")
     into.add_argument(
         "--face-time", type=shared.seconds, metavar="S", help="second of the footage that --face points into"
@@ -204,10 +262,9 @@ def _footage_rate(footage: Path | None) -> Fraction:
 
 
 def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest:
-    from model_server.cli import timing
     from model_server.pipeline.request import Speech
 
-    first = timing.first_second(options.into)
+    first = _first_second(options)
     spec = DubSpec(
         portrait=_portrait(options, assets),
         speech=Speech(assets[options.audio], first, options.audio_track),
@@ -224,11 +281,23 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))
 
 
+def _first_second(options: argparse.Namespace) -> Fraction:
+    """Second of the sound at which frame 0 is shown."""
+    from model_server.cli import timing
+
+    if options.audio_start is not None:
+        return options.audio_start
+    return timing.first_second(options.into) + (options.into_start or 0)
+
+
 def _frame_count(options: argparse.Namespace, assets: dict[Path, str], first: Fraction) -> int:
     from model_server.cli import timing
 
+    if options.frames is not None:
+        return options.frames
     count = timing.frames_of_sound(options.audio, options.audio_track, first, options.fps)
-    own_sound = options.into and assets[options.into] == assets[options.audio]
+    whole = options.audio_start is None and not options.into_start
+    own_sound = whole and options.into and assets[options.into] == assets[options.audio]
     return timing.frames_of_footage(options.into, count, options.fps) if own_sound else count
 
 
@@ -247,7 +316,7 @@ def _output(options: argparse.Namespace, assets: dict[Path, str]) -> Output:
 
     if options.into is None:
         return Output(presence_mark=bool(options.presence_mark))
-    source = FootageSource(assets[options.into], _footage_face(options), start=_middle(options))
+    source = FootageSource(assets[options.into], _footage_face(options), start=_footage_start(options))
     # A movie has the footage beneath.
     mode = "overlay" if shared.is_movie(options.out) else OUTPUTS[options.output or "full"]
     return Output(mode, source, face_source=options.face_source or "auto", **shared.parameter_values(options, Output))
@@ -273,6 +342,10 @@ def _middle(options: argparse.Namespace) -> Fraction:
     return 1 / (2 * options.fps)
 
 
+def _footage_start(options: argparse.Namespace) -> Fraction:
+    return (options.into_start or Fraction(0)) + _middle(options)
+
+
 def _pose(options: argparse.Namespace, assets: dict[Path, str], first: Fraction) -> Pose:
     from model_server.cli import timing
     from model_server.pipeline.request import FaceSelection, PoseFixed, PoseFrontal, PoseSpeech, PoseVideo
@@ -281,7 +354,7 @@ def _pose(options: argparse.Namespace, assets: dict[Path, str], first: Fraction)
         start = timing.picture_second(options.pose, first + _middle(options))
         return PoseVideo(assets[options.pose], FaceSelection(options.crop), start=start)
     if options.into and not options.pose_mode:
-        return PoseVideo(assets[options.into], _footage_face(options), start=_middle(options))
+        return PoseVideo(assets[options.into], _footage_face(options), start=_footage_start(options))
     modes: dict[str, Pose] = {"frontal": PoseFrontal(), "speech": PoseSpeech()}
     return modes.get(options.pose_mode, PoseFixed())
 
@@ -291,11 +364,12 @@ def _weights_id(options: argparse.Namespace) -> str:
     return given[0].id if given else ""
 
 
-def _server(options: argparse.Namespace) -> LocalServer | RemoteServer:
+def open_server(options: argparse.Namespace, more: Sequence[Path] = ()) -> LocalServer | RemoteServer:
+    """The server that was named, else one in this process, which offers `more` weights beside those of the options."""
     if not options.server:
         from model_server.jobs.in_process import LocalServer
 
-        return LocalServer(shared.data_folder(options, "command"), shared.engine_pool(options))
+        return LocalServer(shared.data_folder(options, "command"), shared.engine_pool(options, more))
     from model_server.service.auth import Security, authority
     from model_server.service.remote import Address, RemoteServer
 

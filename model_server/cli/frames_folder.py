@@ -59,6 +59,16 @@ def check_frames(folder: Path, request: DubRequest, form: PictureForm) -> None:
         )
 
 
+def holds(folder: Path, job: Job) -> bool:
+    """Whether a folder has all frames of a job, which wrote there last."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        whole = (manifest["job"], manifest["state"]) == (job.id, "done")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return whole and set(range(job.request.first, job.request.end)) <= _present(folder)
+
+
 class FramesFolder:
     """Frames of a job by their index, and a manifest that says whose they are.
 

@@ -4,48 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
 
 from model_server import __version__
 from model_server.cli import console, watcher
-from model_server.cli.options import path
+from model_server.cli.parser import Parser
 from model_server.errors import PoseDubError
 from model_server.surroundings import explained
 
-FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; all options are listed by --help. Paths are never empty."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.register("type", Path, path)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"{self.prog}: {message}{self._form(message)}; see {self.prog} --help.\n")
-
-    def _form(self, message: str) -> str:
-        """How the value is written that an option lacks; what begins with a minus is taken for an option."""
-        lacking = re.fullmatch(r"argument (\S+): expected one argument", message)
-        action = self._option_string_actions.get(lacking[1].split("/")[0]) if lacking else None
-        return f": {action.metavar}" if action and action.metavar else ""
+FAILED, INTERRUPTED, UNREAD = 1, 130, 141
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of all subcommands."""
     # Here, where an interrupt is caught already.
-    from model_server.cli import bench, corpus, doctor, dub, evaluate, marks, serve, store, train, weights
+    from model_server.cli import batch, bench, corpus, doctor, dub, evaluate, marks, serve, store, train, weights
 
-    top = _Parser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
+    top = Parser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
     top.add_argument("--version", action="version", version=f"posedub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (dub, serve, store, weights, doctor, corpus, train, evaluate, bench):
+    for module in (dub, batch, serve, store, weights, doctor, corpus, train, evaluate, bench):
         module.add_parser(commands)
     marks.add_parsers(commands)
     return top

@@ -186,6 +186,11 @@ def seconds(text: str) -> Fraction:
     return Fraction(text)
 
 
+def signed_seconds(text: str) -> Fraction:
+    """`seconds`, also before a file begins: "-0.5"."""
+    return -seconds(text[1:]) if text.startswith("-") else seconds(text)
+
+
 def is_movie(out: Path) -> bool:
     """Whether --out names a movie rather than a folder of frames."""
     return out.suffix.lower() in MOVIE_SUFFIXES

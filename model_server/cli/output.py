@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -30,24 +32,49 @@ from model_server.surroundings import naming
 _PHASES = {"compiling": "compiling for this processor, once"}
 
 
-def write(
-    events: Iterable[Event], job: Job, out: Path, signed: Signed, sound: Path, footage: Path | None = None
-) -> None:
-    """Write the frames as they come and report on stderr; PoseDubError when the job failed.
+@dataclass(frozen=True)
+class Place:
+    """Where a dub goes, and what a movie of it shows and plays beside the frames.
+
+    Attributes:
+        footage: what a movie shows under the frames; None when they are all of it.
+        lead: seconds of the sound that are heard before the first frame.
+    """
+
+    out: Path
+    sound: Path
+    footage: Path | None = None
+    lead: Fraction = Fraction(0)
+
+
+class Telling(Protocol):
+    """Who hears how a dub goes on."""
+
+    def frames(self, events: Iterable[Event], job: Job) -> Generator[FrameMade]:
+        """The frames among the events; the rest is told. PoseDubError when the job failed."""
+
+    def note(self, sentence: str) -> None:
+        """Something about the result."""
+
+
+def write(events: Iterable[Event], job: Job, place: Place, signed: Signed, telling: Telling) -> None:
+    """Write the frames as they come; PoseDubError when the job failed.
 
     Args:
         signed: what movie or folder are to say of the dub, and by whom.
-        footage: what a movie shows under the frames; None when they are all of it.
     """
-    spec = job.request.spec
-    with closing(_shown(events, job)) as frames:  # whatever happens, the bar ends before the next line begins
-        if is_movie(out):
-            _write_movie(frames, job, out, signed, sound, footage)
+    with closing(telling.frames(events, job)) as frames:  # whatever happens, a bar ends before the next line begins
+        if is_movie(place.out):
+            _write_movie(frames, job, place, signed, telling)
         else:
-            FramesFolder(out, job, _note).write((frame.index, frame.png) for frame in frames)
-            signed.sign_folder(out, frame_files(out))
+            FramesFolder(place.out, job, telling.note).write((frame.index, frame.png) for frame in frames)
+            signed.sign_folder(place.out, frame_files(place.out))
+
+
+def done_text(job: Job, out: Path) -> str:
+    """What was made, in one line."""
     count = job.request.end - job.request.first
-    print(f"{frames_text(count)} at {spec.fps} fps in {out}, made with {weights_text(job)}")
+    return f"{frames_text(count)} at {job.request.spec.fps} fps in {out}, made with {weights_text(job)}"
 
 
 def weights_text(job: Job) -> str:
@@ -58,28 +85,36 @@ def weights_text(job: Job) -> str:
     return f"{kind} weights {name} ({preset})"
 
 
-def _shown(events: Iterable[Event], job: Job) -> Generator[FrameMade]:
-    """The frames among the events; the rest goes to the terminal."""
-    total = job.request.end - job.request.first
-    with tqdm(total=total, unit="frame", desc="queued", file=progress.stream()) as bar:
-        for event in events:
-            if isinstance(event, FrameMade):
-                yield event
-                bar.update()
-            elif isinstance(event, Progress):
-                share = f" {event.done}/{event.total}" if event.phase in ("pose", "footage") and event.total else ""
-                bar.set_description(_PHASES.get(event.phase, event.phase) + share)
-            elif isinstance(event, Warned):
-                bar.write(_warning_text(event, job.request.spec), file=sys.stderr)
-            elif isinstance(event, Ended):
-                _check_end(event.job)
+class Terminal:
+    """Tells on stderr, with a bar."""
+
+    def frames(self, events: Iterable[Event], job: Job) -> Generator[FrameMade]:
+        """The frames among the events."""
+        total = job.request.end - job.request.first
+        with tqdm(total=total, unit="frame", desc="queued", file=progress.stream()) as bar:
+            for event in events:
+                if isinstance(event, FrameMade):
+                    yield event
+                    bar.update()
+                elif isinstance(event, Progress):
+                    share = f" {event.done}/{event.total}" if event.phase in ("pose", "footage") and event.total else ""
+                    bar.set_description(_PHASES.get(event.phase, event.phase) + share)
+                elif isinstance(event, Warned):
+                    bar.write(f"warning: {warning_text(event, job.request.spec)}", file=sys.stderr)
+                elif isinstance(event, Ended):
+                    check_end(event.job)
+
+    def note(self, sentence: str) -> None:
+        """Something about the result, above the bar."""
+        tqdm.write(f"note: {sentence}", file=sys.stderr)
 
 
-def _warning_text(warning: Warned, spec: DubSpec) -> str:
+def warning_text(warning: Warned, spec: DubSpec) -> str:
+    """A warning in a line."""
     if warning.kind in ABOUT_SOURCES:
-        return f"warning: {_with_option(warning.message, spec)}"
+        return _with_option(warning.message, spec)
     first, end = timecode(warning.first, spec.fps), timecode(warning.end, spec.fps)
-    return f"warning: {first} to {end} ({frames_text(warning.end - warning.first)}): {warning.message}"
+    return f"{first} to {end} ({frames_text(warning.end - warning.first)}): {warning.message}"
 
 
 def _with_option(sentence: str, spec: DubSpec) -> str:
@@ -88,36 +123,34 @@ def _with_option(sentence: str, spec: DubSpec) -> str:
     return sentence.replace(CHOOSE, ": name another one with --face X,Y" if f"in {named};" in sentence else "")
 
 
-def _check_end(job: Job) -> None:
+def check_end(job: Job) -> None:
+    """Raise PoseDubError unless it is done."""
     if job.state is JobState.FAILED:
         raise PoseDubError(job.error)
     if job.state is JobState.CANCELLED:
         raise PoseDubError("The dub was cancelled; the same command goes on from there.", ErrorKind.CANCELLED)
 
 
-def _write_movie(
-    frames: Iterable[FrameMade], job: Job, path: Path, signed: Signed, sound: Path, footage: Path | None
-) -> None:
-    with naming(path), replacing(path) as part:
+def _write_movie(frames: Iterable[FrameMade], job: Job, place: Place, signed: Signed, telling: Telling) -> None:
+    with naming(place.out), replacing(place.out) as part:
         spec = job.request.spec
-        film = _film(job, footage)
+        film = _film(job, place.footage, telling)
         pictures = (_drawn(frame, film) for frame in _complete(frames, job))
-        speech, index = spec.speech, job.request.first
-        start = speech.start + index / spec.fps
-        lead = speech.start if index == 0 else Fraction(0)  # what is heard before the footage's first picture
+        speech = spec.speech
+        start = speech.start + job.request.first / spec.fps
         title, form = f"made with {weights_text(job)}", film.format if film else None
-        write_movie(part, pictures, spec.fps, sound, start, title, speech.track, lead, form)
-        signed.sign_movie(part, path.name)
+        write_movie(part, pictures, spec.fps, place.sound, start, title, speech.track, place.lead, form)
+        signed.sign_movie(part, place.out.name)
 
 
-def _film(job: Job, footage: Path | None) -> Film | None:
+def _film(job: Job, footage: Path | None, telling: Telling) -> Film | None:
     """The footage that the dub's overlays lie on in a movie."""
     source = job.request.spec.output.footage
     if footage is None or source is None:
         return None
     film = Film(open_footage(footage), source, job.request.spec.fps)
     for remark in film.remarks():
-        _note(remark)
+        telling.note(remark)
     return film
 
 
@@ -129,11 +162,6 @@ def _complete(frames: Iterable[FrameMade], job: Job) -> Iterator[FrameMade]:
         count += 1
     if count != total:
         raise PoseDubError(f"Only {count} of {frames_text(total)} came; the same command makes what is left.")
-
-
-def _note(sentence: str) -> None:
-    """Something about the result, above the bar."""
-    tqdm.write(f"note: {sentence}", file=sys.stderr)
 
 
 def _drawn(frame: FrameMade, film: Film | None) -> Drawn:

@@ -30,7 +30,7 @@ class LocalServer:
         self._media: dict[str, Path] = {}
         self._stopping = threading.Event()
         self._runner = Runner(self._store, engines, self._path, self._stopping)
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._problem: Exception | None = None
 
     def __enter__(self) -> LocalServer:
@@ -38,8 +38,8 @@ class LocalServer:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        if self._thread:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def add(self, asset: str, path: Path) -> None:
         """Name the file that holds an asset."""
@@ -59,14 +59,24 @@ class LocalServer:
 
     def events(self, job: Job, from_index: int = 0) -> Iterator[Event]:
         """The job's events until it ends; makes its frames meanwhile."""
-        self._thread = threading.Thread(target=self._work, args=(job,), name="dub", daemon=True)
-        self._thread.start()
-        return follow(self._store, job.id, from_index, self._wait)
+        followed = threading.Event()
+        thread = threading.Thread(target=self._work, args=(job, followed), name="dub", daemon=True)
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        thread.start()
+        return self._followed(job, from_index, followed)
+
+    def _followed(self, job: Job, from_index: int, followed: threading.Event) -> Iterator[Event]:
+        try:
+            yield from follow(self._store, job.id, from_index, self._wait)
+        finally:
+            followed.set()
 
     def _wait(self) -> None:
         """Until something happened; raises what ended the work without the store knowing."""
         if self._problem:
             raise self._problem
+        if self._stopping.is_set():
+            raise PoseDubError("The dub was interrupted; the same command goes on from there.", ErrorKind.CANCELLED)
         self._store.wait(POLL_SECONDS)
 
     def cancel(self, job: Job) -> None:
@@ -76,14 +86,14 @@ class LocalServer:
     def leave(self, job: Job) -> None:
         """Nobody waits any more; the job ends with this process, as `__exit__` does it."""
 
-    def _work(self, job: Job) -> None:
+    def _work(self, job: Job, followed: threading.Event) -> None:
         try:
-            self._run(job)
+            self._run(job, followed)
         except Exception as error:  # noqa: BLE001 - thread boundary: whoever waits for the frames must hear of it
             self._problem = error
 
-    def _run(self, job: Job) -> None:
-        while not self._stopping.is_set():
+    def _run(self, job: Job, followed: threading.Event) -> None:
+        while not (self._stopping.is_set() or followed.is_set()):
             claimed = self._store.claim(job.id)
             if claimed:
                 self._runner.run(claimed)

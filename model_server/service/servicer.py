@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import grpc
 
@@ -80,6 +81,7 @@ class Servicer:
         self._engines = engines
         self._runner = runner
         self._changed = changed
+        self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._questions = Queries(store, engines, runner.memory, runner.encode)
 
     @_guarded
@@ -106,6 +108,10 @@ class Servicer:
         head = await _next(messages)
         if head is None:
             raise PoseDubError("The upload is empty; send the asset's id, size and bytes.")
+        async with self._uploads.setdefault(head.asset_id, asyncio.Lock()):  # two may send one file at the same time
+            return await self._received(head, messages)
+
+    async def _received(self, head: dubbing.UploadAssetRequest, messages: AsyncIterator[Any]) -> Any:
         if self._blobs.use(head.asset_id):
             return dubbing.UploadAssetResponse(complete=True, received_bytes=head.total_bytes)
         if not 0 < head.total_bytes <= MAX_ASSET_BYTES:
