@@ -6,12 +6,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
-from model_server.jobs.retention import DEFAULT_DAYS, DEFAULT_GIB
 
 if TYPE_CHECKING:
     from model_server.jobs.retention import Limits
     from model_server.jobs.store import Store
 
+DEFAULT_GIB, DEFAULT_DAYS = 100.0, 90.0
 _FAILED = 1
 _MIB = 2**20
 

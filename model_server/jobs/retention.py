@@ -19,7 +19,6 @@ from model_server.surroundings import explained
 
 GIB = 2**30
 DAY = 86400.0
-DEFAULT_GIB, DEFAULT_DAYS = 100.0, 90.0
 # Seconds for which whatever was touched stays: an upload whose job is still to come, a frame that is about to be named.
 GRACE = 3600.0
 # A list of takes is shown again while its file is worked on; a file that is not opened for so long keeps nothing.
