@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sys
 import warnings
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TextIO
 
 from model_server.cli import watcher
 
+JSON = "json"
+"""For `log`: a JSON object in each line, with `time`, `level`, `logger`, `message`, and `job` where it is about one."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # The program's own loggers, and those that report its faults.
+_ABOUT_JOB = re.compile(r"job ([0-9a-f]+):")
 _HEARD = ("model_server", "asyncio", "concurrent", "grpc")
 
 
@@ -39,7 +45,24 @@ def log(level: int = logging.INFO, form: str = LOG_FORMAT) -> None:
     """Write the program's log to stderr."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.name.split(".")[0] in _HEARD)
-    logging.basicConfig(level=level, format=form, handlers=[handler], force=True)
+    handler.setFormatter(_JsonLines() if form == JSON else logging.Formatter(form))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _JsonLines(logging.Formatter):
+    """A record as one line that programs read."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        about = _ABOUT_JOB.match(record.getMessage())
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **({"job": about[1]} if about else {}),
+            **({"exception": self.formatException(record.exc_info)} if record.exc_info else {}),
+        }
+        return json.dumps(line, ensure_ascii=False)
 
 
 def say(sentence: str) -> None:

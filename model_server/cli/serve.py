@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_server.cli import console, store
 from model_server.cli import options as shared
-from model_server.service.address import PORT, parse_host
+from model_server.errors import PoseDubError
+from model_server.service.address import PORT, ServerAddress, parse_host
 
 NICENESS = 10
 
@@ -24,6 +26,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="callers must send its content")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics, /healthz and /readyz there (127.0.0.1)"
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
+    parser.add_argument("--traces", metavar="FILE|otlp", help="OpenTelemetry spans of dubs: JSON lines, or a collector")
     parser.add_argument("--exit-with", type=int, metavar="PID", help="leave when that process ends")
     shared.add_engine_options(parser)
     store.add_limits(parser)
@@ -37,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from model_server.service.auth import Security
     from model_server.service.server import Config, serve
 
-    console.log()
+    console.log(form=console.JSON if options.log_format == "json" else console.LOG_FORMAT)
     security = Security.read(options.token_file, options.tls_cert, options.tls_key)
     host = parse_host(options.host)
     security.check_host(host)
@@ -49,10 +56,35 @@ def run(options: argparse.Namespace) -> int:
         security=security,
         parent=options.exit_with,
         limits=store.limits(options),
+        metrics=_metrics_place(options.metrics),
     )
     _let_others_go_first()
-    serve(config)
+    with _traced(options.traces, config.data):
+        serve(config)
     return 0
+
+
+def _metrics_place(text: str | None) -> ServerAddress | None:
+    """ "9100" or "0.0.0.0:9100"."""
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise PoseDubError(f"--metrics {text} names no port; write for example 9100, or 0.0.0.0:9100.")
+    return ServerAddress(parse_host(host or "127.0.0.1"), int(port))
+
+
+@contextmanager
+def _traced(target: str | None, data: Path) -> Iterator[None]:
+    """Spans of the block go to `target`, if there is one."""
+    from model_server import tracing
+
+    finish = tracing.export(target, {"service.name": "posedub", "posedub.data": str(data)}) if target else None
+    try:
+        yield
+    finally:
+        if finish:
+            finish()
 
 
 def _let_others_go_first() -> None:

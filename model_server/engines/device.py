@@ -42,6 +42,16 @@ def device_name(device: str) -> str:
     return _GPUS[device]
 
 
+def memory_use(device: str) -> dict[str, int]:
+    """Bytes of a graphics card by kind: "used" by this process, "free" and "total"; none for other devices."""
+    if device != "cuda":
+        return {}
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return {"used": torch.cuda.memory_reserved(), "free": free, "total": total}
+
+
 def check_precision(wanted: PrecisionChoice, device: str) -> None:
     """PoseDubError where "bf16" is wanted of a processor ("cpu") that has no instructions for it."""
     from model_server.networks.cpu import bf16

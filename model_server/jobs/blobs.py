@@ -84,9 +84,13 @@ class Blobs:
             raise PoseDubError(f"The asset {sha[:12]} is not on the server; upload it first.", ErrorKind.NOT_FOUND)
         return self.path(sha)
 
+    def free(self) -> int:
+        """Bytes left on the disk."""
+        return shutil.disk_usage(self.root).free
+
     def require_space(self, size: int) -> None:
         """Raise PoseDubError unless `size` more bytes leave the disk its reserve."""
-        free = shutil.disk_usage(self.root).free
+        free = self.free()
         if free < size + DISK_RESERVE:
             raise PoseDubError(
                 f"The disk of {self.root} has only {free // 2**20} MiB left; free some space and dub again.",

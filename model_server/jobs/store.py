@@ -125,6 +125,11 @@ class Store:
         """Jobs, newest first."""
         return [_job(row) for row in self._database.rows(_COUNTS + "ORDER BY created DESC LIMIT ?", limit)]
 
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        rows = self._database.rows("SELECT state, COUNT(*) AS jobs FROM job GROUP BY state")
+        return {state.value: 0 for state in JobState} | {row["state"]: row["jobs"] for row in rows}
+
     def cancel(self, job_id: str) -> Job:
         """Stop a job that is not over; its frames stay readable."""
         with self._database.write() as sql:

@@ -26,6 +26,7 @@ from model_server.service.address import ServerAddress
 from model_server.service.auth import Security, TokenGate
 from model_server.service.listening import why_not
 from model_server.service.messages import SERVICE
+from model_server.service.operations import Operations
 from model_server.service.servicer import ChangeSignal, Servicer
 
 GRACE_SECONDS = 5.0
@@ -48,6 +49,7 @@ class Config:
         host: a name or an IP address, without brackets.
         port: 0 lets the system choose.
         parent: process id; the server leaves when that process does.
+        metrics: where metrics and probes are served by HTTP, None for nowhere.
         limits: what the data folder may hold.
     """
 
@@ -58,6 +60,7 @@ class Config:
     security: Security = Security()
     parent: int | None = None
     limits: Limits = Limits()
+    metrics: ServerAddress | None = None
 
 
 def serve(config: Config) -> None:
@@ -75,6 +78,7 @@ class _Server:
         self._worker = Worker(self._store, self._runner, self._stopping)
         self._housekeeping = Housekeeping(self._store, config.limits, self._stopping)
         self._health = health.aio.HealthServicer()
+        self._operations = self._watched()
 
     async def run(self) -> None:
         leave = asyncio.Event()
@@ -85,6 +89,10 @@ class _Server:
         self._housekeeping.start()
         for name in ("", SERVICE.full_name):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        if self._operations:
+            self._operations.start()
+            place = ServerAddress(self._operations.host, self._operations.port).target
+            log.info("metrics on http://%s/metrics, probes beside them: /healthz, /readyz", place)
         names = ", ".join(f"{one.name} ({one.kind})" for one in self._config.engines.weights)
         place = ServerAddress(self._config.host, port).target
         log.info("PoseDub %s serves on %s; data in %s", __version__, place, self._config.data)
@@ -92,10 +100,17 @@ class _Server:
         self._on_signals(leave)
         await self._until(leave)
         log.info("stopping")
+        self._stopping.set()
         await self._health.enter_graceful_shutdown()
         await asyncio.to_thread(self._worker.stop)
         await asyncio.to_thread(self._housekeeping.stop)
         await front.stop(GRACE_SECONDS)
+        if self._operations:
+            await asyncio.to_thread(self._operations.stop)
+
+    def _watched(self) -> Operations | None:
+        place, device = self._config.metrics, self._config.engines.device
+        return Operations(place, self._store, self._runner.tally, device, self._stopping) if place else None
 
     def _front(self) -> grpc.aio.Server:
         security = self._config.security

@@ -18,6 +18,7 @@ from model_server.errors import PoseDubError
 from model_server.jobs.blobs import Blobs
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.runner import Runner
+from model_server.jobs.execution.tally import Tally
 from model_server.jobs.queries import Queries
 from model_server.jobs.retention import KEPT_SECONDS
 from model_server.jobs.store import Store
@@ -44,7 +45,7 @@ def _guarded(method: Callable) -> Callable:
         try:
             return await method(self, request, context)
         except Exception as error:  # noqa: BLE001 - RPC boundary
-            await context.abort(*_status(error, method.__name__))
+            await context.abort(*_status(error, method.__name__, self.tally))
 
     return call
 
@@ -58,14 +59,15 @@ def _guarded_stream(method: Callable) -> Callable:
             async for answer in method(self, request, context):
                 yield answer
         except Exception as error:  # noqa: BLE001 - RPC boundary
-            await context.abort(*_status(error, method.__name__))
+            await context.abort(*_status(error, method.__name__, self.tally))
 
     return call
 
 
-def _status(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
+def _status(error: Exception, method: str, tally: Tally) -> tuple[grpc.StatusCode, str]:
     """What the caller is told."""
     problem = explained(error)
+    tally.error(problem.kind.value if problem else "INTERNAL")
     if problem is None:
         log.error("%s failed", method, exc_info=error)
         return grpc.StatusCode.INTERNAL, "The server hit an unexpected problem; see its log."
@@ -80,6 +82,7 @@ class Servicer:
         self._blobs: Blobs = store.blobs
         self._engines = engines
         self._runner = runner
+        self.tally = runner.tally
         self._changed = changed
         self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._questions = Queries(store, engines, runner.memory, runner.encode)

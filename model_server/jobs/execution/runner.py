@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from model_server import __version__
@@ -15,6 +16,7 @@ from model_server.engines.base import WeightsInfo
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.tally import Tally
 from model_server.jobs.marks import frame_marking
 from model_server.jobs.model import Job, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
@@ -24,6 +26,7 @@ from model_server.pipeline.render import Encode, Frame, Rendering
 from model_server.pipeline.request import DubRequest
 from model_server.pipeline.suitability import check_suitable
 from model_server.surroundings import explained, out_of_memory
+from model_server.tracing import Phases, span
 
 REPORT_SECONDS = 0.2
 COMMIT_SECONDS = 0.25
@@ -57,10 +60,17 @@ class JobReport:
         self._id = job_id
         self._phase = ""
         self._last = 0.0
+        self._phases = Phases()
+
+    def close(self) -> None:
+        """The last phase is over."""
+        self._phases.end()
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """Record how far the job is; raises LeaseLost when it is no longer ours."""
         now = time.monotonic()
+        if phase != self._phase:
+            self._phases.begin(phase)
         if phase != self._phase or done == total or now - self._last > REPORT_SECONDS:
             self._phase, self._last = phase, now
             self._store.report(self._id, phase, done, total)
@@ -81,6 +91,7 @@ class Runner:
 
     Attributes:
         memory, encode: the same, for who asks about such dubs.
+        tally: what was done.
     """
 
     def __init__(
@@ -100,6 +111,7 @@ class Runner:
         self.memory = memory or ValueCache()
         self._writers = ThreadPoolExecutor(WRITERS, "write")
         self._told: set[str] = set()
+        self.tally = Tally()
 
     def submit(self, request: DubRequest) -> Job:
         """Check a request and queue it; the same request again is the same job."""
@@ -114,33 +126,41 @@ class Runner:
         """Make a claimed job's frames and record how it ended."""
         log.info("job %s: started, frames %d to %d", job.id, job.request.first, job.request.end)
         try:
-            self._make(job)
+            with span("dub", job=job.id, frames=job.request.end - job.request.first):
+                self._make(job)
         except LeaseLost:
             log.info("job %s: cancelled", job.id)
+            self.tally.end(JobState.CANCELLED.value)
         except Exception as error:  # the worker thread's boundary: a job may fail, the server may not
             problem = explained(error)
             if problem is None:
                 log.exception("job %s: failed", job.id)
+            self.tally.error(problem.kind.value if problem else "INTERNAL")
             if out_of_memory(error):
                 self.memory.clear()
             self._stopped(job, problem or PoseDubError(UNEXPECTED))
 
     def _make(self, job: Job) -> None:
-        request, report = job.request, JobReport(self._store, job.id)
-        report.progress("weights", 0, 1)
+        request, total, made = job.request, job.request.end - job.request.first, 0
+        with closing(JobReport(self._store, job.id)) as report:
+            report.progress("weights", 0, 1)
+            for frames in grouped(self._frames(job, request, report)):
+                self._commit(job.id, frames)
+                made += len(frames)
+                report.progress("frames", made, total)
+        self._store.finish(job.id, JobState.DONE)
+        self.tally.end(JobState.DONE.value)
+        log.info("job %s: done, %d frames", job.id, made)
+
+    def _frames(self, job: Job, request: DubRequest, report: JobReport) -> Iterator[Frame]:
+        """All frames of a job, each once."""
         engine = self._engines.engine(job.weights[0], request.spec.precision)
         self._tell_of_device(request, report)
         context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
         mark = frame_marking(request, engine.weights, setup_of(request, engine.weights, self._engines))
         rendering = Rendering(analyse(request, context), context, self.encode, mark)
-        made, total = 0, request.end - request.first
-        report.progress("frames", made, total)
-        for frames in grouped(rendering.frames(range(request.first, request.end))):
-            self._commit(job.id, frames)
-            made += len(frames)
-            report.progress("frames", made, total)
-        self._store.finish(job.id, JobState.DONE)
-        log.info("job %s: done, %d frames", job.id, made)
+        report.progress("frames", 0, request.end - request.first)
+        yield from rendering.frames(range(request.first, request.end))
 
     def _tell_of_device(self, request: DubRequest, report: JobReport) -> None:
         """Warn once of each thing that had to be given up on this device."""
@@ -152,7 +172,9 @@ class Runner:
     def _commit(self, job_id: str, frames: list[Frame]) -> None:
         blobs = self._writers.map(lambda frame: frame.blob or self._store.blobs.put(frame.png), frames)
         rows = [(frame.index, frame.key, blob) for frame, blob in zip(frames, blobs, strict=True)]
-        self._store.commit(job_id, rows, [frame.index for frame in frames if not frame.blob])
+        drawn = [frame.index for frame in frames if not frame.blob]
+        self._store.commit(job_id, rows, drawn)
+        self.tally.committed(len(drawn), len(frames) - len(drawn))
 
     def _stopped(self, job: Job, error: PoseDubError) -> None:
         if error.kind is ErrorKind.CANCELLED and self._stopping.is_set():
@@ -163,6 +185,7 @@ class Runner:
 
     def _fail(self, job: Job, sentence: str) -> None:
         log.warning("job %s: %s", job.id, sentence)
+        self.tally.end(JobState.FAILED.value)
         self._store.finish(job.id, JobState.FAILED, sentence)
 
 
