@@ -36,7 +36,7 @@ SPLITS = ("train", "val", "test")
 _FLOW_STEPS = 8  # per pixel; float16 is no finer above 128
 _CONTENT = "corpus"  # key of a shard's metadata
 _OTHERS = "other_"
-_PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "flow_sources")
+_PLAIN = ("mel", "angles", "landmarks", "visemes", "opening", "lids", "flow_sources")
 
 
 class Storable(Protocol):
@@ -70,6 +70,7 @@ class Clip:
         landmarks: (n, 68, 2) float32 iBUG points, pixels.
         visemes: (n, 17) float16 weights, rows summing to 1.
         opening: (n,) float32 lip opening over inter-ocular distance.
+        lids: (n,) float32 closure of the lids, 0 as open as this person's are at rest, 1 closed.
         flow_sources: (k,) int16 frames of this clip that `flow` leads to.
         flow: (n, k, 56, 56, 2) float16: where the surface point at the centre of each 4x4 cell of frame i lies in
             frame `flow_sources[j]`, x and y in pixels.
@@ -91,6 +92,7 @@ class Clip:
     flow: NDArray[np.float16] | None = None
     visible: NDArray[np.bool_] | None = None
     others: tuple[bytes, ...] = ()
+    lids: NDArray[np.float32] | None = None
 
     @property
     def frames(self) -> int:

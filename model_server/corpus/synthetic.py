@@ -158,6 +158,7 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
         flow=flow,
         visible=visible,
         others=_others(settings.other_mouths, actor, performance, camera, transforms, scene, seed),
+        lids=performance.lids.astype(np.float32),
     )
 
 

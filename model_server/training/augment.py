@@ -110,6 +110,18 @@ def lip_boxes(landmarks: Tensor) -> Tensor:
     return torch.where(torch.isfinite(boxes).all(1, keepdim=True), boxes, fixed)
 
 
+def eye_boxes(landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    """As `mouth_boxes`, around the right eye of the person and around the left one."""
+    boxes = []
+    for eye, fixed in ((slice(36, 42), [56.0, 66.0, 104.0, 102.0]), (slice(42, 48), [120.0, 66.0, 168.0, 102.0])):
+        low, high = landmarks[:, eye].amin(1), landmarks[:, eye].amax(1)
+        width = high[:, :1] - low[:, :1]
+        centre, half = (low + high) / 2, torch.cat([0.7 * width, 0.55 * width], 1) + 2
+        box = torch.cat([centre - half, centre + half], 1)
+        boxes.append(torch.where(torch.isfinite(box).all(1, keepdim=True), box, box.new_tensor(fixed)))
+    return boxes[0], boxes[1]
+
+
 def box_mask(boxes: Tensor, size: int) -> Tensor:
     """Masks (n, 1, size, size) of 0 and 1 for boxes in view pixels."""
     centres = (torch.arange(size, device=boxes.device) + 0.5) * (IMAGE_SIZE / size)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from model_server.networks.pcavs.model import Networks
+from model_server.networks.pcavs.presets import PRESETS
+from model_server.networks.pcavs.visibility import area, readers
 from model_server.networks.pcavs.warping import DRAWN_SIZE, FLOW_SIZE, Drawing, WarpGenerator, blend, enlarged, warp
 
 
@@ -115,3 +119,67 @@ def test_half_precision_keeps_places_exact(generator: WarpGenerator) -> None:
         exact = warp(portrait, enlarged(rough.offsets, 224))
     torch.testing.assert_close(rough.warped, exact, rtol=0, atol=1e-3)
     assert rough.image.dtype == torch.float32
+
+
+@pytest.fixture
+def whole() -> WarpGenerator:
+    """One with the optional parts."""
+    generator = Networks(replace(PRESETS["lite"], visibility=True, lids=True)).generator
+    assert isinstance(generator, WarpGenerator)
+    return generator
+
+
+def test_new_parts_change_nothing_before_they_are_trained(generator: WarpGenerator, whole: WarpGenerator) -> None:
+    disturb(generator)
+    missing, unknown = whole.load_state_dict(generator.state_dict(), strict=False)
+    assert not unknown and all(name.startswith(("visibility.", "lids.")) for name in missing)
+    style, portrait = torch.randn(2, generator.synthesis.style_size), smooth_picture(224)
+    noise = [torch.randn(1, 1, size, size) for size in generator.noise_sizes]
+    identity = torch.randn(2, *generator.synthesis.input_shape)
+    with torch.inference_mode():
+        before = generator(identity, style, noise, portrait)
+        after = whole(identity, torch.cat([style, torch.rand(2, 2)], 1), noise, portrait)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5)  # sums in another order
+
+
+def test_closing_lids_moves_the_eyes_alone_and_leaves_who_it_is(whole: WarpGenerator) -> None:
+    assert whole.lids is not None
+    eyes = torch.zeros(56, 56)
+    eyes[16:26] = 1
+    with torch.no_grad():
+        whole.lids.move_head.fields[:, 1] = eyes * 0.1
+    style = torch.randn(1, whole.synthesis.style_size).repeat(2, 1)
+    style = torch.cat([style, torch.tensor([[0.0, 0.0], [1.0, 0.0]])], 1)
+    noise = [torch.zeros(1, 1, size, size) for size in whole.noise_sizes]
+    identity = torch.randn(1, *whole.synthesis.input_shape).repeat(2, 1, 1, 1)
+    open_eyes, closed = whole.draw(identity, style, noise, smooth_picture(224)).mouth_flow
+    moved = (closed - open_eyes).abs()
+    assert moved[1, 36:48].min() > 1e-5 and moved[:, 60:].max() == 0 and moved[0].max() == 0
+
+
+def test_a_flow_tells_what_it_hides() -> None:
+    """Where two places read from one, that is known; where a flow mirrors, the area is below nothing."""
+    still = torch.zeros(1, 2, FLOW_SIZE, FLOW_SIZE)
+    assert area(still).abs().max() == 0 and readers(still).abs().max() == 0
+    folded = still.clone()
+    place = (torch.arange(28) + 0.5) * (2 / FLOW_SIZE)
+    folded[:, 0, :, 28:] = -2 * place  # the right half shows the left one, mirrored
+    assert (area(folded)[..., 30:-1] < -1.9).all() and (area(folded)[..., 1:26] == 0).all()
+    assert (readers(folded)[:, 0, :, 1:27] == 0.25).all() and (readers(folded)[:, 0, :, 29:55] == 0.25).all()
+    squeezed = still.clone()
+    squeezed[:, 0, :, 28:] = -place  # a column for all of it
+    assert ((area(squeezed)[..., 30:-1] + 1).abs() < 1e-5).all() and (readers(squeezed)[:, 0, :, 30:] == 1).all()
+
+
+def test_what_is_hidden_is_painted(whole: WarpGenerator) -> None:
+    assert whole.visibility is not None
+    with torch.no_grad():
+        whole.visibility.seen_head.bias.fill_(-20)
+    drawing = draw_whole(whole, torch.ones(1, 3, 224, 224))
+    torch.testing.assert_close(drawing.image, enlarged(drawing.rgb, 224), rtol=0, atol=1e-4)
+
+
+def draw_whole(generator: WarpGenerator, portrait: Tensor) -> Drawing:
+    noise = [torch.randn(1, 1, size, size) for size in generator.noise_sizes]
+    style = torch.cat([torch.randn(1, generator.synthesis.style_size), torch.rand(1, 2)], 1)
+    return generator.draw(torch.randn(1, *generator.synthesis.input_shape), style, noise, portrait)

@@ -16,7 +16,7 @@ from model_server.engines.pcavs.weights import untrained
 from model_server.engines.runtime.precision_cache import remember, remembered
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import replacing
-from model_server.networks.pcavs.presets import IMAGE_SIZE, POSE_SIZE, PRESETS
+from model_server.networks.pcavs.presets import IMAGE_SIZE, POSE_SIZE, PRESETS, preset_with
 from model_server.places import try_file
 from model_server.surroundings import out_of_memory
 
@@ -68,7 +68,7 @@ def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]
         )
     from model_server.networks.pcavs.model import parameter_shapes
 
-    weights_file.check_shapes(path, preset, parameter_shapes(preset), shapes)
+    weights_file.check_shapes(path, preset, parameter_shapes(preset_with(preset, shapes)), shapes)
 
 
 def parameter_counts(weights: WeightsInfo) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from model_server.networks.pcavs.generator import Generator
 from model_server.networks.pcavs.identity_encoder import IdentityEncoder
 from model_server.networks.pcavs.lower_face import LowerFaceGenerator
 from model_server.networks.pcavs.nonidentity_encoder import NonIdentityEncoder
-from model_server.networks.pcavs.presets import PRESETS, Preset
+from model_server.networks.pcavs.presets import LIDS, PRESETS, Preset, preset_with
 from model_server.networks.pcavs.speech_encoder import SpeechEncoder
 from model_server.networks.pcavs.warping import WarpGenerator
 
@@ -47,7 +47,9 @@ class Networks(nn.Module):
         self.nonidentity_encoder = NonIdentityEncoder(widths.nonidentity, widths.feature, widths.mouth, widths.pose)
         self.speech_encoder = SpeechEncoder(widths.speech, widths.feature)
         self.generator: WarpGenerator | Generator = (
-            WarpGenerator(widths.generator, widths.style_size, widths.codes_size, widths.pose)
+            WarpGenerator(
+                widths.generator, widths.read_style_size, widths.codes_size, widths.pose, widths.visibility, widths.lids
+            )
             if widths.warps
             else Generator(widths.generator, widths.style_size)
         )
@@ -60,6 +62,7 @@ class Networks(nn.Module):
         pose: Tensor,
         gain: float | Tensor,
         own: OwnCodes | None = None,
+        lids: Tensor | None = None,
     ) -> Tensor:
         """Style vectors (n, style size).
 
@@ -69,20 +72,37 @@ class Networks(nn.Module):
             pose: pose codes (n, 12).
             gain: of the speech content, 1.2 in the published recipe, or gains (n, 1).
             own: the portrait's own codes, from which a warp starts; needed where the preset warps.
+            lids: closures (n, 2) of the frame's lids and of the portrait's, 0 to 1, where the preset has them; open
+                eyes when None.
         """
-        return self.spoken_style(identity, self.speech_encoder(windows) * gain, pose, own)
+        return self.spoken_style(identity, self.speech_encoder(windows) * gain, pose, own, lids)
 
-    def spoken_style(self, identity: Tensor, content: Tensor, pose: Tensor, own: OwnCodes | None = None) -> Tensor:
+    def spoken_style(
+        self,
+        identity: Tensor,
+        content: Tensor,
+        pose: Tensor,
+        own: OwnCodes | None = None,
+        lids: Tensor | None = None,
+    ) -> Tensor:
         """As `style`, from speech contents (n, feature), gain included."""
-        return self.joined_style(identity, self.nonidentity_encoder.mouth_code(content), pose, own)
+        return self.joined_style(identity, self.nonidentity_encoder.mouth_code(content), pose, own, lids)
 
-    def joined_style(self, identity: Tensor, mouth: Tensor, pose: Tensor, own: OwnCodes | None = None) -> Tensor:
+    def joined_style(
+        self,
+        identity: Tensor,
+        mouth: Tensor,
+        pose: Tensor,
+        own: OwnCodes | None = None,
+        lids: Tensor | None = None,
+    ) -> Tensor:
         """As `style`, from mouth codes (n, mouth) of sound or of pictures."""
         if not self.preset.warps:
             return torch.cat([identity, mouth, pose], 1)
         if own is None:
             raise ValueError(f"the {self.preset.name} preset needs the portrait's own codes")
-        return torch.cat([identity, mouth, own.mouth, pose, own.pose], 1)
+        closures = () if not self.preset.lids else (pose.new_zeros(len(pose), LIDS) if lids is None else lids,)
+        return torch.cat([identity, mouth, own.mouth, pose, own.pose, *closures], 1)
 
     def own_codes(self, feature: Tensor) -> OwnCodes:
         """What a portrait shows, by its non-identity features (n, feature)."""
@@ -101,21 +121,24 @@ class Networks(nn.Module):
         return self.generator(identity_map, style, noise)
 
 
-def parameter_shapes(preset: str) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(preset: str | Preset) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a weights file of this preset must hold."""
     state = _without_values(preset).state_dict()
     return {name: tuple(value.shape) for name, value in state.items() if not name.endswith(COUNTER)}
 
 
 def build(preset: str, state: dict[str, Tensor]) -> Networks:
-    """Networks in evaluation mode, with the tensors that `parameter_shapes` names (others raise RuntimeError)."""
-    networks = _without_values(preset)
+    """Networks in evaluation mode, with the tensors that `parameter_shapes` names (others raise RuntimeError).
+
+    Optional parts are there when the state has tensors of them.
+    """
+    networks = _without_values(preset_with(preset, state))
     counters = {name: torch.zeros((), dtype=torch.long) for name in networks.state_dict() if name.endswith(COUNTER)}
     networks.load_state_dict(state | counters, assign=True)
     return networks.eval()
 
 
-def _without_values(preset: str) -> Networks:
+def _without_values(preset: str | Preset) -> Networks:
     with torch.device("meta"), _NoChance():
         return Networks(preset)
 

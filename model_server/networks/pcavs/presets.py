@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,11 @@ POSE_SIZE = 12
 IMAGE_SIZE = CROP_SIDE
 MAP_SIZE = 7
 MEL_BANDS, MEL_BINS = MEL_COUNT, BIN_COUNT
+# Of a style vector, its last values where there are any: closure of the frame's lids, and of the portrait's.
+LIDS = 2
+# Parts that weights may lack, by what the names of their tensors begin with: pictures are then what they were before
+# there were such parts.
+OPTIONAL_PARTS = {"visibility": "generator.visibility.", "lids": "generator.lids."}
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Preset:
             the paper, where every pixel is painted.
         pose: size of the pose code; only the paper's ablation has another one.
         lower_face: the network that draws into frames, None where there is none.
+        visibility: whether the generator tells apart what the portrait does not show.
+        lids: whether the style says how far lids are closed.
     """
 
     name: PresetName
@@ -86,6 +94,8 @@ class Preset:
     warps: bool
     pose: int = POSE_SIZE
     lower_face: LowerFaceWidths | None = None
+    visibility: bool = False
+    lids: bool = False
 
     @property
     def identity_size(self) -> int:
@@ -94,7 +104,12 @@ class Preset:
 
     @property
     def style_size(self) -> int:
-        """Size of the style vector: identity, then `codes_size` of codes."""
+        """Size of the style vector: identity, then `codes_size` of codes, then how far lids are closed."""
+        return self.read_style_size + (LIDS if self.lids else 0)
+
+    @property
+    def read_style_size(self) -> int:
+        """What of it the generator's layers read."""
         return self.identity_size + self.codes_size
 
     @property
@@ -125,4 +140,13 @@ PRESETS: dict[str, Preset] = {
         warps=True,
     ),
 }
+
+
+def preset_with(preset: str, names: Iterable[str]) -> Preset:
+    """The preset with those optional parts of which `names` are tensors."""
+    known, widths = tuple(names), PRESETS[preset]
+    found = {part for part, prefix in OPTIONAL_PARTS.items() if any(name.startswith(prefix) for name in known)}
+    return replace(widths, visibility="visibility" in found, lids="lids" in found)
+
+
 PRESETS["lite-in-place"] = replace(PRESETS["lite"], name="lite-in-place", lower_face=LowerFaceWidths())

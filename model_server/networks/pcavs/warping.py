@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,9 @@ from model_server.networks.cpu.compiler import AVAILABLE
 from model_server.networks.cpu.simd import LANES
 from model_server.networks.layers.modulation import StyledConv
 from model_server.networks.pcavs.generator import Generator
+from model_server.networks.pcavs.lids import LidHead
+from model_server.networks.pcavs.motion_fields import MotionFields
+from model_server.networks.pcavs.visibility import VisibilityHead
 
 FLOW_SIZE = 56
 DRAWN_SIZE = 112
@@ -31,7 +33,6 @@ FLOW_CHANNELS = 48
 TURN_FIELDS, TURN_SIZE = 24, 14
 SPEAK_FIELDS, SPEAK_SIZE = 24, 28
 MASK_BIAS = 1.0
-MIXING = 64
 
 
 @dataclass(frozen=True)
@@ -62,36 +63,6 @@ class Drawing:
         return enlarged(self.flow, DRAWN_SIZE) + self.mouth_flow
 
 
-class MotionFields(nn.Module):
-    """A flow mixed from a few learned fields, by what the codes say.
-
-    All heads turn much alike. A modulated convolution, which can only scale what the identity map holds, finds that out
-    slowly; this finds it out at once and leaves to the convolutions what sets one head apart from another.
-
-    Args:
-        codes: size of the codes that mix.
-        fields: how many fields.
-        size: of a field, pixels.
-    """
-
-    def __init__(self, codes: int, fields: int, size: int) -> None:
-        super().__init__()
-        self.mix = nn.Sequential(
-            nn.Linear(codes, MIXING), nn.LeakyReLU(0.2), nn.Linear(MIXING, MIXING), nn.LeakyReLU(0.2),
-            nn.Linear(MIXING, fields),
-        )  # fmt: skip
-        self.fields = nn.Parameter(torch.zeros(fields, 2, size, size))
-
-    @property
-    def reader(self) -> nn.Linear:
-        """The layer that reads the codes."""
-        return cast(nn.Linear, self.mix[0])
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """Flows (n, 2, size, size) of codes (n, codes)."""
-        return torch.einsum("nf,fcyx->ncyx", self.mix(codes), self.fields)
-
-
 class WarpGenerator(nn.Module):
     """Style-based generator to 112 pixels with heads for two flows and a mask.
 
@@ -103,11 +74,21 @@ class WarpGenerator(nn.Module):
         style: size of the style vector, which all layers share.
         codes: how many of its last values are mouth and pose codes, of the frame and of the portrait.
         pose: size of a pose code; the style ends with the frame's and the portrait's.
+        visibility: whether it tells apart what the portrait does not show.
+        lids: whether the style is followed by how far the frame's lids and the portrait's are closed.
     """
 
-    def __init__(self, channels: Sequence[int], style: int, codes: int, pose: int) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        style: int,
+        codes: int,
+        pose: int,
+        visibility: bool = False,
+        lids: bool = False,
+    ) -> None:
         super().__init__()
-        self.codes, self.pose_codes = codes, 2 * pose
+        self.codes, self.pose_codes, self.style_size = codes, 2 * pose, style
         self.turn_head = MotionFields(self.pose_codes, TURN_FIELDS, TURN_SIZE)
         self.speak_head = MotionFields(codes, SPEAK_FIELDS, SPEAK_SIZE)
         self.synthesis = Generator(channels, style)
@@ -115,6 +96,8 @@ class WarpGenerator(nn.Module):
         self.flow_head = _starting_at(0.0, FLOW_CHANNELS, 2)
         self.mouth_head = _starting_at(0.0, channels[-1], 2)
         self.mask_head = _starting_at(MASK_BIAS, channels[-1], 1)
+        self.visibility = VisibilityHead(FLOW_CHANNELS, 2 * pose) if visibility else None
+        self.lids = LidHead(2 * pose, codes) if lids else None
 
     @property
     def noise_sizes(self) -> tuple[int, ...]:
@@ -133,7 +116,8 @@ class WarpGenerator(nn.Module):
 
         Args:
             identity_map: (n, channels[0], 7, 7).
-            style: (n, style): identity vector, mouth code, the portrait's own, pose code, the portrait's own.
+            style: (n, style): identity vector, mouth code, the portrait's own, pose code, the portrait's own; with
+                `lids` two values more, closures 0 to 1 of the frame's lids and of the portrait's.
             noise: one (1 or n, 1, size, size) map for each of `noise_sizes`, standard normal.
             portrait: network view (1 or n, 3, H, W) in [-1, 1].
         """
@@ -144,17 +128,21 @@ class WarpGenerator(nn.Module):
     def _parts(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Flow, mouth flow, mask and RGB, as `Drawing` describes them."""
         with torch.autocast(style.device.type, enabled=False):
-            turn, speak = self._motion(style.float())
-        features = self.synthesis.synthesize(identity_map, style, noise[:-1], lambda x: _bent(x, turn))
+            style, lids = style.float().tensor_split([self.style_size], 1)
+            turn, speak = self._motion(style, lids)
+            told = self._with_lids(style, lids)
+        features = self.synthesis.synthesize(identity_map, told, noise[:-1], lambda x: _bent(x, turn))
         *_, (coarse, _), (fine, rgb) = features
-        coarse = self.flow_features(coarse, style, noise[-1])
+        coarse = self.flow_features(coarse, told, noise[-1])
         # Places in the picture need more digits than half precision has.
         with torch.autocast(style.device.type, enabled=False):
             coarse, fine, rgb = coarse.float(), fine.float(), torch.tanh(rgb.float())
             flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(turn, FLOW_SIZE))
             mouth, share = self._fine_heads(fine)
-            mouth_flow = _within(MOUTH_REACH, mouth + enlarged(speak, DRAWN_SIZE))
-            return flow, mouth_flow, torch.sigmoid(share), rgb
+            if self.visibility:
+                seen = self.visibility(coarse, flow, style[:, -self.pose_codes :])
+                share = share + enlarged(seen, DRAWN_SIZE)
+            return flow, _within(MOUTH_REACH, mouth + speak), torch.sigmoid(share), rgb
 
     def _fine_heads(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Mouth flow (n, 2, 112, 112) and mask (n, 1, 112, 112) before their bounds, in one convolution."""
@@ -163,10 +151,20 @@ class WarpGenerator(nn.Module):
         mouth, share = F.conv2d(fine, weight, bias, padding=1).split([len(head.weight) for head in heads], 1)
         return mouth, share
 
-    def _motion(self, style: Tensor) -> tuple[Tensor, Tensor]:
-        """What the codes alone say: the head's flow (n, 2, 14, 14), and the mouth's (n, 2, 28, 28) in its place."""
-        turn = self.turn_head(style[:, -self.pose_codes :])
-        return turn, _bent(self.speak_head(style[:, -self.codes :]), turn)
+    def _motion(self, style: Tensor, lids: Tensor) -> tuple[Tensor, Tensor]:
+        """What the codes alone say: the head's flow (n, 2, 14, 14), and the mouth's and lids' (n, 2, 112, 112)."""
+        pose = style[:, -self.pose_codes :]
+        turn = self.turn_head(pose)
+        speak = enlarged(_bent(self.speak_head(style[:, -self.codes :]), turn), DRAWN_SIZE)
+        if self.lids:
+            speak = speak + enlarged(_bent(self.lids.flow(torch.cat([lids, pose], 1)), turn), DRAWN_SIZE)
+        return turn, speak
+
+    def _with_lids(self, style: Tensor, lids: Tensor) -> Tensor:
+        """The style that layers read: closed eyes change the codes, never the identity."""
+        if not self.lids:
+            return style
+        return torch.cat([style[:, : -self.codes], style[:, -self.codes :] + self.lids.style(lids)], 1)
 
 
 def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Drawing:

@@ -131,9 +131,11 @@ class GeneratorStage(Schedule):
         critic_width: first channels of the discriminator.
         critic_start: step from which the discriminator plays.
         angles_decay: steps in which the weight of the head angles falls to a tenth.
-        image, warped, mouth, paint: L1 of the frame, of the warped portrait alone, of the mouth's part of the frame,
-            and of the painted mouth; hidden: of the paint where the portrait does not show what is to be seen.
-        flow: exact correspondences; mouth_cells: how much more those of the mouth count.
+        image, warped, mouth, paint: L1 of the frame, of the warped portrait where it shows what is to be seen, of the
+            mouth's part of the frame, and of the painted mouth; hidden: of the paint where it does not show it.
+        eyes: L1 of the eyes' part of the frame.
+        visibility: cross-entropy of the mask with what the portrait shows.
+        flow: exact correspondences; mouth_cells: how much more those of mouth and eyes count.
         points: correspondences of eyes, nose and mouth by landmarks, which footage has too.
         identity: softmax over the corpus's people, which keeps the identity encoder telling them apart.
         lips, likeness: what the face network reads off the frame: opening and visemes; embedding.
@@ -154,8 +156,10 @@ class GeneratorStage(Schedule):
     image: float = 10.0
     warped: float = 5.0
     mouth: float = 10.0
+    eyes: float = 5.0
     paint: float = 3.0
     hidden: float = 2.0
+    visibility: float = 1.0
     flow: float = 20.0
     points: float = 10.0
     identity: float = 0.3
@@ -213,6 +217,8 @@ class Config:
         augmentation: strength of the target augmentation, 1 as published.
         banked: whether frozen encoders read each frame only once, before the stage that needs it. Much cheaper, but
             each frame is then augmented in one way only and never mirrored.
+        visibility: whether a warp generator tells apart what the portrait does not show.
+        lids: whether it is told how far lids are closed.
         compiled: whether the warp generator is compiled: a minute at the start, then about a quarter faster. Needs a
             C++ compiler.
         cached_clips: clips kept in memory when they are streamed; all are kept on a GPU.
@@ -228,6 +234,8 @@ class Config:
     lower_face: LowerFaceStage = LowerFaceStage(steps=0, batch=4)
     seed: int = 1
     pose_size: int = POSE_SIZE
+    visibility: bool = True
+    lids: bool = True
     modulation: ModulationName = "demodulated"
     ema_decay: float = 0.999
     augmentation: float = 1.0

@@ -25,6 +25,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.networks.pcavs.nonidentity_encoder import LANDMARKS
 from model_server.networks.pcavs.presets import IMAGE_SIZE
+from model_server.pipeline.faces.lids import closure, eye_ratio, open_ratio
 from model_server.training.face_network import VISEMES
 from model_server.training.pcavs.teaching_voices import TeachingVoices, VoiceWindows
 
@@ -51,6 +52,7 @@ class Frames:
         landmarks: (n, 68, 2) in view pixels.
         visemes: (n, 17) weights.
         opening: (n,) lip opening over inter-ocular distance.
+        lids: (n,) closure of the lids, 0 open to 1.
         seen, blind: (n, feature) non-identity features of the frames as they are, and of augmented ones with other
             mouths; (n, 0) where the trunk is to read the images itself.
         content: (n, feature) speech contents; (n, 0) where the speech encoder is to read the windows itself.
@@ -63,6 +65,7 @@ class Frames:
     landmarks: Tensor
     visemes: Tensor
     opening: Tensor
+    lids: Tensor
     seen: Tensor
     blind: Tensor
     content: Tensor
@@ -91,11 +94,13 @@ class Pairs:
         portrait: p frames.
         target: n frames, n / p in a row of each portrait.
         flow: (n, 2, 56, 56) offsets x, y in halves of the picture; NaN where the portrait hides the point.
+        visible: (n, 1, 56, 56) how much of a cell the portrait shows, 0 to 1; NaN without exact correspondences.
     """
 
     portrait: Frames
     target: Frames
     flow: Tensor
+    visible: Tensor
 
     @property
     def each(self) -> int:
@@ -106,7 +111,8 @@ class Pairs:
         """The batch with portraits of `rows` (p,) bool, and their targets, seen in a mirror."""
         targets = rows.repeat_interleave(self.each)
         flow = self.flow.flip(3) * self.flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1)
-        return Pairs(self.portrait.mirrored(rows), self.target.mirrored(targets), _chosen(targets, flow, self.flow))
+        flow, visible = _chosen(targets, flow, self.flow), _chosen(targets, self.visible.flip(3), self.visible)
+        return Pairs(self.portrait.mirrored(rows), self.target.mirrored(targets), flow, visible)
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,13 @@ class ClipTensors:
             return torch.full((2, FLOW_SIZE, FLOW_SIZE), torch.nan, device=self.device)
         places = torch.from_numpy(self.clip.flow[target, known[0]]).to(self.device)
         return view_flow(places, torch.from_numpy(self.clip.visible[target, known[0]]).to(self.device))
+
+    def visible(self, target: int, source: int) -> Tensor:
+        """How much frame `source` shows of frame `target`, (1, 56, 56) from 0 to 1, NaN where it is not known."""
+        known = np.flatnonzero(self.sources() == source)
+        if not len(known) or self.clip.visible is None:
+            return torch.full((1, FLOW_SIZE, FLOW_SIZE), torch.nan, device=self.device)
+        return view_visible(torch.from_numpy(self.clip.visible[target, known[0]]).to(self.device))
 
 
 class ClipStore:
@@ -271,6 +284,13 @@ def view_flow(places: Tensor, visible: Tensor) -> Tensor:
     return F.interpolate(flow[None], (FLOW_SIZE, FLOW_SIZE), mode="bilinear", align_corners=False)[0]
 
 
+def view_visible(visible: Tensor) -> Tensor:
+    """What (1, 56, 56) of the view's cells is visible, by the crop's cells (56, 56) bool."""
+    left = VIEW_LEFT // CELL
+    shown = visible[:VIEW_CELLS, left : left + VIEW_CELLS].float()[None, None]
+    return F.interpolate(shown, (FLOW_SIZE, FLOW_SIZE), mode="bilinear", align_corners=False)[0]
+
+
 def joined(parts: Sequence[Frames]) -> Frames:
     """Batches end to end."""
     return Frames(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Frames)))
@@ -294,10 +314,19 @@ def _labels(clip: Clip, identity: int, device: torch.device) -> Frames:
         landmarks=(points - points.new_tensor([VIEW_LEFT, 0])) * (IMAGE_SIZE / VIEW_SIDE),
         visemes=tensor(clip.visemes, VISEMES),
         opening=tensor(clip.opening),
+        lids=tensor(_lids(clip)),
         seen=nothing,
         blind=nothing,
         content=nothing,
     )
+
+
+def _lids(clip: Clip) -> NDArray[np.float32] | None:
+    """Exact closures of the lids where they are known, else those that the landmarks tell."""
+    if clip.lids is not None or clip.landmarks is None:
+        return clip.lids
+    ratios = eye_ratio(clip.landmarks)
+    return closure(ratios, open_ratio(ratios))
 
 
 def _chosen(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:

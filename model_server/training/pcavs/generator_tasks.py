@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from model_server.networks.pcavs.generator import Generator
 from model_server.networks.pcavs.model import OwnCodes
 from model_server.networks.pcavs.presets import IMAGE_SIZE
-from model_server.networks.pcavs.warping import Drawing, WarpGenerator
+from model_server.networks.pcavs.warping import Drawing, WarpGenerator, enlarged
 from model_server.training import augment
 from model_server.training.face_network import ANGLE_UNIT, VISEMES
 from model_server.training.losses import (
@@ -44,6 +44,8 @@ SIDEWAYS = 25.0
 _SKIN_POINTS = slice(17, 68)
 # Lips are a third of them, and what a dub is about.
 _POINT_WEIGHTS = torch.tensor([[1.0]] * 31 + [[3.0]] * 20)
+# What the portrait shows may still be painted better, so taking it weighs less than painting what it hides.
+SHOWN_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Codes:
         pose: (n, pose) codes of the targets with other mouths.
         seen_pose: (n, pose) codes of the targets as they are.
         own: codes of the p portraits, n / p targets each.
+        lids: (n, 2) closures of the targets' lids and of their portraits'.
     """
 
     mouth: Tensor
     pose: Tensor
     seen_pose: Tensor
     own: OwnCodes
+    lids: Tensor
 
 
 class GeneratorTask(nn.Module):
@@ -106,7 +110,8 @@ class GeneratorTask(nn.Module):
         mouth = encoder.mouth_code(self.networks.speech_encoder(pairs.target.windows))
         pose, own = encoder.pose_code(encoder(pairs.target.images)), encoder(pairs.portrait.images)
         identity = self.networks.identity_encoder(pairs.portrait.images)
-        return self._draw(pairs.portrait.images, identity, Codes(mouth, pose, pose, self.networks.own_codes(own)))
+        codes = Codes(mouth, pose, pose, self.networks.own_codes(own), _closures(pairs))
+        return self._draw(pairs.portrait.images, identity, codes)
 
     def _freeze_space(self) -> None:
         encoder = self.networks.nonidentity_encoder
@@ -124,7 +129,8 @@ class GeneratorTask(nn.Module):
                 lips = encoder.mouth_feature(encoder(looks.images(target.images[:seen_lips])))
                 content = torch.cat([lips, content[seen_lips:]])
         pose, seen_pose = encoder.pose_code(torch.cat([blind, seen])).chunk(2)
-        return Codes(encoder.mouth_code(content), pose, seen_pose, self.networks.own_codes(own))
+        own_codes = self.networks.own_codes(own)
+        return Codes(encoder.mouth_code(content), pose, seen_pose, own_codes, _closures(pairs))
 
     def _features(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Non-identity features of the targets with other mouths, of the targets, and of the portraits."""
@@ -140,7 +146,7 @@ class GeneratorTask(nn.Module):
         each = len(codes.mouth) // len(portrait)
         known = (*identity, *codes.own, shrunk(portrait, self.weights.drawn_size))
         vector, identity_map, *own, portrait = (value.repeat_interleave(each, 0) for value in known)
-        style = self.networks.joined_style(vector, codes.mouth, codes.pose, OwnCodes(*own))
+        style = self.networks.joined_style(vector, codes.mouth, codes.pose, OwnCodes(*own), codes.lids)
         generator = self.networks.generator
         noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
         return self._render(identity_map, style, noise, portrait)
@@ -148,9 +154,11 @@ class GeneratorTask(nn.Module):
     def _picture_losses(self, drawing: Drawing, pairs: Pairs) -> Losses:
         real = shrunk(pairs.target.images, drawing.image.shape[-1])
         lips = augment.box_mask(augment.lip_boxes(pairs.target.landmarks), real.shape[-1])
+        eyes = _eyes(pairs.target, real.shape[-1])
         losses = {
             "image": F.l1_loss(drawing.image, real),
             "mouth": known_l1(drawing.image, real, lips),
+            "eyes": known_l1(drawing.image, real, eyes),
         }
         if isinstance(self.networks.generator, WarpGenerator):
             losses |= _warp_losses(drawing, real, pairs, lips, self.weights)
@@ -225,22 +233,39 @@ class CriticTask(nn.Module):
 def _warp_losses(drawing: Drawing, real: Tensor, pairs: Pairs, lips: Tensor, weights: GeneratorStage) -> Losses:
     """The portrait must move to the right place by itself, and the mouth be painted where it is hidden there."""
     offsets = F.avg_pool2d(drawing.offsets, drawing.offsets.shape[-1] // FLOW_SIZE)
-    mouth = augment.box_mask(augment.mouth_boxes(pairs.target.landmarks), FLOW_SIZE)
-    small = drawing.rgb.shape[-1]
+    moving = augment.box_mask(augment.mouth_boxes(pairs.target.landmarks), FLOW_SIZE)
+    moving = moving.maximum(_eyes(pairs.target, FLOW_SIZE))
+    small, hidden = drawing.rgb.shape[-1], 1 - torch.nan_to_num(pairs.visible, nan=1.0)
+    # Where the portrait hides something, no place of it is right: bent there it would only grow a second brow.
+    shown = 1 - enlarged(hidden, real.shape[-1])
     return {
-        "warped": F.l1_loss(drawing.warped, real),
+        "warped": known_l1(drawing.warped, real, shown),
         "paint": known_l1(drawing.rgb, shrunk(real, small), shrunk(lips, small) + 0.1),
-        "hidden": known_l1(drawing.rgb, shrunk(real, small), _hidden(pairs.flow, small)),
-        "flow": known_l1(offsets, pairs.flow, 1 + (weights.mouth_cells - 1) * mouth),
+        "hidden": known_l1(drawing.rgb, shrunk(real, small), enlarged(hidden, small)),
+        "visibility": _visibility_loss(drawing.mask, pairs.visible),
+        "flow": known_l1(offsets, pairs.flow, 1 + (weights.mouth_cells - 1) * moving),
         "points": _points_loss(drawing.offsets, pairs),
     }
 
 
-def _hidden(flow: Tensor, size: int) -> Tensor:
-    """1 where known correspondences `flow` (n, 2, h, w) say that the portrait hides the point; (n, 1, size, size)."""
-    missing = flow[:, :1].isnan()
-    without = missing.flatten(1).all(1)[:, None, None, None]
-    return F.interpolate((missing & ~without).float(), size)
+def _visibility_loss(mask: Tensor, visible: Tensor) -> Tensor:
+    """Cross-entropy of the portrait's share with what it shows, where that is known; hidden parts count as much."""
+    share = F.avg_pool2d(mask, mask.shape[-1] // visible.shape[-1]).clamp(1e-4, 1 - 1e-4)
+    known, shown = torch.where(visible.isnan(), visible, 0.0), torch.nan_to_num(visible)
+    painted = known_l1(-torch.log1p(-share), known, 1 - shown)
+    return painted + SHOWN_WEIGHT * known_l1(-torch.log(share), known, shown)
+
+
+def _eyes(frames: Frames, size: int) -> Tensor:
+    """Where eyes are, (n, 1, size, size)."""
+    left, right = (augment.box_mask(boxes, size) for boxes in augment.eye_boxes(frames.landmarks))
+    return left.maximum(right)
+
+
+def _closures(pairs: Pairs) -> Tensor:
+    """(n, 2) closures of the targets' lids and of their portraits'; where nothing is known, eyes are open."""
+    own = pairs.portrait.lids.repeat_interleave(pairs.each, 0)
+    return torch.nan_to_num(torch.stack([pairs.target.lids, own], 1))
 
 
 def _points_loss(offsets: Tensor, pairs: Pairs) -> Tensor:

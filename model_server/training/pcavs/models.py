@@ -101,7 +101,9 @@ class AdaptiveNormConv(nn.Module):
 
 def build_networks(config: Config) -> Networks:
     """The preset's networks, with the configuration's pose size and modulation."""
-    networks = Networks(replace(PRESETS[config.preset], pose=config.pose_size))
+    preset = PRESETS[config.preset]
+    visibility, lids = (preset.warps and wanted for wanted in (config.visibility, config.lids))
+    networks = Networks(replace(preset, pose=config.pose_size, visibility=visibility, lids=lids))
     for encoder in (networks.identity_encoder, networks.nonidentity_encoder, networks.speech_encoder):
         encoder.apply(_initialize)
     nn.init.ones_(_bias(networks.nonidentity_encoder.trunk.squeeze))
@@ -118,6 +120,8 @@ def style_layers(networks: Networks) -> list[EqualizedLinear | nn.Linear]:
     layers: list[EqualizedLinear | nn.Linear] = [x for x in generator.modules() if isinstance(x, EqualizedLinear)]
     if isinstance(generator, WarpGenerator):
         layers += [generator.turn_head.reader, generator.speak_head.reader]
+        layers += [generator.visibility.turned_head.reader] if generator.visibility else []
+        layers += [generator.lids.move_head.reader] if generator.lids else []
     return layers
 
 

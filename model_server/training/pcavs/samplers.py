@@ -10,6 +10,8 @@ from model_server.training.pcavs.data import ClipStore, ClipTensors, Frames, Pai
 
 FRAMES_PER_CLIP = 4
 MIRROR_SHARE = 0.5
+# Blinks are short: of so many portraits with one in their clip, one target shows it.
+BLINK_SHARE, CLOSING = 0.5, 0.3
 
 
 def sample_frames(store: ClipStore, count: int, rng: np.random.Generator) -> Frames:
@@ -42,8 +44,10 @@ def sample_pairs(store: ClipStore, count: int, each: int, rng: np.random.Generat
     drawn = [(clip, *_pair(clip, each, rng)) for clip in clips]
     portraits = joined([clip.frames([source]) for clip, source, _ in drawn])
     targets = joined([clip.frames(chosen) for clip, _, chosen in drawn])
-    flow = torch.stack([clip.flow(target, source) for clip, source, chosen in drawn for target in chosen])
-    pairs = Pairs(portraits, targets, flow)
+    shown = [(clip, target, source) for clip, source, chosen in drawn for target in chosen]
+    flow = torch.stack([clip.flow(target, source) for clip, target, source in shown])
+    visible = torch.stack([clip.visible(target, source) for clip, target, source in shown])
+    pairs = Pairs(portraits, targets, flow, visible)
     return pairs if store.banked else pairs.mirrored(_coins(store, len(portraits), rng))
 
 
@@ -52,10 +56,14 @@ def _start(clip: ClipTensors, length: int, rng: np.random.Generator) -> int:
 
 
 def _pair(clip: ClipTensors, each: int, rng: np.random.Generator) -> tuple[int, list[int]]:
-    """A source frame, with known correspondences if there are any, and target frames."""
+    """A source frame, with known correspondences if there are any, and target frames, one of them with closed eyes."""
     sources = clip.sources()
     source = rng.choice(sources) if len(sources) else rng.integers(0, len(clip))
-    return int(source), rng.integers(0, len(clip), each).tolist()
+    targets = rng.integers(0, len(clip), each).tolist()
+    blinks = torch.nonzero(clip.labels.lids > CLOSING)[:, 0].tolist()
+    if blinks and rng.random() < BLINK_SHARE:
+        targets[0] = int(rng.choice(blinks))
+    return int(source), targets
 
 
 def _any_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
