@@ -75,6 +75,18 @@ def _add_synthetic(actions: argparse._SubParsersAction) -> None:
         metavar="N",
         help="pictures of each frame with other mouths, to train drawing in place (0)",
     )
+    parser.add_argument(
+        "--varied",
+        action="store_true",
+        help="glasses, beards, make-up, more hair styles, light, places, wide gaze and slow lids too",
+    )
+    parser.add_argument(
+        "--camera",
+        type=shared.number(0, 1),
+        default=0.0,
+        metavar="PART",
+        help="of the clips with a camera's colours, blur, noise and compression (0)",
+    )
     _add_common(parser)
     parser.set_defaults(run=_synthetic)
 
@@ -143,7 +155,8 @@ def _synthetic(options: argparse.Namespace) -> int:
         clips = {"first": options.first, "turning": options.turning}
         wanted = actor.Settings(ict, options.minutes, size=options.size, **clips, **given)
         return _build(actor.plan(wanted, _shares(options)), options)
-    people = Settings(ict, options.identities, options.clips_per_identity, other_mouths=options.other_mouths, **given)
+    given |= {name: getattr(options, name) for name in ("other_mouths", "varied", "camera")}
+    people = Settings(ict, options.identities, options.clips_per_identity, **given)
     return _build(plan(people, _shares(options)), options)
 
 

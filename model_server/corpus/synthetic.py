@@ -6,7 +6,7 @@ frame is rendered anew by the camera whose picture is that crop: no blur, and ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,12 +29,15 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import clip_transforms
 from model_server.pipeline.speech.audio import SAMPLE_RATE
 from model_server.synthetic.actor import Actor, Detail, Frame, Pose, angles_of, landmarks, make_actor, render, rotation
-from model_server.synthetic.appearance import backdrop, random_lighting
+from model_server.synthetic.appearance import backdrop, random_lighting, random_look
+from model_server.synthetic.backgrounds import background
+from model_server.synthetic.camera_look import random_camera
 from model_server.synthetic.clip import DEPTH_TOLERANCE, Performance, framing, perform, with_mouth_of
 from model_server.synthetic.correspondence import correspond_at
 from model_server.synthetic.head import HeadModel, load_head
 from model_server.synthetic.rasterizer import Camera
 from model_server.synthetic.speech import Phoneme, Speech, Voice, synthesize
+from model_server.synthetic.variety import varied_lighting, varied_look, varied_performance
 
 Floats = NDArray[np.floating]
 
@@ -42,6 +45,11 @@ _PICTURE = 320  # side of the imagined picture that is aligned, pixels
 _FILL = 0.6
 _STILL = 0.35  # part of clips in which speech dominates
 _FLOW_SOURCES = 2
+# Parts of varied clips with a place behind, and with light from anywhere; numbers of the streams of chance.
+_PLACES, _OTHER_LIGHT = 0.7, 0.6
+_VARIED, _CAMERA = 31, 32
+
+Filming = Callable[[list[NDArray[np.uint8]]], list[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Settings:
         speech: corpus of voices whose recordings are spoken in place of eSpeak NG, none for eSpeak NG alone.
         speech_share: part of the clips that they speak.
         other_mouths: further pictures of each frame, with other mouths.
+        varied: whether people, places, light and eyes differ more, see `synthetic.variety`.
+        camera: part of the clips that look as cameras and codecs leave them.
     """
 
     ict: Path
@@ -73,6 +83,8 @@ class Settings:
     speech: Path | None = None
     speech_share: float = 0.5
     other_mouths: int = 0
+    varied: bool = False
+    camera: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,11 @@ class IdentityMaker:
         """Clips of identity `number`; nothing is ever dropped."""
         settings = self.settings
         detail = Detail(settings.texture, settings.strands, settings.supersampling)
-        actor = make_actor(_head(settings.ict), _seed_of(settings.seed, number), detail)
+        seed = _seed_of(settings.seed, number)
+        look = None
+        if settings.varied:
+            look = varied_look(random_look(np.random.default_rng([seed, 2])), np.random.default_rng([seed, _VARIED]))
+        actor = make_actor(_head(settings.ict), seed, detail, look)
         return [_make_clip(actor, settings, number, clip) for clip in range(settings.clips)], []
 
 
@@ -108,8 +124,9 @@ def plan(settings: Settings, shares: Shares) -> Plan:
         recorded["speech"] = settings.speech.name
     else:  # corpora made before there was a choice go on
         del recorded["speech"], recorded["speech_share"]
-    if not settings.other_mouths:
-        del recorded["other_mouths"]
+    for name in ("other_mouths", "varied", "camera"):
+        if not getattr(settings, name):
+            del recorded[name]
     recorded = {"generator": "synthetic"} | recorded | {"shares": asdict(shares)}
     return Plan(range(settings.identities), IdentityMaker(settings), lambda entry: splits[entry.identity], recorded)
 
@@ -135,9 +152,16 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
     speech = _speech(rng, settings)
     performance = _performance(rng, seed, speech, settings.frames)
     # The light and the place change between the clips of a person, as they do in footage.
-    actor = replace(actor, lighting=random_lighting(rng), seed=seed)
+    variety = np.random.default_rng([seed, _VARIED])  # one of its own, so that clips stay as they are without
+    lighting = random_lighting(rng)
+    if settings.varied:
+        performance = varied_performance(performance, variety)
+        lighting = varied_lighting(variety) if variety.random() < _OTHER_LIGHT else lighting
+    actor = replace(actor, lighting=lighting, seed=seed)
     camera = framing(rng, _PICTURE, _FILL)
-    frames, transforms, scene = render_aligned(actor, performance, camera, rng)
+    behind = background(variety, camera.size) if settings.varied and variety.random() < _PLACES else None
+    frames, transforms, scene = render_aligned(actor, performance, camera, rng, behind)
+    look = _camera(settings, seed)
     marks = np.stack([frame.landmarks for frame in frames]).astype(np.float32)
     angles = seen_angles(performance.angles, transforms)
     opening = lip_opening(marks)
@@ -148,7 +172,7 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
         name=f"{identity_name(settings.seed, number)}-{clip}",
         identity=identity_name(settings.seed, number),
         source="synthetic",
-        jpegs=tuple(encode_jpeg(frame.image) for frame in frames),
+        jpegs=tuple(encode_jpeg(picture) for picture in look([frame.image for frame in frames])),
         mel=clip_mel(samples, len(frames), clip_rms(samples, len(frames))),
         angles=angles,
         landmarks=marks,
@@ -157,7 +181,7 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
         flow_sources=np.array(sources, np.int16),
         flow=flow,
         visible=visible,
-        others=_others(settings.other_mouths, actor, performance, camera, transforms, scene, seed),
+        others=_others(settings.other_mouths, actor, performance, camera, transforms, scene, seed, look),
         lids=performance.lids.astype(np.float32),
     )
 
@@ -170,16 +194,23 @@ def _others(
     transforms: Floats,
     scene: Floats,
     seed: int,
+    look: Filming,
 ) -> tuple[bytes, ...]:
     """`count` pictures of each frame's lower part, with the mouths of other frames and nothing else changed."""
     rng = np.random.default_rng([seed, 2])  # one of its own, so that the frames stay as they are without
-    files = []
-    for k in range(len(transforms)):
-        for donor in rng.integers(0, len(transforms), count):
-            spoken = with_mouth_of(performance, k, int(donor))
-            frame = _rendered(actor, spoken, k, camera, transforms[k], scene)
-            files.append(encode_jpeg(frame.image[OTHERS_TOP:]))
-    return tuple(files)
+    donors = [rng.integers(0, len(transforms), count) for _ in transforms]
+    takes = []
+    for take in range(count):  # each take is filmed by itself, with the same noise in the same frame
+        spoken = [with_mouth_of(performance, k, int(donors[k][take])) for k in range(len(transforms))]
+        frames = [_rendered(actor, one, k, camera, transforms[k], scene) for k, one in enumerate(spoken)]
+        takes.append([encode_jpeg(picture[OTHERS_TOP:]) for picture in look([frame.image for frame in frames])])
+    return tuple(file for files in zip(*takes, strict=True) for file in files)
+
+
+def _camera(settings: Settings, seed: int) -> Filming:
+    """What a clip's pictures go through: mostly nothing."""
+    rng = np.random.default_rng([seed, _CAMERA])
+    return random_camera(rng).of if rng.random() < settings.camera else list
 
 
 def _speech(rng: np.random.Generator, settings: Settings) -> Speech:
@@ -221,12 +252,17 @@ def _at_16k(speech: Speech) -> NDArray[np.float32]:
 
 
 def render_aligned(
-    actor: Actor, performance: Performance, camera: Camera, rng: np.random.Generator
+    actor: Actor, performance: Performance, camera: Camera, rng: np.random.Generator, behind: Floats | None = None
 ) -> tuple[list[Frame], Floats, Floats]:
-    """Frames of a performance as aligned crops, the transforms (n, 2, 3) from the camera to them, and the scene."""
+    """Frames of a performance as aligned crops, the transforms (n, 2, 3) from the camera to them, and the scene.
+
+    Args:
+        behind: what is seen behind the person (height, width, 3) in linear light, a random wall when None.
+    """
     marks = np.stack([landmarks(actor, *_act(performance, k), camera) for k in range(len(performance.angles))])
     transforms = clip_transforms(alignment_points(marks.astype(np.float64)))
     scene = backdrop(rng, camera.size)
+    scene = scene if behind is None else behind
     frames = [_rendered(actor, performance, k, camera, matrix, scene) for k, matrix in enumerate(transforms)]
     return frames, transforms, scene
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from model_server.synthetic import hair
+from model_server.synthetic import glasses, hair
 from model_server.synthetic.appearance import Lighting, Look, backdrop, linear, random_lighting, random_look
 from model_server.synthetic.head import HeadModel, random_identity
 from model_server.synthetic.occlusion import bake_occlusion, visibility_towards
@@ -238,7 +238,9 @@ def _grow_all(head: HeadModel, face: Floats, look: Look, detail: Detail, rng: np
     if look.style != "bald":
         parts.append(hair.grow_hair(head, face, look, detail.strands, rng))
     if look.stubble > 0.75:
-        parts.append(hair.grow_beard(head, face, look, int(3000 * share), rng))
+        parts.append(hair.grow_beard(head, face, look, int(3000 * share * max(look.beard, 1.0) ** 0.5), rng))
+    if look.glasses:
+        parts.append(glasses.wear(head, face, look.glasses, rng))
     return hair.join(parts)
 
 

@@ -43,6 +43,30 @@ BACKDROPS = ((0.62, 0.66, 0.70), (0.36, 0.40, 0.45), (0.72, 0.68, 0.62), (0.30, 
 
 
 @dataclass(frozen=True)
+class Glasses:
+    """One pair of glasses.
+
+    Attributes:
+        width, height: of a lens, cm.
+        squareness: exponent of its outline: 2 an ellipse, 6 nearly a rectangle.
+        thickness: of the rims, cm.
+        colour: (3,) linear albedo of the frame.
+        rimless: whether only the upper rim is seen.
+        dark: whether the lenses are dark.
+        glare: bright streaks on each lens.
+    """
+
+    width: float
+    height: float
+    squareness: float
+    thickness: float
+    colour: Floats
+    rimless: bool
+    dark: bool
+    glare: int
+
+
+@dataclass(frozen=True)
 class Look:
     """One person's appearance and setting; colours are linear light (3,).
 
@@ -58,6 +82,9 @@ class Look:
         hairline: height of the hairline over the average, cm.
         long_lashes: whether lashes are long and dark.
         neckline: 0 crew neck .. 1 deep neck.
+        beard: length of the beard, as a factor.
+        eye_shadow, eye_shadow_strength: colour of the upper lids, linear light (3,), and how much of it, 0 to 1.
+        glasses: what is worn, None for none.
     """
 
     skin: Floats
@@ -79,6 +106,10 @@ class Look:
     hairline: float
     long_lashes: bool
     neckline: float
+    beard: float = 1.0
+    eye_shadow: Floats | None = None
+    eye_shadow_strength: float = 0.0
+    glasses: Glasses | None = None
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,24 @@ def with_mouth_of(performance: Performance, index: int, donor: int) -> Performan
     return replace(performance, expressions=expressions)
 
 
+def with_lids(performance: Performance, lids: Floats) -> Performance:
+    """The same with other closures of the lids (N,), 0 to 1."""
+    expressions = tuple(
+        own | {"eyeBlink_L": float(lid), "eyeBlink_R": float(lid)}
+        for own, lid in zip(performance.expressions, lids, strict=True)
+    )
+    return replace(performance, expressions=expressions, lids=np.asarray(lids, np.float32))
+
+
+def with_gaze(performance: Performance, looks: Floats) -> Performance:
+    """The same with another gaze (N, 2), see `gaze_weights`."""
+    expressions = tuple(
+        own | gaze_weights(*(float(v) for v in np.clip(look, -1, 1)))
+        for own, look in zip(performance.expressions, looks, strict=True)
+    )
+    return replace(performance, expressions=expressions)
+
+
 def _is_upper(name: str) -> bool:
     return name.startswith(("eye", "brow"))
 

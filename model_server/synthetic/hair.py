@@ -106,6 +106,12 @@ STYLES = {
     "tied": Style(15.0, 10.0, 0.12, 0.0, 0.01, "tied", 0.28),
     "curly": Style(4.0, 3.0, 0.9, 0.0, 0.75, "out", 0.2),
     "buzz": Style(0.6, 0.5, 0.9, 0.0, 0.05, "out", 0.0),
+    "wavy": Style(22.0, 18.0, 0.4, 0.13, 0.35, "parted", 0.6),
+    "shag": Style(9.0, 8.0, 0.5, 0.10, 0.28, "forward", 0.4),
+    "fringe": Style(13.0, 12.0, 0.35, 0.17, 0.04, "forward", 0.3),
+    "afro": Style(8.0, 7.0, 0.95, 0.0, 0.95, "out", 0.3),
+    "pixie": Style(4.5, 2.6, 0.5, 0.06, 0.12, "forward", 0.2),
+    "slick": Style(7.5, 3.0, 0.2, 0.02, 0.02, "back", 0.15),
 }
 
 
@@ -159,7 +165,7 @@ def grow_beard(head: HeadModel, shape: Floats, look: Look, count: int, rng: np.r
     cover = beard_cover(face.position, face.lips)
     roots, _ = _pick_on_face(head, shape, cover, count, rng)
     lean = np.array([0.0, -1.0, 0.1]) + rng.normal(0, 0.25, roots.points.shape)
-    length = rng.uniform(0.18, 0.45, count) * (0.4 + look.stubble)
+    length = rng.uniform(0.18, 0.45, count) * (0.4 + look.stubble) * look.beard
     return _short_hairs(roots, lean, length, 0.35, look.brows, 0.03, rng)
 
 

@@ -281,6 +281,9 @@ def _paint_eyelids(colour: Floats, texels: TexelMap, look: Look) -> Floats:
     lash = _step(rim, -0.24, -0.04) * (0.25 + (0.65 if look.long_lashes else 0.4) * upper)
     fold = np.exp(-(((rim + 0.50) / 0.13) ** 2)) * 0.3 * upper
     inner = _step(rim, 0.0, 0.12) * _step(np.abs(p[..., 0]), 2.3, 1.9)
+    if look.eye_shadow is not None:
+        lid = look.eye_shadow_strength * upper * _step(rim, -0.95, -0.35) * _step(rim, 0.05, -0.1)
+        colour = colour * (1 - lid[..., None]) + look.eye_shadow * lid[..., None]
     dark = (1 - np.clip(lash + fold, 0, 0.95))[..., None]
     pink = 1 + inner[..., None] * np.array([0.2, -0.2, -0.15], np.float32)
     return (colour * dark * pink).astype(np.float32)

@@ -107,3 +107,14 @@ def test_speech_is_moved_with_its_phonemes() -> None:
     later, midway = delayed(speech, 0.5), delayed(speech, -0.25)
     assert later.samples[49] == 0 and later.samples[50] == 1 and later.phonemes[0].start == pytest.approx(0.7)
     assert midway.samples[0] == 26 and midway.phonemes[0].start == pytest.approx(-0.05)
+
+
+def test_varied_clips_say_how_lids_are_and_cameras_change_no_label(settings: Settings, clips: list[Clip]) -> None:
+    varied = replace(settings, clips=1, varied=True, other_mouths=1)
+    plain, filmed = (IdentityMaker(replace(varied, camera=share))(1)[0][0] for share in (0.0, 1.0))
+    np.testing.assert_array_equal(plain.landmarks, filmed.landmarks)
+    np.testing.assert_array_equal(plain.flow, filmed.flow)
+    assert plain.lids.shape == (12,) and plain.lids.min() >= 0 and plain.lids.max() <= 1
+    before, after = (np.stack([decode_jpeg(file) for file in clip.jpegs]).astype(int) for clip in (plain, filmed))
+    assert 0.5 < np.abs(before - after).mean() < 60
+    assert clips[0].lids.shape == (12,) and len(filmed.others) == 12
