@@ -2,7 +2,8 @@
 
 `python build_addon.py` writes `dist/posedub-<version>-<platform>.zip` for all
 platforms. Wheels are downloaded once into `.cache/wheels`; afterwards no network
-is needed. Equal inputs give equal bytes.
+is needed. Equal inputs give equal bytes. `--wheelhouse FOLDER` also downloads all
+that the server needs, for computers without a network.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.tags import Tag, cpython_tags, mac_platforms
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import canonicalize_name, parse_wheel_filename
+
+import server_parts
+from blender_addon.core.torch_builds import OFFERED
+from server_parts import PartsError
 
 ROOT = Path(__file__).resolve().parent
 ADDON = ROOT / "blender_addon"
@@ -31,7 +36,9 @@ MANIFEST = "blender_manifest.toml"
 
 # Newest of each; the stubs load on every protobuf from 4.25 on, see protos/backend.py.
 REQUIREMENTS = {"grpcio": "1.85.1", "protobuf": "7.36.2", "typing-extensions": "4.16.0"}
+VERSIONS = REQUIREMENTS | {"uv": server_parts.UV}
 EXPECTED_STUBS = ("__init__.py", "dubbing_pb2.py", "media_pb2.py")
+EXAMPLE = ("portrait.png", "speech.flac", "pose.mp4")
 BLENDER_TAGS = {
     "3D View", "Add Curve", "Add Mesh", "Animation", "Bake", "Camera", "Compositing", "Development", "Game Engine",
     "Geometry Nodes", "Grease Pencil", "Import-Export", "Lighting", "Material", "Mesh", "Modeling", "Node", "Object",
@@ -43,17 +50,21 @@ PERMISSIONS = {"files", "network", "clipboard", "camera", "microphone"}
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform of Blender: the wheel platforms it can load, best first, and its Pythons."""
+    """A platform of Blender: the wheel platforms it can load, best first, and its Pythons.
+
+    Attributes:
+        of_servers: wheel platforms that a computer has on which the server runs.
+    """
 
     name: str
     wheel_platforms: tuple[str, ...]
     pythons: tuple[str, ...]
+    of_servers: tuple[str, ...]
 
-    def tags(self, python: str) -> list[Tag]:
-        """Wheel tags that this Python loads, best first."""
-        version = tuple(map(int, python.split(".")))
-        own = cpython_tags(version, platforms=self.wheel_platforms)
-        return [*own, Tag(f"py{version[0]}", "none", "any")]
+    def tags(self, python: str, platforms: Sequence[str] = ()) -> list[Tag]:
+        """Wheel tags that this Python loads, best first; on other wheel platforms where some are given."""
+        version, platforms = tuple(map(int, python.split("."))), platforms or self.wheel_platforms
+        return [*cpython_tags(version, platforms=platforms), *compatible_tags(version, platforms=platforms)]
 
 
 PLATFORMS = {
@@ -63,15 +74,43 @@ PLATFORMS = {
             "linux-x64",
             ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
             ("3.11", "3.13", "3.14"),
+            (*(f"manylinux_2_{minor}_x86_64" for minor in range(35, 4, -1)), "manylinux2014_x86_64"),
         ),
-        Platform("windows-x64", ("win_amd64",), ("3.11", "3.13")),
-        Platform("macos-arm64", tuple(mac_platforms((11, 0), "arm64")), ("3.11", "3.13")),
+        Platform("windows-x64", ("win_amd64",), ("3.11", "3.13"), ("win_amd64",)),
+        Platform(
+            "macos-arm64",
+            tuple(mac_platforms((11, 0), "arm64")),
+            ("3.11", "3.13"),
+            tuple(mac_platforms((14, 0), "arm64")),
+        ),
     )
 }
 
 
 class BuildError(Exception):
     """One sentence: what keeps the zip from being built or used."""
+
+
+@dataclass(frozen=True)
+class ServerParts:
+    """What a zip carries for its server.
+
+    Attributes:
+        server: its wheel.
+        uv: wheel of the installer.
+        locks: folder of the lock files.
+    """
+
+    server: Path
+    uv: Path
+    locks: Path = server_parts.LOCKS
+
+    def entries(self, platform: Platform) -> Iterator[tuple[str, bytes]]:
+        """(name in the zip, content); the lock files of other platforms are left out."""
+        for wheel in (self.server, self.uv):
+            yield f"{server_parts.FOLDER}/{wheel.name}", wheel.read_bytes()
+        for lock in [self.locks / "base.txt", *self.locks.glob(f"{platform.name}-*.txt")]:
+            yield f"{server_parts.FOLDER}/locks/{lock.name}", lock.read_bytes()
 
 
 def version_in(path: Path, name: str) -> str:
@@ -84,14 +123,9 @@ def version_in(path: Path, name: str) -> str:
 
 def write_stubs() -> None:
     """Generate the add-on's protobuf modules from protos/; files that would not change are left alone."""
-    path = ROOT / "protos" / "backend.py"
-    spec = importlib.util.spec_from_file_location("posedub_backend", path)
-    assert spec is not None and spec.loader is not None
-    backend = importlib.util.module_from_spec(spec)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            spec.loader.exec_module(backend)
-            backend.generate([folder])
+            server_parts.backend().generate([folder])
         except ImportError as error:
             raise BuildError(f"{error.name} is missing; run `pip install -e .[dev]` first.") from error
         STUBS.mkdir(parents=True, exist_ok=True)
@@ -108,7 +142,7 @@ def best_wheel(files: Iterable[Path], package: str, tags: Sequence[Tag]) -> Path
     for file in files:
         name, version, _build, file_tags = parse_wheel_filename(file.name)
         rank = min((ranks[tag] for tag in file_tags if tag in ranks), default=None)
-        if name == canonicalize_name(package) and str(version) == REQUIREMENTS[package] and rank is not None:
+        if name == canonicalize_name(package) and str(version) == VERSIONS[package] and rank is not None:
             fitting.append((rank, file.name, file))
     return min(fitting)[2] if fitting else None
 
@@ -134,7 +168,7 @@ def download(platform: Platform, python: str, package: str, cache: Path) -> None
     targets = [option for tag in platform.wheel_platforms for option in ("--platform", tag)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     command += ["--implementation", "cp", "--python-version", python, *targets, "--dest", str(cache)]
-    requirement = f"{package}=={REQUIREMENTS[package]}"
+    requirement = f"{package}=={VERSIONS[package]}"
     result = subprocess.run([*command, requirement], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines() or ["pip said nothing"]
@@ -150,8 +184,11 @@ def manifest_text(platform: Platform, wheels: Sequence[Path]) -> str:
     return head + "\n".join([*lines, "]", ""]) + table + rest
 
 
-def entries(platform: Platform, wheels: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+def entries(platform: Platform, wheels: Sequence[Path], parts: ServerParts) -> Iterator[tuple[str, bytes]]:
     """(name in the zip, content) of everything, unsorted."""
+    yield from parts.entries(platform)
+    for name in EXAMPLE:
+        yield f"example/{name}", (ROOT / "tests" / "demo" / "inputs" / name).read_bytes()
     yield MANIFEST, manifest_text(platform, wheels).encode()
     yield "LICENSE", (ROOT / "LICENSE").read_bytes()
     for wheel in wheels:
@@ -173,12 +210,41 @@ def write_zip(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
     temporary.replace(path)
 
 
-def build(platform: Platform, out: Path, pythons: Sequence[str] | None = None, cache: Path = CACHE) -> Path:
-    """Write and validate the zip of one platform. The stubs must be generated. Raises BuildError."""
+def uv_wheel(platform: Platform, cache: Path = CACHE) -> Path:
+    """The installer's wheel, downloaded into `cache` where it is missing. Raises BuildError."""
+    tags = platform.tags("3.12")
+    if best_wheel(cache.glob("uv-*.whl"), "uv", tags) is None:
+        download(platform, "3.12", "uv", cache)
+    found = best_wheel(cache.glob("uv-*.whl"), "uv", tags)
+    if found is None:
+        raise BuildError(f"No wheel of uv fits {platform.name}.")
+    return found
+
+
+def parts_for(platform: Platform, cache: Path = CACHE) -> ServerParts:
+    """The server's wheel, built anew, and uv's. Raises BuildError."""
+    try:
+        return ServerParts(server_parts.server_wheel(cache / "server"), uv_wheel(platform, cache))
+    except PartsError as error:
+        raise BuildError(str(error)) from error
+
+
+def build(
+    platform: Platform,
+    out: Path,
+    pythons: Sequence[str] | None = None,
+    cache: Path = CACHE,
+    parts: ServerParts | None = None,
+) -> Path:
+    """Write and validate the zip of one platform. The stubs must be generated. Raises BuildError.
+
+    Args:
+        parts: what it carries for its server; None for what `parts_for` makes.
+    """
     pythons = pythons or platform.pythons
     wheels = wheels_for(platform, pythons, cache)
     path = out / f"posedub-{version_in(ADDON / 'core' / 'version.py', 'VERSION')}-{platform.name}.zip"
-    write_zip(path, entries(platform, wheels))
+    write_zip(path, entries(platform, wheels, parts or parts_for(platform, cache)))
     problems = [*validate(path, platform, pythons), *blender_problems(path)]
     if problems:
         raise BuildError(f"{path.name} is not installable: " + " ".join(problems))
@@ -240,7 +306,7 @@ def _wheel_problems(
     manifest: dict[str, Any], names: Sequence[str], platform: Platform, pythons: Sequence[str]
 ) -> Iterator[str]:
     listed = {wheel.removeprefix("./") for wheel in manifest.get("wheels", ())}
-    present = {name for name in names if name.endswith(".whl")}
+    present = {name for name in names if name.endswith(".whl") and not name.startswith(f"{server_parts.FOLDER}/")}
     for wheel in sorted(listed ^ present):
         yield f"{wheel} is {'listed but absent' if wheel in listed else 'present but not listed'}."
     files = [Path(name) for name in listed & present]
@@ -257,9 +323,12 @@ def _content_problems(names: Sequence[str]) -> Iterator[str]:
     for name in names:
         if "__pycache__" in name or name.endswith((".pyc", ".part")) or ".." in name or name.startswith("/"):
             yield f"{name} does not belong into the zip."
-    for needed in ("__init__.py", *(f"client/stubs/{stub}" for stub in EXPECTED_STUBS)):
+    for needed in ("__init__.py", *(f"client/stubs/{stub}" for stub in EXPECTED_STUBS), "server/locks/base.txt"):
         if needed not in names:
             yield f"{needed} is missing."
+    for wheel in ("posedub", "uv"):
+        if sum(name.startswith(f"{server_parts.FOLDER}/{wheel}-") for name in names) != 1:
+            yield f"Not one wheel of {wheel} is there."
 
 
 def blender_problems(path: Path) -> list[str]:
@@ -277,6 +346,21 @@ def blender_problems(path: Path) -> list[str]:
     return [f"Blender says: {' '.join((result.stdout + result.stderr).split())}."]
 
 
+def wheelhouse(platforms: Sequence[Platform], folder: Path, build: str | None, python: str) -> None:
+    """A folder of all that the server needs on one platform; `folder` is made. Raises BuildError and PartsError."""
+    if len(platforms) != 1:
+        raise BuildError("--wheelhouse needs one --platform.")
+    platform = platforms[0]
+    build = build or OFFERED[platform.name][0]
+    if build not in OFFERED[platform.name]:
+        raise BuildError(f"{platform.name} has no build {build!r}; it has {', '.join(OFFERED[platform.name])}.")
+    version = version_in(ADDON / "core" / "version.py", "VERSION")
+    lock = server_parts.LOCKS / f"{platform.name}-{build}.txt"
+    server_parts.make_wheelhouse(folder, platform.name, build, python, version, platform.of_servers, lock)
+    size = sum(wheel.stat().st_size for wheel in folder.glob("*.whl"))
+    print(f"{folder}  {size / 1e6:.0f} MB, for Python {python}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Build the installable zips of the Blender add-on.")
@@ -285,14 +369,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--python", action="append", metavar="X.Y", help="bundle for this Python of Blender only; may be repeated"
     )
+    parser.add_argument("--wheelhouse", type=Path, metavar="FOLDER", help="only download what the server needs, there")
+    parser.add_argument("--build", help="of PyTorch, for --wheelhouse; the platform's first one by default")
     options = parser.parse_args(arguments)
-    chosen = PLATFORMS.values() if options.platform == "all" else [PLATFORMS[options.platform]]
+    chosen = list(PLATFORMS.values()) if options.platform == "all" else [PLATFORMS[options.platform]]
     try:
+        if options.wheelhouse:
+            wheelhouse(chosen, options.wheelhouse, options.build, (options.python or ["3.12"])[0])
+            return 0
         write_stubs()
         for platform in chosen:
             path = build(platform, options.out, options.python)
             print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    except BuildError as error:
+    except (BuildError, PartsError) as error:
         print(f"build_addon: {error}", file=sys.stderr)
         return 1
     return 0

@@ -22,7 +22,7 @@ _QUERY, _RUNNING = 0x1000, 259
 def make_folder() -> Path:
     """A new folder among the system's temporary ones; raises OSError."""
     pid = os.getpid()
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{_computer()}-{pid}-{_born(pid) or 0}-"))
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{_computer()}-{pid}-{born(pid) or 0}-"))
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def tidy() -> None:
     with suppress(OSError):
         for entry in list(os.scandir(tempfile.gettempdir())):
             owned = _OWNED.fullmatch(entry.name)
-            if owned and owned[1] == _computer() and str(_born(int(owned[2]))) != owned[3]:
+            if owned and owned[1] == _computer() and str(born(int(owned[2]))) != owned[3]:
                 remove(Path(entry.path))
 
 
@@ -53,7 +53,7 @@ def _computer() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
-def _born(pid: int) -> int | None:
+def born(pid: int) -> int | None:
     """When a process began, None when there is none; on systems that do not say it simply, 0."""
     if sys.platform == "win32":
         return 0 if _lives_on_windows(pid) else None

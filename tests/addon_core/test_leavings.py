@@ -49,7 +49,7 @@ def test_folders_of_ended_processes_go_and_others_stay(temporary: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process's beginning is not known")
 def test_a_later_process_of_the_same_number_is_another() -> None:
     own = scratch.make_folder()
-    earlier = own.with_name(own.name.replace(f"-{os.getpid()}-{scratch._born(os.getpid())}-", f"-{os.getpid()}-1-"))
+    earlier = own.with_name(own.name.replace(f"-{os.getpid()}-{scratch.born(os.getpid())}-", f"-{os.getpid()}-1-"))
     earlier.mkdir()
     scratch.tidy()
     assert own.is_dir() and not earlier.exists()

@@ -22,9 +22,11 @@ import soundfile
 from PIL import Image
 
 import build_addon
+from tests import standins
 from tests.gate import Gate
 from tests.limits import HANGS
 from tests.servers import ServerProcess
+from tests.standins import StandIns
 
 PYTHON = os.environ.get("POSEDUB_BPY_PYTHON", sys.executable)
 RATE = 48000
@@ -95,10 +97,19 @@ class Blender:
 
 
 @pytest.fixture(scope="session")
-def addon_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> StandIns:
+    """What the zip carries for its server: small wheels in place of the real ones, but the real uv."""
+    return standins.make(tmp_path_factory.mktemp("parts"), build_addon.uv_wheel(build_addon.PLATFORMS["linux-x64"]))
+
+
+@pytest.fixture(scope="session")
+def addon_zip(tmp_path_factory: pytest.TempPathFactory, stand_ins: StandIns) -> Path:
     """The add-on's zip for this machine's Blender, built once."""
     build_addon.write_stubs()
-    return build_addon.build(build_addon.PLATFORMS["linux-x64"], tmp_path_factory.mktemp("zip"), ["3.11"])
+    carried = stand_ins.carried
+    parts = build_addon.ServerParts(carried.server, carried.uv, carried.locks)
+    folder = tmp_path_factory.mktemp("zip")
+    return build_addon.build(build_addon.PLATFORMS["linux-x64"], folder, ["3.11"], parts=parts)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """The zips: complete, reproducible, and refused when something is off."""
 
+import hashlib
 import tomllib
 import zipfile
 
 import pytest
 
 import build_addon
+import server_parts
 from blender_addon.core.version import VERSION
-from build_addon import PLATFORMS, REQUIREMENTS, BuildError, best_wheel, blender_problems, build, validate
+from build_addon import PLATFORMS, REQUIREMENTS, BuildError, ServerParts, best_wheel, blender_problems, validate
+from server_parts import PartsError
 
 PLATFORM_OF = {
     "linux-x64": "manylinux2014_x86_64.manylinux_2_17_x86_64",
@@ -19,6 +22,16 @@ PLATFORM_OF = {
 @pytest.fixture(scope="session", autouse=True)
 def stubs():
     build_addon.write_stubs()
+
+
+def build(platform, out, pythons=None, cache=None):
+    """As build_addon does, with wheels for the server that are none."""
+    folder = cache.parent / "server"
+    folder.mkdir(exist_ok=True)
+    parts = ServerParts(folder / "posedub-1-py3-none-any.whl", folder / "uv-1-py3-none-any.whl")
+    for wheel in (parts.server, parts.uv):
+        wheel.write_bytes(b"wheel")
+    return build_addon.build(platform, out, pythons, cache, parts)
 
 
 @pytest.fixture
@@ -74,6 +87,38 @@ def test_zip_of_each_platform(tmp_path, cache, no_network, platform):
     assert {"__init__.py", "core/plan.py", "client/session.py", "client/stubs/dubbing_pb2.py", "LICENSE"} <= names
 
 
+def test_zip_carries_what_its_server_is_made_of(tmp_path, cache, no_network):
+    with zipfile.ZipFile(build(PLATFORMS["windows-x64"], tmp_path, cache=cache)) as archive:
+        names = {name for name in archive.namelist() if name.startswith(("server/", "example/"))}
+    locks = {"base", "windows-x64-cpu", "windows-x64-cuda", "windows-x64-cuda126", "windows-x64-xpu"}
+    wheels = {"server/posedub-1-py3-none-any.whl", "server/uv-1-py3-none-any.whl"}
+    assert names == wheels | {f"server/locks/{lock}.txt" for lock in locks} | {
+        f"example/{name}" for name in build_addon.EXAMPLE
+    }
+
+
+def test_wheels_of_the_lock_alone_make_a_wheelhouse(tmp_path):
+    wheel = tmp_path / "av-1-py3-none-any.whl"
+    wheel.write_bytes(b"av")
+    digest = hashlib.sha256(b"av").hexdigest()
+    server_parts.check_digests(tmp_path, {digest}, set())
+    server_parts.check_digests(tmp_path, set(), {"av==1"})
+    with pytest.raises(PartsError, match="av-1-py3-none-any.whl is not the file that the lock names"):
+        server_parts.check_digests(tmp_path, {"0" * 64}, {"torch==1+cpu"})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "needs one --platform"),
+        (["--platform", "macos-arm64", "--build", "cuda"], "has no build 'cuda'; it has mps"),
+    ],
+)
+def test_wheelhouse_is_for_one_platform_and_a_build_it_has(tmp_path, capsys, options, words):
+    assert build_addon.main(["--wheelhouse", str(tmp_path / "house"), *options]) == 1
+    assert words in capsys.readouterr().err
+
+
 def test_linux_carries_all_three_pythons(tmp_path, cache, no_network):
     wheels = manifest_of(build(PLATFORMS["linux-x64"], tmp_path, cache=cache))["wheels"]
     assert all(any(f"-cp{python}-cp{python}-" in wheel for wheel in wheels) for python in ("311", "313", "314"))
@@ -120,6 +165,8 @@ EDITS = {
     "bytecode": (lambda c: c | {"core/__pycache__/a.pyc": b""}, "does not belong"),
     "way out": (lambda c: c | {"../a.py": b""}, "does not belong"),
     "no stubs": (lambda c: {k: v for k, v in c.items() if "media_pb2" not in k}, "media_pb2.py is missing"),
+    "no server": (lambda c: {k: v for k, v in c.items() if "server/posedub" not in k}, "one wheel of posedub"),
+    "no locks": (lambda c: {k: v for k, v in c.items() if "base.txt" not in k}, "base.txt is missing"),
     "no code": (lambda c: {k: v for k, v in c.items() if k != "__init__.py"}, "__init__.py is missing"),
     "no manifest": (lambda c: {k: v for k, v in c.items() if "manifest" not in k}, "cannot be read"),
 }
@@ -177,7 +224,7 @@ def test_blenders_own_validator_agrees(tmp_path, cache, no_network):
 
 
 def test_failure_is_one_line_and_an_exit_code(tmp_path, capsys, no_network, monkeypatch):
-    monkeypatch.setattr(build_addon.build, "__defaults__", (None, tmp_path / "empty"))
+    monkeypatch.setattr(build_addon.build, "__defaults__", (None, tmp_path / "empty", None))
     assert build_addon.main(["--platform", "linux-x64", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "build_addon: grpcio would be downloaded\n"
     assert list(tmp_path.glob("*.zip")) == []
