@@ -50,6 +50,7 @@ def tiny_clip(name: str, identity: str, seed: int, frames: int = 12) -> Clip:
         (loudness[:, None] * rng.uniform(0.8, 1.0, (1, 80))).astype(np.float16),
         np.stack([20 * turn, 5 * turn, -3 * turn], 1).astype(np.float32), points.astype(np.float32),
         visemes.astype(np.float16), opening, sources, flow.astype(np.float16), np.abs(flow[..., 0] - 112) < 100,
+        lids=np.zeros(frames, np.float32),
     )  # fmt: skip
 
 

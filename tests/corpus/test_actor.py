@@ -95,3 +95,4 @@ def test_clips_of_another_kind_are_refused(tmp_path: Path) -> None:
     corpus = Corpus.open(tiny_corpus(tmp_path / "tiny", 1, 1))
     with pytest.raises(PoseDubError, match="no actor's"):
         read_actor_clip(corpus, corpus.names()[0])
+    assert main(["corpus", "info", str(tmp_path / "tiny"), "--sheet", str(tmp_path / "sheet.png")]) == 0

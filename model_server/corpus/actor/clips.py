@@ -15,6 +15,7 @@ from model_server.features import SAMPLE_RATE
 
 FPS = 25
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+_KEPT = {"jpegs", "sizes", "sound", "angles", "lids", "landmarks"}
 _ARRAYS = ("angles", "lids", "landmarks", "visemes")
 
 
@@ -75,7 +76,7 @@ def read_actor_clip(corpus: Corpus, name: str) -> ActorClip:
         PoseDubError: no clip has this name, it is no actor's clip, or its shard is damaged.
     """
     entry, tensors = corpus.entry(name), corpus.tensors(name)
-    if not {"jpegs", "sizes", "sound", "angles", "lids", "landmarks"} <= tensors.keys():
+    if not _KEPT <= tensors.keys():
         sentence = f"The clip {name} of {corpus.folder} is no actor's; build it with posedub corpus synthetic --actor."
         raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
     data, ends = tensors["jpegs"].tobytes(), np.cumsum(tensors["sizes"])
@@ -86,4 +87,4 @@ def read_actor_clip(corpus: Corpus, name: str) -> ActorClip:
 
 def is_actor_corpus(corpus: Corpus) -> bool:
     """Whether its clips are an actor's."""
-    return bool(corpus.entries) and "lids" in corpus.tensors(corpus.entries[0].name)
+    return bool(corpus.entries) and corpus.tensors(corpus.entries[0].name).keys() >= _KEPT
