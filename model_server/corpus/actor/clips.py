@@ -76,7 +76,7 @@ def read_actor_clip(corpus: Corpus, name: str) -> ActorClip:
         PoseDubError: no clip has this name, it is no actor's clip, or its shard is damaged.
     """
     entry, tensors = corpus.entry(name), corpus.tensors(name)
-    if not _KEPT <= tensors.keys():
+    if not tensors.keys() >= _KEPT:
         sentence = f"The clip {name} of {corpus.folder} is no actor's; build it with posedub corpus synthetic --actor."
         raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
     data, ends = tensors["jpegs"].tobytes(), np.cumsum(tensors["sizes"])
