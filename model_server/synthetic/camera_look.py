@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -62,7 +63,7 @@ class CameraLook:
 
     def _seen(self, picture: Picture, number: int) -> Picture:
         height, width = picture.shape[:2]
-        light = (picture.astype(np.float32) / 255) ** self.gamma * self.gains.astype(np.float32)
+        light: Any = (picture.astype(np.float32) / 255) ** self.gamma * self.gains.astype(np.float32)
         light *= 1 - self.vignette * _from_centre(height, width)[..., None]
         if self.reduction < 1:
             small = (max(int(width * self.reduction), 8), max(int(height * self.reduction), 8))
@@ -120,7 +121,7 @@ def _through_h264(pictures: Sequence[Picture], rate: int) -> list[Picture]:
         packets += encoder.encode(frame)
     frames = [frame for packet in (*packets, *encoder.encode(None)) for frame in decoder.decode(packet)]
     frames += decoder.decode(None)
-    return [frame.to_ndarray(format="rgb24") for frame in sorted(frames, key=lambda frame: frame.pts)]
+    return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in frames]
 
 
 def _from_centre(height: int, width: int) -> Floats:
