@@ -24,11 +24,12 @@ _EXAMPLES = 3
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Register `corpus synthetic`, `footage`, `speech`, `align`, `info` and `merge`."""
+    """Register `corpus synthetic`, `footage`, `portraits`, `speech`, `align`, `info` and `merge`."""
     corpus = commands.add_parser("corpus", help="make, inspect and join training corpora")
     actions = corpus.add_subparsers(required=True, metavar="ACTION")
     _add_synthetic(actions)
     _add_footage(actions)
+    _add_portraits(actions)
     _add_speech(actions)
     align.add_parser(actions)
     info = actions.add_parser("info", help="show what a corpus holds and draw its contact sheet")
@@ -112,6 +113,18 @@ def _add_footage(actions: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_footage)
 
 
+def _add_portraits(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("portraits", help="turn photographs of people, one each, a little over their own faces")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of photographs")
+    parser.add_argument("--frames", type=shared.whole(3), default=8, metavar="F", help="of each photograph's clip (8)")
+    parser.add_argument("--seed", type=shared.whole(0), default=0, help="of the turns (0)")
+    parser.add_argument(
+        "--min-face", type=shared.whole(1), default=60, metavar="PX", help="narrower faces are dropped (60)"
+    )
+    _add_common(parser)
+    parser.set_defaults(run=_portraits)
+
+
 def _add_speech(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser("speech", help="collect voices and what they say, to train the ears")
     parser.add_argument("sources", type=Path, nargs="*", metavar="SRC", help="folders of sounds with their texts")
@@ -180,6 +193,14 @@ def _actor_footage(videos: list[SourceVideo], options: argparse.Namespace) -> in
     _report(corpus)
     print("\n".join(f"Note:        {line}" for line in advice), end="\n" if advice else "")
     _draw_sheet(corpus, options.out / SHEET)
+    return 0
+
+
+def _portraits(options: argparse.Namespace) -> int:
+    from model_server.corpus.portraits import Settings, plan
+
+    settings = Settings(options.frames, options.seed, options.min_face)
+    _report(_built(plan(options.folder, settings, _shares(options)), options))
     return 0
 
 

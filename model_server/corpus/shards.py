@@ -62,9 +62,10 @@ class Clip:
     Attributes:
         name: unique in the corpus.
         identity: the person.
-        source: "synthetic", "grid" or "footage".
+        source: "synthetic", "grid", "footage" or "portrait".
         jpegs: n JPEG files of 224x224 RGB.
-        mel: (m, 80) float16 in [0, 1], 100 rows per second of the RMS-normalised sound; see `windows`.
+        mel: (m, 80) float16 in [0, 1], 100 rows per second of the RMS-normalised sound; see `windows`. NaN where
+            nothing is known to be heard, as in photographs.
         angles: (n, 3) float32 yaw, pitch, roll in degrees as the crops show the head, whose mean roll the alignment
             takes away: to the viewer's right, up, clockwise as seen are positive.
         landmarks: (n, 68, 2) float32 iBUG points, pixels.

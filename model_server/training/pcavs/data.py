@@ -38,6 +38,10 @@ _MIRRORED = [
     41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
 ]  # fmt: skip
 _DECODERS = 8
+# Near frames lend each other their mouths: so many frames away, points of eyes and nose within some pixels, degrees of
+# the head, and openings that differ. Rows over which one gives way to the other.
+_NEAR, _MOVED, _TURNED, _OPENED, _SEAM = 12, 1.5, 1.5, 0.03, 12
+_HELD = [27, 30, 33, 36, 39, 42, 45]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Frames:
 
     Attributes:
         images: network views (n, 3, 224, 224) in [-1, 1].
-        windows: log-mel windows (n, 1, 80, 20) in [0, 1].
+        windows: log-mel windows (n, 1, 80, 20) in [0, 1]; zeros where `silent`.
+        silent: (n,) bool, frames without any sound, as photographs are.
         identity: (n,) class of the person, -100 for somebody not trained on.
         angles: (n, 3) yaw, pitch, roll in degrees.
         landmarks: (n, 68, 2) in view pixels.
@@ -60,6 +65,7 @@ class Frames:
 
     images: Tensor
     windows: Tensor
+    silent: Tensor
     identity: Tensor
     angles: Tensor
     landmarks: Tensor
@@ -147,14 +153,32 @@ class ClipTensors:
         return Frames(*(getattr(self.labels, field.name)[rows] for field in fields(Frames)))
 
     def other_mouths(self, indices: Sequence[int], rng: np.random.Generator) -> Tensor:
-        """Network views (n, 3, 224, 224) of frames with other mouths; as they are where none were rendered."""
+        """Network views (n, 3, 224, 224) of frames with other mouths.
+
+        These are rendered ones, or where there are none those of near frames, if the head was held alike.
+        """
         each = len(self.clip.others) // len(self.clip.jpegs)
         crops = [np.asarray(_opened(self.clip.jpegs[n])).copy() for n in indices]
         for n, crop in zip(indices, crops, strict=True):
             if each:
                 crop[OTHERS_TOP:] = np.asarray(_opened(self.clip.others[n * each + int(rng.integers(each))]))
+            elif (near := self._near(n, rng)) != n:
+                lower = np.asarray(_opened(self.clip.jpegs[near]))
+                share = np.clip((np.arange(len(crop)) - OTHERS_TOP) / _SEAM, 0, 1)[:, None, None]
+                crop[:] = np.round(crop * (1 - share) + lower * share)
         views = np.stack(crops)[:, :VIEW_SIDE, VIEW_LEFT : VIEW_LEFT + VIEW_SIDE]
         return view_images(torch.from_numpy(views).permute(0, 3, 1, 2).to(self.device))
+
+    def _near(self, index: int, rng: np.random.Generator) -> int:
+        """A frame near this one in which the head is held alike and the mouth is not; this one if there is none."""
+        marks, angles, opening = self.clip.landmarks, self.clip.angles, self.clip.opening
+        if marks is None or angles is None or opening is None:
+            return index
+        near = np.arange(max(index - _NEAR, 0), min(index + _NEAR + 1, len(self)))
+        moved = np.linalg.norm(marks[near][:, _HELD] - marks[index, _HELD], axis=2).max(axis=1)
+        turned = np.abs(angles[near] - angles[index]).max(axis=1)
+        fit = near[(moved < _MOVED) & (turned < _TURNED) & (np.abs(opening[near] - opening[index]) > _OPENED)]
+        return int(rng.choice(fit)) if len(fit) else index
 
     def sources(self) -> NDArray[np.int16]:
         """Frames that `flow` can lead to; none without exact correspondences."""
@@ -306,9 +330,11 @@ def _labels(clip: Clip, identity: int, device: torch.device) -> Frames:
 
     points = tensor(clip.landmarks, LANDMARKS, 2)
     nothing = torch.zeros(n, 0, device=device)
+    heard = tensor(windows(clip, range(n)), 80, 20)[:, None]
     return Frames(
         images=nothing,
-        windows=tensor(windows(clip, range(n)), 80, 20)[:, None],
+        windows=torch.nan_to_num(heard),
+        silent=heard.isnan().flatten(1).any(1),
         identity=torch.full((n,), identity, device=device),
         angles=tensor(clip.angles, 3),
         landmarks=(points - points.new_tensor([VIEW_LEFT, 0])) * (IMAGE_SIZE / VIEW_SIDE),

@@ -107,8 +107,9 @@ class GeneratorTask(nn.Module):
     def draw(self, pairs: Pairs) -> Drawing:
         """Frames from sound and pose, as when dubbing."""
         encoder = self.networks.nonidentity_encoder
-        mouth = encoder.mouth_code(self.networks.speech_encoder(pairs.target.windows))
-        pose, own = encoder.pose_code(encoder(pairs.target.images)), encoder(pairs.portrait.images)
+        seen = encoder(pairs.target.images)
+        mouth = encoder.mouth_code(self._heard(self.networks.speech_encoder(pairs.target.windows), seen, pairs.target))
+        pose, own = encoder.pose_code(seen), encoder(pairs.portrait.images)
         identity = self.networks.identity_encoder(pairs.portrait.images)
         codes = Codes(mouth, pose, pose, self.networks.own_codes(own), _closures(pairs))
         return self._draw(pairs.portrait.images, identity, codes)
@@ -124,6 +125,7 @@ class GeneratorTask(nn.Module):
         with torch.set_grad_enabled(self.weights.train_encoders and torch.is_grad_enabled()):
             blind, seen, own = self._features(pairs)
             content = target.content if target.content.numel() else self.networks.speech_encoder(target.windows)
+            content = self._heard(content, seen, target)
             if seen_lips:
                 looks = augment.draw(seen_lips, self.strength, target.images.device)
                 lips = encoder.mouth_feature(encoder(looks.images(target.images[:seen_lips])))
@@ -131,6 +133,11 @@ class GeneratorTask(nn.Module):
         pose, seen_pose = encoder.pose_code(torch.cat([blind, seen])).chunk(2)
         own_codes = self.networks.own_codes(own)
         return Codes(encoder.mouth_code(content), pose, seen_pose, own_codes, _closures(pairs))
+
+    def _heard(self, content: Tensor, seen: Tensor, target: Frames) -> Tensor:
+        """Speech contents, and where nothing is heard what the lips say, by non-identity features (n, feature)."""
+        lips = self.networks.nonidentity_encoder.mouth_feature(seen)
+        return torch.where(target.silent[:, None], lips.to(content.dtype), content)
 
     def _features(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Non-identity features of the targets with other mouths, of the targets, and of the portraits."""
@@ -206,9 +213,11 @@ class GeneratorTask(nn.Module):
         """InfoNCE between the lips drawn and the sound, within the batch."""
         if not self.weights.contrastive:
             return image.new_zeros(())
-        encoder = self.networks.nonidentity_encoder
-        sound = self.networks.speech_encoder(target.windows)
-        return info_nce(encoder.mouth_feature(encoder(image)), sound, self.weights.temperature)[0]
+        encoder, heard = self.networks.nonidentity_encoder, ~target.silent
+        if not heard.any():
+            return image.new_zeros(())
+        sound = self.networks.speech_encoder(target.windows[heard])
+        return info_nce(encoder.mouth_feature(encoder(image[heard])), sound, self.weights.temperature)[0]
 
     def _critic_losses(self, image: Tensor, real: Tensor, critic: Critic) -> Losses:
         scores, features = critic(torch.cat([shrunk(x, self.weights.loss_size) for x in (real, image)]))

@@ -86,7 +86,8 @@ def sample_lower_faces(
 def _usable_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
     for _ in range(_TRIES):
         clip = store[int(rng.integers(0, len(store)))]
-        if len(clip) >= FRAMES + 2 * _APART and torch.isfinite(clip.labels.landmarks).all():
+        heard = not clip.labels.silent.any()
+        if heard and len(clip) >= FRAMES + 2 * _APART and torch.isfinite(clip.labels.landmarks).all():
             return clip
     raise PoseDubError(
         f"The lower face is learnt from clips with landmarks of {FRAMES + 2 * _APART} frames and more; build such a "

@@ -1,0 +1,259 @@
+"""Clips of single photographs: a real face turned a little over its own mesh, with the correspondences that this gives.
+
+Two frames are turned further than the others; they are the ones that flow leads to. So what is learnt is to come from a
+picture that was bent to one that is nearly as it was taken, and what the bent one hides is known. Nobody speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.corpus.build import Made, Plan, Shares
+from model_server.corpus.footage import finder
+from model_server.corpus.labels import alignment_points, lip_opening
+from model_server.corpus.mesh import MESH_68
+from model_server.corpus.pictures import encode_jpeg
+from model_server.corpus.shards import CELL, CROP_SIDE, GRID, Clip, Dropped, mel_rows_needed
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.faces.alignment import MOUTH, similarity, warp_to
+from model_server.pipeline.faces.finder import choose
+from model_server.pipeline.faces.head_angles import angles_of as mesh_angles
+from model_server.pipeline.faces.head_angles import head_axes
+from model_server.pipeline.faces.models import models
+from model_server.synthetic.actor import angles_of, rotation
+from model_server.synthetic.correspondence import correspond_at
+from model_server.synthetic.rasterizer import barycentrics, visible_triangles
+
+Floats = NDArray[np.floating]
+
+SOURCE = "portrait"
+PER_UNIT = 16
+SUFFIXES = (".jpg", ".jpeg", ".png")
+# Degrees of yaw and pitch either side: of frames to be drawn, and of those to draw them from.
+MILD, STRONG = (5.0, 3.0), ((7.0, 15.0), (0.0, 7.0))
+SOURCES = 2
+# Faces turned further show too little of their far side to be turned.
+_MOST_YAW = 22.0
+_LEAST_SCORE = 0.3
+_OUTER = 12  # pixels between the points around the face
+_REACH = 0.55  # widths of the face from it to where nothing moves any more
+_FALLS_BACK = 0.7  # what lies so far outside the face lies that much further back
+_DISTANCE = 500.0  # pixels from the camera
+_TOLERANCE = 0.01
+_TEXTURE = 2  # texture pixels along a crop pixel
+# The face mesh's outline.
+_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What such a corpus depends on, beside the photographs.
+
+    Attributes:
+        frames: of each clip.
+        seed: of the turns.
+        min_face: narrower faces are dropped, pixels.
+    """
+
+    frames: int = 8
+    seed: int = 0
+    min_face: int = 60
+
+
+@dataclass(frozen=True)
+class Relief:
+    """A photograph as a surface.
+
+    Attributes:
+        points: (V, 3) x, y in crop pixels and z away from the camera; first the face's 468, then those around it.
+        follows: (V,) how much of the head's turn each takes part in, 0 to 1.
+        triangles: (T, 3).
+        texture: the photograph as the crop shows it, `_TEXTURE` times as large.
+    """
+
+    points: Floats
+    follows: Floats
+    triangles: NDArray[np.int32]
+    texture: NDArray[np.uint8]
+
+    def turned(self, yaw: float, pitch: float) -> Floats:
+        """The points (V, 3) as a camera sees them, x, y and nearness, with the mouth where crops have it."""
+        face = self.points[list(_OVAL)]
+        width = np.ptp(face[:, 0])
+        pivot = face.mean(axis=0) + [0.0, 0.0, 0.45 * width]
+        flip = np.array([1.0, -1.0, -1.0])
+        moved = ((self.points - pivot) * flip @ rotation(yaw, pitch, 0.0).T.astype(np.float64)) * flip + pivot
+        points = self.points + self.follows[:, None] * (moved - self.points)
+        mouth = alignment_points(points[None, list(MESH_68), :2])[0, 2]
+        points[:, :2] += np.array(MOUTH) - mouth
+        return np.column_stack([points[:, :2], 1 / (_DISTANCE + points[:, 2])]).astype(np.float32)
+
+
+class Unfit(Exception):
+    """Why a photograph gives no clip."""
+
+
+@dataclass(frozen=True)
+class PortraitMaker:
+    """Makes the clips of some photographs, the unit of work."""
+
+    settings: Settings
+
+    def __call__(self, files: Sequence[Path]) -> Made:
+        """Their clips; what gives none is listed with its reason."""
+        clips: list[Clip] = []
+        dropped: list[Dropped] = []
+        for file in files:
+            try:
+                clips.append(_clip(file, self.settings))
+            except Unfit as reason:
+                dropped.append(Dropped(file.stem, str(reason)))
+        return clips, dropped
+
+
+def plan(folder: Path, settings: Settings, shares: Shares) -> Plan:
+    """Plan of a corpus of all photographs of a folder, one a person, split by person.
+
+    Raises:
+        PoseDubError: there are none, or a clip would have too few frames.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise PoseDubError(
+            f"The folder {folder} holds no photographs; give one with .jpg or .png files.", ErrorKind.NOT_FOUND
+        )
+    if settings.frames < SOURCES + 1:
+        raise PoseDubError(f"A clip of a photograph needs at least {SOURCES + 1} frames; ask for more.")
+    splits = shares.assign(file.stem for file in files)
+    units = [tuple(files[k : k + PER_UNIT]) for k in range(0, len(files), PER_UNIT)]
+    recorded = {"generator": "portraits", **asdict(settings), "shares": asdict(shares), "count": len(files)}
+    return Plan(units, PortraitMaker(settings), lambda entry: splits[entry.identity], recorded)
+
+
+def _clip(file: Path, settings: Settings) -> Clip:
+    relief, own = _relief(file, settings)
+    rng = np.random.default_rng([settings.seed, *file.stem.encode()])
+    turns = _turns(rng, settings.frames)
+    screens = [relief.turned(yaw, pitch) for yaw, pitch in turns]
+    size = (CROP_SIDE, CROP_SIDE)
+    ids = [visible_triangles(screen, relief.triangles, 0, size)[0] for screen in screens]
+    marks = np.stack([screen[list(MESH_68), :2] for screen in screens])
+    sources = np.arange(settings.frames - SOURCES, settings.frames, dtype=np.int16)
+    flow, visible = _flow(relief, screens, ids, sources)
+    head = rotation(*(float(angle) for angle in own))
+    return Clip(
+        name=file.stem,
+        identity=file.stem,
+        source=SOURCE,
+        jpegs=tuple(encode_jpeg(_drawn(relief, *both)) for both in zip(screens, ids, strict=True)),
+        mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
+        angles=np.array([angles_of(rotation(*turn, 0.0) @ head) for turn in turns], np.float32),
+        landmarks=marks.astype(np.float32),
+        opening=lip_opening(marks),
+        flow_sources=sources,
+        flow=flow,
+        visible=visible,
+    )
+
+
+def _turns(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
+    """Yaw and pitch of each frame, degrees: as it is, a little turned, and at the end further."""
+    mild = [(0.0, 0.0), *((float(y), float(p)) for y, p in rng.uniform(-1, 1, (count - SOURCES - 1, 2)) * MILD)]
+    sides = rng.choice([-1.0, 1.0], (SOURCES, 2))
+    strong = [(float(rng.uniform(*STRONG[0]) * y), float(rng.uniform(*STRONG[1]) * p)) for y, p in sides]
+    return mild + strong
+
+
+def _relief(file: Path, settings: Settings) -> tuple[Relief, Floats]:
+    """The photograph as a surface, and the angles (3,) in degrees at which it shows the head."""
+    read = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if read is None:
+        raise Unfit("cannot be read")
+    picture = np.ascontiguousarray(read[:, :, ::-1])
+    face = choose(finder().find(picture), None, (picture.shape[1], picture.shape[0]))
+    if face is None:
+        raise Unfit("no face")
+    if face.box[2] - face.box[0] < settings.min_face:
+        raise Unfit(f"face narrower than {settings.min_face} pixels")
+    side = CROP_SIDE * _TEXTURE
+    matrix = similarity(face.points) * _TEXTURE
+    texture = warp_to(picture, matrix, (side, side), cv2.BORDER_REFLECT)
+    with models() as ready:
+        found = ready.meshes(texture, _LEAST_SCORE, faces=1)
+    if not found:
+        raise Unfit("no landmarks")
+    points = found[0].points[:468].astype(np.float64)
+    angles = mesh_angles(head_axes(points))
+    if abs(angles[0]) > _MOST_YAW:
+        raise Unfit(f"turned by more than {_MOST_YAW:.0f} degrees")
+    return _surface(points / _TEXTURE, np.asarray(texture, np.uint8)), angles
+
+
+def _surface(face: Floats, texture: NDArray[np.uint8]) -> Relief:
+    """The face's points, and points around them that ever less follow it."""
+    hull = cv2.convexHull(face[:, :2].astype(np.float32))
+    steps = np.arange(-4 * _OUTER, CROP_SIDE + 4 * _OUTER + 1, _OUTER, dtype=np.float64)
+    grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    away = np.array([-cv2.pointPolygonTest(hull, (float(x), float(y)), True) for x, y in grid])
+    grid, away = grid[away > _OUTER / 2], away[away > _OUTER / 2]
+    width = float(np.ptp(face[list(_OVAL), 0]))
+    rim = face[list(_OVAL)]
+    nearest = np.linalg.norm(grid[:, None] - rim[None, :, :2], axis=2).argmin(axis=1)
+    depth = rim[nearest, 2] + _FALLS_BACK * np.minimum(away, _REACH * width / 2)
+    t = np.clip(1 - away / (_REACH * width), 0, 1)
+    points = np.concatenate([face, np.column_stack([grid, depth])])
+    follows = np.concatenate([np.ones(len(face)), t * t * (3 - 2 * t)])
+    return Relief(points, follows, _triangulated(points[:, :2]), texture)
+
+
+def _triangulated(points: Floats) -> NDArray[np.int32]:
+    """Delaunay's triangles (T, 3) of points (V, 2)."""
+    low, high = np.floor(points.min(axis=0)) - 1, np.ceil(points.max(axis=0)) + 1
+    division = cv2.Subdiv2D((int(low[0]), int(low[1]), int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1))
+    numbers = {}
+    for number, (x, y) in enumerate(points):
+        numbers[division.insert((float(x), float(y)))] = number
+    triangles = []
+    for x0, y0, x1, y1, x2, y2 in division.getTriangleList():
+        corners = [
+            numbers.get(division.findNearest((float(x), float(y)))[0]) for x, y in ((x0, y0), (x1, y1), (x2, y2))
+        ]
+        inside = all(low[0] <= x <= high[0] and low[1] <= y <= high[1] for x, y in ((x0, y0), (x1, y1), (x2, y2)))
+        if inside and None not in corners:
+            triangles.append(corners)
+    return np.array(triangles, np.int32)
+
+
+def _drawn(relief: Relief, screen: Floats, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """The photograph as a turned surface shows it."""
+    weights = barycentrics(screen, relief.triangles, ids)
+    corners = relief.points[relief.triangles[np.maximum(ids, 0)], :2]
+    places = np.einsum("hwk,hwkc->hwc", weights, corners).astype(np.float32) * _TEXTURE - 0.5
+    drawn = cv2.remap(relief.texture, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(drawn, np.uint8)
+
+
+def _flow(
+    relief: Relief, screens: Sequence[Floats], ids: Sequence[NDArray[np.int32]], sources: NDArray[np.int16]
+) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    """As `corpus.synthetic` has it: places (n, k, 56, 56, 2) in the source frames, and whether they show there."""
+    centres = (np.arange(GRID, dtype=np.float64) + 0.5) * CELL
+    points = np.stack(np.meshgrid(centres, centres), -1).reshape(-1, 2)
+    shape = (len(screens), len(sources), GRID, GRID)
+    flow, visible = np.empty((*shape, 2), np.float16), np.empty(shape, bool)
+    for i, screen in enumerate(screens):
+        for j, source in enumerate(sources):
+            places, seen = correspond_at(
+                points, points, relief.triangles, ids[i], screen, ids[source], screens[source], _TOLERANCE
+            )
+            flow[i, j], visible[i, j] = places.reshape(GRID, GRID, 2), seen.reshape(GRID, GRID)
+    return flow, visible
