@@ -47,6 +47,7 @@ def _checks(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str
     yield "device", lambda: _device(options)
     yield "weights", lambda: _weights(options)
     yield "faces", _faces
+    yield "decoders", _decoders
 
 
 def _memory() -> str:
@@ -85,3 +86,10 @@ def _faces() -> str:
 
     found = FaceFinder().find(np.zeros((224, 224, 3), np.uint8))
     return f"face finder works ({len(found)} faces in an empty picture)"
+
+
+def _decoders() -> str:
+    from model_server.sandbox import limits
+
+    lacking = limits.lacking()
+    return f"not kept from: {'; '.join(lacking)}" if lacking else "read one file each, nothing else, within limits"

@@ -192,7 +192,7 @@ def _fit(options: argparse.Namespace, server: LocalServer | RemoteServer) -> Non
 def _form(options: argparse.Namespace, spec: DubSpec) -> PictureForm:
     """What the frames' pictures have in common."""
     from model_server.cli.frames_folder import PictureForm
-    from model_server.pipeline.media.video import open_footage
+    from model_server.pipeline.media.sandboxed import open_footage
 
     if not options.into:
         return PictureForm(spec.size, spec.size)
@@ -245,7 +245,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _check_face_time(options: argparse.Namespace) -> None:
     """The same where --face-time lies behind the footage."""
-    from model_server.pipeline.media.video import open_footage
+    from model_server.pipeline.media.sandboxed import open_footage
 
     second = _face_second(options)
     end = None if second is None else open_footage(options.into).duration

@@ -71,11 +71,14 @@ def parameter_values(options: argparse.Namespace, cls: type) -> dict[str, Any]:
 
 def engine_pool(options: argparse.Namespace, more: Sequence[Path] = ()) -> EnginePool:
     """The weights given, else the built-in default, and `more` beside them."""
+    from model_server.sandbox import client
+
+    client.begin()  # beside all that is loaded from here on
     choices = cache_folder(options.data) / CHOICES  # before Numba is loaded, which asks once where its own is
     if options.device != "cuda":
         from model_server.networks.cpu import loops
 
-        loops.begin()  # beside all that is loaded from here on
+        loops.begin()
     from model_server.engines.weights import default_weights
     from model_server.jobs.execution.engine_pool import EnginePool
 

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from model_server.service.server import Config, serve
 
     console.log(form=console.JSON if options.log_format == "json" else console.LOG_FORMAT)
+    _let_others_go_first()  # the processes that this one starts, too
     security = Security.read(options.token_file, options.tls_cert, options.tls_key)
     host = parse_host(options.host)
     security.check_host(host)
@@ -58,7 +59,6 @@ def run(options: argparse.Namespace) -> int:
         limits=store.limits(options),
         metrics=_metrics_place(options.metrics),
     )
-    _let_others_go_first()
     with _traced(options.traces, config.data):
         serve(config)
     return 0

@@ -10,9 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from model_server.errors import PoseDubError
-from model_server.pipeline.media.containers import pictures_begin
-from model_server.pipeline.media.video import open_footage
-from model_server.pipeline.speech.audio import speech_duration
+from model_server.pipeline.media.sandboxed import open_footage, pictures_begin
+from model_server.pipeline.speech.sandboxed import speech_duration
 
 # Part of a frame by which sums of rounded timestamps may miss a frame's end.
 _ROUNDING = Fraction(1, 100)

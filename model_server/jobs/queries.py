@@ -24,7 +24,7 @@ from model_server.pipeline.faces.crops import thumbnail
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.pose import PoseTrack
 from model_server.pipeline.media.encode import encode_jpeg, encode_png
-from model_server.pipeline.media.video import open_footage
+from model_server.pipeline.media.sandboxed import open_footage
 from model_server.pipeline.preview import Estimate, Preview
 from model_server.pipeline.render import Encode
 from model_server.pipeline.request import MAX_FRAMES, DubRequest, FaceSelection, Viewer

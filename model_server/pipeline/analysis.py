@@ -24,7 +24,8 @@ from model_server.pipeline.faces.portrait import NoFaceError, PortraitViews, por
 from model_server.pipeline.faces.pose import loops_from
 from model_server.pipeline.faces.tracking import FaceTrack, remembered
 from model_server.pipeline.media.containers import never
-from model_server.pipeline.media.video import Footage, open_footage
+from model_server.pipeline.media.sandboxed import open_footage
+from model_server.pipeline.media.video import Footage
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
@@ -39,7 +40,8 @@ from model_server.pipeline.request import (
 )
 from model_server.pipeline.result_cache import OnlyStored, ResultCache, digest
 from model_server.pipeline.sound_warnings import speech_warnings
-from model_server.pipeline.speech.audio import SpeechFile, temporary_speech
+from model_server.pipeline.speech.audio import SpeechFile
+from model_server.pipeline.speech.sandboxed import temporary_speech
 from model_server.pipeline.suitability import in_place
 from model_server.pipeline.timecode import average_rate
 from model_server.pipeline.warnings import (

@@ -17,7 +17,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.parameters import parameters
 from model_server.pipeline.request import MAX_FRAMES, DubSpec, Speech, check_rate
-from model_server.pipeline.speech.audio import temporary_speech
+from model_server.pipeline.speech.sandboxed import temporary_speech
 
 
 @dataclass(frozen=True)

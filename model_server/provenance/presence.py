@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.pipeline.compositing.presence_mark import TILE, pattern
-from model_server.pipeline.media.video import open_footage
+from model_server.pipeline.media.sandboxed import open_footage
 
 # Pixels of the pattern to one that is compared: cells are then two pixels wide.
 _COARSE = 4

@@ -31,7 +31,8 @@ from model_server.surroundings import explained
 
 MAX_ASSET_BYTES = 64 * 2**30
 MAX_CHUNK_BYTES = 2**20
-UPLOAD_IDLE_SECONDS = 60.0
+# Whoever sends fewer bytes in this time holds a place for nothing: 1 KiB/s is slower than any line in use.
+UPLOAD_IDLE_SECONDS, UPLOAD_STEP_BYTES = 60.0, 64 * 1024
 POSE_ROWS_AT_ONCE = 4096
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -107,8 +108,8 @@ class Servicer:
 
     @_guarded
     async def UploadAsset(self, requests: AsyncIterator[dubbing.UploadAssetRequest], context: Any) -> Any:
-        messages = aiter(requests)
-        head = await _next(messages)
+        messages = _Upload(aiter(requests))
+        head = await messages.next()
         if head is None:
             raise PoseDubError("The upload is empty; send the asset's id, size and bytes.")
         async with self._uploads.setdefault(head.asset_id, asyncio.Lock()):  # two may send one file at the same time
@@ -124,7 +125,7 @@ class Servicer:
             if held + len(message.chunk) > head.total_bytes:
                 raise PoseDubError(f"The upload is longer than the {head.total_bytes} bytes it announced.")
             held = await asyncio.to_thread(self._blobs.append, head.asset_id, held, message.chunk)
-            message = await _next(messages)
+            message = await messages.next()
         if held == head.total_bytes:
             await asyncio.to_thread(self._blobs.finish, head.asset_id)
         return dubbing.UploadAssetResponse(complete=held == head.total_bytes, received_bytes=held)
@@ -210,12 +211,24 @@ async def _asked(work: Callable[[Callable[[], bool]], T]) -> T:
         gone.set()
 
 
-async def _next(messages: AsyncIterator[Any]) -> Any:
-    """The next message of an upload, None at its end; a silent client is dropped."""
-    try:
-        return await asyncio.wait_for(anext(messages, None), UPLOAD_IDLE_SECONDS)
-    except TimeoutError as error:
-        raise PoseDubError("The upload stalled for a minute; send on from where it stopped.") from error
+class _Upload:
+    """The messages of an upload; a client that is silent, or sends next to nothing, is dropped."""
+
+    def __init__(self, messages: AsyncIterator[Any]) -> None:
+        self._messages = messages
+        self._until, self._lacking = 0.0, 0
+
+    async def next(self) -> Any:
+        """The next message, None at the end; PoseDubError when a minute brings less than `UPLOAD_STEP_BYTES`."""
+        now = asyncio.get_running_loop().time()
+        if self._lacking <= 0:
+            self._until, self._lacking = now + UPLOAD_IDLE_SECONDS, UPLOAD_STEP_BYTES
+        try:
+            message = await asyncio.wait_for(anext(self._messages, None), self._until - now)
+        except TimeoutError as error:
+            raise PoseDubError("The upload stalled for a minute; send on from where it stopped.") from error
+        self._lacking -= len(message.chunk) if message is not None else 0
+        return message
 
 
 class ChangeSignal:

@@ -22,9 +22,8 @@ from model_server.pipeline.faces.alignment import (
     warp,
 )
 from model_server.pipeline.faces.finder import FaceFinder, choose
-from model_server.pipeline.media.images import is_transparent
+from model_server.pipeline.media.sandboxed import is_transparent, picture_at
 from model_server.pipeline.media.stills import is_image
-from model_server.pipeline.media.video import picture_at
 from model_server.pipeline.request import Portrait, Viewer
 
 # A VoxCeleb2-like crop is square; anything far from it would be squeezed.

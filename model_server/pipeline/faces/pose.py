@@ -20,7 +20,8 @@ from model_server.pipeline.faces.portrait import aligned_crop
 from model_server.pipeline.faces.pose_reading import Picture, PoseReader, Rows, measured_angles
 from model_server.pipeline.faces.tracking import DECODED_AHEAD, FaceTrack, TrackFaces, track_face
 from model_server.pipeline.media.containers import never
-from model_server.pipeline.media.video import Footage, open_footage
+from model_server.pipeline.media.sandboxed import open_footage
+from model_server.pipeline.media.video import Footage
 from model_server.pipeline.prefetch import prefetch
 from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.timecode import average_rate

@@ -15,6 +15,7 @@ from model_server.pipeline.media.colour import RGB, Colour, Converter
 from model_server.pipeline.media.containers import MAX_FRAME_PIXELS
 from model_server.pipeline.media.geometry import Geometry
 from model_server.pipeline.request import Viewer
+from model_server.sandbox.channel import crosses
 
 Picture = NDArray[np.uint8]
 Field = Literal["top", "bottom"]
@@ -23,6 +24,7 @@ Field = Literal["top", "bottom"]
 _BOTTOM_FIRST = ("dvvideo",)
 
 
+@crosses
 @dataclass(frozen=True)
 class Appearance:
     """How frames look to a viewer.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model_server.pipeline.media import hdr
 from model_server.pipeline.request import Viewer
+from model_server.sandbox.channel import crosses
 
 RGB, BT709, UNSPECIFIED, BT601_625, BT601_525, BT2020 = 0, 1, 2, 5, 6, 9
 """Matrices, and but for RGB also primaries; of transfers BT709, UNSPECIFIED and BT601_525."""
@@ -27,6 +28,7 @@ _LINES_625 = (288, 576)
 _ALWAYS_BT601 = ("vp8",)
 
 
+@crosses
 @dataclass(frozen=True)
 class Colour:
     """Colour of pictures.

@@ -16,6 +16,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from numpy.typing import NDArray
 
 from model_server.pipeline.request import Viewer
+from model_server.sandbox.channel import crosses
 
 Pixels = TypeVar("Pixels", bound=NDArray)
 
@@ -25,6 +26,7 @@ _TOLERANCE = 1.0
 _LEAST, _MOST = Fraction(1, 100), Fraction(4)
 
 
+@crosses
 @dataclass(frozen=True)
 class Geometry:
     """From stored to upright pictures.

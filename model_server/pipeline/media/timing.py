@@ -13,6 +13,9 @@ from typing import NamedTuple
 import av
 from av.video.stream import VideoStream
 
+from model_server.pipeline.request import Viewer
+from model_server.sandbox.channel import crosses
+
 DEFAULT_RATE = Fraction(25)
 LOWEST_RATE, HIGHEST_RATE = Fraction(1), Fraction(240)
 
@@ -33,6 +36,7 @@ _MICROSECOND = Fraction(1, 30_000)
 _PAUSE = Fraction(3, 2)
 
 
+@crosses
 @dataclass(frozen=True)
 class Timing:
     """Presentation times of all shown frames, in ticks of `time_base` seconds, ascending.
@@ -65,6 +69,10 @@ class Timing:
         Such a viewer shows at step n the frame that is on screen at n / `step_rate`, rounded to the file's ticks.
         """
         return [ceil((time - self.time_base / 2) * self.step_rate) / self.step_rate for time in self.times]
+
+    def times_for(self, viewer: Viewer) -> list[Fraction]:
+        """When a viewer shows each frame."""
+        return self.stepped_times if viewer == "blender" else self.times
 
     @property
     def duration(self) -> Fraction:

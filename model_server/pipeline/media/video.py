@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from copy import copy
 from fractions import Fraction
 from functools import cached_property
@@ -29,6 +29,7 @@ from model_server.pipeline.media.containers import (
 from model_server.pipeline.media.geometry import Geometry
 from model_server.pipeline.media.images import is_animated, is_turned, load_image
 from model_server.pipeline.media.stills import is_image
+from model_server.pipeline.media.timing import Timing
 from model_server.pipeline.request import Viewer
 
 Picture = NDArray[np.uint8]
@@ -54,14 +55,21 @@ class Footage(Protocol):
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
     ) -> Generator[tuple[int, Picture]]: ...
 
+    def frame_at(self, time: Fraction) -> Picture: ...
+
+
+class DecodedFootage(Footage, Protocol):
+    """Footage whose frames can be had as they are decoded, too."""
+
+    @property
+    def stored(self) -> DecodedFootage: ...
+
     def decoded(self, indices: Iterable[int], cancelled: Callable[[], bool] = never) -> Frames: ...
 
     def pictures(self) -> Pictures: ...
 
-    def frame_at(self, time: Fraction) -> Picture: ...
 
-
-def open_footage(path: Path, viewer: Viewer = "player") -> Footage:
+def open_footage(path: Path, viewer: Viewer = "player") -> DecodedFootage:
     """A movie, or a still picture as a movie of one frame, as it is shown by a viewer.
 
     Raises:
@@ -73,7 +81,7 @@ def open_footage(path: Path, viewer: Viewer = "player") -> Footage:
     if viewer == "player" and is_animated(Path(path)):
         sentence = f"The picture {Path(path).name} is animated, which can be read of GIFs alone; export it as a movie."
         raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
-    return Still(path, viewer)
+    return Still.read(path, viewer)
 
 
 def picture_at(path: Path, time: Fraction, viewer: Viewer = "player") -> Picture:
@@ -87,16 +95,26 @@ def picture_at(path: Path, time: Fraction, viewer: Viewer = "player") -> Picture
     return open_footage(path, viewer).frame_at(time)
 
 
+def index_at(times: Sequence[Fraction], time: Fraction) -> int:
+    """Index of the frame on screen at `time` seconds, the first before and the last behind the movie."""
+    return max(bisect_right(times, time) - 1, 0)
+
+
 class Still:
     """A picture as footage: one frame, shown for no stated time."""
 
-    def __init__(self, path: Path, viewer: Viewer = "player") -> None:
+    def __init__(self, picture: Picture, appearance: Appearance) -> None:
         self.times = [Fraction(0)]
         self.duration = Fraction(0)
+        self._picture, self.appearance = picture, appearance
+
+    @staticmethod
+    def read(path: Path, viewer: Viewer = "player") -> Still:
+        """Of a file; PoseDubError as `load_image`."""
         # Blender shows the values of an image strip as they are stored, whatever ICC profile the file has.
-        self._picture = load_image(path, turned=viewer == "player", managed=viewer == "player")
+        picture = load_image(path, turned=viewer == "player", managed=viewer == "player")
         asked = Geometry(turns=1) if viewer == "blender" and is_turned(path) else Geometry()
-        self.appearance = Appearance((self._picture.shape[1], self._picture.shape[0]), viewer, asked=asked)
+        return Still(picture, Appearance((picture.shape[1], picture.shape[0]), viewer, asked=asked))
 
     @property
     def stored(self) -> Still:
@@ -127,7 +145,11 @@ class Still:
 class Video:
     """A movie addressed by frame index in presentation order; memory does not grow with its length.
 
+    Args:
+        timing: when its pictures are shown, where that is known already.
+
     Attributes:
+        timing: when its pictures are shown.
         times: presentation times of all frames, seconds from the first one, ascending; as the viewer times them.
         duration: seconds from the first frame's beginning to the last one's end.
 
@@ -135,13 +157,13 @@ class Video:
         PoseDubError: unreadable, no pictures, frames too large or more than 24 hours.
     """
 
-    def __init__(self, path: Path, viewer: Viewer = "player") -> None:
+    def __init__(self, path: Path, viewer: Viewer = "player", timing: Timing | None = None) -> None:
         self._path = Path(path)
         self._viewer = viewer
         self._as_stored = False
-        self._timing = read_timing(self._path)
-        self.times = self._timing.stepped_times if viewer == "blender" else self._timing.times
-        self.duration = self._timing.duration
+        self.timing = timing or read_timing(self._path)
+        self.times = self.timing.times_for(viewer)
+        self.duration = self.timing.duration
 
     @cached_property
     def _facts(self) -> tuple[Fraction | None, str, Viewer]:
@@ -164,7 +186,7 @@ class Video:
 
     def index_at(self, time: Fraction) -> int:
         """Index of the frame on screen at `time` seconds, the first before and the last behind the movie."""
-        return max(bisect_right(self.times, time) - 1, 0)
+        return index_at(self.times, time)
 
     def frame_at(self, time: Fraction) -> Picture:
         """Picture on screen at `time` seconds, uint8 RGB (height, width, 3)."""
@@ -230,12 +252,12 @@ class Video:
     def _seek(self, container: InputContainer, stream: VideoStream, index: int) -> None:
         # Aimed at a key frame's own time: FFmpeg compares decoding times, so a frame shown shortly before a
         # key frame would be missed.
-        keys = self._timing.seek_ticks
-        key = bisect_right(keys, self._timing.ticks[index]) - 1
+        keys = self.timing.seek_ticks
+        key = bisect_right(keys, self.timing.ticks[index]) - 1
         if key > 0:
             container.seek(keys[key], stream=stream)
 
     def _position(self, frame: av.VideoFrame, count: int) -> int:
-        if self._timing.counted or frame.pts is None:
+        if self.timing.counted or frame.pts is None:
             return count
-        return max(bisect_right(self._timing.ticks, frame.pts) - 1, 0)
+        return max(bisect_right(self.timing.ticks, frame.pts) - 1, 0)

@@ -16,7 +16,7 @@ from model_server.pipeline.media.colour import BT709, RGB, Colour
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.planes import Layout, Planes, stored_chroma, stored_planes
 from model_server.pipeline.media.playback import Playback
-from model_server.pipeline.media.video import Footage
+from model_server.pipeline.media.video import DecodedFootage
 from model_server.pipeline.movies.movie_format import EXACT, LOSSLESS, MovieFormat
 from model_server.pipeline.request import FootageSource
 
@@ -35,7 +35,7 @@ class Film:
         format: of the movie.
     """
 
-    def __init__(self, footage: Footage, source: FootageSource, fps: Fraction) -> None:
+    def __init__(self, footage: DecodedFootage, source: FootageSource, fps: Fraction) -> None:
         look = footage.appearance
         _, first = next(footage.decoded([0]))
         chroma = _COMMON if look.colour.is_hdr else stored_chroma(first, look.geometry)
@@ -76,7 +76,7 @@ def _movie_colour(colour: Colour) -> Colour:
 class _AsPlanes:
     """Footage as planes of a layout."""
 
-    def __init__(self, footage: Footage, layout: Layout) -> None:
+    def __init__(self, footage: DecodedFootage, layout: Layout) -> None:
         self._footage = footage
         self._layout = layout
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,7 @@ from model_server.pipeline.media.containers import never
 from model_server.pipeline.speech.downmix import Downmix
 from model_server.pipeline.speech.resampling import resampled
 from model_server.pipeline.speech.sound import AUDIBLE, Flaws, SoundReader, SoundTrack
+from model_server.sandbox.channel import crosses
 from model_server.scratch import make_folder
 from model_server.surroundings import naming
 
@@ -32,6 +33,18 @@ _BLOCK = 1 << 16
 _OFFSET_SHARE = 0.01
 
 Samples = NDArray[np.float32]
+
+
+@crosses
+@dataclass(frozen=True)
+class Spoken:
+    """What is known of speech once all of it was decoded; attributes as of `SpeechFile`."""
+
+    duration: Fraction
+    rms: float
+    track: SoundTrack
+    flaws: Flaws
+    offset: float
 
 
 @dataclass(frozen=True)
@@ -106,23 +119,46 @@ def decode_speech(
     Raises:
         PoseDubError: unreadable, no such track, no samples, `start` behind the end, or cancelled.
     """
-    path, out_path = Path(path), Path(out_path)
+    return written(out_path, spoken(Path(path), start, track, cancelled), start)
+
+
+def spoken(
+    path: Path, start: Fraction, track: int, cancelled: Callable[[], bool] = never
+) -> Generator[Samples, None, Spoken]:
+    """Blocks of a sound track's samples, from `start` on, and in the end what they are; as of `decode_speech`."""
     reader, tally = SoundReader(path, track, cancelled), _Tally()
+    samples = 0
+    for block in _shifted(_heard(reader, tally), round(start * SAMPLE_RATE)):
+        samples += len(block)
+        yield block
+    _check_length(path, reader.end, samples, start)
+    return Spoken(reader.end, tally.rms, reader.track, reader.flaws, tally.offset)
+
+
+def written(out_path: Path, blocks: Generator[Samples, None, Spoken], start: Fraction) -> SpeechFile:
+    """A file of what `spoken` gives; it appears whole or not at all."""
+    out_path, samples = Path(out_path), 0
     with naming(out_path), replacing(out_path) as part, part.open("xb") as file:
-        for block in _shifted(_heard(reader, tally), round(start * SAMPLE_RATE)):
+        while True:
+            try:
+                block = next(blocks)
+            except StopIteration as stop:
+                told: Spoken = stop.value
+                break
             file.write(block.tobytes())
-        samples = file.tell() // 4
-        _check_length(path, reader.end, samples, start)
-    return SpeechFile(out_path, samples, reader.end, tally.rms, start, reader.track, reader.flaws, tally.offset)
+            samples += len(block)
+    return SpeechFile(out_path, samples, told.duration, told.rms, start, told.track, told.flaws, told.offset)
 
 
-def temporary_speech(
-    path: Path, start: Fraction = Fraction(0), cancelled: Callable[[], bool] = never, track: int = 0
-) -> SpeechFile:
-    """`decode_speech` into a file of its own, which goes when the returned value does."""
+def temporary(speak: Callable[[Path], SpeechFile]) -> SpeechFile:
+    """Speech in a file of its own, which goes when the returned value does.
+
+    Args:
+        speak: makes the file at a path.
+    """
     folder = make_folder()
     try:
-        speech = decode_speech(path, folder / "speech.f32", start, cancelled, track)
+        speech = speak(folder / "speech.f32")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

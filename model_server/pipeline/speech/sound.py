@@ -30,6 +30,7 @@ from model_server.pipeline.media.containers import (
     stop_if,
 )
 from model_server.pipeline.speech.adts import adts_frames
+from model_server.sandbox.channel import crosses
 
 Channels = NDArray[np.float32]
 
@@ -57,6 +58,7 @@ _UNSTATED = Fraction(1, 2)
 AUDIBLE = 0.001
 
 
+@crosses
 @dataclass(frozen=True)
 class SoundTrack:
     """Which sound track of a file is read.
@@ -81,6 +83,7 @@ class SoundBlock:
     layout: str
 
 
+@crosses
 @dataclass
 class Flaws:
     """What a track went through, as far as it has been read.

@@ -1,0 +1,148 @@
+"""What a process that reads a stranger's file can do, and what it cannot: tried from within such a process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from model_server.errors import ErrorKind, PoseDubError
+from model_server.sandbox import client, limits
+from model_server.sandbox.channel import Asked, Channel, UnsoundMessage
+from tests.limits import HANGS
+from tests.sandbox import work
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+landlock = pytest.mark.skipif(bool(limits.lacking()), reason=f"this kernel lacks limits: {limits.lacking()}")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "of a stranger"
+    path.write_bytes(b"content")
+    return path
+
+
+def refused(function: object, file: Path, *arguments: object) -> None:
+    with pytest.raises(RuntimeError, match="reading of a stranger failed"):
+        client.answer(function, file, *arguments)
+
+
+def ends(function: object, file: Path, *arguments: object) -> PoseDubError:
+    with pytest.raises(PoseDubError) as caught:
+        client.answer(function, file, *arguments)
+    assert "of a stranger" in caught.value.message and caught.value.message.endswith(".")
+    return caught.value
+
+
+def test_it_reads_its_file_and_makes_threads(file: Path) -> None:
+    assert client.answer(work.own, file) == b"content"
+    assert client.answer(work.thread, file) == 1
+
+
+@landlock
+def test_it_reads_no_other_file_and_changes_none(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    for other in (tmp_path / "secret", Path("/etc/passwd"), Path("/proc/self/environ")):
+        refused(work.read, file, str(other))
+    refused(work.listed, file, str(tmp_path))
+    for change in (work.write, work.create, work.change_mode):
+        refused(change, file)
+    assert file.read_bytes() == b"content" and sorted(os.listdir(tmp_path)) == ["of a stranger", "secret"]
+
+
+@landlock
+def test_it_reaches_neither_network_nor_other_processes(file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        refused(work.connect, file, port)
+        refused(work.datagram, file, port)
+    for function in (work.run, work.fork):
+        refused(function, file)
+    refused(work.strike, file, os.getpid())
+
+
+def test_it_holds_no_file_of_the_server(file: Path) -> None:
+    with file.open("rb"), file.open("rb"):
+        assert len(client.answer(work.handles, file)) == 1
+    refused(work.many_handles, file)
+
+
+def test_memory_has_a_limit(file: Path) -> None:
+    assert client.answer(work.memory, file, limits.MEMORY // 64) == limits.MEMORY // 64
+    problem = ends(work.memory, file, 2 * limits.MEMORY)
+    assert "takes more memory" in problem.message and problem.kind is ErrorKind.TOO_LARGE
+
+
+def test_a_crash_is_one_sentence_and_the_next_file_is_read(file: Path) -> None:
+    assert "ends the program that reads it" in ends(work.crash, file).message
+    assert client.answer(work.own, file) == b"content"
+
+
+def test_time_has_a_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STEP_PROCESSOR_SECONDS", 0.3)
+    assert "takes too long" in ends(work.turn_forever, file).message
+
+
+def test_cancelling_ends_the_process(file: Path) -> None:
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    with pytest.raises(PoseDubError) as caught:
+        client.answer(work.turn_forever, file, cancelled=stop.is_set)
+    assert caught.value.kind is ErrorKind.CANCELLED
+    (server,) = [one for one in psutil.Process().children() if "fork_server" in " ".join(one.cmdline())]
+    _, alive = psutil.wait_procs(server.children(), HANGS)
+    assert not alive
+
+
+def test_what_is_asked_for_is_answered_in_order_and_no_further_than_wanted(file: Path) -> None:
+    for asked in (range(5), iter(range(5)), []):
+        wanted = list(asked) if isinstance(asked, (range, list)) else list(range(5))
+        got = list(client.answered(work.doubled, file, asked, Asked))
+        assert [one for one, _ in got] == wanted and all((array == one).all() for one, array in got)
+
+    def told():  # noqa: ANN202
+        for k in range(3):
+            seen.append(k)
+            yield k
+
+    seen: list[int] = []
+    for k, _ in client.answered(work.doubled, file, told(), Asked):
+        assert seen[-1] == k
+
+
+def test_no_answer_makes_the_server_run_anything(file: Path, tmp_path: Path) -> None:
+    assert "ends the program" in ends(work.hostile, file, str(tmp_path / "trace")).message
+    assert not (tmp_path / "trace").exists()
+
+
+def test_messages_that_make_no_sense_are_refused() -> None:
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    with theirs:
+        for message in (
+            b"\xff" * 16,
+            (5).to_bytes(8, "little") + bytes(8) + b"hello",
+            (2**20).to_bytes(8, "little") + (2**40).to_bytes(8, "little"),
+        ):
+            theirs.sendall(message)
+            with pytest.raises(UnsoundMessage):
+                channel.receive()
+        Channel(theirs).send(1, np.zeros(3, "<f8"))
+        with pytest.raises(UnsoundMessage):
+            channel.receive()
+    channel.close()
+
+
+def test_a_fork_server_that_was_ended_is_started_again(file: Path) -> None:
+    client.answer(work.own, file)
+    (server,) = [one for one in psutil.Process().children() if "fork_server" in " ".join(one.cmdline())]
+    server.kill()
+    psutil.wait_procs([server], HANGS)
+    assert client.answer(work.own, file) == b"content"
