@@ -1,6 +1,7 @@
 # make demo: a portrait speaks on Blender's timeline; results in demo/
 # make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
 # make test: the whole test suite
+# make faults: kills, full disks, fuzz, soak and more, on real processes; CASES=names for some of them, SCALE=0.1 for a tenth
 # make train ICT=ict.npz MINUTES=20: synthetic people, a slice of training (again to go on), weights; results in runs/
 # make gui: a real Blender on a virtual display, worked with mouse and keyboard; BLENDER=/path or CHROOT=folder
 # make lint: ruff, mypy, buf
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo showcase test gui lint train environment
+.PHONY: demo showcase test faults gui lint train environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo \
@@ -22,6 +23,9 @@ showcase: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+faults: $(READY)
+	@$(BIN)/python -m tests.faults.run $(CASES) --scale $(or $(SCALE),1)
 
 gui: $(READY)
 	@$(BIN)/python -m tests.gui.run --out gui \

@@ -213,9 +213,11 @@ class _Process:
         begun, used = time.monotonic(), None
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
-        while not poll.poll(1000 * _LOOK_SECONDS):
+        while True:
             if cancelled():
                 raise PoseDubError("The work was cancelled; start it again when it is wanted.", ErrorKind.CANCELLED)
+            if poll.poll(1000 * _LOOK_SECONDS):
+                return
             now = self._processor_seconds()
             used = now if used is None else used
             if now - used > limits.STEP_PROCESSOR_SECONDS or time.monotonic() - begun > limits.STEP_SECONDS:

@@ -115,7 +115,7 @@ class Servicer:
         async with self._uploads.setdefault(head.asset_id, asyncio.Lock()):  # two may send one file at the same time
             return await self._received(head, messages)
 
-    async def _received(self, head: dubbing.UploadAssetRequest, messages: AsyncIterator[Any]) -> Any:
+    async def _received(self, head: dubbing.UploadAssetRequest, messages: _Upload) -> Any:
         if self._blobs.use(head.asset_id):
             return dubbing.UploadAssetResponse(complete=True, received_bytes=head.total_bytes)
         if not 0 < head.total_bytes <= MAX_ASSET_BYTES:
