@@ -16,6 +16,7 @@ import psutil
 
 from blender_addon.client.connection import Endpoint
 from blender_addon.client.session import Session
+from blender_addon.core.engines import PlanLimits, Sizes
 from blender_addon.core.events import Event, JobCancelled, JobFailed, JobFinished
 from blender_addon.core.naming import frame_name
 from blender_addon.core.plan import DubPlan, PoseSource, SpeechSource
@@ -132,6 +133,7 @@ class Lab:
             first=0,
             end=request.spec.frame_count,
             size=SIZE,
+            limits=PlanLimits(2, Sizes(64, 128, 32), ("seed",)),
             seed=request.spec.seed,
         )
 
