@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,21 +79,30 @@ class Order:
         return read_lock(locks / f"{self.platform}-{self.build}.txt")
 
 
-class Installer:
-    """One installation in the background; watch `progress`, `finished` and `error`.
+class SetupWork:
+    """Work on the installation in the background.
+
+    Attributes:
+        progress: how far it is.
+        error: why it failed; None while it did not.
+        broken_off: whether it was cancelled.
 
     Args:
-        installation: where to.
-        parts: what the zip carries.
+        before: called first, in the background.
     """
 
-    def __init__(self, installation: Installation, parts: Carried, order: Order) -> None:
-        self._installation, self._parts, self._order = installation, parts, order
+    FAULT = "The server could not be set up"
+
+    def __init__(self, before: Callable[[], object] = lambda: None) -> None:
+        self._before = before
         self._cancel = CancelToken()
-        self._download = Download()
         self.progress = SetupProgress()
         self.error: AddonError | None = None
+        self.broken_off = False
         self._thread = threading.Thread(target=self._run, name="posedub setup", daemon=True)
+
+    def _work(self) -> None:
+        raise NotImplementedError
 
     @property
     def finished(self) -> bool:
@@ -114,30 +124,69 @@ class Installer:
             raise self.error
 
     def _run(self) -> None:
-        with boundary("setup", "The server could not be set up", self._failed):
-            lock = self._order.lock(self._parts.locks)
-            fits(self._order)
-            if self._order.anew:
-                self._installation.drop_downloads()
-            self._installation.require_space(lock)
-            attempt = self._installation.begin(self._order.version, self._order.build)
-            try:
-                self._install(lock, attempt)
-            except BaseException:
-                self._installation.break_off()
-                raise
+        with boundary("setup", self.FAULT, self._failed, self._given_up):
+            self._before()
+            self._cancel.check()
+            self._work()
+
+    def _failed(self, error: AddonError) -> None:
+        self.error = error
+
+    def _given_up(self) -> None:
+        self.broken_off = True
+
+    def _phase(self, phase: str) -> None:
+        self.progress = replace(self.progress, phase=phase)
+
+
+class Removal(SetupWork):
+    """Deletes an installation."""
+
+    FAULT = "The server could not be removed"
+
+    def __init__(self, installation: Installation, before: Callable[[], object] = lambda: None) -> None:
+        super().__init__(before)
+        self._installation = installation
+        self.progress = SetupProgress("removing")
+
+    def _work(self) -> None:
+        self._installation.remove()
+
+
+class Installer(SetupWork):
+    """Makes an installation.
+
+    Args:
+        installation: where to.
+        parts: what the zip carries.
+        before: called first, in the background.
+    """
+
+    def __init__(
+        self, installation: Installation, parts: Carried, order: Order, before: Callable[[], object] = lambda: None
+    ) -> None:
+        super().__init__(before)
+        self._installation, self._parts, self._order = installation, parts, order
+        self._download = Download()
+
+    def _work(self) -> None:
+        lock = self._order.lock(self._parts.locks)
+        fits(self._order)
+        if self._order.anew:
+            self._installation.drop_downloads()
+        self._installation.require_space(lock)
+        attempt = self._installation.begin(self._order.version, self._order.build)
+        try:
+            self._install(lock, attempt)
+        except BaseException:
+            self._installation.break_off()
+            raise
 
     def _install(self, lock: Lock, attempt: Attempt) -> None:
         (self._installation.root / LOG).write_text(f"{self._order}\n", encoding="utf-8")
         python = self._environment(self._uv(), attempt)
         self._packages(lock, python)
         self._installation.complete(attempt, self._tried(python))
-
-    def _failed(self, error: AddonError) -> None:
-        self.error = error
-
-    def _phase(self, phase: str) -> None:
-        self.progress = replace(self.progress, phase=phase)
 
     def _uv(self) -> Uv:
         self._phase("preparing")

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from ..core.address import ServerAddress
 from ..core.errors import AddonError
+from ..core.version import VERSION
 from .boundary import boundary
 from .cancel import CancelToken
 from .connection import Connection, Endpoint
@@ -186,11 +187,16 @@ class LocalServer:
         """Whether a fitting server is at the address. Raises AddonError when something else is."""
         try:
             with Connection(self._endpoint, cancel) as connection:
-                connection.info(timeout=2.0)
+                info = connection.info(timeout=2.0)
         except AddonError as error:
             if error.transient:
                 return False
             raise
+        if info.version != VERSION:
+            raise AddonError(
+                f"PoseDub {info.version} still serves at {self._endpoint.address}, and the add-on is {VERSION}.",
+                "Close the Blender that started it, or choose another port in the preferences.",
+            )
         return True
 
     def _launch(self) -> None:

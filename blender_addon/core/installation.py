@@ -212,6 +212,13 @@ class Installation:
         with suppress(OSError):
             self.root.rmdir()
 
+    def log(self) -> str:
+        """What the last installation wrote; "" when there was none."""
+        try:
+            return (self.root / LOG).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
     def require_space(self, lock: Lock) -> None:
         """Raise AddonError when the disk is too small for a lock's packages."""
         there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from .address import PORT
@@ -10,6 +12,36 @@ from .address import PORT
 HOST = "127.0.0.1"
 TAKES = "//dubs"
 """Folder of the takes of a saved .blend file, as Blender writes paths beside it."""
+
+
+@dataclass(frozen=True)
+class SetupSettings:
+    """How the server on this computer is set up.
+
+    Attributes:
+        root: folder that it is installed in.
+        build: of PyTorch, as in `core.torch_builds`; "" for the one that fits the machine.
+        wheels: folder that all packages come from, "" for the network.
+        proxy: URL, "" for what the system knows.
+    """
+
+    root: str
+    build: str = ""
+    wheels: str = ""
+    proxy: str = ""
+
+
+def installation_folder(system: str, environment: Mapping[str, str], home: Path) -> Path:
+    """Where the server is installed when nothing else is said: the same for every Blender of this user.
+
+    Args:
+        system: as `platform.system()` names it. On Windows the path is short, since PyTorch's own paths are long.
+    """
+    if system == "Windows":
+        return Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local") / "PoseDub" / "server"
+    if system == "Darwin":
+        return home / "Library" / "Application Support" / "posedub" / "blender-server"
+    return Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "posedub" / "blender-server"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@
 No postponed annotations here: Blender reads them as values.
 """
 
+import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,13 +13,22 @@ import bpy
 
 from ..client.connection import Endpoint
 from ..core.errors import AddonError
-from ..core.settings import ServerSettings
+from ..core.settings import ServerSettings, SetupSettings, installation_folder
+from ..core.torch_builds import OFFERED, TITLES, platform_name
+from . import setup_view
 
 ADDON = __package__.rpartition(".")[0]
 DEFAULTS = ServerSettings()
 MODES = (
     ("local", "On This Computer", "The add-on starts and stops the server"),
     ("address", "At an Address", "A server that runs elsewhere"),
+)
+DEVICES = (
+    ("auto", "Best for This Computer", "The graphics card if PyTorch can use it, else the processor"),
+    *(
+        (build, TITLES[build], f"PyTorch for {TITLES[build]}")
+        for build in OFFERED.get(platform_name(platform.system(), platform.machine()), ("cpu",))
+    ),
 )
 
 
@@ -40,6 +51,20 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         name="Actor",
         subtype="FILE_PATH",
         description="Weights of an actor, which the server on this computer offers beside its own; empty: none",
+    )
+    device: bpy.props.EnumProperty(name="Device", items=DEVICES, description="What the server is set up to draw on")
+    server_root: bpy.props.StringProperty(
+        name="Server Folder",
+        subtype="DIR_PATH",
+        description="Where the server is installed; empty: among this user's files, for all Blenders",
+    )
+    wheels: bpy.props.StringProperty(
+        name="Folder of Wheels",
+        subtype="DIR_PATH",
+        description="Install the server from this folder, made by build_addon.py --wheelhouse, without a network",
+    )
+    proxy: bpy.props.StringProperty(
+        name="Proxy", description="Of the network, such as http://proxy:3128; empty: what the system knows"
     )
     address: bpy.props.StringProperty(
         name="Address", default=DEFAULTS.address, description="Of the server: host, host:port, or a URL"
@@ -70,6 +95,12 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "mode", expand=True)
+        if self.mode == "local":
+            box = layout.box()
+            setup_view.draw(box, context, self)
+            for name in ("server_root", "wheels", "proxy"):
+                box.prop(self, name)
+            setup_view.draw_files(box)
         for name in (
             ("executable", "port", "data_dir", "actor") if self.mode == "local" else ("address", "token", "tls_ca")
         ):
@@ -78,6 +109,16 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
         layout.prop(self, "mark_renders")
         if notice := _notice(endpoint(self.settings())):
             layout.label(text=notice, icon="INFO")
+
+    def setup_settings(self) -> SetupSettings:
+        """How the server on this computer is set up, as plain data."""
+        usual = installation_folder(platform.system(), os.environ, Path.home())
+        return SetupSettings(
+            root=_path(self.server_root) or str(usual),
+            build="" if self.device == "auto" else self.device,
+            wheels=_path(self.wheels),
+            proxy=self.proxy.strip(),
+        )
 
     def settings(self) -> ServerSettings:
         """The values as plain data."""
@@ -102,19 +143,29 @@ def _notice(endpoint: Endpoint) -> str:
     return "" if reachable else "Other computers need System > Network > Allow Online Access"
 
 
+def current() -> PoseDubPreferences:
+    """The preferences as Blender keeps them."""
+    return bpy.context.preferences.addons[ADDON].preferences
+
+
 def settings() -> ServerSettings:
     """The current preferences as plain data."""
-    return bpy.context.preferences.addons[ADDON].preferences.settings()
+    return current().settings()
+
+
+def setup_settings() -> SetupSettings:
+    """How the server on this computer is set up, as plain data."""
+    return current().setup_settings()
 
 
 def cache_limit() -> int:
     """Bytes that the takes of a file may have; 0 for any number."""
-    return 10**6 * bpy.context.preferences.addons[ADDON].preferences.cache_limit
+    return 10**6 * current().cache_limit
 
 
 def mark_renders() -> bool:
     """Whether renders that show dubs get a mark."""
-    return bpy.context.preferences.addons[ADDON].preferences.mark_renders
+    return current().mark_renders
 
 
 def endpoint(settings: ServerSettings) -> Endpoint:

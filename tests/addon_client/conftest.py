@@ -18,6 +18,7 @@ LAST = (JobFinished, JobCancelled, JobFailed)
 @pytest.fixture
 def server():
     with StubServer() as running:
+        running.version = "9.9"
         yield running
 
 

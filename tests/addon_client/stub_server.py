@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from blender_addon.client.stubs import dubbing_pb2 as pb
 from blender_addon.client.stubs import media_pb2 as media
+from blender_addon.core.version import VERSION
 from tests.limits import HANGS
 
 
@@ -32,6 +33,7 @@ class StubServer:
         self.watched_from = []
         self.accept_bytes = None  # abort an upload after so many bytes
         self.drop_at = []  # frame indices at which a watch is cut, once each
+        self.version = VERSION
         self.hold_at = None  # frame index at which a watch waits for `go`
         self.go = threading.Event()
         self.holding = threading.Event()
@@ -67,7 +69,10 @@ class StubServer:
     def GetServerInfo(self, _request, _context):
         weights = pb.Weights(weights_id="ab" * 32, name="default", kind=pb.WEIGHTS_KIND_UNTRAINED, preset="lite")
         return pb.GetServerInfoResponse(
-            version="9.9", protocol=self.protocol, device="cpu", engines=[pb.Engine(name="pcavs", weights=[weights])]
+            version=self.version,
+            protocol=self.protocol,
+            device="cpu",
+            engines=[pb.Engine(name="pcavs", weights=[weights])],
         )
 
     def GetAsset(self, request, _context):

@@ -119,6 +119,16 @@ def test_a_server_of_another_protocol_is_not_used(local):
         assert "Update the add-on." in server.advice
 
 
+def test_a_server_of_an_earlier_blender_is_named(local):
+    with StubServer() as running:
+        running.version = "0.0.1"
+        server = local("raise SystemExit(9)", running.address)
+        server.start()
+        assert server.wait(HANGS) is ServerState.FAILED
+        assert f"PoseDub 0.0.1 still serves at {running.address}" in server.advice
+        assert "Close the Blender that started it" in server.advice
+
+
 def test_another_program_at_the_port(local):
     other = grpc.server(ThreadPoolExecutor(1))
     port = other.add_insecure_port("127.0.0.1:0")

@@ -28,9 +28,9 @@ SERVER = {
 ADDON = {
     "core": 0,
     "client": 11, "client.stubs": 10, "client.wire": 10, "client.cancel": 10, "client.tasks": 12, "client.session": 13,
-    "host.preferences": 20, "host.bl": 20, "host.sources": 21, "host.copies": 21, "host.strips": 22,
-    "host.planning": 23, "host.tasks": 24, "host.operators": 25, "host.panels": 25, "host.properties": 25,
-    "host.handlers": 26, "host": 27, "": 30,
+    "host.preferences": 20, "host.setup_view": 20, "host.bl": 20, "host.sources": 21, "host.copies": 21,
+    "host.strips": 22, "host.planning": 23, "host.tasks": 24, "host.operators": 25, "host.panels": 25,
+    "host.properties": 25, "host.handlers": 26, "host": 27, "": 30,
 }  # fmt: skip
 PACKAGES: dict[str, dict[str, int]] = {"model_server": SERVER, "blender_addon": ADDON}
 # Rooms of one height that know nothing of each other.

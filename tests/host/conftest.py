@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -38,10 +38,15 @@ NOWHERE = "127.0.0.1:1"
 class Blender:
     """A worker process; calling an attribute runs the function of that name in `scenes` or `scenes_output`."""
 
-    def __init__(self, zip_path: Path, resources: Path) -> None:
+    def __init__(self, zip_path: Path, resources: Path, variables: Mapping[str, str] | None = None) -> None:
         self._command = [PYTHON, str(Path(__file__).with_name("worker.py")), str(zip_path)]
         # Blender has its own Python: nothing but the zip may provide the add-on's libraries.
-        self._environment = os.environ | {"BLENDER_USER_RESOURCES": str(resources), "PYTHONPATH": ""}
+        self._environment = os.environ | {
+            "BLENDER_USER_RESOURCES": str(resources),
+            "XDG_DATA_HOME": str(resources / "data"),
+            "PYTHONPATH": "",
+            **(variables or {}),
+        }
         self._log = (resources / "worker.log").open("ab")
         self._process = self._start()
 

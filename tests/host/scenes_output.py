@@ -63,7 +63,13 @@ def preferences_panel():
 
 def _with(chosen, layout):
     """The preferences, drawn into this layout."""
-    members = {"layout": layout, "mode": chosen.mode, "settings": chosen.settings, "bl_rna": chosen.bl_rna}
+    members = {
+        "layout": layout,
+        "mode": chosen.mode,
+        "device": chosen.device,
+        "settings": chosen.settings,
+        "bl_rna": chosen.bl_rna,
+    }
     return type("Drawn", (), members)()
 
 

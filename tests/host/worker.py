@@ -31,7 +31,7 @@ def install(zip_path: str) -> None:
 
 MODULES = (
     *("scenes_copies", "scenes_curves", "scenes_effects", "scenes_undo", "scenes_takes", "scenes_output"),
-    *("scenes_sound", "scenes_threads", "scenes"),
+    *("scenes_setup", "scenes_sound", "scenes_threads", "scenes"),
 )
 
 

@@ -74,6 +74,14 @@ def edited(scene: bpy.types.Scene) -> Iterator[None]:
             setattr(owner, name, before)
 
 
+def show(scene: bpy.types.Scene) -> None:
+    """Have the editor see this scene, and edit its sequence."""
+    for window in bpy.context.window_manager.windows[:1]:
+        window.scene = scene
+        if bpy.app.version >= (5, 0):
+            window.workspace.sequencer_scene = scene
+
+
 def may_redo() -> bool:
     """Whether the editor has undone steps that can be done again; a new step would take them away."""
     windows = bpy.context.window_manager.windows

@@ -1,5 +1,5 @@
 """What the editor's buttons do."""
 
-from . import dub, faces, pose, pose_tools, server, sources, takes
+from . import dub, example, faces, pose, pose_tools, server, server_setup, sources, takes
 
-MODULES = (sources, dub, takes, faces, pose, pose_tools, server)
+MODULES = (sources, dub, example, takes, faces, pose, pose_tools, server, server_setup)

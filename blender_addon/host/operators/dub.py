@@ -8,6 +8,7 @@ import bpy
 
 from ...core.errors import AddonError
 from ...core.jobs import JobRecord
+from .. import preferences, setup_view
 from ..bl import sequencer
 from ..planning import scene_plan
 from ..strips import recovery, results
@@ -44,21 +45,30 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         """A source that is not there."""
         return runtime.current().link.read(scene).problem()
 
-    def _drafts(self, context: bpy.types.Context) -> list[scene_plan.Draft]:
-        scene = sequencer.edit_scene(context)
-        return scene_plan.drafts(scene, self.sounds, runtime.current().link.offer(scene))
-
     def run(self, context: bpy.types.Context) -> set[str]:
         """Plan the dubs, then start them."""
-        drafts, records = self._drafts(context), []
-        try:
-            for draft in drafts:
-                records.append(runtime.current().start(draft))
-        except AddonError:
-            for draft in drafts[len(records) :]:
-                scene_plan.discard(draft.plan.folder)
-            raise
-        return FINISHED if all(outcome(record, self.wait) == FINISHED for record in records) else CANCELLED
+        return start(sequencer.edit_scene(context), self.sounds, self.wait)
+
+
+def start(scene: bpy.types.Scene, sounds: str, wait: bool) -> set[str]:
+    """Dub what is selected in a scene; `sounds` as the operator has it. Raises AddonError."""
+    drafts, records = scene_plan.drafts(scene, sounds, runtime.current().link.offer(scene)), []
+    try:
+        for draft in drafts:
+            records.append(runtime.current().start(draft))
+    except AddonError:
+        for draft in drafts[len(records) :]:
+            scene_plan.discard(draft.plan.folder)
+        raise
+    return FINISHED if all(outcome(record, wait) == FINISHED for record in records) else CANCELLED
+
+
+def server_problem() -> str:
+    """Why no server can be had, a sentence; "" when one can."""
+    if preferences.settings().mode != "local":
+        return ""
+    runtime.current().setup.look()
+    return "Set up the server first." if setup_view.shown.needed else ""
 
 
 class POSEDUB_OT_cancel(SentenceOperator, bpy.types.Operator):

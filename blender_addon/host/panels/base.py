@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
+from ..bl.layout import draw_error, draw_sentence
 from ..sources import select
 from ..sources.select import Sources
 
+__all__ = ["ICONS", "ROLES", "ROLE_WIDTH", "DubPanel", "draw_error", "draw_optional", "draw_sentence", "draw_source"]
 ICONS = {"portrait": "IMAGE_DATA", "audio": "SOUND", "pose": "ARMATURE_DATA", "footage": "SEQUENCE"}
 ROLES = {"portrait": "Portrait", "audio": "Sound", "pose": "Pose", "footage": "Footage"}
 ROLE_WIDTH = 0.25
 """Of a row of the sidebar."""
-PIXELS_PER_LETTER = 7
 
 
 class DubPanel:
@@ -48,19 +47,3 @@ def draw_optional(layout: bpy.types.UILayout, role: str) -> None:
     row = split.row(align=True)
     row.label(text="None needed", icon=ICONS[role])
     row.operator("posedub.assign_source", text="", icon="UNPINNED").role = role
-
-
-def draw_error(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str) -> None:
-    """A red box with a sentence."""
-    box = layout.box()
-    box.alert = True
-    draw_sentence(box, context, sentence, "ERROR")
-
-
-def draw_sentence(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
-    """A sentence, broken into the panel's width."""
-    column = layout.column(align=True)
-    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
-    letters = context.region.width / PIXELS_PER_LETTER / scale
-    for number, line in enumerate(textwrap.wrap(sentence, max(20, int(letters) - 6))):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")

@@ -5,13 +5,19 @@ from __future__ import annotations
 import bpy
 
 from ...core import schema
-from .. import copies, preferences
+from .. import copies, preferences, setup_view
 from ..bl import sequencer
 from ..planning.scene_reading import SceneReading
 from ..sources import audio_tracks
 from ..tasks import main_loop, runtime
 from .base import ICONS, ROLE_WIDTH, ROLES, DubPanel, draw_error, draw_optional, draw_sentence, draw_source
 from .presets import POSEDUB_PT_presets
+
+FIRST_STEPS = (
+    "Add a portrait, a sound and a head movement as strips",
+    "Select them (Shift-click)",
+    "Press Dub",
+)
 
 
 class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
@@ -23,6 +29,8 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         """Sources, then what is missing or went wrong, then the button."""
         layout, scene = self.layout, sequencer.edit_scene(context)
         reading = runtime.current().link.read(scene)
+        draw_setup(layout, context)
+        draw_first_steps(layout, reading)
         column = layout.column(align=True)
         draw_weights(column, reading)
         if reading.takes_portrait and not reading.needs("portrait"):
@@ -76,6 +84,29 @@ class POSEDUB_PT_settings(DubPanel, bpy.types.Panel):
         for name in schema.IN_SETTINGS:
             if belongs.get(name, offer.heeds(name)):
                 self.layout.prop(values, name)
+
+
+def draw_setup(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The button that sets up the server on this computer, while a dub would find none."""
+    if preferences.settings().mode != "local":
+        return
+    setup = runtime.current().setup
+    setup.look()
+    if setup.busy:
+        main_loop.wake()
+    if setup.working or setup_view.shown.needed:
+        setup_view.draw(layout.box(), context, preferences.current())
+
+
+def draw_first_steps(layout: bpy.types.UILayout, reading: SceneReading) -> None:
+    """What to do, as long as nothing is selected and nothing was dubbed."""
+    chosen = (reading.source(role).strip for role in ICONS)
+    if reading.sources.dub or any(chosen) or runtime.current().book.records:
+        return
+    box = layout.box()
+    for number, step in enumerate(FIRST_STEPS, 1):
+        box.label(text=f"{number}. {step}")
+    box.operator("posedub.try_example", icon="PLAY")
 
 
 def draw_audio_track(layout: bpy.types.UILayout, reading: SceneReading) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from .. import preferences
+from .. import preferences, setup_view
 from ..tasks import runtime
 from .base import DubPanel, draw_error
 
@@ -34,6 +34,8 @@ class POSEDUB_PT_server(DubPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("posedub.show_log")
         row.operator("posedub.copy_diagnostics")
+        if settings.mode == "local":
+            setup_view.draw_files(layout)
         layout.operator("preferences.addon_show", text="Preferences").module = preferences.ADDON
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ...client.connection import Endpoint
 from ...client.server_process import LocalServer, ServerState, find_posedub
 from ...core.errors import AddonError
+from ...core.installation import Condition, Installation
 from ...core.settings import ServerSettings
+from ...core.version import VERSION
+from .. import preferences
 
 LOG_FILE = "server.log"
 HOW_TO_INSTALL = "Install the model server, and set its command posedub in the add-on's preferences."
+STOP_LIMIT = 15.0
+"""Seconds that a server may take to end before its files are deleted."""
 
 
 class ManagedServer:
@@ -68,11 +75,7 @@ class ManagedServer:
             self.start(settings)
 
     def _made(self, settings: ServerSettings) -> LocalServer:
-        # Never looked for beside the .blend file: opening someone's project must not run their programs.
-        command = find_posedub(settings.executable)
-        if command is None:
-            raise AddonError("The command posedub is not found.", HOW_TO_INSTALL)
-        data = Path(settings.data_dir)
+        command, data = _command(settings), Path(settings.data_dir)
         options = ["--actor", settings.actor] if settings.actor else []
         return LocalServer(command, data, data / LOG_FILE, settings.target, options)
 
@@ -80,6 +83,14 @@ class ManagedServer:
         """Stop it if the add-on started it."""
         if self._server:
             self._server.stop()
+
+    def stop_for_setup(self) -> Callable[[], None]:
+        """The same, before its files change; returns what waits for its end."""
+        server = self._server
+        if server is None or not server.owned:
+            return lambda: None
+        server.stop()
+        return partial(_await_end, server)
 
     def step(self) -> bool:
         """Whether its state changed since the last call."""
@@ -95,3 +106,31 @@ class ManagedServer:
     def log_tail(self) -> str:
         """The last lines it wrote; "" when it never ran."""
         return self._server.log_tail() if self._server else ""
+
+
+def _command(settings: ServerSettings) -> list[str]:
+    """What starts the server: the preferences' command, else the one set up here, else one that is found.
+
+    Never looked for beside the .blend file: opening someone's project must not run their programs. Raises AddonError.
+    """
+    place = Installation(Path(preferences.setup_settings().root))
+    if not settings.executable and (condition := place.condition(VERSION)) is not Condition.ABSENT:
+        if condition is Condition.READY:
+            return place.command() or []
+        if installed := place.installed():
+            raise AddonError(
+                f"The server that is set up here is of version {installed.version}, the add-on of {VERSION}."
+                if condition is Condition.OUTDATED
+                else "The server that was set up here is damaged.",
+                "Press Update Server." if condition is Condition.OUTDATED else "Press Repair Server.",
+            )
+    command = find_posedub(settings.executable)
+    if command is None and settings.executable:
+        raise AddonError("The command posedub is not found.", HOW_TO_INSTALL)
+    if command is None:
+        raise AddonError("The model server is not set up on this computer.", "Press Set Up Server.")
+    return command
+
+
+def _await_end(server: LocalServer) -> None:
+    server.wait(STOP_LIMIT)

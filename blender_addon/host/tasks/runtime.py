@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from .face_search import FaceSearch
 from .marking import RenderMarks
 from .preview import Previews
 from .server_link import Request, ServerLink
+from .server_setup import ServerSetup
 from .speech_pose import SpeechPoser
 from .take_list import Takes
 
@@ -78,6 +80,7 @@ class Runtime:
         takes: of the sound that is edited.
         faces: the people to choose from.
         marks: of renders that show dubs.
+        setup: of the server on this computer.
         book: all jobs.
         strips: of the jobs.
         error: why the last operator failed, a sentence.
@@ -93,6 +96,7 @@ class Runtime:
         self._reader = ThreadPoolExecutor(1, "posedub takes")
         self.takes = Takes(self._reader)
         self.marks = RenderMarks()
+        self.setup = ServerSetup(self._reader, self.link.stop_for_setup, self._set_up)
         self._reader.submit(scratch.tidy)
         self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
@@ -173,7 +177,7 @@ class Runtime:
         """Whether `pump` has anything to do."""
         jobs = self.link.sending or bool(self._running) or self.strips.busy
         asking = self.baker.busy or self.faces.busy or self.previews.busy or self.takes.busy
-        return self.link.changing or asking or jobs or self.marks.busy
+        return self.link.changing or asking or jobs or self.marks.busy or self.setup.busy
 
     def step(self, deadline: float) -> bool:
         """Do the main thread's work until `deadline`, time.monotonic(); whether anything changed."""
@@ -185,6 +189,7 @@ class Runtime:
             "room": self._make_room,
             "takes": self.takes.step,
             "marks": self.marks.step,
+            "setup": self.setup.step,
         }
         changed = [self._part(name, work) for name, work in parts.items()]
         return any(changed)
@@ -206,6 +211,11 @@ class Runtime:
             return False
         self._broken.pop(name, None)
         return changed
+
+    def _set_up(self) -> None:
+        """A server was set up: start it, so that it tells what it can."""
+        with suppress(AddonError):
+            self.link.start_server()
 
     def _listen(self) -> bool:
         events, changed = self.link.step()
@@ -305,6 +315,7 @@ class Runtime:
         self.detach()
         self.previews.close()
         self.marks.close()
+        self.setup.close()
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._cutter.shutdown(wait=False, cancel_futures=True)
         self.link.close()

@@ -137,6 +137,11 @@ class ServerLink:
         self.info, self.problem = None, ""
         self.server.stop()
 
+    def stop_for_setup(self) -> Callable[[], None]:
+        """Stop the managed server before its files change; returns what waits for its end."""
+        self.info, self.problem = None, ""
+        return self.server.stop_for_setup()
+
     def check(self) -> None:
         """Ask the server for its version and weights; answered in `step`. Raises AddonError."""
         self.info, self.problem = None, ""
