@@ -20,12 +20,25 @@ FAILED, INTERRUPTED, UNREAD = 1, 130, 141
 def parser() -> argparse.ArgumentParser:
     """The command line of all subcommands."""
     # Here, where an interrupt is caught already.
-    from model_server.cli import batch, bench, corpus, doctor, dub, evaluate, marks, serve, store, train, weights
+    from model_server.cli import (
+        batch,
+        bench,
+        corpus,
+        doctor,
+        dub,
+        evaluate,
+        marks,
+        serve,
+        store,
+        train,
+        weights,
+        worker,
+    )
 
     top = Parser(prog="posedub", description="Talking faces from a portrait, speech and head pose.")
     top.add_argument("--version", action="version", version=f"posedub {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (dub, batch, serve, store, weights, doctor, corpus, train, evaluate, bench):
+    for module in (dub, batch, serve, worker, store, weights, doctor, corpus, train, evaluate, bench):
         module.add_parser(commands)
     marks.add_parsers(commands)
     return top

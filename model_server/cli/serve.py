@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from model_server.cli import console, store
+from model_server.cli import console, store, worker
 from model_server.cli import options as shared
 from model_server.errors import PoseDubError
 from model_server.service.address import PORT, ServerAddress, parse_host
@@ -31,6 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
     parser.add_argument("--traces", metavar="FILE|otlp", help="OpenTelemetry spans of dubs: JSON lines, or a collector")
+    worker.add_cluster_options(parser, "have Ray workers make the frames; auto: of this computer (--ray-cores each)")
     parser.add_argument("--exit-with", type=int, metavar="PID", help="leave when that process ends")
     shared.add_engine_options(parser)
     store.add_limits(parser)
@@ -49,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     security = Security.read(options.token_file, options.tls_cert, options.tls_key)
     host = parse_host(options.host)
     security.check_host(host)
+    making = worker.farm_of(options, shared.data_folder(options, "server"))
     config = Config(
         data=shared.data_folder(options, "server"),
         engines=shared.engine_pool(options, options.actor),
@@ -57,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
         security=security,
         parent=options.exit_with,
         limits=store.limits(options),
+        making=making,
         metrics=_metrics_place(options.metrics),
     )
     with _traced(options.traces, config.data):

@@ -14,6 +14,7 @@ from model_server.engines.base import PoseReadingChoice, WeightsInfo
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.making import Making, Work
 from model_server.jobs.execution.runner import StoredResults, checked, setup_of, with_role, with_roles
 from model_server.jobs.marks import frame_marking
 from model_server.jobs.store import Store
@@ -39,9 +40,18 @@ class Queries:
     Args:
         memory: what is kept of the sources of dubs and of questions.
         encode: makes a frame's file of its picture, as in dubs.
+        making: who makes dubs' frames, None for this process.
     """
 
-    def __init__(self, store: Store, engines: EnginePool, memory: ValueCache, encode: Encode = encode_png) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engines: EnginePool,
+        memory: ValueCache,
+        encode: Encode = encode_png,
+        making: Making | None = None,
+    ) -> None:
+        self._making = making
         self._store = store
         self._engines = engines
         self._memory, self._encode = memory, encode
@@ -95,7 +105,10 @@ class Queries:
         one = replace(request, first=index, end=index + 1)
         weights = checked(one, self._engines)
         try:
-            mark = frame_marking(one, weights, setup_of(one, weights, self._engines))
+            setup = setup_of(one, weights, self._engines)
+            if self._making:
+                return self._making.preview(Work(one, weights, setup, cancelled))
+            mark = frame_marking(one, weights, setup)
             return previews.preview(one, self._context(one, weights, cancelled), self._encode, mark)
         except PoseDubError as error:
             raise PoseDubError(with_roles(error.message, one), error.kind) from error

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from model_server import __version__
 from model_server.engines.device import memory_use
+from model_server.jobs.execution.making import Making
 from model_server.jobs.execution.tally import Tally
 from model_server.jobs.store import Store
 
@@ -19,10 +20,10 @@ from model_server.jobs.store import Store
 STORE_SECONDS = 60.0
 
 
-def registry(store: Store, tally: Tally, device: str) -> CollectorRegistry:
+def registry(store: Store, tally: Tally, device: str, making: Making | None = None) -> CollectorRegistry:
     """All metrics of a server; those of its process beside its own."""
     made = CollectorRegistry()
-    made.register(_ServerMetrics(store, tally, device))
+    made.register(_ServerMetrics(store, tally, device, making))
     for collector in list(REGISTRY._collector_to_names):  # the process's memory and time, Python's own
         made.register(collector)
     return made
@@ -31,8 +32,8 @@ def registry(store: Store, tally: Tally, device: str) -> CollectorRegistry:
 class _ServerMetrics:
     """Reads the values when it is asked for them."""
 
-    def __init__(self, store: Store, tally: Tally, device: str) -> None:
-        self._store, self._tally, self._device = store, tally, device
+    def __init__(self, store: Store, tally: Tally, device: str, making: Making | None) -> None:
+        self._store, self._tally, self._device, self._making = store, tally, device, making
         self._lock = threading.Lock()
         self._measured = (float("-inf"), 0, 0)
 
@@ -45,6 +46,8 @@ class _ServerMetrics:
         info = GaugeMetricFamily("posedub_info", "Version and device.", labels=["version", "device"])
         info.add_metric([__version__, self._device], 1)
         yield info
+        workers = self._making.workers if self._making else 1
+        yield GaugeMetricFamily("posedub_workers", "Workers that make frames.", workers)
         tally = self._tally
         frames = {"drawn": tally.drawn, "reused": tally.reused}
         yield _labelled(GaugeMetricFamily, "posedub_jobs", "Jobs in the store.", "state", self._store.counts())

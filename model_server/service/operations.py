@@ -10,6 +10,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.execution.making import Making
 from model_server.jobs.execution.tally import Tally
 from model_server.jobs.store import Store
 from model_server.service.address import ServerAddress
@@ -27,17 +28,24 @@ class Operations:
     Args:
         place: where it listens.
         stopping: set when the server wants to leave.
+        making: who makes frames, None for this process.
 
     Raises:
         PoseDubError: prometheus-client is not installed, or the place is taken.
     """
 
     def __init__(
-        self, place: ServerAddress, store: Store, tally: Tally, device: str, stopping: threading.Event
+        self,
+        place: ServerAddress,
+        store: Store,
+        tally: Tally,
+        device: str,
+        stopping: threading.Event,
+        making: Making | None = None,
     ) -> None:
-        self._store, self._stopping = store, stopping
+        self._store, self._stopping, self._making = store, stopping, making
         self._pages: dict[str, Callable[..., Any]] = {
-            "/metrics": _metrics(store, tally, device),
+            "/metrics": _metrics(store, tally, device, making),
             "/healthz": lambda environ, start: _text(start, ""),
             "/readyz": lambda environ, start: _text(start, self.problem()),
         }
@@ -67,7 +75,7 @@ class Operations:
             self._store.blobs.require_space(0)
         except Exception as error:  # noqa: BLE001 - RPC boundary: whatever it is, it is no reason to die
             return str(explained(error) or f"The store does not answer ({error}).")
-        return ""
+        return self._making.problem() if self._making else ""
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         page = self._pages.get(environ.get("PATH_INFO", ""))
@@ -76,14 +84,14 @@ class Operations:
         )
 
 
-def _metrics(store: Store, tally: Tally, device: str) -> Callable[..., Any]:
+def _metrics(store: Store, tally: Tally, device: str, making: Making | None) -> Callable[..., Any]:
     try:
         from prometheus_client import make_wsgi_app
 
         from model_server.service.metrics import registry
     except ImportError as error:
         raise PoseDubError(LACKING, ErrorKind.UNSUPPORTED) from error
-    return make_wsgi_app(registry(store, tally, device))
+    return make_wsgi_app(registry(store, tally, device, making))
 
 
 def _text(start: Callable[..., Any], problem: str, status: str = "503 Service Unavailable") -> list[bytes]:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from model_server import __version__
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.making import Making
 from model_server.jobs.execution.runner import Runner
 from model_server.jobs.execution.threads import Worker
 from model_server.jobs.retention import Housekeeping, Limits
@@ -49,6 +51,7 @@ class Config:
         host: a name or an IP address, without brackets.
         port: 0 lets the system choose.
         parent: process id; the server leaves when that process does.
+        making: joins those who make frames, None where this process makes them.
         metrics: where metrics and probes are served by HTTP, None for nowhere.
         limits: what the data folder may hold.
     """
@@ -61,6 +64,7 @@ class Config:
     parent: int | None = None
     limits: Limits = Limits()
     metrics: ServerAddress | None = None
+    making: Callable[[Store, EnginePool, threading.Event], Making] | None = None
 
 
 def serve(config: Config) -> None:
@@ -74,7 +78,8 @@ class _Server:
         self._config = config
         self._store = Store(config.data)
         self._stopping = threading.Event()
-        self._runner = Runner(self._store, config.engines, stopping=self._stopping)
+        self._making = config.making(self._store, config.engines, self._stopping) if config.making else None
+        self._runner = Runner(self._store, config.engines, stopping=self._stopping, making=self._making)
         self._worker = Worker(self._store, self._runner, self._stopping)
         self._housekeeping = Housekeeping(self._store, config.limits, self._stopping)
         self._health = health.aio.HealthServicer()
@@ -96,7 +101,7 @@ class _Server:
         names = ", ".join(f"{one.name} ({one.kind})" for one in self._config.engines.weights)
         place = ServerAddress(self._config.host, port).target
         log.info("PoseDub %s serves on %s; data in %s", __version__, place, self._config.data)
-        log.info("device %s; weights: %s", self._config.engines.device, names)
+        log.info("device %s; weights: %s", self._config.engines.drawing_device, names)
         self._on_signals(leave)
         await self._until(leave)
         log.info("stopping")
@@ -104,13 +109,17 @@ class _Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.to_thread(self._worker.stop)
         await asyncio.to_thread(self._housekeeping.stop)
+        if self._making:
+            await asyncio.to_thread(self._making.stop)
         await front.stop(GRACE_SECONDS)
         if self._operations:
             await asyncio.to_thread(self._operations.stop)
 
     def _watched(self) -> Operations | None:
-        place, device = self._config.metrics, self._config.engines.device
-        return Operations(place, self._store, self._runner.tally, device, self._stopping) if place else None
+        place, device = self._config.metrics, self._config.engines.drawing_device
+        if place is None:
+            return None
+        return Operations(place, self._store, self._runner.tally, device, self._stopping, self._making)
 
     def _front(self) -> grpc.aio.Server:
         security = self._config.security

@@ -86,7 +86,7 @@ class Servicer:
         self.tally = runner.tally
         self._changed = changed
         self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._questions = Queries(store, engines, runner.memory, runner.encode)
+        self._questions = Queries(store, engines, runner.memory, runner.encode, runner.making)
 
     @_guarded
     async def GetServerInfo(self, request: dubbing.GetServerInfoRequest, context: Any) -> Any:
@@ -94,7 +94,7 @@ class Servicer:
             version=__version__,
             protocol=wire.PROTOCOL,
             engines=wire.engine_messages(self._engines.weights),
-            device=self._engines.device,
+            device=self._engines.drawing_device,
             limits=dubbing.Limits(
                 max_asset_bytes=MAX_ASSET_BYTES, max_frames=MAX_FRAMES, max_chunk_bytes=MAX_CHUNK_BYTES
             ),

@@ -29,6 +29,9 @@ class EnginePool:
         choices: file in which what was measured on this computer is kept.
 
     Attributes:
+        device: kind of this computer's device, which answers questions.
+        choices: the file.
+        drawing_device: of the device that draws dubs, the same unless others draw them.
         notices: what had to be given up because the device does not draw what a processor draws, in sentences.
     """
 
@@ -40,10 +43,10 @@ class EnginePool:
         choices: Path | None = None,
     ) -> None:
         self.weights = tuple(weights)
-        self.device = resolve_device(device)
+        self.device = self.drawing_device = resolve_device(device)
         check_precision(precision, self.device)
         self._precision = precision
-        self._choices = choices
+        self.choices = choices
         self._loaded: OrderedDict[tuple[str, Precision], Engine] = OrderedDict()
         self.notices: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -67,7 +70,7 @@ class EnginePool:
             if key not in self._loaded:
                 while len(self._loaded) >= KEPT:
                     self._loaded.popitem(last=False)
-                found = load_checked_engine(info, self.device, key[1], self._choices)
+                found = load_checked_engine(info, self.device, key[1], self.choices)
                 self._loaded[key] = found.engine
                 if found.notice and found.notice not in self.notices:
                     self.notices += (found.notice,)
@@ -76,5 +79,5 @@ class EnginePool:
 
     def precision(self, asked: Precision) -> Precision:
         """What a request's precision means on this server; PoseDubError when it makes no sense here."""
-        check_precision(asked, self.device)
+        check_precision(asked, self.drawing_device)
         return self._precision if asked == "auto" else asked

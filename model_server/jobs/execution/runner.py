@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +16,7 @@ from model_server.engines.base import WeightsInfo
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.making import Making, Work
 from model_server.jobs.execution.tally import Tally
 from model_server.jobs.marks import frame_marking
 from model_server.jobs.model import Job, JobState, Warned
@@ -88,9 +89,10 @@ class Runner:
         stopping: set when the process wants to leave; the job goes back into the queue.
         memory: what is kept between two dubs of the same sources.
         encode: makes the frames' files of pictures.
+        making: who makes frames, None for this process.
 
     Attributes:
-        memory, encode: the same, for who asks about such dubs.
+        memory, encode, making: the same, for who asks about such dubs.
         tally: what was done.
     """
 
@@ -102,8 +104,10 @@ class Runner:
         stopping: threading.Event | None = None,
         memory: ValueCache | None = None,
         encode: Encode = encode_png,
+        making: Making | None = None,
     ) -> None:
         self._store = store
+        self.making = making
         self.encode = encode
         self._engines = engines
         self._media = media or store.blobs.media
@@ -144,16 +148,22 @@ class Runner:
         request, total, made = job.request, job.request.end - job.request.first, 0
         with closing(JobReport(self._store, job.id)) as report:
             report.progress("weights", 0, 1)
-            for frames in grouped(self._frames(job, request, report)):
-                self._commit(job.id, frames)
-                made += len(frames)
-                report.progress("frames", made, total)
+            with closing(self._frames(job, request, report)) as came:
+                for frames in grouped(came):
+                    self._commit(job.id, frames)
+                    made += len(frames)
+                    report.progress("frames", made, total)
         self._store.finish(job.id, JobState.DONE)
         self.tally.end(JobState.DONE.value)
         log.info("job %s: done, %d frames", job.id, made)
 
-    def _frames(self, job: Job, request: DubRequest, report: JobReport) -> Iterator[Frame]:
+    def _frames(self, job: Job, request: DubRequest, report: JobReport) -> Generator[Frame]:
         """All frames of a job, each once."""
+        if self.making:
+            weights = self._engines.info(job.weights[0])
+            setup = setup_of(request, weights, self._engines)
+            yield from self.making.frames(Work(request, weights, setup, self._stopping.is_set), report)
+            return
         engine = self._engines.engine(job.weights[0], request.spec.precision)
         self._tell_of_device(request, report)
         context = Context(engine, self._media, StoredResults(self._store), report, self._stopping.is_set, self.memory)
@@ -199,7 +209,7 @@ def checked(request: DubRequest, engines: EnginePool) -> WeightsInfo:
 
 def setup_of(request: DubRequest, weights: WeightsInfo, engines: EnginePool) -> str:
     """What changes the pictures of a request besides itself, as `job_id` wants it."""
-    return f"{__version__} {weights.id} {engines.device} {engines.precision(request.spec.precision)}"
+    return f"{__version__} {weights.id} {engines.drawing_device} {engines.precision(request.spec.precision)}"
 
 
 def with_roles(sentence: str, request: DubRequest) -> str:

@@ -1,0 +1,1 @@
+"""Frames made by Ray actors on many processors, graphics cards and computers."""

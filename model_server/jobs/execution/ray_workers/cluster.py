@@ -1,0 +1,228 @@
+"""Ray itself: joining a cluster, its actors, what they raise. The only module that imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_server.engines.base import WeightsInfo
+from model_server.errors import ErrorKind, PoseDubError
+
+RESOURCE = "posedub_worker"
+"""What a node of the cluster has one of for each worker that may run there."""
+NAMESPACE = "posedub"
+LACKING = "Ray is not installed; install it: pip install 'posedub[cluster]'."
+# Frames that a worker may be ahead of the front.
+AHEAD = 16
+READY_SECONDS = 300.0
+CALL_SECONDS = 20.0
+_STORE_BYTES = 512 * 2**20
+log = logging.getLogger(__name__)
+
+
+class WorkerLostError(Exception):
+    """A worker, or its computer, is gone."""
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """How a cluster is joined, and what its workers are.
+
+    Attributes:
+        address: HOST:PORT of its head; "auto" for one that runs here, else one that is started here.
+        token_file: what all of its processes know.
+        cores: of each worker on processors.
+    """
+
+    address: str
+    token_file: Path
+    cores: int = 1
+
+
+def ray_library() -> Any:
+    """Ray; PoseDubError where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise PoseDubError(LACKING, ErrorKind.UNSUPPORTED) from error
+    return ray
+
+
+def authenticate(token_file: Path) -> None:
+    """Have Ray's processes that this one starts or calls prove that they know the token, made if it is not there.
+
+    Without this Ray 2.60 writes one into the home folder, or lets anybody in.
+    """
+    if not token_file.exists():
+        token_file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file.absolute())
+
+
+class Cluster:
+    """A Ray cluster that was joined.
+
+    Raises:
+        PoseDubError: it does not answer, or not to this token.
+    """
+
+    def __init__(self, config: ClusterConfig) -> None:
+        authenticate(config.token_file)  # which Ray reads when it is imported
+        self._config, self._ray = config, ray_library()
+        given: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
+        try:
+            if config.address != "auto":
+                self._ray.init(config.address, **given)
+            else:
+                self._begin(given)
+        except Exception as error:  # noqa: BLE001 - Ray raises errors of many kinds
+            raise PoseDubError(
+                f"The Ray cluster at {config.address} does not answer, or not to the token in {config.token_file} "
+                f"({str(error).splitlines()[0]}); check both.",
+                ErrorKind.UNAVAILABLE,
+            ) from error
+
+    def _begin(self, given: Mapping[str, Any]) -> None:
+        """Join the cluster that runs on this computer; where none does, start one as long as this process lives."""
+        try:
+            self._ray.init("auto", **given)
+        except ConnectionError:
+            workers = max((os.cpu_count() or 1) // self._config.cores, 1)
+            self._ray.init(
+                include_dashboard=False, resources={RESOURCE: workers}, object_store_memory=_STORE_BYTES, **given
+            )
+
+    @property
+    def workers(self) -> int:
+        """How many there may be now."""
+        return int(sum(node["Resources"].get(RESOURCE, 0) for node in self._ray.nodes() if node["Alive"]))
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a node has a graphics card."""
+        return bool(self._ray.cluster_resources().get("GPU"))
+
+    def put(self, content: bytes) -> Any:
+        """An object that workers can fetch; it is kept as long as somebody has what is returned."""
+        return self._ray.put(content)
+
+    def start(
+        self, weights: Sequence[tuple[WeightsInfo, Any]], device: str, precision: str, choices: Path | None
+    ) -> RemoteWorker:
+        """A new worker, which may still have to begin; arguments as of `RenderWorker`.
+
+        Raises:
+            WorkerLostError: it could not be started.
+        """
+        cores = str(self._config.cores)
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), cores)
+        made = self._ray.remote(
+            num_cpus=0,  # else Ray does not place the next one after a restart
+            num_gpus=1 if device == "cuda" else 0,
+            resources={RESOURCE: 1},
+            max_restarts=0,
+            concurrency_groups={"frames": 1, "analysis": 1, "preview": 1, "control": 2},
+            runtime_env={"env_vars": {**threads, "OMP_WAIT_POLICY": "PASSIVE"}},
+        )(_actor_class())
+        return RemoteWorker(self._ray, made.remote(list(weights), device, precision, choices))
+
+    def leave(self) -> None:
+        """The workers end."""
+        self._ray.shutdown()
+
+
+class RemoteWorker:
+    """A worker somewhere. Every call raises WorkerLostError where it is gone."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray, self._actor = ray, actor
+
+    def ready(self, seconds: float = CALL_SECONDS) -> Mapping[str, Any]:
+        """As of `RenderWorker`."""
+        return self._got(self._actor.ready.options(concurrency_group="control").remote(), seconds)
+
+    def stop(self, token: str) -> None:
+        """As of `RenderWorker`; nobody waits for it."""
+        self._actor.stop.options(concurrency_group="control").remote(token)
+
+    def analyse(self, task: Any) -> Iterator[Any]:
+        """As of `RenderWorker`."""
+        return self._streamed(self._actor.analyse, "analysis", task)
+
+    def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
+        """As of `RenderWorker`."""
+        return self._streamed(self._actor.frames, "frames", task, first, end)
+
+    def preview(self, task: Any) -> Any:
+        """As of `RenderWorker`."""
+        return self._got(self._actor.preview.options(concurrency_group="preview").remote(task), READY_SECONDS)
+
+    def end(self) -> None:
+        """The process goes."""
+        self._ray.kill(self._actor)
+
+    def _streamed(self, method: Any, group: str, *given: Any) -> Iterator[Any]:
+        with _lost(self._ray):
+            stream = method.options(
+                num_returns="streaming", concurrency_group=group, _generator_backpressure_num_objects=AHEAD
+            ).remote(*given)
+            for reference in stream:
+                yield self._ray.get(reference)
+
+    def _got(self, reference: Any, seconds: float) -> Any:
+        with _lost(self._ray):
+            return self._ray.get(reference, timeout=seconds)
+
+
+class _lost:  # noqa: N801 - used as a function
+    """Ray's errors become WorkerLostError, but for those of a worker's own code."""
+
+    def __init__(self, ray: Any) -> None:
+        self._lost, self._raised = ray.exceptions.RayError, ray.exceptions.RayTaskError
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, self._lost) and not isinstance(error, self._raised):
+            raise WorkerLostError(str(error).splitlines()[0]) from error
+
+
+def _actor_class() -> type:
+    """`RenderWorker` as the actor's own process makes it."""
+
+    class PoseDubWorker:
+        """Loads nothing before it runs where it belongs."""
+
+        def __init__(self, weights: Any, device: str, precision: str, choices: Path | None) -> None:
+            import ray
+
+            from model_server.jobs.execution.ray_workers.worker import RenderWorker
+
+            self._worker = RenderWorker(weights, device, precision, choices, ray.get)
+
+        def ready(self) -> Mapping[str, Any]:
+            return self._worker.ready()
+
+        def stop(self, token: str) -> None:
+            self._worker.stop(token)
+
+        def analyse(self, task: Any) -> Iterator[Any]:
+            yield from self._worker.analyse(task)
+
+        def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
+            yield from self._worker.frames(task, first, end)
+
+        def preview(self, task: Any) -> Any:
+            return self._worker.preview(task)
+
+    return PoseDubWorker
