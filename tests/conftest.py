@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from model_server.engines.pose_map import PoseMap
+from tests import postgres as postgresql
 from tests.gate import Gate
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
@@ -53,6 +54,13 @@ def gate() -> Iterator[Gate]:
     made = Gate()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Path]:
+    """Folder of the socket of a PostgreSQL server."""
+    with postgresql.running() as socket:
+        yield socket
 
 
 @pytest.fixture(scope="session")

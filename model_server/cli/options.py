@@ -189,6 +189,13 @@ def seconds(text: str) -> Fraction:
     return Fraction(text)
 
 
+def database_url(text: str) -> str:
+    """Of PostgreSQL."""
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no database; write for example postgresql://user@host/name")
+    return text
+
+
 def signed_seconds(text: str) -> Fraction:
     """`seconds`, also before a file begins: "-0.5"."""
     return -seconds(text[1:]) if text.startswith("-") else seconds(text)

@@ -27,6 +27,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
+        "--store",
+        type=shared.database_url,
+        metavar="URL",
+        help="postgresql://user@host/name that lists the dubs of several servers; --data is a folder they share",
+    )
+    parser.add_argument(
         "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics, /healthz and /readyz there (127.0.0.1)"
     )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
@@ -59,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
         security=security,
         parent=options.exit_with,
         limits=store.limits(options),
+        store=options.store or "",
         making=making,
         metrics=_metrics_place(options.metrics),
     )

@@ -26,6 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     for action, run in ((show, _show), (prune, _prune), (verify, _verify)):
         action.set_defaults(run=run)
         action.add_argument("--data", type=shared.path, metavar="DIR", help="data folder (default: the user's)")
+        action.add_argument("--store", type=shared.database_url, metavar="URL", help="of its list of dubs")
         action.add_argument("--command", action="store_true", help="of the command's own dubs, not of the server's")
     add_limits(prune)
     verify.add_argument("--repair", action="store_true", help="have damaged frames made again by the server")
@@ -52,7 +53,7 @@ def limits(options: argparse.Namespace) -> Limits:
 def _store(options: argparse.Namespace) -> Store:
     from model_server.jobs.store import Store
 
-    return Store(shared.data_folder(options, "command" if options.command else "server"))
+    return Store(shared.data_folder(options, "command" if options.command else "server"), options.store or "")
 
 
 def _show(options: argparse.Namespace) -> int:

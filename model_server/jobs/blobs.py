@@ -12,7 +12,8 @@ from pathlib import Path
 
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import atomic_file, file_digest, sync
-from model_server.scratch import tidy
+from model_server.owner import this_process
+from model_server.scratch import FILE, tidy
 from model_server.surroundings import naming
 
 DISK_RESERVE = 256 * 2**20
@@ -29,14 +30,19 @@ def check_id(asset: str) -> str:
 
 
 class Blobs:
-    """Content-addressed files below one folder."""
+    """Content-addressed files below one folder.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        shared: whether other servers write there, too; uploads that are not finished are then those of this process.
+    """
+
+    def __init__(self, root: Path, shared: bool = False) -> None:
+        self.root, self._shared = root, shared
         self.uploads, self._parts = root / "uploads", root / "parts"
         self.uploads.mkdir(parents=True, exist_ok=True)
         self._parts.mkdir(exist_ok=True)
-        tidy(self._parts)
+        for folder in (self._parts, self.uploads):
+            tidy(folder)
 
     def path(self, sha: str) -> Path:
         """Where the content `sha` lies, present or not."""
@@ -135,4 +141,4 @@ class Blobs:
         os.replace(part, self.path(sha))
 
     def _part(self, sha: str) -> Path:
-        return self.uploads / check_id(sha)
+        return self.uploads / (f"{FILE}{this_process()}-{check_id(sha)}" if self._shared else check_id(sha))

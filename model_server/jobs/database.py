@@ -22,6 +22,9 @@ class Database:
     commit survive a power cut. A damaged file is put aside, and a new one begun.
     """
 
+    lock_row = ""
+    """A writer is alone here; see `PostgresDatabase`."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()

@@ -1,6 +1,6 @@
 """The durable store: jobs, committed frames, warnings and reusable results.
 
-Every change is one SQLite transaction, and a worker's changes are fenced by its
+Every change is one transaction, and a worker's changes are fenced by its
 lease: a worker that lost its job can change nothing any more.
 """
 
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from sqlite3 import Connection, Row
+from typing import Any
 
 from model_server import owner
 from model_server.errors import ErrorKind, PoseDubError
@@ -20,6 +20,7 @@ from model_server.jobs.blobs import Blobs
 from model_server.jobs.database import Database
 from model_server.jobs.marks import job_id
 from model_server.jobs.model import Job, JobState, Progress, Warned
+from model_server.jobs.postgres import PostgresDatabase
 from model_server.pipeline.request import DubRequest
 from model_server.scratch import tidy_temporary
 
@@ -42,14 +43,24 @@ SELECT job.*,
 FROM job
 """
 _USED = """
-INSERT INTO job_use (job, used) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM job WHERE id = ?1)
+INSERT INTO job_use (job, used) SELECT id, ? FROM job WHERE id = ?
 ON CONFLICT (job) DO UPDATE SET used = excluded.used
 """
 _KEPT = """
-INSERT INTO job_use (job, kept) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM job WHERE id = ?1)
-ON CONFLICT (job) DO UPDATE SET kept = max(kept, excluded.kept)
+INSERT INTO job_use (job, kept) SELECT id, ? FROM job WHERE id = ?
+ON CONFLICT (job) DO UPDATE SET kept = CASE WHEN job_use.kept > excluded.kept THEN job_use.kept ELSE excluded.kept END
 """
+_WARNED = """
+INSERT INTO warning (job, first, "end", kind, message) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (job, first, kind) DO UPDATE SET "end" = excluded."end", message = excluded.message
+"""
+_FRAME = "INSERT INTO frame (job, idx, sha) VALUES (?, ?, ?) ON CONFLICT (job, idx) DO UPDATE SET sha = excluded.sha"
+_RESULT = "INSERT INTO result (key, sha) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET sha = excluded.sha"
+_GENERATED = "INSERT INTO generated (job, idx) VALUES (?, ?) ON CONFLICT (job, idx) DO NOTHING"
 _HELD = "UPDATE job SET lease = ? WHERE id = ? AND owner = ? AND state = 'running'"
+
+
+AnyDatabase = Database | PostgresDatabase
 
 
 class LeaseLost(Exception):
@@ -57,7 +68,11 @@ class LeaseLost(Exception):
 
 
 class Store:
-    """Jobs and their results in one data folder.
+    """Jobs and their results in one data folder, or with their list in a database that several servers share.
+
+    Args:
+        folder: of the files; of several servers the same one, on a disk that all of them see.
+        url: of the database; "" for a file in the folder.
 
     Attributes:
         blobs: content-addressed files: assets, frames, pose codes.
@@ -65,14 +80,14 @@ class Store:
         listeners: called after every change, in the thread that made it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         tidy_temporary()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.blobs = Blobs(folder / "blobs")
+        self.blobs = Blobs(folder / "blobs", shared=bool(url))
         self.changed = threading.Condition()
         self.listeners: list[Callable[[], None]] = []
-        self._database = Database(folder / "posedub.sqlite")
+        self._database: AnyDatabase = PostgresDatabase(url) if url else Database(folder / "posedub.sqlite")
         self._owner = owner.this_process()
 
     def submit(self, request: DubRequest, weights: tuple[str, str, str, str], setup: str) -> Job:
@@ -87,7 +102,8 @@ class Store:
         job = job_id(request, setup)
         with self._database.write() as sql:
             sql.execute(
-                "INSERT OR IGNORE INTO job (id, request, weights, state, created) VALUES (?, ?, ?, 'queued', ?)",
+                "INSERT INTO job (id, request, weights, state, created) VALUES (?, ?, ?, 'queued', ?)"
+                " ON CONFLICT (id) DO NOTHING",
                 (job, request.to_json(), json.dumps(weights), time.time()),
             )
             sql.execute(
@@ -95,19 +111,19 @@ class Store:
                 " WHERE id = ? AND state IN ('failed', 'cancelled')",
                 (time.time(), job),
             )
-            sql.execute(_USED, (job, time.time()))
+            sql.execute(_USED, (time.time(), job))
         self._announce()
         return self.job(job)
 
     def use(self, job_id: str) -> None:
         """Somebody looks at a job: no limit removes it soon."""
         with self._database.write() as sql:
-            sql.execute(_USED, (job_id, time.time()))
+            sql.execute(_USED, (time.time(), job_id))
 
     def keep(self, job_ids: Iterable[str], until: float) -> None:
         """Somebody lists takes of these jobs: no limit removes them before `until`, seconds since 1970."""
         with self._database.write() as sql:
-            sql.executemany(_KEPT, [(job, until) for job in job_ids])
+            sql.executemany(_KEPT, [(until, job) for job in job_ids])
 
     def job(self, job_id: str) -> Job:
         """The job of that id; PoseDubError when there is none."""
@@ -143,7 +159,8 @@ class Store:
         with self._database.write() as sql:
             row = sql.execute(
                 "UPDATE job SET state = 'running', owner = ?, lease = ?, attempts = attempts + 1 WHERE id ="
-                " (SELECT id FROM job WHERE state = 'queued' AND ? IN ('', id) ORDER BY created LIMIT 1) RETURNING id",
+                " (SELECT id FROM job WHERE state = 'queued' AND ? IN ('', id) ORDER BY created LIMIT 1"
+                f" {self._database.lock_row}) RETURNING id",
                 (self._owner, time.time() + LEASE_SECONDS, job_id),
             ).fetchone()
         return self.job(row["id"]) if row else None
@@ -171,7 +188,7 @@ class Store:
         with self._database.write() as sql:
             self._hold(sql, job_id)
             sql.execute(
-                "INSERT OR REPLACE INTO warning VALUES (?, ?, ?, ?, ?)",
+                _WARNED,
                 (job_id, warning.first, warning.end, warning.kind, warning.message),
             )
         self._announce()
@@ -185,9 +202,10 @@ class Store:
         with self._database.write() as sql:
             self._hold(sql, job_id)
             sql.execute("UPDATE job SET attempts = 0 WHERE id = ?", (job_id,))
-            sql.executemany("INSERT OR REPLACE INTO frame VALUES (?, ?, ?)", [(job_id, i, sha) for i, _, sha in frames])
-            sql.executemany("INSERT OR REPLACE INTO result VALUES (?, ?)", [(key, sha) for _, key, sha in frames])
-            sql.executemany("INSERT OR IGNORE INTO generated VALUES (?, ?)", [(job_id, index) for index in generated])
+            sql.executemany(_FRAME, [(job_id, index, sha) for index, _, sha in frames])
+            # In one order, so that two writers of the same keys do not wait for each other.
+            sql.executemany(_RESULT, sorted((key, sha) for _, key, sha in frames))
+            sql.executemany(_GENERATED, [(job_id, index) for index in generated])
         self._announce()
 
     def finish(self, job_id: str, state: JobState, error: str = "") -> None:
@@ -224,8 +242,10 @@ class Store:
 
     def warnings(self, job_id: str) -> list[Warned]:
         """Warnings of a job, by first frame."""
-        rows = self._database.rows("SELECT first, end, kind, message FROM warning WHERE job = ? ORDER BY first", job_id)
-        return [Warned(*row) for row in rows]
+        rows = self._database.rows(
+            'SELECT first, "end", kind, message FROM warning WHERE job = ? ORDER BY first', job_id
+        )
+        return [Warned(row["first"], row["end"], row["kind"], row["message"]) for row in rows]
 
     def result(self, key: str) -> str | None:
         """Blob of the result with that key, if it was made before and is still intact."""
@@ -235,10 +255,12 @@ class Store:
     def last_used(self) -> list[tuple[str, bool, float, float]]:
         """Of each job: its id, whether it is over, when it was last used, and until when it is kept."""
         rows = self._database.rows(
-            "SELECT id, state, max(created, ifnull(used, 0)) AS used, ifnull(kept, 0) AS kept"
+            "SELECT id, state, created, coalesce(used, 0) AS used, coalesce(kept, 0) AS kept"
             " FROM job LEFT JOIN job_use ON job = id"
         )
-        return [(row["id"], JobState(row["state"]).final, row["used"], row["kept"]) for row in rows]
+        return [
+            (row["id"], JobState(row["state"]).final, max(row["created"], row["used"]), row["kept"]) for row in rows
+        ]
 
     def needs(self, job_id: str) -> set[str]:
         """Contents that a job has, or that it is made of."""
@@ -263,9 +285,9 @@ class Store:
     def keep_result(self, key: str, sha: str) -> None:
         """Remember a result by its key."""
         with self._database.write() as sql:
-            sql.execute("INSERT OR REPLACE INTO result VALUES (?, ?)", (key, sha))
+            sql.execute(_RESULT, (key, sha))
 
-    def _hold(self, sql: Connection, job_id: str) -> None:
+    def _hold(self, sql: Any, job_id: str) -> None:
         if sql.execute(_HELD, (time.time() + LEASE_SECONDS, job_id, self._owner)).rowcount != 1:
             raise LeaseLost(job_id)
 
@@ -290,7 +312,7 @@ class Store:
 _request = lru_cache(maxsize=8)(DubRequest.from_json)
 
 
-def _job(row: Row) -> Job:
+def _job(row: Any) -> Job:
     return Job(
         id=row["id"],
         request=_request(row["request"]),

@@ -51,6 +51,7 @@ class Config:
         host: a name or an IP address, without brackets.
         port: 0 lets the system choose.
         parent: process id; the server leaves when that process does.
+        store: URL of the database that lists the dubs, "" for a file in the data folder.
         making: joins those who make frames, None where this process makes them.
         metrics: where metrics and probes are served by HTTP, None for nowhere.
         limits: what the data folder may hold.
@@ -64,6 +65,7 @@ class Config:
     parent: int | None = None
     limits: Limits = Limits()
     metrics: ServerAddress | None = None
+    store: str = ""
     making: Callable[[Store, EnginePool, threading.Event], Making] | None = None
 
 
@@ -76,7 +78,7 @@ def serve(config: Config) -> None:
 class _Server:
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._store = Store(config.data)
+        self._store = Store(config.data, config.store)
         self._stopping = threading.Event()
         self._making = config.making(self._store, config.engines, self._stopping) if config.making else None
         self._runner = Runner(self._store, config.engines, stopping=self._stopping, making=self._making)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from model_server.pipeline.request import DubRequest, DubSpec, Portrait, PoseFix
 
 WEIGHTS = ("id", "lite", "untrained", "lite")
 LATER = 10 * DAY
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
 
 
 def made(store: Store, seed: int, frames: int = 3, end: bool = True) -> str:

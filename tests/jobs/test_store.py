@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,11 +34,6 @@ WEIGHTS = ("id", "lite", "untrained", "lite")
 
 def request(frames: int = 10, seed: int = 0) -> DubRequest:
     return DubRequest(DubSpec(Portrait("a"), Speech("b"), PoseFixed(), Fraction(25), frames, seed=seed))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
 
 
 def submit(store: Store, **kwargs: int) -> str:
@@ -135,10 +132,38 @@ def test_a_dead_owners_job_is_taken_over_and_given_up_after_three_deaths(
     assert ended.state is JobState.FAILED and "three times" in ended.error
 
 
-def test_a_living_owners_job_stays_its_own(store: Store, tmp_path: Path) -> None:
+def test_a_living_owners_job_stays_its_own(store: Store, open_store: Callable[[], Store]) -> None:
     submit(store)
     assert store.claim() is not None
-    assert Store(tmp_path).claim() is None
+    assert open_store().claim() is None
+
+
+def test_claims_at_the_same_time_are_of_different_jobs(store: Store, open_store: Callable[[], Store]) -> None:
+    jobs = [submit(store, seed=seed) for seed in range(30)]
+
+    def claims(_: int) -> list[str]:
+        own = open_store()
+        return [job.id for job in iter(own.claim, None)]
+
+    with ThreadPoolExecutor(3) as pool:
+        claimed = [job for each in pool.map(claims, range(3)) for job in each]
+    assert sorted(claimed) == sorted(jobs)
+
+
+def test_writers_of_the_same_results_do_not_block_each_other(store: Store, open_store: Callable[[], Store]) -> None:
+    jobs = [submit(store, seed=seed) for seed in range(2)]
+    assert {store.claim().id, store.claim().id} == set(jobs)
+
+    def write(job: str) -> None:
+        own = open_store()
+        for turn in range(10):
+            commit(own, job, *(range(20) if job == jobs[0] else reversed(range(20))))
+            own.warn(job, Warned(0, turn + 1, "no_face", "x"))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, jobs))
+    assert [store.job(job).committed for job in jobs] == [20, 20]
+    assert store.warnings(jobs[0]) == [Warned(0, 10, "no_face", "x")]
 
 
 def test_watchers_get_frames_in_order_without_gaps_then_the_end(store: Store) -> None:
