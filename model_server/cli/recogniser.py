@@ -23,10 +23,12 @@ _LEARNT = 100  # clips of each collection that a read-out is fitted on
 
 
 def chosen_recogniser(path: Path | None) -> SpeechRecogniser:
-    """The recogniser of a weights file or of a run."""
+    """The recogniser of a weights file or of a run; the package's own when none is named."""
+    from model_server.engines.shipped import shipped_recogniser
     from model_server.engines.speech_recogniser import load_recogniser
     from model_server.training.recogniser.export import trained_recogniser
 
+    path = path or shipped_recogniser()
     if path is None:
         raise PoseDubError("Give --recogniser, the weights of a speech recogniser or the folder of its training.")
     return trained_recogniser(path) if path.is_dir() else load_recogniser(path)

@@ -49,7 +49,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voices", type=Path, nargs="+", action="extend", default=[], metavar="DIR", help="corpora of other voices"
     )
-    parser.add_argument("--recogniser", type=Path, metavar="FILE", help="weights or run that tells what those say")
+    parser.add_argument(
+        "--recogniser", type=Path, metavar="FILE", help="another one that tells what those say"
+    )
     parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, to hear with in its place")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
@@ -252,6 +254,7 @@ def _unpack(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from model_server.engines.shipped import ship_recogniser
     from model_server.training.checkpoint import stage_of
     from model_server.training.recogniser.export import export_recogniser
 
@@ -260,6 +263,8 @@ def _export(options: argparse.Namespace) -> int:
     if stage == PHONEMES:
         steps = export_recogniser(options.run_folder, options.out)["steps"]
         print(f"{options.out} (speech recogniser of {steps} steps)")
+        if options.ship:
+            print(f"Built in: {ship_recogniser(options.out)}")
         return 0
     info = _export_actor(options, name) if stage in ACTOR_STAGES else _export_networks(options, name)
     print(f"{info.path} ({info.preset}, {info.kind}), id {info.id}")

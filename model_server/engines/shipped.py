@@ -1,18 +1,20 @@
-"""The trained weights inside the package: a safetensors file, and beside it a record with its SHA-256."""
+"""The trained weights inside the package: safetensors files, and beside them a record with the SHA-256 of each."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from model_server.engines.base import PoseReading, WeightsInfo
+from model_server.engines.speech_recogniser import load_recogniser
 from model_server.engines.weights_file import compacted, describe, keep_pose_reading, read_state, write_weights
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 
 DATA = Path(__file__).parent / "data"
 RECORD = "shipped.json"
-FILE = "lite.safetensors"
+FILE, RECOGNISER = "lite.safetensors", "recogniser.safetensors"
 MAX_BYTES = 20_000_000
 
 
@@ -22,15 +24,24 @@ def shipped_weights(folder: Path = DATA) -> WeightsInfo | None:
     Raises:
         PoseDubError: the package has some, but they are missing or not what was shipped.
     """
-    record = folder / RECORD
-    if not record.is_file():
+    path = _shipped(FILE, folder)
+    return describe(path) if path else None
+
+
+def shipped_recogniser(folder: Path = DATA) -> Path | None:
+    """The package's speech recogniser; None when it was built without one. Raises as `shipped_weights`."""
+    return _shipped(RECOGNISER, folder)
+
+
+def _shipped(name: str, folder: Path) -> Path | None:
+    digest, path = _record(folder).get(name), folder / name
+    if digest is None:
         return None
-    digest, path = json.loads(record.read_text())["sha256"], folder / FILE
     if not path.is_file() or file_digest(path) != digest:
         raise PoseDubError(
             f"The built-in weights {path} are missing or damaged; install PoseDub again.", ErrorKind.CORRUPT
         )
-    return describe(path)
+    return path
 
 
 def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
@@ -57,17 +68,33 @@ def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
     )
     if path.stat().st_size > MAX_BYTES:
         raise PoseDubError(f"{path} is larger than {MAX_BYTES} bytes; train a smaller preset.", ErrorKind.TOO_LARGE)
-    _record(folder)
+    _note(path)
     return describe(path)
+
+
+def ship_recogniser(source: Path, folder: Path = DATA) -> Path:
+    """Make a trained speech recogniser that of the package; raises PoseDubError when it is none, or too large."""
+    load_recogniser(source)
+    if source.stat().st_size > MAX_BYTES:
+        raise PoseDubError(f"{source} is larger than {MAX_BYTES} bytes; train a smaller one.", ErrorKind.TOO_LARGE)
+    folder.mkdir(exist_ok=True)
+    path = Path(shutil.copyfile(source, folder / RECOGNISER))
+    _note(path)
+    return path
 
 
 def ship_pose_reading(pose_reading: PoseReading, folder: Path = DATA) -> WeightsInfo:
     """Write into the package's weights where their pose codes are best taken from; their tensors stay as they are."""
     info = keep_pose_reading(folder / FILE, pose_reading)
-    _record(folder)
+    _note(folder / FILE)
     return info
 
 
-def _record(folder: Path) -> None:
-    record = {"file": FILE, "sha256": file_digest(folder / FILE)}
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+def _record(folder: Path) -> dict[str, str]:
+    path = folder / RECORD
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _note(path: Path) -> None:
+    record = _record(path.parent) | {path.name: file_digest(path)}
+    (path.parent / RECORD).write_text(json.dumps(record, indent=1) + "\n")

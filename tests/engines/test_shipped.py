@@ -10,13 +10,27 @@ import numpy as np
 import pytest
 import torch
 
+from model_server.cli.recogniser import chosen_recogniser
 from model_server.engines import shipped, weights
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.pose_map import PoseMap
-from model_server.engines.shipped import FILE, MAX_BYTES, RECORD, ship, ship_pose_reading, shipped_weights
+from model_server.engines.shipped import (
+    FILE,
+    MAX_BYTES,
+    RECOGNISER,
+    RECORD,
+    ship,
+    ship_pose_reading,
+    ship_recogniser,
+    shipped_recogniser,
+    shipped_weights,
+)
+from model_server.engines.speech_recogniser import save_recogniser
 from model_server.engines.weights_file import describe, keep_pose_reading, read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
+from model_server.synthetic.pronunciation import UNITS
 
 POSE_MAP = PoseMap(
     to_code=tuple(tuple(np.eye(12)[row] / 30) for row in range(3)),
@@ -62,10 +76,26 @@ def test_what_the_package_holds_is_the_default(folder: Path, monkeypatch: pytest
 
 def test_the_package_as_it_is() -> None:
     """Whatever lies in the package must be whole: `shipped_weights` raises otherwise."""
-    info = shipped_weights()
-    files = sorted(path.name for path in shipped.DATA.glob("*.*")) if shipped.DATA.is_dir() else []
-    assert files == ([FILE, RECORD] if info else [])
+    info, recogniser = shipped_weights(), shipped_recogniser()
+    files = {path.name for path in shipped.DATA.glob("*.*")} if shipped.DATA.is_dir() else set()
+    wanted = ({FILE} if info else set()) | ({RECOGNISER} if recogniser else set())
+    assert files == (wanted | {RECORD} if wanted else set())
     assert info is None or info.kind == "trained"
+    assert recogniser is None or chosen_recogniser(None).facts["steps"] > 10_000
+
+
+def test_a_recogniser_is_shipped_beside_them(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PoseDubError, match="recogniser"):
+        ship_recogniser(folder / FILE, folder)
+    assert shipped_recogniser(folder) is None
+    torch.manual_seed(0)
+    network = Recogniser(RecogniserSize(len(UNITS), width=32, blocks=1, heads=2, reach=8, kernel=5))
+    save_recogniser(network, UNITS, {"steps": 1}, tmp_path / "ears.safetensors")
+    path = ship_recogniser(tmp_path / "ears.safetensors", folder)
+    assert shipped_recogniser(folder) == path and shipped_weights(folder) is not None
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PoseDubError, match="install PoseDub again"):
+        shipped_recogniser(folder)
 
 
 def test_damaged_or_missing_shipped_weights_are_refused(folder: Path) -> None:

@@ -14,7 +14,7 @@ import build_addon
 from model_server.engines import shipped
 
 ROOT = Path(build_addon.__file__).parent
-WEIGHTS = (shipped.FILE, shipped.RECORD)
+WEIGHTS = (shipped.FILE, shipped.RECOGNISER, shipped.RECORD)
 BUILD = "import sys; sys.path.insert(0, 'protos'); import backend; backend.build_wheel(sys.argv[1])"
 
 
@@ -45,7 +45,7 @@ def packed(source: Path) -> dict[str, bytes]:
 
 def test_trained_weights_are_packed(packed: dict[str, bytes]) -> None:
     folder = shipped.DATA.relative_to(ROOT).as_posix()
-    assert [packed[f"{folder}/{name}"] for name in WEIGHTS] == [b"trained"] * 2
+    assert [packed[f"{folder}/{name}"] for name in WEIGHTS] == [b"trained"] * len(WEIGHTS)
 
 
 def test_every_file_of_the_package_is_packed(source: Path, packed: dict[str, bytes]) -> None:
