@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def posed_weights(tmp_path_factory: pytest.TempPathFactory, pose_map: PoseMap) -
 
     path = tmp_path_factory.mktemp("weights") / "posed.safetensors"
     write_weights(path, untrained_state("lite"), "lite", "untrained", "posed", pose_map=pose_map)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lid_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained values with lids that, as no training would have them, move everything."""
+    import torch
+
+    from model_server.engines.pcavs.untrained import untrained_state
+    from model_server.engines.pcavs.weights import write_weights
+    from model_server.networks.pcavs.model import parameter_shapes
+    from model_server.networks.pcavs.presets import PRESETS
+
+    state, chance = untrained_state("lite"), torch.Generator().manual_seed(1)
+    shapes = parameter_shapes(replace(PRESETS["lite"], lids=True))
+    state |= {n: torch.randn(shape, generator=chance) * 0.1 for n, shape in shapes.items() if n not in state}
+    path = tmp_path_factory.mktemp("weights") / "lids.safetensors"
+    write_weights(path, state, "lite", "untrained", "lids")
     return path
 
 

@@ -202,6 +202,7 @@ def _spec(plan: DubPlan, assets: Mapping[str, str]) -> Any:
         frame_count=plan.frame_count,
         output=_output(plan.output, assets.get("footage", "")),
         viewer=media.VIEWER_BLENDER,
+        blink=plan.blink,
         **_parameters(plan),
     )
 

@@ -26,7 +26,7 @@ from .weights import WeightsInfo
 
 UNSUPPORTED = "FAILED_PRECONDITION"
 """Code of a problem that trying again does not solve."""
-_EARLIER = {"pose_reading": "encoder"}
+_EARLIER = {"pose_reading": "encoder", "blinking": "off"}
 """How plans were meant that do not say it: before there was a choice."""
 MAX_CODE_ROWS = 80_000
 """Rows of pose codes that fit one 4 MiB gRPC message: 48 bytes each."""
@@ -144,6 +144,7 @@ class DubPlan(DubParameters):
         first, end: frames wanted now, first <= k < end.
         weights_id: "" for the server's default weights.
         output: what a frame is.
+        blink: how far the lids are closed at least, 0 to 1; one value for all frames or one for each.
         kept: what the take has besides the frames wanted; None for nothing.
         limits: what the engine takes that it was made for.
     """
@@ -160,6 +161,7 @@ class DubPlan(DubParameters):
     end: int
     weights_id: str = ""
     output: Output = Output()
+    blink: tuple[float, ...] = (0.0,)
     kept: KeptFrames | None = None
     limits: PlanLimits = PlanLimits()
 
@@ -196,7 +198,14 @@ class DubPlan(DubParameters):
             *self._file_problems(),
             *self._pose_problems(),
             *self.output.problems(self.frame_count),
+            *self._blink_problems(),
         ]
+
+    def _blink_problems(self) -> Iterator[str]:
+        if not all(0 <= value <= 1 for value in self.blink):
+            yield "The blink has values outside 0 to 1; set its keys back."
+        if len(self.blink) not in (1, self.frame_count):
+            yield f"There are {len(self.blink)} blink values for {self.frame_count} frames; dub the strips again."
 
     def _range_problems(self) -> Iterator[str]:
         if not 1 <= self.fps <= 240:
@@ -253,6 +262,7 @@ class DubPlan(DubParameters):
             "pose": _pose(data["pose"]),
             "fps": Fraction(data["fps"]),
             "output": Output.from_json(data.get("output")),
+            "blink": tuple(data.get("blink", (0.0,))),
             "kept": _kept(data.get("kept")),
             "limits": PlanLimits.from_json(data.get("limits")),
         }

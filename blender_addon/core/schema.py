@@ -16,6 +16,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 OutputMode = Literal["crop", "overlay", "full_frame"]
 FaceSource = Literal["auto", "in_place", "portrait"]
 PoseReading = Literal["auto", "encoder", "angles", "movement"]
+Blinking = Literal["auto", "on", "off"]
 PoseChoice = Literal["strip", "fixed", "frontal", "keyframes", "speech"]
 
 SIZE, MAX_SIZE = 224, 512
@@ -124,6 +125,11 @@ READINGS = _choices(
     ("angles", "Face Angles", "The angles of the face, exact on real footage"),
     ("movement", "Face Movement", "The movement of the face's angles, from the networks' first reading on"),
 )
+BLINKS = _choices(
+    ("auto", "Automatic", "Where neither footage nor a pose strip moves the eyes"),
+    ("on", "On", "The eyes close every 2 to 4 seconds"),
+    ("off", "Off", "The eyes close where keys or a pose strip say so"),
+)
 SIZES = _choices(
     (SIZE, "224 x 224", "As the networks see the face; all weights draw it"),
     *((size, f"{size} x {size}", "From the portrait's own pixels; with lite weights") for size in (320, 448, MAX_SIZE)),
@@ -150,6 +156,7 @@ class DubParameters:
         pose_gain: of head movement made of the speech, in [0, 1.5].
         shared_noise: whether all frames start from the same noise.
         pose_reading: how the pose codes of a pose strip are made.
+        blinking: whether lids close by themselves, by the seed.
     """
 
     mouth_strength: float = _parameter(
@@ -179,6 +186,9 @@ class DubParameters:
     pose_reading: PoseReading = _parameter(
         "auto", "Pose Reading", "How a strip's head movement is read", choices=READINGS, optional=True, fixed=True
     )
+    blinking: Blinking = _parameter(
+        "auto", "Blinking", "Whether the eyes close by themselves", choices=BLINKS, optional=True
+    )
     precision: Precision = _parameter("auto", "Precision", "Arithmetic of the networks", choices=PRECISIONS)
 
 
@@ -197,6 +207,15 @@ class DubSettings(DubParameters):
     output: OutputMode = _parameter("crop", "Output", "What the frames of the dub are", choices=OUTPUTS)
     mouth_only: float = _parameter(
         0.0, "Mouth Only", f"{AMOUNT}; keys of a dub strip go first", low=0.0, high=1.0, share=True
+    )
+    blink: float = _parameter(
+        0.0,
+        "Blink",
+        "How far the eyes are closed at least, 0 open to 1; keys of a dub strip go first",
+        low=0.0,
+        high=1.0,
+        share=True,
+        optional=True,
     )
     feather: float = _parameter(
         FEATHER,
@@ -239,11 +258,11 @@ NETWORK: Mapping[str, Parameter] = _table(DubParameters)
 """Those of the networks."""
 OPTIONAL = tuple(name for name, one in NETWORK.items() if one.optional)
 """Those that not all engines heed."""
-USUAL_OPTIONAL = ("mouth_strength", "seed", "pose_reading")
+USUAL_OPTIONAL = ("mouth_strength", "seed", "pose_reading", "blink", "blinking")
 """Of these, what the engine of servers heeds that do not tell."""
 IN_SETTINGS = (
     *("mouth_strength", "size", "steps", "pose_gain"),
-    *("portrait_crop", "pose_crop", "pose_reading", "seed", "shared_noise", "precision"),
+    *("portrait_crop", "pose_crop", "pose_reading", "blink", "blinking", "seed", "shared_noise", "precision"),
 )
 """In the order in which the panel Settings lists them."""
 

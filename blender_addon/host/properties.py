@@ -84,6 +84,9 @@ STRIP_PROPERTIES = {
     "posedub_yaw": _degrees("Yaw", "Turn the head to the viewer's right"),
     "posedub_pitch": _degrees("Pitch", "Raise the head"),
     "posedub_roll": _degrees("Roll", "Tilt the head clockwise, as seen"),
+    footage.BLINK: bpy.props.FloatProperty(
+        name="Blink", description="How far the eyes are closed at least: 0 open, 1 closed", **FACTOR
+    ),
     footage.MOUTH_ONLY: bpy.props.FloatProperty(name="Mouth Only", description=f"{AMOUNT}, frame by frame", **FACTOR),
 }
 CLASSES = (PoseDubSource, PoseDubSettings)

@@ -73,6 +73,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--range", type=shared.frame_range, metavar="FIRST:END", help="only frames FIRST <= k < END")
     shared.add_parameters(parser, DubSpec, size="by the weights: 224 to 512 in steps of 2 with the built-in ones")
+    parser.add_argument(
+        "--blinking",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="lids close by themselves (default: where neither --into nor --pose moves them; weights must know lids)",
+    )
     parser.add_argument("--crop", choices=("auto", "aligned"), default="auto", help="aligned: faces are 224x224 crops")
     parser.add_argument(
         "--face",
@@ -276,6 +282,7 @@ def _request(options: argparse.Namespace, assets: dict[Path, str]) -> DubRequest
         output=_output(options, assets),
         viewer="blender" if options.output == "overlay" else "player",
         pose_reading=options.pose_reading,
+        blinking=options.blinking,
         **shared.parameter_values(options, DubSpec),
     )
     return DubRequest(spec, *(options.range or (0, spec.frame_count)))

@@ -167,6 +167,7 @@ class Performance:
         first: the frame that the first row of `poses` is for.
         poses: pose codes (n, p); None where the head is to move as the engine makes of the speech.
         parameters: values of the dub's parameters, by their names in `DubSpec`.
+        lids: how far the lids are closed, 0 to 1, (n,), for weights that heed it; else None.
     """
 
     speech: Sound
@@ -174,6 +175,7 @@ class Performance:
     first: int
     poses: NDArray[np.float32] | None
     parameters: Mapping[str, float]
+    lids: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,12 @@ def read_metadata(path: Path) -> dict[str, str]:
         return metadata
 
 
+def tensor_names(path: Path) -> frozenset[str]:
+    """Names of all tensors of a weights file."""
+    with _opened(path) as (_, shapes):
+        return frozenset(shapes)
+
+
 def read_pose_map(path: Path) -> PoseMap | None:
     """Head angles and pose codes of the weights; None where the file does not say."""
     with _opened(path) as (metadata, _):

@@ -20,8 +20,9 @@ from model_server.pipeline.compositing.in_place import InPlaceCanvas, Region, re
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.lids import automatic
 from model_server.pipeline.faces.portrait import NoFaceError, PortraitViews, portrait_views
-from model_server.pipeline.faces.pose import loops_from
+from model_server.pipeline.faces.pose import PoseTrack, loops_from
 from model_server.pipeline.faces.tracking import FaceTrack, remembered
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.sandboxed import open_footage
@@ -143,6 +144,7 @@ class Analysis:
         portrait: None where the weights know whom they draw, or the footage shows it.
         poses: pose codes of `frames`, (n, p); None where the head moves as the engine makes of the speech.
         face: the footage's face in the movie frames that `frames` show; None without footage.
+        lids: how far the lids are closed in `frames`, 0 to 1, (n,); None for weights that do not heed it.
         references: for each shot of `face`, frames that show the person, where the lower face is drawn into footage;
             else none.
     """
@@ -154,6 +156,7 @@ class Analysis:
     poses: NDArray[np.float32] | None
     face: FaceTrack | None
     references: tuple[tuple[FrameSource, ...], ...] = ()
+    lids: NDArray[np.float32] | None = None
 
 
 def analyse(
@@ -199,14 +202,28 @@ class _Analyst:
         self._report = context.report
         self._looked = looked
         self._stored = stored
+        self._tracks: dict[PoseVideo, PoseTrack] = {}
 
     def analysis(self) -> Analysis:
         speech, canvas = self._speech(), self._canvas
         if canvas and self._in_place:
             references = self._references(canvas.track)
             return Analysis(self._spec, self._looked, speech, None, self._own_codes(), canvas.track, references)
-        poses = self._poses()
-        return Analysis(self._spec, self._looked, speech, self._portrait, poses, canvas.track if canvas else None)
+        poses, face = self._poses(), canvas.track if canvas else None
+        return Analysis(self._spec, self._looked, speech, self._portrait, poses, face, lids=self._lids())
+
+    def _lids(self) -> NDArray[np.float32] | None:
+        """Closures of the lids: what the pose source shows, what is asked for, and blinks, whichever is most."""
+        spec, looked = self._spec, self._looked
+        if "blink" not in self._context.traits.parameters:
+            return None
+        asked = np.array(spec.blink[looked.start : looked.stop] if len(spec.blink) > 1 else spec.blink, np.float32)
+        closed = np.broadcast_to(asked, len(looked))
+        if isinstance(spec.pose, PoseVideo):
+            closed = np.maximum(closed, self._video_track(spec.pose).lids)
+        if spec.blinks:
+            closed = np.maximum(closed, automatic(spec.seed, looked, float(spec.fps)))
+        return np.asarray(closed, np.float32)
 
     @cached_property
     def _in_place(self) -> bool:
@@ -325,8 +342,13 @@ class _Analyst:
         context.results.keep(key, pose.tobytes())
         return pose
 
-    def _video_codes(self, pose: PoseVideo) -> NDArray[np.float32]:
-        track = pose_track(
+    def _video_track(self, pose: PoseVideo) -> PoseTrack:
+        if pose not in self._tracks:
+            self._tracks[pose] = self._read_track(pose)
+        return self._tracks[pose]
+
+    def _read_track(self, pose: PoseVideo) -> PoseTrack:
+        return pose_track(
             self._context.media(pose.asset),
             pose.asset,
             pose.face,
@@ -339,6 +361,9 @@ class _Analyst:
             self._spec.viewer,
             self._spec.pose_reading,
         )
+
+    def _video_codes(self, pose: PoseVideo) -> NDArray[np.float32]:
+        track = self._video_track(pose)
         into = self._spec.output.footage
         if into is None or (into.asset, into.face) != (pose.asset, pose.face):  # else the footage says it all
             self._tell(pose_warnings(track))

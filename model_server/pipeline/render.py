@@ -91,6 +91,7 @@ class Rendering:
                 analysis.frames.start,
                 analysis.poses,
                 parameters_of(self._spec),
+                analysis.lids,
             )
         )
 

@@ -27,6 +27,7 @@ CropMode = Literal["auto", "aligned"]
 Precision = PrecisionChoice
 OutputMode = Literal["crop", "overlay", "full_frame"]
 FaceSource = Literal["auto", "in_place", "portrait"]
+Blinking = Literal["auto", "on", "off"]
 Viewer = Literal["player", "blender"]
 """Whose way of showing files counts. Blender turns movies by quarters but mirrors none, takes all pixels for squares
 and leaves the EXIF orientation of photos aside; players do all that files ask for."""
@@ -197,6 +198,9 @@ class DubSpec:
         output: what a frame is; the network's picture, or footage with the face in it.
         viewer: whose way of showing files counts, and what an overlay fits.
         pose_reading: where the pose codes of a movie come from, "auto" for what is better with the weights.
+        blink: see its text; one value for all frames or one for each.
+        blinking: whether lids also close by themselves, every 2 to 4 seconds by the seed; "auto" has them do so where
+            neither footage nor a pose movie moves the eyes.
     """
 
     portrait: Portrait | None
@@ -220,6 +224,16 @@ class DubSpec:
     output: Output = Output()
     viewer: Viewer = "player"
     pose_reading: PoseReadingChoice = "auto"
+    blink: tuple[float, ...] = parameter(
+        0.0, 0, 1, "how far the lids are closed at least; 0 leaves them to pose source and blinking", each_frame=True
+    )
+    blinking: Blinking = "auto"
+
+    @property
+    def blinks(self) -> bool:
+        """Whether lids close by themselves."""
+        alone = self.output.footage is None and not isinstance(self.pose, PoseVideo)
+        return self.blinking == "on" or (self.blinking == "auto" and alone)
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""
@@ -237,6 +251,10 @@ class DubSpec:
             (self.speech.track < 0, f"There is no sound track {self.speech.track}; count from 1, or give 0 for any."),
             (not fits, f"The pose codes do not fit the {self.frame_count} frames of the dub; give one row for each."),
             (not _finite(self.pose), "The pose codes hold what is no finite number; bake the pose again."),
+            (
+                len(self.blink) not in (1, self.frame_count),
+                f"The blink has {len(self.blink)} values; give one, or {self.frame_count} for the frames.",
+            ),
             *self.output.problems(self.frame_count),
         ]
 
@@ -311,7 +329,7 @@ def dub_parameters() -> tuple[Parameter, ...]:
 
 def parameters_of(spec: DubSpec) -> dict[str, float]:
     """Values of the parameters that engines may heed, by name."""
-    return {one.name: getattr(spec, one.name) for one in parameters(DubSpec)}
+    return {one.name: getattr(spec, one.name) for one in parameters(DubSpec) if not one.each_frame}
 
 
 def _out_of_range(given: DubSpec | Output) -> list[tuple[bool, str]]:
@@ -333,6 +351,7 @@ def _request_from(data: dict[str, Any]) -> DubRequest:
             "pose": _pose_from(data["pose_kind"], spec["pose"]),
             "fps": Fraction(spec["fps"]),
             "output": _output_from(spec.get("output")),
+            "blink": tuple(spec.get("blink", (0.0,))),
         }
     )
     return DubRequest(made, data["first"], data["end"])

@@ -152,7 +152,7 @@ def _lights(rng: np.random.Generator, picture: Floats) -> None:
 
 
 def _colour(rng: np.random.Generator, level: tuple[float, float], spread: float) -> Floats:
-    return np.clip(rng.uniform(*level) + rng.normal(0, spread, 3), 0.02, 1.0)
+    return np.clip(rng.uniform(*level) + rng.normal(0, 0.7 * spread, 3), 0.02, 1.0)
 
 
 def _clouds(rng: np.random.Generator, side: int) -> Floats:

@@ -10,7 +10,7 @@ from ...core.errors import AddonError
 from ...core.manifest import read_manifest
 from ...core.plan import DubPlan, PoseSource
 from ..bl import sequencer
-from ..sources import media, pose_keys
+from ..sources import footage, media, pose_keys
 from ..strips.placement import dub_start
 from ..tasks import baking, main_loop, runtime, speech_pose
 from .base import FINISHED, WAIT, SentenceOperator, StripOperator, active_strip
@@ -27,6 +27,7 @@ BAKED = "A pose is being baked into the strip; wait, or cancel it."
 CLEARED = {
     "handles": pose_keys.HANDLES,
     "second": (pose_keys.SECOND, pose_keys.BLEND),
+    "blink": (footage.BLINK,),
     "all": tuple(pose_keys.SIZES),
 }
 
@@ -185,6 +186,7 @@ class POSEDUB_OT_clear_pose(PoseOperator, bpy.types.Operator):
         items=(
             ("handles", "Handles", "Yaw, pitch and roll"),
             ("second", "Second Pose", "The second pose and the blend factor"),
+            ("blink", "Blink", "How far the eyes are closed"),
             ("all", "All", "All pose keyframes of the strip"),
         ),
         description="Which keys are removed",

@@ -9,7 +9,7 @@ import bpy
 from ...core.engines import EngineTraits, PoseControl
 from ...core.pose_map import PoseMap
 from ..bl import sequencer
-from ..sources import pose_keys
+from ..sources import footage, pose_keys
 from ..tasks import runtime, speech_pose
 from .base import DubPanel, draw_error, draw_sentence
 
@@ -110,6 +110,8 @@ def draw_handles(layout: bpy.types.UILayout, context: bpy.types.Context, strip: 
             draw_range(column, control)
     else:
         draw_controls(column, engine, strip, pose_keys.FIRST)
+    if link.offer(scene).heeds("blink"):
+        column.prop(strip, footage.BLINK)
     row = layout.row(align=True)
     row.operator("posedub.key_handles", icon="KEY_HLT")
     row.operator_menu_enum("posedub.clear_pose", "what", text="Clear")

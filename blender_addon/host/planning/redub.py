@@ -50,6 +50,7 @@ def draft(reading: SceneReading, strip: bpy.types.Strip) -> Draft:
         kept=KeptFrames(old.folder, old.take_first, old.take_end),
         pose=_pose(reading, strip, shown),
         output=_output(reading, strip, shown),
+        blink=_blink(reading, strip, shown),
         portrait=_portrait(reading, old),
         **schema.chosen_anew(reading.settings),
     )
@@ -98,6 +99,12 @@ def _output(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> 
         keep_where_absent=settings.keep_where_absent,
         presence_mark=settings.presence_mark,
     )
+
+
+def _blink(reading: SceneReading, strip: bpy.types.Strip, shown: ShownTake) -> tuple[float, ...]:
+    if not reading.offer.heeds("blink"):
+        return (0.0,)
+    return footage.amounts(reading.scene, strip, shown.start, shown.end, footage.BLINK)
 
 
 def _placement(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str, start: int) -> Placement:

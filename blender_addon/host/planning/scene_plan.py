@@ -19,7 +19,7 @@ from ...core.plan import DubPlan, PortraitSource, PoseSource, SpeechSource
 from ...core.settings import TAKES
 from .. import preferences
 from ..bl import sequencer, visibility
-from ..sources import audio, audio_tracks, footage, media, select, source_refs
+from ..sources import audio, audio_tracks, footage, media, pose_keys, select, source_refs
 from ..strips import recovery
 from ..strips.placement import Placement
 from . import scene_reading
@@ -88,6 +88,7 @@ def of(reading: SceneReading, folder: Path) -> Draft:
         end=end - first,
         weights_id=reading.offer.weights_id,
         output=_output(reading, into, first, end),
+        blink=_blink(reading, first, end),
         limits=reading.offer.limits,
         **schema.chosen(settings),
     )
@@ -104,7 +105,8 @@ def _portrait(reading: SceneReading) -> PortraitSource | None:
 def _placement(reading: SceneReading, into: bpy.types.Strip | None, first: int) -> Placement:
     """Over the sounds, or on the footage; with the keyframes that the dub is made with."""
     posed = reading.posed if reading.settings.pose_kind == "keyframes" else None
-    placement = Placement.over(reading.scene, reading.sounds, first, into, posed, reading.keyed if into else None)
+    keyed = reading.keyed if into or _blink_strip(reading) else None
+    placement = Placement.over(reading.scene, reading.sounds, first, into, posed, keyed)
     return replace(placement, sources=_source_refs(reading))
 
 
@@ -173,6 +175,20 @@ def _output(reading: SceneReading, into: bpy.types.Strip | None, first: int, end
         face_source=settings.face_source,
         presence_mark=settings.presence_mark,
     )
+
+
+def _blink(reading: SceneReading, first: int, end: int) -> tuple[float, ...]:
+    """How far the keys close the eyes."""
+    strip = _blink_strip(reading)
+    if strip is None:
+        return (reading.settings.blink if reading.offer.heeds("blink") else 0.0,)
+    return footage.amounts(reading.scene, strip, first, end, footage.BLINK)
+
+
+def _blink_strip(reading: SceneReading) -> bpy.types.Strip | None:
+    """The strip whose keys close the eyes, where the engine heeds them."""
+    strip = reading.keyed if reading.offer.heeds("blink") else None
+    return strip if strip and pose_keys.is_keyed(reading.scene, strip, (footage.BLINK,)) else None
 
 
 def takes_folder(name: str) -> Path:

@@ -1,7 +1,8 @@
 """Dubbing into the footage: which strip, how its overlay lies on it, and how much of the face is dubbed.
 
 The amount is a property of the dub strip, 0 for the whole face and 1 for the
-mouth only: Blender moves, splits and undoes its F-Curve with the strip.
+mouth only, and so is how far its eyes are closed: Blender moves, splits and
+undoes their F-Curves with the strip.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import bpy
 from ..bl import appearance
 from . import pose_keys
 
-MOUTH_ONLY = "posedub_mouth_only"
+MOUTH_ONLY, BLINK = "posedub_mouth_only", "posedub_blink"
+AMOUNTS = (MOUTH_ONLY, BLINK)
 
 
 def keyed(scene: bpy.types.Scene, sound: bpy.types.Strip, selected: bpy.types.Strip | None) -> bpy.types.Strip | None:
-    """The dub strip whose keyed amount serves a dub of this sound: the selected one, else one over the sound."""
-    return pose_keys.for_dub(scene, sound, selected, (MOUTH_ONLY,))
+    """The dub strip whose keyed amounts serve a dub of this sound: the selected one, else one over the sound."""
+    return pose_keys.for_dub(scene, sound, selected, AMOUNTS)
 
 
-def amounts(scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int) -> tuple[float, ...]:
+def amounts(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, first: int, end: int, name: str = MOUTH_ONLY
+) -> tuple[float, ...]:
     """The amounts that a strip's keys say for the timeline frames first <= f < end; one when all are the same."""
-    found = pose_keys.parts(scene, strip, first, end, (MOUTH_ONLY,))
-    rows = (row for part in found for row in pose_keys.values(scene, part[0], MOUTH_ONLY, *part[1:]))
+    found = pose_keys.parts(scene, strip, first, end, AMOUNTS)
+    rows = (row for part in found for row in pose_keys.values(scene, part[0], name, *part[1:]))
     return alike(tuple(min(1.0, max(0.0, amount)) for (amount,) in rows))
 
 

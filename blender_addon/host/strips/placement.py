@@ -28,7 +28,7 @@ class Placement:
         above: channel of the footage or its effects, else the highest of the sounds.
         pose: the strip whose keyframes pose the dub, which the result takes over.
         footage: the strip that the dub lies on.
-        mouth_only: the strip whose keyed amount the result takes over.
+        mouth_only: the strip whose keyed amounts, of the mouth only and of the blink, the result takes over.
         replaces: the strip whose take the result is a newer one of; None for any at the same place.
         sources: note on the strips that the dub is made from, as `origin` writes it.
     """

@@ -97,19 +97,26 @@ def _create(scene: bpy.types.Scene, record: JobRecord, placement: Placement) -> 
     posed = sequencer.find(scene, placement.pose) if placement.pose else None
     if posed:
         pose_keys.inherit(scene, posed, strip)
+    keyed = sequencer.find(scene, placement.mouth_only) if placement.mouth_only else None
+    setattr(strip, footage.BLINK, record.plan.blink[0])
+    if keyed:
+        pose_keys.copy(scene, keyed, strip, (footage.BLINK,))
     if into:
-        _settle(scene, record, placement, strip, into)
+        _settle(scene, record, strip, into, keyed)
     take_replacement.mark(scene, strip, plan)
     return strip
 
 
 def _settle(
-    scene: bpy.types.Scene, record: JobRecord, placement: Placement, strip: bpy.types.Strip, into: bpy.types.Strip
+    scene: bpy.types.Scene,
+    record: JobRecord,
+    strip: bpy.types.Strip,
+    into: bpy.types.Strip,
+    keyed: bpy.types.Strip | None,
 ) -> None:
     """Fit the strip onto the footage, and note on it how much of the face was dubbed."""
     footage.lay_over(scene, strip, into)
     setattr(strip, footage.MOUTH_ONLY, record.plan.output.mouth_only[0])
-    keyed = sequencer.find(scene, placement.mouth_only) if placement.mouth_only else None
     if keyed:
         pose_keys.copy(scene, keyed, strip, (footage.MOUTH_ONLY,))
 

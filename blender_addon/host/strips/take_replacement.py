@@ -65,8 +65,9 @@ def succeed(
     old.directory, name = strip.directory, strip.name
     relabel(scene, old, strip[UID], strip[VERSION], strip[JOB], strip.get(SOURCES, ""))
     old[IDENTITY] = strip[IDENTITY]
-    if not pose_keys.is_keyed(scene, old, (footage.MOUTH_ONLY,)):
-        setattr(old, footage.MOUTH_ONLY, getattr(strip, footage.MOUTH_ONLY))
+    for name in footage.AMOUNTS:
+        if not pose_keys.is_keyed(scene, old, (name,)):
+            setattr(old, name, getattr(strip, name))
     sequencer.remove(scene, strip)
     old.name = name
 
@@ -111,7 +112,7 @@ def _is_input(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
 
 def _trace(scene: bpy.types.Scene, strip: bpy.types.Strip) -> str:
     """A digest of what an editor changes on a strip, but for its length."""
-    names = (*pose_keys.SIZES, footage.MOUTH_ONLY)
+    names = (*pose_keys.SIZES, *footage.AMOUNTS)
     values = [getattr(strip, name) for name in TOUCHED] + [pose_keys.constants(strip, name) for name in names]
     lies = _numbers(strip.transform), _numbers(strip.crop)
     place = sequencer.left(strip), sequencer.first_picture(strip), len(strip.modifiers)

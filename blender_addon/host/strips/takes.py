@@ -122,6 +122,7 @@ def restore(scene: bpy.types.Scene, strip: bpy.types.Strip | None, folder: Path)
     values.output, values.feather = plan.output.mode, plan.output.feather
     values.keep_where_absent, values.mouth_only = plan.output.keep_where_absent, plan.output.mouth_only[0]
     values.face_source, values.presence_mark = plan.output.face_source, plan.output.presence_mark
+    values.blink = plan.blink[0]
     if plan.pose.kind == "video":
         values.pose_crop = plan.pose.face.crop
     return list(_assign_sources(scene, plan))

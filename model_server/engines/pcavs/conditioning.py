@@ -14,14 +14,18 @@ from model_server.features import MelWindows, is_silent
 # The dub's parameter that is the gain of the speech content, and its published value.
 GAIN, PUBLISHED_GAIN = "mouth_strength", 1.2
 PARAMETERS = (GAIN, "seed")
+# Of weights that can close eyes, besides.
+LID_PARAMETERS = ("blink", "blinking")
+_LID_STEPS = 128
 
 
 class Row(NamedTuple):
-    """A frame's log-mel window (80, 20) in [0, 1], the gain of its speech content, and its pose code (12,)."""
+    """A frame's log-mel window (80, 20) in [0, 1], gain of what is said in it, pose code (12,) and closure of lids."""
 
     window: NDArray[np.float32]
     gain: float
     code: NDArray[np.float32]
+    lids: float = 0.0
 
 
 class WindowConditioning:
@@ -32,14 +36,20 @@ class WindowConditioning:
             raise ValueError("PC-AVS makes no head motion of speech")
         self._windows = MelWindows(performance.speech, performance.fps)
         self._first, self._codes = performance.first, performance.poses
+        self._lids = performance.lids
         self._gain = float(performance.parameters[GAIN])
 
     def of(self, frames: range) -> Sequence[Condition]:
         """See `Conditioning.of`."""
-        codes = self._codes[frames.start - self._first : frames.stop - self._first]
-        return [self._condition(*both) for both in zip(self._windows.windows(frames), codes, strict=True)]
+        rows = slice(frames.start - self._first, frames.stop - self._first)
+        lids = [None] * len(frames) if self._lids is None else np.round(self._lids[rows] * _LID_STEPS).tolist()
+        said = zip(self._windows.windows(frames), self._codes[rows], lids, strict=True)
+        return [self._condition(*row) for row in said]
 
-    def _condition(self, window: NDArray[np.float32], code: NDArray[np.float32]) -> Condition:
+    def _condition(self, window: NDArray[np.float32], code: NDArray[np.float32], lids: float | None) -> Condition:
         # Where nobody speaks, more than the published gain would only open the mouth for noise.
         gain = min(self._gain, PUBLISHED_GAIN) if is_silent(window) else self._gain
-        return Condition(window.tobytes() + code.tobytes() + repr(gain).encode(), Row(window, gain, code))
+        key = window.tobytes() + code.tobytes() + repr(gain).encode()
+        if lids is None:  # pictures of weights that do not know lids keep their keys
+            return Condition(key, Row(window, gain, code))
+        return Condition(key + f" {lids:.0f}".encode(), Row(window, gain, code, lids / _LID_STEPS))

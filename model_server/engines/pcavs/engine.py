@@ -32,7 +32,7 @@ from model_server.engines.pcavs.weights import NAME
 from model_server.engines.registry import check_size
 from model_server.engines.runtime import setting as runtime_setting
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
-from model_server.engines.runtime.row_cache import RowCache
+from model_server.engines.runtime.row_cache import RowCache, row_groups
 from model_server.engines.runtime.thread_pool import ThreadPool
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.cpu import loops
@@ -174,13 +174,14 @@ class PcavsEngine:
         self, identity: Identity | InPlaceIdentity, conditions: Sequence[Condition], seed: int
     ) -> NDArray[np.uint8]:
         """See `Engine.draw`."""
-        windows, gains, codes = zip(*(condition.value for condition in conditions), strict=True)
+        windows, gains, codes, lids = zip(*(condition.value for condition in conditions), strict=True)
         if isinstance(identity, InPlaceIdentity):
             sources = [condition.source for condition in conditions]
             return self._in_turn(
                 lambda: self._in_place(identity, sources, np.stack(windows), np.array(gains, np.float32))
             )
-        return self.frames(identity, np.stack(windows), np.stack(codes), np.array(gains, np.float32), seed)
+        gain, closed = np.array(gains, np.float32), np.array(lids, np.float32)
+        return self.frames(identity, np.stack(windows), np.stack(codes), gain, seed, closed)
 
     def frames(
         self,
@@ -189,6 +190,7 @@ class PcavsEngine:
         codes: NDArray[np.float32],
         gain: float | NDArray[np.float32],
         seed: int,
+        lids: float | NDArray[np.float32] = 0.0,
     ) -> NDArray[np.uint8]:
         """Draw frames (n, size, size, 3).
 
@@ -198,13 +200,15 @@ class PcavsEngine:
             codes: pose codes (n, 12).
             gain: of the speech content, 1.2 in the published recipe; one for all frames, or (n,).
             seed: of the generator's noise, in [0, 2^64); the same for all frames of a job.
+            lids: how far they are closed, 0 to 1; one for all frames, or (n,). The portrait's count as open. Weights
+                that do not know lids leave them as they are.
         """
         count = len(windows)
-        gains = np.broadcast_to(np.float32(gain), count)[:, None]
+        gains, closed = (np.broadcast_to(np.float32(value), count)[:, None] for value in (gain, lids))
 
         def make() -> NDArray[np.uint8]:
             noise = self._noise_maps(seed)
-            styles = self._styles(identity, self._contents(windows), gains, codes)[:count]
+            styles = self._styles(identity, self._contents(windows), gains, codes, closed)[:count]
             return self._pictures_of(identity, self._padded(styles), noise)[:count].numpy()
 
         return self._in_turn(make)
@@ -229,16 +233,21 @@ class PcavsEngine:
         return np.stack(self._threads.map(draw, range(len(sources))))
 
     def _styles(
-        self, identity: Identity, contents: Tensor, gains: NDArray[np.float32], codes: NDArray[np.float32]
+        self,
+        identity: Identity,
+        contents: Tensor,
+        gains: NDArray[np.float32],
+        codes: NDArray[np.float32],
+        lids: NDArray[np.float32],
     ) -> Tensor:
-        """Style vectors (n or more, style size) of speech contents (n, feature), their gains (n, 1) and pose codes."""
+        """Style vectors (n or more, style size) of contents (n, feature), gains (n, 1), poses and lids (n, 1)."""
 
         @torch.inference_mode()
         def style(rows: NDArray[np.intp]) -> Tensor:
             content = contents[torch.from_numpy(rows)] * self._tensor(gains[rows])
-            return self._style(identity, content, self._tensor(codes[rows]))
+            return self._style(identity, content, self._tensor(codes[rows]), self._tensor(lids[rows]))
 
-        return torch.cat(self._threads.map(style, _groups(len(codes), self._rows)))
+        return torch.cat(self._threads.map(style, row_groups(len(codes), self._rows)))
 
     def _pictures_of(self, identity: Identity, styles: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """Pictures uint8 (n, size, size, 3), in the host's memory, of style vectors for whole calls."""
@@ -283,7 +292,7 @@ class PcavsEngine:
         """Non-identity features and pose codes of any number of crops."""
         encoder = self._networks.nonidentity_encoder
         with reading(self.device, self.precision, self._networks.preset.nonidentity):
-            features = [encoder(self._images(crops[rows])).float() for rows in _groups(len(crops), self._rows)]
+            features = [encoder(self._images(crops[rows])).float() for rows in row_groups(len(crops), self._rows)]
         poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
         return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
@@ -294,13 +303,14 @@ class PcavsEngine:
         def encode(rows: NDArray[np.intp]) -> Tensor:
             return self._networks.speech_encoder(self._tensor(windows[rows])[:, None])
 
-        return torch.cat(self._threads.map(encode, _groups(len(windows), self._rows)))[: len(windows)]
+        return torch.cat(self._threads.map(encode, row_groups(len(windows), self._rows)))[: len(windows)]
 
-    def _style(self, identity: Identity, content: Tensor, codes: Tensor) -> Tensor:
-        """Style vectors of speech contents, gain included, and pose codes."""
+    def _style(self, identity: Identity, content: Tensor, codes: Tensor, lids: Tensor) -> Tensor:
+        """Style vectors of speech contents, gain included, pose codes and closures of the lids (n, 1)."""
         count = len(content)
         own = identity.own.map(lambda code: code.expand(count, -1))
-        return self._networks.spoken_style(identity.vector.expand(count, -1), content, codes, own)
+        closures = torch.cat([lids, torch.zeros_like(lids)], 1)
+        return self._networks.spoken_style(identity.vector.expand(count, -1), content, codes, own, closures)
 
     def _drawn(self, feature_map: Tensor, style: Tensor, portrait: Tensor, *noise: Tensor) -> Tensor:
         """Pictures uint8 (n, height, width, 3), on the device."""
@@ -388,9 +398,3 @@ def setting(weights: WeightsInfo, device: str) -> str:
 
 def _done(task: Callable[[], Any]) -> Any:
     return task()
-
-
-def _groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:
-    """Indices of `size` rows at a time; the last group repeats the last row."""
-    for start in range(0, count, size):
-        yield np.minimum(np.arange(start, start + size), count - 1)

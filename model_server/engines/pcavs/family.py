@@ -6,17 +6,18 @@ import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.engines import weights_file
 from model_server.engines.base import PRECISIONS, PoseControl, PrecisionChoice, Sizes, Traits, WeightsInfo
-from model_server.engines.pcavs.conditioning import PARAMETERS
+from model_server.engines.pcavs.conditioning import LID_PARAMETERS, PARAMETERS
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.runtime.precision_cache import remember, remembered
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import replacing
-from model_server.networks.pcavs.presets import IMAGE_SIZE, POSE_SIZE, PRESETS, preset_with
+from model_server.networks.pcavs.presets import IMAGE_SIZE, OPTIONAL_PARTS, POSE_SIZE, PRESETS, preset_with
 from model_server.places import try_file
 from model_server.surroundings import out_of_memory
 
@@ -54,9 +55,17 @@ def sizes(weights: WeightsInfo) -> Sizes:
 def traits(weights: WeightsInfo) -> Traits:
     """What weights want: for drawing into footage they can do without a portrait, unless it is what they bend."""
     widths = PRESETS[weights.preset]
+    lids = _closes_eyes(weights.path) if weights.path and widths.warps else False
+    made = replace(TRAITS, parameters=(*TRAITS.parameters, *LID_PARAMETERS)) if lids else TRAITS
     if widths.lower_face:
-        return replace(TRAITS, in_place="lower_face")
-    return TRAITS if widths.warps else replace(TRAITS, in_place="view")
+        return replace(made, in_place="lower_face")
+    return made if widths.warps else replace(made, in_place="view")
+
+
+@lru_cache(maxsize=32)
+def _closes_eyes(path: Path) -> bool:
+    """Whether a weights file knows lids; a path that once held a weights file holds the same one."""
+    return any(name.startswith(OPTIONAL_PARTS["lids"]) for name in weights_file.tensor_names(path))
 
 
 def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:

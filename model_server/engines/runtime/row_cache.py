@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 import numpy as np
@@ -52,3 +52,9 @@ class RowCache:
     def _free_place(self) -> int:
         """One never taken, or that of the key used longest ago."""
         return len(self._places) if len(self._places) < self._kept else self._places.popitem(last=False)[1]
+
+
+def row_groups(count: int, size: int) -> Iterator[NDArray[np.intp]]:
+    """Indices of `size` rows at a time; the last group repeats the last row."""
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1)

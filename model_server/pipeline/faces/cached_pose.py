@@ -19,7 +19,7 @@ from model_server.pipeline.request import FaceSelection, Viewer
 from model_server.pipeline.result_cache import ResultCache, digest
 
 # Part of the key under which codes are stored: to be changed with anything that changes them.
-_VERSION = "pose 6"
+_VERSION = "pose 7"
 
 
 def pose_track(
@@ -68,6 +68,7 @@ def _pack(track: PoseTrack) -> bytes:
         frames=track.frames,
         fps=np.array(track.fps.as_integer_ratio()),
         faces=track.faces,
+        lids=track.lids,
     )
     return file.getvalue()
 
@@ -84,4 +85,5 @@ def _unpack(content: bytes) -> PoseTrack:
             data["frames"],
             Fraction(*data["fps"].tolist()),
             int(data["faces"]),
+            data["lids"],
         )

@@ -18,6 +18,7 @@ from model_server.pipeline.faces.alignment import Matrix, Picture, Points, moved
 from model_server.pipeline.faces.crops import roll_step, upright_crop
 from model_server.pipeline.faces.detector import Box, Detection
 from model_server.pipeline.faces.head_angles import head_axes, turned
+from model_server.pipeline.faces.lids import OPEN, eye_ratio
 from model_server.pipeline.faces.models import LEAST_PRESENCE, LEAST_SCORE, models
 from model_server.pipeline.faces.region import Region
 from model_server.pipeline.faces.tiles import Window, seen, tiles
@@ -67,6 +68,7 @@ class FoundFace:
         axes: the head's axes, (2, 3), see `head_angles`; zeros when not measured.
         rigid: outer corners of the eyes, left and right in the picture, and base of the nose, (3, 2).
         opening: height of the mouth's opening for the distance between the outer corners of the eyes.
+        eyes: height of the eyes for their width, both together, see `lids`.
     """
 
     box: Box
@@ -79,6 +81,7 @@ class FoundFace:
     axes: Points = field(default_factory=lambda: np.zeros((2, 3)), compare=False)
     rigid: Points = field(default_factory=lambda: np.zeros((3, 2)), compare=False)
     opening: float = 0.0
+    eyes: float = OPEN
 
     @property
     def points(self) -> Points:
@@ -326,7 +329,14 @@ def _face_from(places: Points, score: float) -> FoundFace:
     left_eye, right_eye, mouth = (_center(points, part) for part in (_LEFT_EYE, _RIGHT_EYE, _MOUTH))
     outline, rigid = points[list(_OUTLINE)], points[[*_OUTER_EYE_CORNERS, _NOSE_BASE]]
     box, axes, opening = _box(points), head_axes(places), _opening(places)
-    return FoundFace(box, score, left_eye, right_eye, mouth, outline, _yaw(places), axes, rigid, opening)
+    return FoundFace(box, score, left_eye, right_eye, mouth, outline, _yaw(places), axes, rigid, opening, _eyes(points))
+
+
+def _eyes(points: Points) -> float:
+    """Height over width of both eyes, (n, 2)."""
+    marks = np.zeros((1, 48, 2))
+    marks[0, 36:] = points[[*_LEFT_EYE, *_RIGHT_EYE]]
+    return float(eye_ratio(marks)[0])
 
 
 def _opening(places: Points) -> float:

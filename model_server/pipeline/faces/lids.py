@@ -16,6 +16,10 @@ _LIDS = (((37, 41), (38, 40)), ((43, 47), (44, 46)))
 OPEN, SHUT = 0.28, 0.68
 # Of a clip's frames, the part that has its eyes less open than what is called open.
 _OPEN_SHARE = 0.8
+# Blinks that come by themselves: seconds before the first one and between two, and how lids close and open in one.
+_FIRST, _BETWEEN = (0.8, 2.5), (2.0, 4.0)
+_BLINK_SECONDS, _BLINK_CLOSURE = (0.0, 0.08, 0.13, 0.2, 0.32), (0.0, 0.95, 1.0, 0.6, 0.0)
+_BLINKS = 5  # number of their stream of chance
 # What the mesh's unrest reads as a little closed is open.
 _REST = 0.35
 
@@ -43,6 +47,29 @@ def closure(ratios: Floats, opened: float) -> NDArray[np.float32]:
     shut = SHUT * opened
     closed = np.clip((opened - np.nan_to_num(ratios, nan=opened)) / max(opened - shut, 1e-6), 0, 1)
     return np.asarray(np.clip((closed - _REST) / (1 - _REST), 0, 1), np.float32)
+
+
+def automatic(seed: int, frames: range, fps: float) -> NDArray[np.float32]:
+    """Closures (n,) of blinks that come by themselves, the same for a frame whatever frames are asked for.
+
+    Args:
+        seed: of their times.
+        fps: frames per second.
+    """
+    moments = np.arange(frames.start, frames.stop) / fps
+    closed = np.zeros(len(moments), np.float32)
+    for start in _blink_times(seed, frames.stop / fps):
+        closed = np.maximum(closed, np.interp(moments - start, _BLINK_SECONDS, _BLINK_CLOSURE, 0, 0))
+    return np.asarray(closed, np.float32)
+
+
+def _blink_times(seed: int, end: float) -> list[float]:
+    """Seconds at which blinks begin, before `end`."""
+    rng = np.random.default_rng([seed, _BLINKS])
+    times = [rng.uniform(*_FIRST)]
+    while times[-1] < end:
+        times.append(times[-1] + rng.uniform(*_BETWEEN))
+    return times[:-1]
 
 
 def _distance(landmarks: Floats, one: int, other: int) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import network_view, warp
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.head_angles import angles_of, turned
+from model_server.pipeline.faces.lids import closure, open_ratio
 from model_server.pipeline.faces.portrait import aligned_crop
 from model_server.pipeline.faces.pose_reading import Picture, PoseReader, Rows, measured_angles
 from model_server.pipeline.faces.tracking import DECODED_AHEAD, FaceTrack, TrackFaces, track_face
@@ -39,6 +40,7 @@ class PoseTrack:
         frames: number of the frame on screen at each position, (n,).
         fps: average frames per second of the movie, for timecodes.
         faces: how many were seen when the largest was taken; 1 where a face was chosen.
+        lids: how far the lids are closed, 0 to 1, (n,).
     """
 
     codes: NDArray[np.float32]
@@ -48,6 +50,7 @@ class PoseTrack:
     frames: NDArray[np.int64]
     fps: Fraction
     faces: int = 1
+    lids: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass
@@ -129,11 +132,12 @@ def read_pose(
     if face.crop == "aligned":
         heads = _AlignedHeads(footage, indices, path, finder_factory, _Steps(progress, len(indices)), cancelled)
         shown, shots, faces = np.ones(len(indices), bool), np.zeros(len(indices), int), 1
+        eyes = np.full(len(indices), np.nan)
     else:
         steps = _Steps(progress, len(indices))
         track = track_faces(footage, indices, face, finder_factory, steps.step, cancelled)
         steps.done = len(indices)
-        shown, shots, faces = track.shown, track.shots, track.faces
+        shown, shots, faces, eyes = track.shown, track.shots, track.faces, track.eyes
         _require_face(shown, path)
         heads = _TrackedHeads(footage, track, steps, cancelled)
     positions = np.searchsorted(indices, frames)
@@ -145,6 +149,7 @@ def read_pose(
         frames=np.array(frames, np.int64),
         fps=average_rate(footage.times, footage.duration),
         faces=faces,
+        lids=closure(eyes, open_ratio(eyes))[positions],
     )
 
 

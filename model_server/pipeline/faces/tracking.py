@@ -46,7 +46,7 @@ _SHARPNESS_SIDE = 96
 _LEARN_EACH = 5
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 9"
+_VERSION = "faces 10"
 
 
 _ARRAYS = ("indices", "shots", "points", "outlines", "axes", "rigid", "lips", "tones", "absences")
@@ -75,6 +75,7 @@ class FaceTrack:
         axes: the head's axes, (n, 2, 3), see `head_angles`; NaN where there is no face.
         rigid: outer corners of the eyes and base of the nose, (n, 3, 2), NaN where there is no face; as measured.
         lips: the mouth's opening, see `FoundFace`, and the sharpness of the lower face, (n, 2); NaN without a face.
+        eyes: height of the eyes for their width, (n,), NaN without a face.
         tones: mean and deviation of the upper face's Lab colours, (n, 6), NaN where there is no face.
         absences: `Absence` of each frame, (n,).
         width: of the pictures.
@@ -89,6 +90,7 @@ class FaceTrack:
     axes: Points
     rigid: Points
     lips: Points
+    eyes: NDArray[np.float64]
     tones: NDArray[np.float64]
     absences: NDArray[np.int64]
     width: int
@@ -207,7 +209,7 @@ def track_face(
     starts = np.isin(np.arange(len(indices)), shots.starts)
     return FaceTrack(
         np.array(indices, np.int64), np.cumsum(starts) - 1, rows.points, rows.outlines, rows.axes, rows.rigid,
-        rows.lips, rows.tones, rows.absences, rows.width, rows.height, follower.faces,
+        rows.lips, rows.eyes, rows.tones, rows.absences, rows.width, rows.height, follower.faces,
     )  # fmt: skip
 
 
@@ -242,6 +244,7 @@ class _Rows:
         self.axes = np.full((count, 2, 3), np.nan)
         self.rigid = np.full((count, 3, 2), np.nan)
         self.lips = np.full((count, 2), np.nan)
+        self.eyes = np.full(count, np.nan)
         self.tones = np.full((count, 6), np.nan)
         self.absences = np.full(count, Absence.NO_FACE, np.int64)
         self.width = self.height = 0
@@ -249,6 +252,7 @@ class _Rows:
     def put(self, row: int, face: FoundFace, picture: Picture) -> None:
         self.points[row], self.outlines[row], self.axes[row] = face.points, face.outline, face.axes
         self.rigid[row], self.lips[row] = face.rigid, (face.opening, sharpness(picture, face))
+        self.eyes[row] = face.eyes
         self.tones[row] = face_tone(picture, face.points, face.outline)
         away = row > 0 and self.absences[row - 1] == Absence.TURNED_AWAY
         self.absences[row] = absence(face, (self.width, self.height), BACK_YAW if away else MAX_YAW)

@@ -10,6 +10,7 @@ from model_server.engines.base import PoseReadingChoice
 from model_server.errors import PoseDubError
 from model_server.pipeline.parameters import Parameter, parameters
 from model_server.pipeline.request import (
+    Blinking,
     DubRequest,
     DubSpec,
     FaceSource,
@@ -50,6 +51,11 @@ READING_VALUES: dict[PoseReadingChoice, dubbing.PoseReading] = {
     "angles": dubbing.POSE_READING_ANGLES,
     "movement": dubbing.POSE_READING_MOVEMENT,
 }
+_BLINKING_VALUES: dict[Blinking, dubbing.Blinking] = {
+    "auto": dubbing.BLINKING_AUTO,
+    "on": dubbing.BLINKING_ON,
+    "off": dubbing.BLINKING_OFF,
+}
 _SOURCE_VALUES: dict[FaceSource, dubbing.FaceSource] = {
     "auto": dubbing.FACE_SOURCE_AUTO,
     "in_place": dubbing.FACE_SOURCE_IN_PLACE,
@@ -76,6 +82,7 @@ def spec_message(spec: DubSpec) -> dubbing.DubSpec:
         output=_output_message(spec.output),
         viewer=VIEWER_VALUES[spec.viewer],
         pose_reading=READING_VALUES[spec.pose_reading],
+        blinking=_BLINKING_VALUES[spec.blinking],
         **_parameter_fields(spec),
     )
 
@@ -169,6 +176,7 @@ def spec_of(message: dubbing.DubSpec) -> DubSpec:
         output=_output_of(message.output),
         viewer=viewer_of(message.viewer),
         pose_reading=reading_of(message.pose_reading),
+        blinking=choice(_BLINKING_VALUES, message.blinking, "blinking"),
         **_parameters_in(message, DubSpec),
     )
 
