@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from model_server.engines.base import Engine, FrameSource, Identity, Traits
 from model_server.engines.registry import traits
 from model_server.engines.runtime.value_cache import ValueCache
+from model_server.pipeline.blinks import closures
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
 from model_server.pipeline.compositing.in_place import InPlaceCanvas, Region, reference_rows
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder
-from model_server.pipeline.faces.lids import automatic
 from model_server.pipeline.faces.portrait import NoFaceError, PortraitViews, portrait_views
 from model_server.pipeline.faces.pose import PoseTrack, loops_from
 from model_server.pipeline.faces.tracking import FaceTrack, remembered
@@ -213,17 +213,10 @@ class _Analyst:
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, face, lids=self._lids())
 
     def _lids(self) -> NDArray[np.float32] | None:
-        """Closures of the lids: what the pose source shows, what is asked for, and blinks, whichever is most."""
-        spec, looked = self._spec, self._looked
         if "blink" not in self._context.traits.parameters:
             return None
-        asked = np.array(spec.blink[looked.start : looked.stop] if len(spec.blink) > 1 else spec.blink, np.float32)
-        closed = np.broadcast_to(asked, len(looked))
-        if isinstance(spec.pose, PoseVideo):
-            closed = np.maximum(closed, self._video_track(spec.pose).lids)
-        if spec.blinks:
-            closed = np.maximum(closed, automatic(spec.seed, looked, float(spec.fps)))
-        return np.asarray(closed, np.float32)
+        pose = self._spec.pose
+        return closures(self._spec, self._looked, self._video_track(pose).lids if isinstance(pose, PoseVideo) else None)
 
     @cached_property
     def _in_place(self) -> bool:

@@ -49,7 +49,7 @@ DECODED_AHEAD = 2
 _VERSION = "faces 10"
 
 
-_ARRAYS = ("indices", "shots", "points", "outlines", "axes", "rigid", "lips", "tones", "absences")
+_ARRAYS = ("indices", "shots", "points", "outlines", "axes", "rigid", "lips", "eyes", "tones", "absences")
 
 TrackFaces = Callable[..., "FaceTrack"]
 
