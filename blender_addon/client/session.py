@@ -109,6 +109,11 @@ class Session:
         if uid in self._jobs:
             self._jobs[uid][0].cancel()
 
+    def leave(self, uid: str) -> None:
+        """Stop a job here only, without a further event; the server works on. An unknown uid is ignored."""
+        if uid in self._jobs:
+            self._jobs[uid][0].detach()
+
     def running(self) -> frozenset[str]:
         """uids of the jobs that have not ended."""
         return frozenset(uid for uid, (_job, thread) in self._jobs.items() if thread.is_alive())

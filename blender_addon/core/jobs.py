@@ -34,6 +34,7 @@ class JobRecord:
         phase, done, total: as in JobProgress.
         saved_end: frames plan.first <= k < saved_end lie in the folder.
         error: one sentence when the state is "failed".
+        sent: whether it is left to the server as soon as that has all of it.
         generated, seconds: what a finished job took, as in JobMeasured; -1 while unknown.
     """
 
@@ -52,6 +53,7 @@ class JobRecord:
     retryable: bool = False
     generated: int = -1
     seconds: float = -1.0
+    sent: bool = False
 
     def __post_init__(self) -> None:
         self.saved_end = max(self.saved_end, self.plan.first)

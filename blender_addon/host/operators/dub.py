@@ -4,6 +4,8 @@
 No postponed annotations here: Blender reads them as values.
 """
 
+from collections.abc import Callable
+
 import bpy
 
 from ...core.errors import AddonError
@@ -11,8 +13,9 @@ from ...core.jobs import JobRecord
 from .. import preferences, setup_view
 from ..bl import sequencer
 from ..planning import scene_plan
+from ..planning.scene_plan import Draft
 from ..strips import recovery, results
-from ..tasks import runtime
+from ..tasks import main_loop, runtime
 from .base import CANCELLED, FINISHED, UID, WAIT, SentenceOperator, job, outcome
 
 SOUNDS = (
@@ -50,17 +53,68 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         return start(sequencer.edit_scene(context), self.sounds, self.wait)
 
 
+class POSEDUB_OT_send_to_farm(SentenceOperator, bpy.types.Operator):
+    """Have the server make dubs of the selected sound strips without waiting for them; fetch them later"""
+
+    bl_idname = "posedub.send_to_farm"
+    bl_label = "Send to Farm"
+
+    sounds: bpy.props.EnumProperty(
+        name="Sounds", items=SOUNDS, default="each", description="What is dubbed when several sound strips are selected"
+    )
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    @classmethod
+    def problem(cls, scene: bpy.types.Scene) -> str:
+        """A source that is not there."""
+        return runtime.current().link.read(scene).problem()
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Plan the dubs, then leave them to the server."""
+        for record in begun(sequencer.edit_scene(context), self.sounds, runtime.current().send):
+            if self.wait:
+                main_loop.wait_until_left(record.plan.uid)
+        return FINISHED
+
+
+class POSEDUB_OT_fetch_all(SentenceOperator, bpy.types.Operator):
+    """Get the frames of all dubs of this file that were left to the server"""
+
+    bl_idname = "posedub.fetch_all"
+    bl_label = "Fetch All"
+
+    wait: bpy.props.BoolProperty(**WAIT)
+
+    @classmethod
+    def problem(cls, scene: bpy.types.Scene) -> str:
+        """Nothing was left."""
+        return "" if runtime.current().left() else "No dub of this file was left to the server."
+
+    def run(self, context: bpy.types.Context) -> set[str]:
+        """Go on with each of them."""
+        records = runtime.current().left()
+        for record in records:
+            runtime.current().fetch(record)
+        return FINISHED if all(outcome(record, self.wait) == FINISHED for record in records) else CANCELLED
+
+
 def start(scene: bpy.types.Scene, sounds: str, wait: bool) -> set[str]:
     """Dub what is selected in a scene; `sounds` as the operator has it. Raises AddonError."""
+    records = begun(scene, sounds, runtime.current().start)
+    return FINISHED if all(outcome(record, wait) == FINISHED for record in records) else CANCELLED
+
+
+def begun(scene: bpy.types.Scene, sounds: str, begin: Callable[[Draft], JobRecord]) -> list[JobRecord]:
+    """The dubs of what is selected in a scene, each begun by `begin`. Raises AddonError."""
     drafts, records = scene_plan.drafts(scene, sounds, runtime.current().link.offer(scene)), []
     try:
         for draft in drafts:
-            records.append(runtime.current().start(draft))
+            records.append(begin(draft))
     except AddonError:
         for draft in drafts[len(records) :]:
             scene_plan.discard(draft.plan.folder)
         raise
-    return FINISHED if all(outcome(record, wait) == FINISHED for record in records) else CANCELLED
+    return records
 
 
 def server_problem() -> str:
@@ -167,6 +221,8 @@ def _ended(uid: str) -> JobRecord:
 
 CLASSES = (
     POSEDUB_OT_dub,
+    POSEDUB_OT_send_to_farm,
+    POSEDUB_OT_fetch_all,
     POSEDUB_OT_cancel,
     POSEDUB_OT_retry,
     POSEDUB_OT_fetch,

@@ -7,6 +7,7 @@ import bpy
 from ...core import timebase
 from ...core.events import JobWarning
 from ...core.jobs import JobRecord
+from .. import preferences
 from ..strips import results
 from ..tasks import runtime
 from .base import DubPanel, draw_error, draw_sentence
@@ -29,6 +30,10 @@ class POSEDUB_PT_jobs(DubPanel, bpy.types.Panel):
             self.layout.label(text="None yet")
         for record in reversed(records):
             draw_job(self.layout.box(), context, record)
+        if preferences.settings().mode != "local":
+            row = self.layout.row(align=True)
+            row.operator("posedub.send_to_farm", icon="EXPORT")
+            row.operator("posedub.fetch_all", icon="IMPORT")
 
 
 def draw_job(box: bpy.types.UILayout, context: bpy.types.Context, record: JobRecord) -> None:

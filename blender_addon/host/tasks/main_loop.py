@@ -57,6 +57,15 @@ def wait_for_job(uid: str) -> None:
         raise AddonError(record.error or f"{record.plan.name} was interrupted.")
 
 
+def wait_until_left(uid: str) -> None:
+    """Pump until a job that was sent is its server's; raises AddonError where that did not take it."""
+    state = runtime.current()
+    run_until(lambda: not state.active(uid))
+    record = state.book.get(uid)
+    if record and record.error:
+        raise AddonError(record.error)
+
+
 def wake() -> None:
     """Have the timer run until the work is done."""
     if not bpy.app.background and not bpy.app.timers.is_registered(_tick):

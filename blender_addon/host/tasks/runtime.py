@@ -23,6 +23,7 @@ from ...core.events import (
     DubEstimated,
     FacesFailed,
     FramePreviewed,
+    JobAccepted,
     JobEvent,
     JobFailed,
     JobMeasured,
@@ -129,6 +130,12 @@ class Runtime:
         self._send_later(record, self._begin, endpoint, speech)
         return record
 
+    def send(self, draft: Draft) -> JobRecord:
+        """Begin a dub that is left to the server as soon as that has all of it; raises AddonError as `start`."""
+        record = self.start(draft)
+        record.sent = True
+        return record
+
     def restart(self, record: JobRecord) -> None:
         """Submit a job that ended again, into the same folder; raises AddonError."""
         for sentence in record.plan.problems():
@@ -161,6 +168,10 @@ class Runtime:
             record.state = "cancelled"
             self.strips.note(uid, ended=True)
         self.link.cancel(uid)
+
+    def left(self) -> list[JobRecord]:
+        """Jobs of this file that a server has, and nobody here waits for."""
+        return [one for one in self.book.unfinished() if one.job_id and not self.active(one.plan.uid)]
 
     def forget(self, uid: str) -> None:
         """Take a job off the list; its frames and strip stay."""
@@ -272,6 +283,9 @@ class Runtime:
         record = self.book.apply(event)
         if record is None:
             return False
+        if record.sent and isinstance(event, JobAccepted):
+            self._leave(record)
+            return True
         ended = record.state not in UNFINISHED
         self.strips.note(event.uid, ended)
         if ended:
@@ -279,6 +293,12 @@ class Runtime:
             self.previews.outdated()
             self._room_due = True
         return True
+
+    def _leave(self, record: JobRecord) -> None:
+        """A job that was sent is the server's from now on; `fetch` goes on with it."""
+        record.sent = False
+        self.link.leave(record.plan.uid)
+        self._running.discard(record.plan.uid)
 
     def _show(self, deadline: float) -> bool:
         return self.strips.show(self.book, self._running, deadline)

@@ -215,6 +215,11 @@ class ServerLink:
         for session in self._sessions.values():
             session.cancel(uid)
 
+    def leave(self, uid: str) -> None:
+        """Leave a job to its server, whichever session has it."""
+        for session in self._sessions.values():
+            session.leave(uid)
+
     def step(self) -> tuple[list[JobEvent | QueryEvent], bool]:
         """What happened to jobs and to what was asked beside them, and whether anything about the server changed."""
         changed = self.server.step()
