@@ -27,9 +27,7 @@ def add_parser(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--text", help="what is said in the one sound that is given")
     parser.add_argument("--text-file", type=Path, metavar="X.txt", help="the same, from a file")
     parser.add_argument("--language", default="en", help="of the texts, where the folder tells none (en)")
-    parser.add_argument(
-        "--recogniser", type=Path, metavar="FILE", help="another one, or the folder of its training"
-    )
+    parser.add_argument("--recogniser", type=Path, metavar="FILE", help="another one, or the folder of its training")
     parser.add_argument("--form", choices=(*_FORMS, "both"), default="both", help="of what is written (both)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="NAME.TextGrid and NAME.tsv go there")
     parser.set_defaults(run=_run)

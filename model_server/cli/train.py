@@ -49,9 +49,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voices", type=Path, nargs="+", action="extend", default=[], metavar="DIR", help="corpora of other voices"
     )
-    parser.add_argument(
-        "--recogniser", type=Path, metavar="FILE", help="another one that tells what those say"
-    )
+    parser.add_argument("--recogniser", type=Path, metavar="FILE", help="another one that tells what those say")
     parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, to hear with in its place")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")

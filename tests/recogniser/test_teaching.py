@@ -69,7 +69,7 @@ def test_windows_are_told_what_lies_in_their_middle(voices: Path) -> None:
         batch = teaching.sample(8, 0.0, np.random.default_rng(seed))
         assert batch.windows.shape == (8, 1, 80, 20) and batch.phonemes.shape == (8, 64)
         if not batch.wordless.any():
-            steps = (batch.phonemes[:, 5] * 1000).numpy()
+            steps = (batch.phonemes[batch.visemes.isnan().all(1), 5] * 1000).numpy()  # others need not be heard
             # The middle of frame i lies between the steps 2 i and 2 i + 1.
             frames = (steps - 0.5) / 2
             seen.update(np.round(np.abs(frames - np.round(frames)), 1).tolist())

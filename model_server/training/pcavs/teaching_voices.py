@@ -19,9 +19,10 @@ from model_server.corpus.sound import clip_mel
 from model_server.corpus.speech.aligned_voices import timed_phonemes
 from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.features import clip_windows
-from model_server.networks.speech_recogniser.log_mel import REFERENCE_RMS, STEPS_PER_SECOND
+from model_server.networks.speech_recogniser.log_mel import REFERENCE_RMS, STEPS_PER_SECOND, step_count
+from model_server.synthetic.pronunciation import UNITS
 from model_server.synthetic.visemes import VISEMES, viseme_weights
-from model_server.training.recogniser.data import Voice, VoiceStore
+from model_server.training.recogniser.data import Voice, VoiceStore, classes_at
 from model_server.training.recogniser.sound_augment import SAMPLE_RATE, Augmented, augment, background, loudness
 
 _PER_CLIP = 8
@@ -44,7 +45,8 @@ class VoiceWindows:
 
     Attributes:
         windows: log-mel (n, 1, 80, 20) in [0, 1].
-        phonemes: (n, 1 + units) the recogniser's probabilities at the windows' middles; class 0 is silence.
+        phonemes: (n, 1 + units) what is said in the windows' middles, as far as the recogniser can tell; class 0 is
+            silence.
         visemes: (n, 17) what the renderer's mouth does there, NaN where the phonemes' times are not known.
         wordless: (n,) bool: noise, music, breath or applause instead of speech.
     """
@@ -61,7 +63,7 @@ class TeachingVoices:
     Args:
         folders: corpora of voices.
         split: "train", "val" or "test".
-        recogniser: listens to each clip once, as it is.
+        recogniser: listens once to each clip whose phonemes' times are not known, as it is.
         device: where batches are made.
         cached_hours: of sound kept decoded.
 
@@ -121,12 +123,23 @@ class TeachingVoices:
         return np.where(inside[:, None], known[rows].astype(np.float32).mean(0), _nothing(known.shape[1]))
 
     def _known(self, index: int, voice: Voice) -> NDArray[np.float16]:
-        """In each step of a clip what the recogniser hears and what a mouth does that says so (t, 1 + units + 17)."""
+        """In each step of a clip what is said and what a mouth does that says so (t, 1 + units + 17).
+
+        Where a text is known, the recogniser has found its phonemes' times when the corpus was built, which is surer,
+        and costs nothing any more, than to listen again.
+        """
         with self._lock:
             if index not in self._heard:
-                heard = np.exp(self._recogniser.hear(voice.samples).frames)
-                self._heard[index] = np.concatenate([heard, _mouth(voice, len(heard))], 1).astype(np.float16)
+                said = self._said(voice)
+                self._heard[index] = np.concatenate([said, _mouth(voice, len(said))], 1).astype(np.float16)
             return self._heard[index]
+
+    def _said(self, voice: Voice) -> NDArray[np.float32]:
+        times = voice.clip.unit_times
+        if times is None:
+            return np.exp(self._recogniser.hear(voice.samples).frames)
+        moments = (np.arange(step_count(len(voice.sound))) + 0.5) / STEPS_PER_SECOND
+        return np.eye(1 + len(UNITS), dtype=np.float32)[classes_at(times, moments)]
 
     def _other(self, rng: np.random.Generator) -> NDArray[np.float32]:
         return self._store[int(rng.integers(len(self._store)))].samples

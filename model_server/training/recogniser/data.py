@@ -206,11 +206,15 @@ def _frames(
 ) -> NDArray[np.int64]:
     """Class of each moment: exact where times are known, silence around any speech unless others babble there."""
     if clip.unit_times is not None:
-        row = np.searchsorted(clip.unit_times[:, 1], moments, "right") - 1
-        known = (row >= 0) & (moments < clip.unit_times[-1, 2])
-        unit = clip.unit_times[np.maximum(row, 0), 0].astype(np.int64) + 1
-        return np.where(known, unit, BLANK)
+        return classes_at(clip.unit_times, moments)
     return np.where(inside | babble, UNKNOWN, BLANK)
+
+
+def classes_at(unit_times: NDArray[np.float32], moments: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Class spoken at each moment (n,), seconds, by a clip's `unit_times`; silence where nothing is said."""
+    row = np.searchsorted(unit_times[:, 1], moments, "right") - 1
+    known = (row >= 0) & (moments < unit_times[-1, 2])
+    return np.where(known, unit_times[np.maximum(row, 0), 0].astype(np.int64) + 1, BLANK)
 
 
 def joined(examples: Sequence[Example], masks: np.random.Generator | None = None) -> Batch:
