@@ -26,6 +26,9 @@ class cuda:
 # Speaks for itself in a trial run; whatever else it is asked, the real server of these sources answers.
 SERVER = """
 import os, sys
+if sys.argv[1] == "doctor":
+    print("weights      a stand-in")
+    sys.exit()
 os.environ["PYTHONPATH"] = {root!r}
 os.execv({python!r}, [{python!r}, "-m", "model_server", *sys.argv[1:]])
 """
@@ -52,7 +55,7 @@ def write_wheel(
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, data in contents.items():
-            archive.writestr(path, data)
+            archive.writestr(zipfile.ZipInfo(path), data)  # without times: equal wheels have equal digests
     return wheel
 
 

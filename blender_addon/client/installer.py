@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..core import uv_output
 from ..core.errors import AddonError
 from ..core.installation import CACHE, LOG, Attempt, Installation, Lock, read_lock, size_of
 from ..core.setup_progress import MEGABYTE, PHASES, SetupProgress
@@ -22,7 +23,7 @@ from .uv import Uv, unpack
 PYTHON = "3.12"
 """Of the servers whose Python is fetched."""
 WHEELHOUSE = "wheelhouse.json"
-TRIAL_LIMIT = 300.0
+TRIAL_LIMIT = 900.0
 # The server's own check, in the new environment; the answer is the last line.
 _TRIAL = """
 import json, sys, model_server, torch
@@ -246,13 +247,16 @@ class Installer(SetupWork):
     def _tried(self, python: Path) -> str:
         """Run what was installed; a remark where it is not all that was wanted. Raises AddonError."""
         self._phase("trying")
-        command = [str(python), "-P", "-s", "-c", _TRIAL, self._order.build]
-        answer = trial(command, self._cancel, self._installation.root / LOG)
+        root = self._installation.root
+        own = [str(python), "-P", "-s"]
+        answer = json.loads(trial([*own, "-c", _TRIAL, self._order.build], self._cancel, root))
         if answer["version"] != self._order.version:
             raise AddonError(
                 f"The server is version {answer['version']}, the add-on {self._order.version}.",
                 "Install the zip again.",
             )
+        with tempfile.TemporaryDirectory(dir=root) as data:  # a first start, with all that is compiled in it
+            trial([*own, "-m", "model_server", "doctor", "--data", data], self._cancel, root)
         return "" if answer["sees"] else "PyTorch sees no graphics card: the server draws on the processor."
 
 
@@ -282,17 +286,19 @@ def wheelhouse_python(wheels: Path) -> tuple[int, int] | None:
     return (int(major), int(minor)) if minor else None
 
 
-def trial(command: list[str], cancel: CancelToken, log: Path) -> dict[str, object]:
-    """What a new server says of itself. Raises AddonError when it does not run."""
+def trial(command: list[str], cancel: CancelToken, root: Path) -> str:
+    """The last line that a new server writes. Raises AddonError when it does not work."""
     with (
-        log.open("a", encoding="utf-8") as output,
+        (root / LOG).open("a", encoding="utf-8") as log,
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=output,
+            stderr=subprocess.STDOUT,
             env=environment(),
+            cwd=root,
             encoding="utf-8",
+            errors="replace",
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         ) as process,
         cancel.waking(process.kill),
@@ -301,14 +307,9 @@ def trial(command: list[str], cancel: CancelToken, log: Path) -> dict[str, objec
             told, _ = process.communicate(timeout=TRIAL_LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
-            told = ""
+            told, _ = process.communicate()
+        log.write(told)
     cancel.check()
     if process.returncode == 0 and told.strip():
-        return json.loads(told.splitlines()[-1])
-    written = log.read_text(encoding="utf-8", errors="replace")
-    if os.name == "nt" and ("WinError 126" in written or "WinError 1114" in written):
-        raise AddonError(
-            "Windows lacks Microsoft's Visual C++ runtime, which PyTorch needs.",
-            "Install it, then press Set Up Server again.",
-        )
-    raise AddonError("The server was installed, but does not run.", "Press Repair Server; Copy Log tells more.")
+        return told.splitlines()[-1]
+    raise uv_output.trial_fault(told)

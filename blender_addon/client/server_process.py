@@ -22,8 +22,8 @@ from .boundary import boundary
 from .cancel import CancelToken
 from .connection import Connection, Endpoint
 
-START_LIMIT = 120.0
-"""Seconds until a server that has not answered is given up; the first start compiles its Python."""
+START_LIMIT = 600.0
+"""Seconds until a server that lives but has not answered is given up; the first start compiles its Python."""
 LEAVING_LIMIT = 15.0
 """Seconds that a server has which another Blender took with it, until its port is free."""
 PROBE_PAUSE = 0.25

@@ -98,3 +98,19 @@ def fault(output: str, root: str, place: str = "The package index") -> AddonErro
     return AddonError(
         f"The server could not be set up: {said[0] if said else 'its installer broke off'}.", "Copy Log tells more."
     )
+
+
+_TRIAL_FAULTS = (
+    (r"WinError (126|1114)", "Windows lacks Microsoft's Visual C++ runtime, which PyTorch needs.", "Install it."),
+    (r"(lib\S+\.so[\d.]*): cannot open shared object", "This system lacks {what}, which the server needs.",
+     "Install the system's package that has it."),
+    (r"PROBLEM: (.*)", "The server was installed, but a part of it does not work: {what}", ""),
+)  # fmt: skip
+
+
+def trial_fault(output: str) -> AddonError:
+    """What a new server's first words say is wrong, as a sentence."""
+    for sign, message, hint in _TRIAL_FAULTS:
+        if found := re.search(sign, output):
+            return AddonError(message.format(what=found[1]), f"{hint} {AGAIN}".strip())
+    return AddonError("The server was installed, but does not run.", "Press Repair Server; Copy Log tells more.")

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from model_server.cli import options as shared
 from model_server.cli import progress
+from model_server.engines.device import DEVICES
 from model_server.errors import PoseDubError
 from model_server.files import write_text
 from model_server.places import try_file
@@ -29,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--preset", choices=("lite", "full", "both"), default="both")
     parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="of a preset")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto", help="of the fast path")
     parser.add_argument("--seconds", type=shared.number(0.1), default=2.0, metavar="S", help="length of the dub (2)")
     parser.add_argument("--repeats", type=shared.whole(1), default=3, metavar="N", help="of each measurement (3)")

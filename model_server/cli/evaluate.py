@@ -15,6 +15,7 @@ from model_server.cli import console
 from model_server.cli import options as shared
 from model_server.cli import progress as bars
 from model_server.engines.base import POSE_READINGS, PoseReadingChoice
+from model_server.engines.device import DEVICES
 from model_server.errors import PoseDubError
 from model_server.files import write_text
 from model_server.places import check_readable, folder_to_fill, try_file
@@ -151,7 +152,7 @@ def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=shared.whole(1), nargs="+", default=[1], metavar="N", help="in which actors are drawn (1)"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
 
 

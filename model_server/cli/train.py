@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from model_server import scratch
 from model_server.cli import console
 from model_server.cli import options as shared
+from model_server.engines.device import DEVICES
 from model_server.errors import PoseDubError
 from model_server.places import folder_to_fill, try_file
 
@@ -65,7 +66,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--max-minutes", type=shared.number(0), default=float("inf"), metavar="N", help="leave before so long"
     )
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="go on from the last checkpoint")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change a setting")
     parser.set_defaults(run=_train)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from model_server.cli import options as shared
 from model_server.cli import progress as bars
+from model_server.engines.device import DEVICES
 
 if TYPE_CHECKING:
     from model_server.engines.base import WeightsInfo
@@ -35,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     pose.add_argument("--weights", type=Path, metavar="X.safetensors", help="(default: the built-in ones)")
     pose.add_argument("--limit", type=shared.whole(1), metavar="N", help="at most N clips, spread over each source")
     pose.add_argument("--max-frames", type=shared.whole(1), metavar="F", help="only the first F frames of each clip")
-    pose.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    pose.add_argument("--device", choices=DEVICES, default="auto")
     pose.add_argument(
         "--keep", action="store_true", help="write what is best into the weights; tensors stay as they are"
     )

@@ -10,6 +10,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from model_server.errors import ErrorKind, PoseDubError
+
+_BACKENDS = {"cuda": "nccl", "xpu": "xccl"}
+"""What graphics cards of one computer talk by."""
+
 
 @dataclass(frozen=True)
 class ProcessGroup:
@@ -44,14 +49,23 @@ class ProcessGroup:
 
 
 def join_group(device: str) -> ProcessGroup:
-    """Join the processes that torchrun started, or be alone; `device` is "cpu" or "cuda"."""
+    """Join the processes that torchrun started, or be alone.
+
+    Args:
+        device: "cpu", "cuda", "mps" or "xpu"; each process gets a graphics card of its own, where there are several.
+
+    Raises:
+        PoseDubError: several processes want the one Apple GPU.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+    if device == "mps" and size > 1:
+        raise PoseDubError("Several processes cannot share an Apple GPU; start one alone.", ErrorKind.UNSUPPORTED)
+    place = torch.device(device, local) if device in _BACKENDS else torch.device(device)
+    if device in _BACKENDS:
+        getattr(torch, device).set_device(place)
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        dist.init_process_group(_BACKENDS.get(device, "gloo"))
     return ProcessGroup(dist.get_rank() if size > 1 else 0, size, place)
 
 

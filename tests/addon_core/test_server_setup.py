@@ -111,6 +111,19 @@ def test_fault_as_a_sentence(output: str, words: str) -> None:
     assert sentence.rstrip().endswith((".", "tells more."))
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("OSError: [WinError 126] The specified module could not be found", "lacks Microsoft's Visual C++ runtime"),
+        ("ImportError: libGL.so.1: cannot open shared object file: No such file", "This system lacks libGL.so.1"),
+        ("weights  PROBLEM: The weights are torn.", "a part of it does not work: The weights are torn."),
+        ("Segmentation fault", "does not run. Press Repair Server"),
+    ],
+)
+def test_fault_of_a_first_start_as_a_sentence(output: str, words: str) -> None:
+    assert words in str(uv_output.trial_fault(output))
+
+
 def test_every_build_that_is_offered_has_a_name() -> None:
     assert {build for builds in torch_builds.OFFERED.values() for build in builds} == set(torch_builds.TITLES)
     assert uv_output.AGAIN.startswith("Then press Set Up Server")

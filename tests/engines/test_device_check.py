@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from model_server.cli.main import main
 from model_server.engines import device
 from model_server.engines.base import Condition, Engine, PrecisionChoice
 from model_server.engines.device import resolve_device
@@ -18,6 +19,7 @@ from model_server.engines.runtime.device_check import CheckedEngine, checked, kn
 from model_server.errors import PoseDubError
 from model_server.jobs.execution import engine_pool
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.training.distributed import join_group
 
 Picture = NDArray[np.uint8]
 Fault = Callable[["OnGpu", Picture], Picture]
@@ -136,6 +138,25 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
             resolve_device(absent)
     with pytest.raises(PoseDubError, match="The device tpu is not known; choose auto, cpu, cuda, mps or xpu"):
         resolve_device("tpu")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["bench"], ["evaluate", "."], ["weights", "pose", "clip.mp4"], ["train", "--preset", "lite-cpu"]],
+    ids=lambda words: words[0],
+)
+def test_every_command_that_draws_or_learns_takes_every_device(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--device", "tpu"])
+    said = capsys.readouterr().err
+    assert all(f"'{name}'" in said or name in said for name in device.DEVICES) and "invalid choice: 'tpu'" in said
+
+
+def test_training_places_its_tensors_on_the_device_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [join_group(kind).device.type for kind in ("cpu", "mps")] == ["cpu", "mps"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(PoseDubError, match="Several processes cannot share an Apple GPU"):
+        join_group("mps")
 
 
 def test_a_server_keeps_what_it_gave_up(lite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import build_addon
+import server_parts
 from model_server.engines import shipped
 
 ROOT = Path(build_addon.__file__).parent
@@ -53,6 +55,30 @@ def test_every_file_of_the_package_is_packed(source: Path, packed: dict[str, byt
     kept = {name for name in files if "__pycache__" not in name and not name.endswith(".pyi")}
     assert {name for name in packed if ".dist-info/" not in name} >= kept
     assert {"model_server/jobs/schema.sql", "model_server/service/stubs/dubbing_pb2.py"} <= kept
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the add-on's zip carries, installed by pip into a folder of its own; the rest is this Python's."""
+    folder = tmp_path_factory.mktemp("installed")
+    wheel = server_parts.server_wheel(tmp_path_factory.mktemp("wheel"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder)]
+    subprocess.run([*pip, str(wheel)], check=True)
+    return folder
+
+
+def test_the_installed_wheel_dubs(installed: Path, media: Path, tmp_path: Path) -> None:
+    inputs = ["--portrait", ROOT / "tests" / "demo" / "inputs" / "portrait.png", "--audio", media / "speech.wav"]
+    options = ["--pose-mode", "frontal", "--range", "0:1", "--data", tmp_path / "data", "--out", tmp_path / "frames"]
+    made = subprocess.run(
+        [installed / "bin" / "posedub", "dub", *inputs, *options],
+        cwd=installed,  # far away from the sources
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 1
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
