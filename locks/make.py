@@ -43,11 +43,11 @@ BACKENDS = {
     ("windows-x64", "cuda126"): "cu126",
     ("windows-x64", "xpu"): "xpu",
 }
-# Megabytes of PyTorch with its libraries, (download, disk): measured on Linux for processors, else about.
+# Megabytes of PyTorch with its libraries, (download, disk): measured on Linux for processors and CUDA 13, else about.
 SIZES = {
     ("linux-x64", "cpu"): (191, 700),
-    ("linux-x64", "cuda"): (2740, 5900),
-    ("linux-x64", "cuda126"): (2900, 6000),
+    ("linux-x64", "cuda"): (2740, 4700),
+    ("linux-x64", "cuda126"): (2900, 4900),
     ("linux-x64", "rocm"): (3600, 15000),
     ("linux-x64", "xpu"): (1900, 5500),
     ("windows-x64", "cpu"): (122, 500),
