@@ -253,7 +253,15 @@ def _flow(
     for i, screen in enumerate(screens):
         for j, source in enumerate(sources):
             places, seen = correspond_at(
-                points, points, relief.triangles, ids[i], screen, ids[source], screens[source], _TOLERANCE
+                points,
+                points,
+                relief.triangles,
+                ids[i],
+                screen,
+                ids[source],
+                screens[source],
+                _TOLERANCE,
+                len(relief.triangles),
             )
             flow[i, j], visible[i, j] = places.reshape(GRID, GRID, 2), seen.reshape(GRID, GRID)
     return flow, visible

@@ -323,7 +323,7 @@ def _flow(
             behind = _carried(points, transforms[i], transforms[s])
             places, seen = correspond_at(
                 points * factor, behind * factor, actor.triangles, frame.triangle_ids, frame.screen,
-                frames[s].triangle_ids, frames[s].screen, DEPTH_TOLERANCE,
+                frames[s].triangle_ids, frames[s].screen, DEPTH_TOLERANCE, len(actor.solid),
             )  # fmt: skip
             flow[i, j] = places.reshape(GRID, GRID, 2) / factor
             visible[i, j] = seen.reshape(GRID, GRID)

@@ -11,6 +11,8 @@ from model_server.synthetic.rasterizer import perspective_weights
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int32]
 
+UNDER_HAIR = 6  # times the usual tolerance: how deep under other hair a strand still counts as seen
+
 
 @njit(cache=True, nogil=True)
 def correspond(
@@ -55,6 +57,7 @@ def correspond_at(
     other_ids: Ints,
     other_screen: Floats,
     tolerance: float,
+    strands: int,
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """As `correspond`, for single points of pictures that may show the backdrop at different places.
 
@@ -62,6 +65,7 @@ def correspond_at(
         points: (N, 2) x, y in samples, inside the frame asked about.
         backdrop: (N, 2) where each of them lies in the other frame, in samples, if it shows the backdrop.
         triangles, ids, screen, other_ids, other_screen, tolerance: see `correspond`.
+        strands: first triangle of those that are hair: what hair hides of hair that lies under it looks the same.
 
     Returns:
         Places (N, 2) in the other frame, in samples, and whether the point is visible there (N,).
@@ -74,8 +78,17 @@ def correspond_at(
         if t >= 0:
             px, py, near = _followed(triangles, t, screen, other_screen, points[i, 0], points[i, 1])
         places[i, 0], places[i, 1] = px, py
-        visible[i] = _seen(triangles, other_ids, other_screen, px, py, near, tolerance)
+        allowed = tolerance * UNDER_HAIR if t >= strands and _at(other_ids, px, py) >= strands else tolerance
+        visible[i] = _seen(triangles, other_ids, other_screen, px, py, near, allowed)
     return places, visible
+
+
+@njit(cache=True, nogil=True)
+def _at(ids: Ints, px: float, py: float) -> int:
+    """The triangle at sample position (px, py), -1 for none."""
+    row, column = int(np.floor(py)), int(np.floor(px))
+    inside = row >= 0 and column >= 0 and row < ids.shape[0] and column < ids.shape[1]
+    return ids[row, column] if inside else -1
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from model_server.synthetic.correspondence import correspond
+from model_server.synthetic.correspondence import correspond, correspond_at
 from model_server.synthetic.rasterizer import EMPTY, Camera, barycentrics, vertex_normals, visible_triangles
 
 CAMERA = Camera((40, 60), focal=100.0, distance=50.0, centre=(30.0, 20.0))
@@ -77,3 +77,18 @@ def test_correspondence_marks_a_point_behind_another_as_hidden() -> None:
     ids = [visible_triangles(screen, triangles, 4, CAMERA.size)[0] for screen in screens]
     _, visible = correspond(triangles, ids[0], screens[0], ids[1], screens[1], 1, 0.004)
     assert not visible[20, 30] and visible[20, 40]
+
+
+def test_hair_a_little_under_other_hair_counts_as_seen() -> None:
+    """The same two squares: as solids the cover hides the wall, as hair it hides what is far under it alone."""
+    triangles, points = np.concatenate([QUAD, QUAD + 4]), np.array([[30.0, 20.0]])
+    for depth, as_solids, as_hair in ((0.2, True, True), (1.0, False, True), (8.0, False, False)):
+        wall, cover = square((0, 0, 0), 6), square((0, 0, depth), 2)
+        apart, over = (np.concatenate([wall, cover + np.float32([x, 0, 0])]) for x in (9.0, 0.0))
+        screens = [CAMERA.project(part) for part in (apart, over)]
+        ids = [visible_triangles(screen, triangles, 4, CAMERA.size)[0] for screen in screens]
+        seen = [
+            correspond_at(points, points, triangles, ids[0], screens[0], ids[1], screens[1], 0.008, strands)[1][0]
+            for strands in (len(triangles), 0)
+        ]
+        assert seen == [as_solids, as_hair]

@@ -1,5 +1,6 @@
 """Shards become network views and labels in view pixels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from model_server.corpus.shards import Corpus
 from model_server.pipeline.faces.alignment import network_view
-from model_server.training.pcavs.data import ClipStore, view_flow
+from model_server.training.pcavs.data import ClipStore, _labels, view_flow, view_visible
 from model_server.training.pcavs.samplers import sample_chunks, sample_frames, sample_pairs
 from tests.training.conftest import FRAMES
 
@@ -86,3 +87,33 @@ def test_samplers_repeat_by_seed_and_keep_frames_in_order(corpus: Path) -> None:
     known = [clips[n].labels.opening for n in range(len(clips))]
     runs = {tuple(values[s : s + 10].tolist()) for values in known for s in range(FRAMES - 9)}
     assert {tuple(chunk.tolist()) for chunk in chunks.opening.view(3, 10)} <= runs
+
+
+def test_what_the_portrait_hides_is_known_but_not_beyond_its_border() -> None:
+    centres = (torch.arange(56) + 0.5) * 4
+    places = torch.stack([centres.expand(56, 56), centres[:, None].expand(56, 56)], -1)
+    visible = torch.ones(56, 56, dtype=torch.bool)
+    visible[20:30, 30:40] = False
+    shown = view_visible(places, visible)
+    assert shown.shape == (1, 56, 56) and shown.min() == 0 and shown.max() < 1.001
+    assert (shown[0, 26:34, 33:40] == 0).all() and (shown[0, :20] > 0.999).all()  # cells of the view are larger
+    beyond = view_visible(places + torch.tensor([60.0, 0.0]), visible)
+    assert beyond[0, :, 40:].isnan().all() and torch.isfinite(beyond[0, :, :30]).all()
+
+
+def test_near_frames_lend_each_other_their_mouths(corpus: Path) -> None:
+    clip = store(corpus)[0]
+    still = replace(clip.clip, landmarks=clip.clip.landmarks[:1].repeat(FRAMES, 0), angles=0 * clip.clip.angles)
+    views = replace(clip, clip=still).other_mouths([3], np.random.default_rng(0))
+    own = clip.frames([3]).images
+    assert torch.equal(views[:, :, :88], own[:, :, :88]) and not torch.equal(views[:, :, 110:], own[:, :, 110:])
+    turning = replace(still, angles=np.arange(3 * FRAMES, dtype=np.float32).reshape(-1, 3))
+    assert torch.equal(replace(clip, clip=turning).other_mouths([3], np.random.default_rng(0)), own)
+
+
+def test_lids_are_those_of_the_renders_or_told_by_the_landmarks(corpus: Path) -> None:
+    clip = store(corpus)[0]
+    assert torch.isfinite(clip.labels.lids).all() and clip.labels.lids.max() == 0  # drawn eyes do not move
+    rendered = ClipStore([corpus], "train", CPU, 4)
+    told = replace(rendered[0].clip, lids=np.linspace(0, 1, FRAMES, dtype=np.float32))
+    assert _labels(told, 0, CPU).lids.tolist() == told.lids.tolist()

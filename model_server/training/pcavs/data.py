@@ -195,9 +195,10 @@ class ClipTensors:
     def visible(self, target: int, source: int) -> Tensor:
         """How much frame `source` shows of frame `target`, (1, 56, 56) from 0 to 1, NaN where it is not known."""
         known = np.flatnonzero(self.sources() == source)
-        if not len(known) or self.clip.visible is None:
+        if not len(known) or self.clip.visible is None or self.clip.flow is None:
             return torch.full((1, FLOW_SIZE, FLOW_SIZE), torch.nan, device=self.device)
-        return view_visible(torch.from_numpy(self.clip.visible[target, known[0]]).to(self.device))
+        places = torch.from_numpy(self.clip.flow[target, known[0]]).to(self.device)
+        return view_visible(places, torch.from_numpy(self.clip.visible[target, known[0]]).to(self.device))
 
 
 class ClipStore:
@@ -308,10 +309,16 @@ def view_flow(places: Tensor, visible: Tensor) -> Tensor:
     return F.interpolate(flow[None], (FLOW_SIZE, FLOW_SIZE), mode="bilinear", align_corners=False)[0]
 
 
-def view_visible(visible: Tensor) -> Tensor:
-    """What (1, 56, 56) of the view's cells is visible, by the crop's cells (56, 56) bool."""
+def view_visible(places: Tensor, visible: Tensor) -> Tensor:
+    """How much (1, 56, 56) of the view's cells is visible, by places (56, 56, 2) and cells (56, 56) bool of the crop.
+
+    NaN where the place lies beyond the view: its border's pixels go on there, which is mostly right.
+    """
     left = VIEW_LEFT // CELL
-    shown = visible[:VIEW_CELLS, left : left + VIEW_CELLS].float()[None, None]
+    region = slice(0, VIEW_CELLS), slice(left, left + VIEW_CELLS)
+    x, y = (places[region].float() - places.new_tensor([VIEW_LEFT, 0]).float()).unbind(-1)
+    inside = (x >= 0) & (y >= 0) & (x < VIEW_SIDE) & (y < VIEW_SIDE)
+    shown = torch.where(inside, visible[region].float(), torch.nan)[None, None]
     return F.interpolate(shown, (FLOW_SIZE, FLOW_SIZE), mode="bilinear", align_corners=False)[0]
 
 
