@@ -71,11 +71,15 @@ WatchEvent = Accepted | JobProgress | Frame | JobWarning | Done
 
 @dataclass(frozen=True)
 class PoseBlock:
-    """Pose codes of the times from `first` on; `held` are ranges of times that hold a neighbour's code."""
+    """Pose codes of the times from `first` on; `held` are ranges of times that hold a neighbour's code.
+
+    `lids` say for each how far the eyes are closed, 0 to 1; none where the weights do not heed it.
+    """
 
     first: int
     rows: tuple[tuple[float, ...], ...]
     held: tuple[tuple[int, int], ...]
+    lids: tuple[float, ...] = ()
 
 
 def service() -> Any:
@@ -384,4 +388,4 @@ def speech_pose_block(message: Any) -> PoseBlock:
 def pose_block(message: Any, size: int) -> PoseBlock:
     """One block of pose codes of `size` numbers each."""
     held = tuple((span.first, span.end) for span in message.without_face)
-    return PoseBlock(message.first, _rows(message.values, size), held)
+    return PoseBlock(message.first, _rows(message.values, size), held, tuple(message.lids))

@@ -141,11 +141,15 @@ class JobFailed:
 
 @dataclass(frozen=True)
 class PoseRead:
-    """A pose was read: a code for each time asked for; `held` are ranges of rows that hold a neighbour's code."""
+    """A pose was read: a code for each time asked for; `held` are ranges of rows that hold a neighbour's code.
+
+    `lids` say for each row how far the eyes are closed, 0 to 1; none where nothing is known of them.
+    """
 
     uid: str
     rows: tuple[Row, ...]
     held: tuple[tuple[int, int], ...]
+    lids: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ READINGS = _choices(
     ("movement", "Face Movement", "The movement of the face's angles, from the networks' first reading on"),
 )
 BLINKS = _choices(
-    ("auto", "Automatic", "Where neither footage nor a pose strip moves the eyes"),
+    ("auto", "Automatic", "Where neither footage, a pose strip nor keys move the eyes"),
     ("on", "On", "The eyes close every 2 to 4 seconds"),
     ("off", "Off", "The eyes close where keys or a pose strip say so"),
 )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.base import PoseReadingChoice, WeightsInfo
+from model_server.engines.registry import traits
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
@@ -74,15 +75,16 @@ class Queries:
         viewer: Viewer = "player",
         reading: PoseReadingChoice = "auto",
     ) -> PoseTrack:
-        """Pose codes (n, 12) at presentation times in seconds."""
+        """Pose codes (n, 12) at presentation times in seconds, and lids where the weights heed them."""
         if not 0 < len(times) <= MAX_FRAMES:
             raise PoseDubError(f"Pose codes were asked for {len(times)} times; ask for 1 to {MAX_FRAMES}.")
         engine = self._engines.engine(weights_id)
         with _named(asset):
             media, results = self._store.blobs.media(asset), StoredResults(self._store)
-            return pose_track(
+            track = pose_track(
                 media, asset, face, list(times), engine, results, FaceFinder, viewer=viewer, reading=reading
             )
+        return track if "blink" in traits(engine.weights).parameters else replace(track, lids=track.lids[:0])
 
     def pose_from_speech(self, request: SpeechPoseRequest) -> NDArray[np.float32]:
         """Yaw, pitch and roll (n, 3), degrees, that go with a sound."""

@@ -200,7 +200,7 @@ class DubSpec:
         pose_reading: where the pose codes of a movie come from, "auto" for what is better with the weights.
         blink: see its text; one value for all frames or one for each.
         blinking: whether lids also close by themselves, every 2 to 4 seconds by the seed; "auto" has them do so where
-            neither footage nor a pose movie moves the eyes.
+            neither footage nor a pose movie nor `blink` moves the eyes.
     """
 
     portrait: Portrait | None
@@ -232,7 +232,7 @@ class DubSpec:
     @property
     def blinks(self) -> bool:
         """Whether lids close by themselves."""
-        alone = self.output.footage is None and not isinstance(self.pose, PoseVideo)
+        alone = self.output.footage is None and not isinstance(self.pose, PoseVideo) and not any(self.blink)
         return self.blinking == "on" or (self.blinking == "auto" and alone)
 
     def validate(self) -> None:

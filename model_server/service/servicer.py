@@ -149,6 +149,7 @@ class Servicer:
             yield dubbing.ExtractPoseResponse(
                 first=first,
                 values=rows.ravel().tolist(),
+                lids=track.lids[first : first + POSE_ROWS_AT_ONCE].tolist(),
                 without_face=ranges if first == 0 else [],
                 cuts=track.cuts if first == 0 else [],
             )

@@ -110,8 +110,9 @@ class StubServer:
         for first in range(0, len(request.times), 2):
             rows = request.times[first : first + 2]
             values = [float(time.numerator) / time.denominator for time in rows for _ in range(12)]
+            lids = [0.5 if time.numerator else 0.0 for time in rows]
             yield pb.ExtractPoseResponse(
-                first=first, values=values, without_face=[media.FrameRange(first=first, end=first + 1)]
+                first=first, values=values, without_face=[media.FrameRange(first=first, end=first + 1)], lids=lids
             )
 
     def PoseFromSpeech(self, request, context):

@@ -266,6 +266,7 @@ def test_pose_blocks(connection):
     blocks = list(connection.pose("a" * 64, PoseRequest("p", Path("a.mp4"), FaceChoice(), times)))
     assert [(block.first, len(block.rows), block.held) for block in blocks] == [(0, 2, ((0, 1),)), (2, 1, ((2, 3),))]
     assert blocks[1].rows[0] == (1.0,) * 12
+    assert [block.lids for block in blocks] == [(0.0, 0.5), (0.5,)]
 
 
 def test_blocks_of_a_pose_from_speech(connection, server, tmp_path):

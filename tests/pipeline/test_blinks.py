@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 from model_server.engines.base import WeightsInfo
+from model_server.engines.pcavs.weights import untrained
 from model_server.engines.registry import traits
+from model_server.engines.runtime.value_cache import ValueCache
 from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights import load_engine
 from model_server.engines.weights_file import describe
+from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.queries import Queries
+from model_server.jobs.store import Store
 from model_server.pipeline.analysis import Context, analyse
 from model_server.pipeline.faces.lids import automatic, closure, open_ratio
 from model_server.pipeline.media.encode import decode_png
@@ -22,6 +27,7 @@ from model_server.pipeline.render import Rendering
 from model_server.pipeline.request import (
     DubRequest,
     DubSpec,
+    FaceSelection,
     FootageSource,
     Output,
     Portrait,
@@ -78,6 +84,7 @@ def test_portraits_blink_by_themselves_and_footage_does_not(knowing: WeightsInfo
     assert not replace(long, output=Output("overlay", into)).blinks
     assert replace(long, output=Output("overlay", into), blinking="on").blinks
     assert not replace(long, pose=PoseVideo("pose.mp4")).blinks and not replace(long, blinking="off").blinks
+    assert long.blinks and not replace(long, blink=(0.0, 1.0) * 50).blinks
 
 
 def test_a_pose_movies_lids_are_followed(knowing: WeightsInfo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,3 +120,12 @@ def test_requests_carry_blinks_and_older_ones_have_none() -> None:
     for wrong in ((0.0, 1.0), (1.5,)):
         with pytest.raises(Exception, match="blink"):
             replace(spec, blink=wrong).validate()
+
+
+def test_whoever_asks_for_a_pose_is_told_the_lids_where_weights_heed_them(knowing: WeightsInfo, tmp_path: Path) -> None:
+    store = Store(tmp_path / "data")
+    asset = store.blobs.put(FILES["pose.mp4"].read_bytes())
+    for weights, count in ((knowing, 5), (untrained(), 0)):
+        queries = Queries(store, EnginePool([weights], "cpu", "fp32"), ValueCache())
+        track = queries.pose(asset, FaceSelection(), [Fraction(k, 25) for k in range(5)], "")
+        assert len(track.codes) == 5 and len(track.lids) == count

@@ -52,7 +52,8 @@ class PoseQuery(FileQuery):
         rows = tuple(chain.from_iterable(block.rows for block in blocks))
         if len(rows) != len(request.times):
             raise AddonError(f"The server sent {len(rows)} of {len(request.times)} pose codes.", "Try again.")
-        return PoseRead(request.uid, rows, tuple(chain.from_iterable(block.held for block in blocks)))
+        held, lids = (tuple(chain.from_iterable(getattr(block, name) for block in blocks)) for name in ("held", "lids"))
+        return PoseRead(request.uid, rows, held, lids)
 
 
 class SpeechPoseQuery(FileQuery):

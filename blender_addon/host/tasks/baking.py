@@ -22,7 +22,7 @@ from ...core.plan import DubPlan, PoseRequest, PoseSource
 from ...core.pose_map import Row
 from ..bl import sequencer
 from ..bl.sequencer import StripRef
-from ..sources import pose_keys
+from ..sources import footage, pose_keys
 from ..strips.placement import dub_start
 from .server_link import Request, ServerLink
 
@@ -52,7 +52,7 @@ class Bake:
     plan: DubPlan
     tolerance: float
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row], lids: Sequence[float] = ()) -> None:
         """See `Pose.write`."""
         scene, strip = lying(self)
         # A still pose is asked for once.
@@ -60,8 +60,15 @@ class Bake:
         track = list(map(pose_curves.widened, told))
         pose_keys.bake(scene, strip, self.name, dub_start(strip, self.plan), track, self.tolerance)
         if self.name == pose_keys.FIRST:
+            self._write_blinks(scene, strip, lids)
             scene.posedub.pose_kind = "keyframes"
         bpy.ops.ed.undo_push(message=f"Bake Pose {strip.name}")
+
+    def _write_blinks(self, scene: bpy.types.Scene, strip: bpy.types.Strip, lids: Sequence[float]) -> None:
+        """Key the eyes of a pose movie, if they close in it; of still pictures they stay as they are."""
+        if len(lids) == self.plan.frame_count > 1 and any(lids):
+            track: list[Row] = [(closed,) for closed in lids]
+            pose_keys.bake(scene, strip, footage.BLINK, dub_start(strip, self.plan), track, self.tolerance)
 
 
 class Pose(Protocol):
@@ -77,8 +84,12 @@ class Pose(Protocol):
         """The strip."""
         ...
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Write the keys where the strip lies now, as one undo step; raises AddonError when it is gone."""
+    def write(self, rows: Sequence[Row], lids: Sequence[float] = ()) -> None:
+        """Write the keys where the strip lies now, as one undo step; raises AddonError when it is gone.
+
+        Args:
+            lids: how far the eyes are closed in each row, 0 to 1; () for nothing known.
+        """
         ...
 
 
@@ -183,7 +194,7 @@ class Baker:
         held = sum(end - first for first, end in event.held)
         self.note = NO_FACE.format(held) if held else ""
         try:
-            bake.write(event.rows)
+            bake.write(event.rows, event.lids)
         except AddonError as error:
             self.problem = str(error)
 

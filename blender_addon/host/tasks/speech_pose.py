@@ -53,7 +53,7 @@ class SpeechPose:
     first: int
     movement: Movement
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row], lids: Sequence[float] = ()) -> None:
         """See `baking.Pose.write`."""
         scene, strip = lying(self)
         track = self.movement.of(rows)
