@@ -20,7 +20,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.making import Making
 from model_server.jobs.execution.runner import Runner
-from model_server.jobs.execution.threads import Worker
+from model_server.jobs.execution.threads import FARMED, SIDE_BY_SIDE, Worker
 from model_server.jobs.retention import Housekeeping, Limits
 from model_server.jobs.store import Store
 from model_server.service import rpc
@@ -82,7 +82,7 @@ class _Server:
         self._stopping = threading.Event()
         self._making = config.making(self._store, config.engines, self._stopping) if config.making else None
         self._runner = Runner(self._store, config.engines, stopping=self._stopping, making=self._making)
-        self._worker = Worker(self._store, self._runner, self._stopping)
+        self._worker = Worker(self._store, self._runner, self._stopping, FARMED if self._making else SIDE_BY_SIDE)
         self._housekeeping = Housekeeping(self._store, config.limits, self._stopping)
         self._health = health.aio.HealthServicer()
         self._operations = self._watched()

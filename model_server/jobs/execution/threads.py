@@ -13,19 +13,21 @@ from model_server.surroundings import explained
 
 # Jobs that run at once. They take turns at the engine, batch by batch, so that a short one is not kept by a long one.
 SIDE_BY_SIDE = 4
+# The same where others make the frames: enough for short jobs to keep a rack busy.
+FARMED = 128
 IDLE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Background threads that run queued jobs, oldest first, a few at once."""
+    """Background threads that run queued jobs, oldest first, `at_once` side by side."""
 
-    def __init__(self, store: Store, runner: Runner, stopping: threading.Event) -> None:
+    def __init__(self, store: Store, runner: Runner, stopping: threading.Event, at_once: int = SIDE_BY_SIDE) -> None:
         self._store = store
         self._runner = runner
         self._stopping = stopping
-        self._free = threading.Semaphore(SIDE_BY_SIDE)
-        self._jobs = ThreadPoolExecutor(SIDE_BY_SIDE, "job")
+        self._free = threading.Semaphore(at_once)
+        self._jobs = ThreadPoolExecutor(at_once, "job")
         self._thread = threading.Thread(target=self._loop, name="worker", daemon=True)
 
     def start(self) -> None:

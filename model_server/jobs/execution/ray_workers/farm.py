@@ -43,7 +43,7 @@ from model_server.pipeline.result_cache import digest
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 10.0
 # Frames of a dub that wait to be committed.
-WAITING = 64
+WAITING = 8
 NOBODY = "No Ray worker is there; start one: posedub worker --ray ADDRESS."
 STOPPED = "The dub was stopped."
 # Part of the key under which a dub's analysis is kept: to be changed with anything that changes what it holds.

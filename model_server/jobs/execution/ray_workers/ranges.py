@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 # Frames that are worth a call of their own.
-SMALLEST = 8
+SMALLEST = 4
 LARGEST = 256
 # A dub whose pieces kill that many workers in a row, none of them making a frame, is given up.
 DEATHS = 3
@@ -119,7 +119,7 @@ class Ranges:
             return None
         dub = min(waiting, key=lambda one: len(one.pieces))
         first, end = dub.left.pop(0)
-        frames = sum(last - begin for begin, last in dub.left) + end - first
+        frames = sum(last - begin for one in self._dubs for begin, last in one.left) + end - first
         size = min(max(frames // (2 * max(self._workers(), 1)), SMALLEST), LARGEST)
         if end - first > size + SMALLEST:
             dub.left.insert(0, (first + size, end))
