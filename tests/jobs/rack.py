@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from model_server import __version__
+from model_server.engines.runtime.priority_lock import PriorityLock, hurried
 from model_server.engines.weights import default_weights
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.making import Work
@@ -45,8 +46,7 @@ class Card:
 
     seconds: float
     content: bytes
-    busy: float = 0.0
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    turn: PriorityLock = field(default_factory=PriorityLock)
 
     def ready(self, seconds: float = 0) -> dict[str, Any]:
         """As a worker's."""
@@ -70,13 +70,13 @@ class Card:
 
     def preview(self, task: Any) -> Any:
         """After the frame at hand."""
-        self._draw()
+        with hurried():
+            self._draw()
         return {}, b"preview", False
 
     def _draw(self) -> None:
         with self.turn:
             time.sleep(self.seconds)
-            self.busy += self.seconds
 
 
 @dataclass
@@ -148,8 +148,6 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
 
 def _seeded(spec: DubSpec, seed: int) -> DubSpec:
-    from dataclasses import replace
-
     return replace(spec, seed=seed)
 
 

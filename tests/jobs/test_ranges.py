@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import queue
 import threading
 from itertools import pairwise
 
+import pytest
+
 from model_server.jobs.execution.ray_workers.ranges import DEATHS, SMALLEST, Dub, Piece, Ranges
+from model_server.jobs.execution.threads import FARMED
 
 
 def finish(ranges: Ranges, piece: Piece, made: list[int]) -> None:
@@ -84,3 +88,64 @@ def test_threads_that_join_and_leave_make_everything_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(indices) == list(range(900)) and came.empty()
+
+
+def simulated(workers: int, frames: list[int], at_once: int, slow: int = 0) -> tuple[float, list[float]]:
+    """Makespan of dubs on workers that take 1 for a frame, the first `slow` of them 3; and when each dub ended.
+
+    Time is counted, not waited for.
+    """
+    ranges, ended = Ranges(lambda: workers), dict[int, float]()
+    waiting, left = list(enumerate(frames)), dict(enumerate(frames))
+    dubs: dict[int, Dub] = {}
+    due: list[tuple[float, int, Piece, int]] = []
+    idle, now = list(range(workers)), 0.0
+
+    def admit() -> None:
+        while waiting and len(dubs) < at_once:
+            number, count = waiting.pop(0)
+            dubs[number] = Dub(number, lambda value: None)
+            ranges.add(dubs[number], [(0, count)])
+
+    def begin() -> None:
+        while idle and (piece := ranges.take(0)):
+            worker = idle.pop(0)
+            heapq.heappush(due, (now + (3 if worker < slow else 1), worker, piece, piece.next))
+
+    admit()
+    begin()
+    while due:
+        now, worker, piece, index = heapq.heappop(due)
+        if ranges.made(piece, index):
+            number = piece.dub.work
+            left[number] -= 1
+            if not left[number]:
+                ended[number] = now
+                ranges.drop(dubs.pop(number))
+        if index + 1 < piece.end:
+            heapq.heappush(due, (now + (3 if worker < slow else 1), worker, piece, index + 1))
+        else:
+            ranges.done(piece)
+            idle.append(worker)
+        admit()
+        begin()
+    return now, [ended[number] for number in range(len(frames))]
+
+
+@pytest.mark.parametrize("slow", [0, 8])
+def test_a_rack_of_64_is_used_almost_whole_and_no_dub_starves(slow: int) -> None:
+    frames = [30 + 7 * (number % 23) for number in range(200)]
+    seconds, ended = simulated(64, frames, FARMED, slow)
+    ideal = sum(frames) / (64 - slow + slow / 3)
+    assert ideal / seconds >= 0.95
+    # Each one ends before as many frames were made as it and all before it have, and twice those of the dubs beside it.
+    for number, end in enumerate(ended):
+        ahead = sum(frames[: number + 1]) + 2 * sum(frames[number + 1 : number + FARMED])
+        assert end <= ahead / (64 - slow) + 3 * frames[number]
+
+
+def test_two_workers_take_half_the_time_of_one_and_a_short_dub_is_not_kept_by_a_long_one() -> None:
+    (one, _), (two, _) = (simulated(workers, [100], 4) for workers in (1, 2))
+    assert one == 100 and two <= 51
+    _, (long, short) = simulated(2, [1000, 10], 4)
+    assert short <= 40 < long

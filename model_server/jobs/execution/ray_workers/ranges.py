@@ -15,6 +15,8 @@ from typing import Any
 # Frames that are worth a call of their own.
 SMALLEST = 4
 LARGEST = 256
+# What a worker has to have before it for half of that to be taken: its frame at hand and two more.
+SHARED = 3
 # A dub whose pieces kill that many workers in a row, none of them making a frame, is given up.
 DEATHS = 3
 
@@ -136,7 +138,7 @@ class Ranges:
         return self._begun(victim.dub, middle, end)
 
     def _victim(self) -> Piece | None:
-        pieces = [piece for dub in self._dubs for piece in dub.pieces if piece.end - piece.next >= 2 * SMALLEST]
+        pieces = [piece for dub in self._dubs for piece in dub.pieces if piece.end - piece.next >= SHARED]
         return max(pieces, key=lambda piece: piece.end - piece.next, default=None)
 
     def _begun(self, dub: Dub, first: int, end: int) -> Piece:
