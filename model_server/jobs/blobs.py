@@ -22,9 +22,14 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _FOLDER = 2
 
 
+def is_id(asset: str) -> bool:
+    """Whether `asset` is a SHA-256 in hex."""
+    return _ID.fullmatch(asset) is not None
+
+
 def check_id(asset: str) -> str:
     """Return `asset` if it is a SHA-256 in hex; ids become paths, so nothing else may pass."""
-    if not _ID.fullmatch(asset):
+    if not is_id(asset):
         raise PoseDubError("The asset id is not a SHA-256 in 64 lower-case hex digits; send the file's hash.")
     return asset
 

@@ -27,6 +27,7 @@ from model_server.pipeline.request import MAX_FRAMES, DubRequest
 from model_server.service import wire
 from model_server.service.errors import status_of
 from model_server.service.messages import dubbing, media
+from model_server.service.rpc import Unreadable
 from model_server.surroundings import explained
 
 MAX_ASSET_BYTES = 64 * 2**30
@@ -44,7 +45,7 @@ def _guarded(method: Callable) -> Callable:
     @functools.wraps(method)
     async def call(self: Servicer, request: Any, context: grpc.aio.ServicerContext) -> Any:
         try:
-            return await method(self, request, context)
+            return await method(self, _readable(request), context)
         except Exception as error:  # noqa: BLE001 - RPC boundary
             await context.abort(*_status(error, method.__name__, self.tally))
 
@@ -57,12 +58,19 @@ def _guarded_stream(method: Callable) -> Callable:
     @functools.wraps(method)
     async def call(self: Servicer, request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         try:
-            async for answer in method(self, request, context):
+            async for answer in method(self, _readable(request), context):
                 yield answer
         except Exception as error:  # noqa: BLE001 - RPC boundary
             await context.abort(*_status(error, method.__name__, self.tally))
 
     return call
+
+
+def _readable(request: T) -> T:
+    """A request that could be read; PoseDubError for any other."""
+    if isinstance(request, Unreadable):
+        raise PoseDubError("The message cannot be read; send it again, or update the add-on or the command.")
+    return request
 
 
 def _status(error: Exception, method: str, tally: Tally) -> tuple[grpc.StatusCode, str]:
@@ -228,7 +236,7 @@ class _Upload:
             message = await asyncio.wait_for(anext(self._messages, None), self._until - now)
         except TimeoutError as error:
             raise PoseDubError("The upload stalled for a minute; send on from where it stopped.") from error
-        self._lacking -= len(message.chunk) if message is not None else 0
+        self._lacking -= len(_readable(message).chunk) if message is not None else 0
         return message
 
 

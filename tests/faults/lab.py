@@ -115,9 +115,19 @@ class Lab:
 
     def expected(self, request: DubRequest) -> Frames:
         """The same of a server that nothing happens to."""
+        return self.frames(self._undisturbed(), request)
+
+    def _undisturbed(self) -> ServerProcess:
         if self._reference is None:
             self._reference = self.server(self.folder / "reference").start()
-        return self.frames(self._reference, request)
+        return self._reference
+
+    def expected_by_addon(self, request: DubRequest) -> Frames:
+        """The same by the add-on, whose requests say more, so that its jobs have other names."""
+        dub = AddonDub(self._undisturbed().address, self.plan(request, self.folder / f"expected{request.spec.seed}"))
+        frames = dub.frames()
+        dub.close()
+        return frames
 
     def plan(self, request: DubRequest, folder: Path) -> DubPlan:
         """The same dub as the add-on plans it."""

@@ -105,21 +105,25 @@ def _filled(lab: Lab, message, depth: int = 0) -> None:  # noqa: ANN001
     for field in message.DESCRIPTOR.fields:
         if lab.random.random() < 0.3 or depth > 5:
             continue
-        many = lab.random.randrange(3) if field.is_repeated else 1
+        many = lab.random.randrange(3) if _repeated(field) else 1
         for _ in range(many):
             if field.message_type is not None:
                 if field.message_type.GetOptions().map_entry:
                     continue
                 part = getattr(message, field.name)
-                inner = part.add() if field.is_repeated else part
+                inner = part.add() if _repeated(field) else part
                 inner.SetInParent()
                 _filled(lab, inner, depth + 1)
                 continue
             value = _value(lab, field)
-            if field.is_repeated:
+            if _repeated(field):
                 getattr(message, field.name).append(value)
             else:
                 setattr(message, field.name, value)
+
+
+def _repeated(field) -> bool:  # noqa: ANN001
+    return field.label == field.LABEL_REPEATED
 
 
 def _value(lab: Lab, field) -> object:  # noqa: ANN001

@@ -14,6 +14,7 @@ from model_server.engines.pcavs.weights import untrained
 from model_server.errors import PoseDubError
 from model_server.jobs import store as store_module
 from model_server.jobs.blobs import Blobs
+from model_server.jobs.execution.runner import with_role
 from model_server.jobs.model import Ended, FrameMade, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
 from model_server.jobs.watch import Watch
@@ -263,3 +264,10 @@ def test_damaged_frames_are_made_again_and_not_handed_out(store: Store, bad: byt
     events = watch.poll()
     assert [event.png for event in events if isinstance(event, FrameMade)] == [b"frame1", b"frame2"]
     assert watch.over and store.blobs.read(sha) == b"frame1"
+
+
+@pytest.mark.parametrize("asset", ["", "a", "../../etc/passwd"])
+def test_names_that_are_no_hashes_do_not_spoil_the_sentence_about_them(asset: str) -> None:
+    sentence = "The asset id is not a SHA-256 in 64 lower-case hex digits; send the file's hash."
+    assert with_role(sentence, asset, "the portrait") == sentence
+    assert with_role(f"The file {'a' * 64} is empty.", "a" * 64, "the portrait") == "The file of the portrait is empty."

@@ -280,8 +280,13 @@ def test_garbage_on_the_wire_leaves_the_server_serving(server: ServerProcess, st
     with grpc.insecure_channel(server.address) as channel:
         raw = channel.unary_unary("/posedub.v1.DubbingService/SubmitDub")
         for garbage in (b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x7f", b""):
-            with pytest.raises(grpc.RpcError):
+            with pytest.raises(grpc.RpcError) as caught:
                 raw(garbage)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert caught.value.details().endswith(".") and "<class" not in caught.value.details()
+        upload = channel.stream_unary("/posedub.v1.DubbingService/UploadAsset")
+        with pytest.raises(grpc.RpcError, match="The message cannot be read"):
+            upload(iter([b"\xff" * 50]))
     assert stub.GetServerInfo(dubbing.GetServerInfoRequest()).protocol == 1
 
 

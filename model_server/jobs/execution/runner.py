@@ -15,6 +15,7 @@ from model_server import __version__
 from model_server.engines.base import WeightsInfo
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.blobs import is_id
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.making import Making, Work
 from model_server.jobs.execution.tally import Tally
@@ -220,7 +221,12 @@ def with_roles(sentence: str, request: DubRequest) -> str:
 
 
 def with_role(sentence: str, asset: str, role: str) -> str:
-    """The same of one asset: "The file (hash) is empty" becomes "The file of the portrait is empty"."""
+    """The same of one asset: "The file (hash) is empty" becomes "The file of the portrait is empty".
+
+    Whoever names an asset "" or "a" hears of that, in a sentence that stays what it is.
+    """
+    if not is_id(asset):
+        return sentence
     return re.sub(rf"\b(file|picture|movie) {asset}", rf"\1 of {role}", sentence).replace(asset, role)
 
 
