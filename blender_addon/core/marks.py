@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .manifest import Manifest, SourceFile
+from .naming import frame_name
 from .version import VERSION
 
 FORMAT = 1
@@ -56,6 +57,14 @@ def record(dubs: Sequence[ShownDub], files: Iterable[Path]) -> dict[str, Any]:
     }
 
 
+def take_record(manifest: Manifest) -> dict[str, Any]:
+    """The record of a take: its own frames, which lie in its folder."""
+    plan = manifest.plan
+    files = [path for k in range(plan.take_first, plan.take_end) if (path := plan.folder / frame_name(k)).is_file()]
+    values = record([ShownDub(manifest, plan.take_first, plan.take_end)], files)
+    return values | {"composed": plan.output.footage is not None}
+
+
 def _dub(dub: ShownDub) -> dict[str, Any]:
     manifest, weights = dub.manifest, dub.manifest.weights
     names = {"id": weights.weights_id, "name": weights.name, "kind": weights.kind, "preset": weights.preset}
@@ -65,6 +74,7 @@ def _dub(dub: ShownDub) -> dict[str, Any]:
         "sources": [_source(source) for source in manifest.sources],
         "frames": {"first": dub.first, "end": dub.end},
         "composed": manifest.plan.output.footage is not None,
+        "consent": manifest.plan.consent,
     }
 
 

@@ -147,6 +147,7 @@ class DubPlan(DubParameters):
         blink: how far the lids are closed at least, 0 to 1; one value for all frames or one for each.
         kept: what the take has besides the frames wanted; None for nothing.
         limits: what the engine takes that it was made for.
+        consent: what the editor stated about the person who is shown; "" for nothing.
     """
 
     uid: str
@@ -164,6 +165,13 @@ class DubPlan(DubParameters):
     blink: tuple[float, ...] = (0.0,)
     kept: KeptFrames | None = None
     limits: PlanLimits = PlanLimits()
+    consent: str = ""
+
+    @property
+    def person(self) -> Path | None:
+        """The file that shows whom the dub shows; None where the weights know whom they draw."""
+        footage = self.output.footage
+        return self.portrait.file if self.portrait else footage.file if footage else None
 
     @property
     def frames_wanted(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,22 @@ def test_a_movie_says_which_of_its_pictures_are_dubs_and_from_what(
         "portrait": "portrait.png", "speech": "speech.wav", "pose": "25fps.mp4",
     }  # fmt: skip
     assert shown.job == marking.jobs()[-1]["job_id"] and shown.weights["kind"] == "untrained"
+
+
+def test_takes_are_signed_with_what_was_stated_about_the_person(marking: Blender, tmp_path: Path) -> None:
+    marking.settings(seed=7)
+    stated = {"consent": "permission", "remark": "by mail, 1 May"}
+    assert marking.op(name="dub", wait=True, **stated) == {"result": ["FINISHED"]}
+    marking.finish()
+    folder = Path(marking.jobs()[-1]["plan"]["folder"])
+    found = verify(folder)
+    (shown,) = found.record.dubs
+    assert (found.state, shown.frames, shown.consent) == ("intact", (0, 6), "permission given: by mail, 1 May")
+    assert {source.role for source in shown.sources} == {"portrait", "speech", "pose"}
+    marking.settings(seed=8)
+    assert marking.op(name="dub", wait=True) == {"result": ["FINISHED"]}
+    again = json.loads((Path(marking.jobs()[-1]["plan"]["folder"]) / "manifest.json").read_bytes())
+    assert again["plan"]["consent"] == "permission given: by mail, 1 May", "asked once, kept for the portrait"
 
 
 def test_pictures_are_listed_beside_them(marking: Blender, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """What the editor's buttons do."""
 
-from . import dub, example, faces, pose, pose_tools, server, server_setup, sources, takes
+from . import consent, dub, example, faces, pose, pose_tools, server, server_setup, sources, takes
 
-MODULES = (sources, dub, example, takes, faces, pose, pose_tools, server, server_setup)
+MODULES = (sources, consent, dub, example, takes, faces, pose, pose_tools, server, server_setup)

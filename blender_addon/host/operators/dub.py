@@ -16,6 +16,7 @@ from ..planning import scene_plan
 from ..planning.scene_plan import Draft
 from ..strips import recovery, results
 from ..tasks import main_loop, runtime
+from . import consent
 from .base import CANCELLED, FINISHED, UID, WAIT, SentenceOperator, job, outcome
 
 SOUNDS = (
@@ -25,7 +26,7 @@ SOUNDS = (
 )
 
 
-class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
+class POSEDUB_OT_dub(consent.ConsentProperties, SentenceOperator, bpy.types.Operator):
     """Have the portrait speak the sound strip: as a new strip above it, or as a new take in the dub strip there is"""
 
     bl_idname = "posedub.dub"
@@ -36,6 +37,7 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         name="Sounds", items=SOUNDS, description="What is dubbed when several sound strips are selected"
     )
     wait: bpy.props.BoolProperty(**WAIT)
+    _asking = False
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
@@ -48,8 +50,24 @@ class POSEDUB_OT_dub(SentenceOperator, bpy.types.Operator):
         """A source that is not there."""
         return runtime.current().link.read(scene).problem()
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Called by Blender for a button: once for each new person it asks for a short statement."""
+        self._asking = not bpy.app.background and consent.unasked(context) is not None
+        if not self._asking:
+            return self.execute(context)
+        return context.window_manager.invoke_props_dialog(self, width=consent.DIALOG_WIDTH)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The dialog that asks, else the operator's own property."""
+        if self._asking:
+            self.draw_question(consent.shown(context))
+        else:
+            self.layout.prop(self, "sounds")
+
     def run(self, context: bpy.types.Context) -> set[str]:
-        """Plan the dubs, then start them."""
+        """Plan the dubs, then start them; what was stated in the dialog, or by a script, is kept first."""
+        if self._asking or self.properties.is_property_set("consent"):
+            self.remember(consent.shown(context))
         return start(sequencer.edit_scene(context), self.sounds, self.wait)
 
 

@@ -30,6 +30,7 @@ class POSEDUB_PT_output(DubPanel, bpy.types.Panel):
         if values.output != "crop":
             draw_footage(layout, scene)
         layout.prop(values, "presence_mark")
+        layout.operator("posedub.consent", icon="USER")
 
 
 class POSEDUB_PT_faces(DubPanel, bpy.types.Panel):

@@ -1,4 +1,4 @@
-"""Renders that show dubs get a signed mark, once they are written.
+"""Renders that show dubs, and the takes themselves, get a signed mark once they are written.
 
 Blender renders in a thread of its own and calls its handlers there: they only note what was written. The dubs are read
 from the scene in the main thread, and the server's command signs in the background.
@@ -17,7 +17,8 @@ import bpy
 from ...client.boundary import boundary
 from ...client.marking import mark
 from ...client.server_process import find_posedub
-from ...core.marks import Rendered, record
+from ...core.manifest import read_manifest
+from ...core.marks import Rendered, record, take_record
 from .. import preferences
 from ..bl import sequencer
 from ..strips import rendered as rendered_dubs
@@ -29,7 +30,7 @@ _CLOCKS = 2.0
 
 
 class RenderMarks:
-    """Marks of the renders of this Blender.
+    """Marks of the renders and takes of this Blender.
 
     Attributes:
         problem: why the last render has no mark, a sentence; "" when it has, or needs none.
@@ -43,12 +44,13 @@ class RenderMarks:
         self._frames: list[int] = []
         self._began = 0.0
         self._due: list[tuple[int, Rendered]] = []
-        self._signing: Future[tuple[Path | None, str]] | None = None
+        self._takes: list[Path] = []
+        self._signing: Future[tuple[Path | None, str] | None] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether a render waits for its mark."""
-        return bool(self._due) or self._signing is not None
+        return bool(self._due or self._takes) or self._signing is not None
 
     def begin(self) -> None:
         """A render begins."""
@@ -64,15 +66,24 @@ class RenderMarks:
             files = tuple(dict.fromkeys(_files(scene, self._frames, self._began)))
             self._due.append((scene.session_uid, Rendered(files, tuple(self._frames))))
 
+    def take(self, folder: Path) -> None:
+        """A take is complete: a record of what it was made from, signed, lies beside its frames then."""
+        self._takes.append(folder)
+
     def step(self) -> bool:
         """Take over what was signed, sign what is due; whether anything changed."""
         changed = self._signing is not None and self._signing.done()
         if self._signing is not None and changed:
-            (file, self.problem), self._signing = self._signing.result(), None
-            self.marked = file or self.marked
-            log.info("marked %s %s", file, self.problem)
+            ended, self._signing = self._signing.result(), None
+            if ended is not None:
+                file, self.problem = ended
+                self.marked = file or self.marked
+                log.info("marked %s %s", file, self.problem)
         if self._due and self._signing is None:
             self._sign(*self._due.pop(0))
+            changed = True
+        if self._takes and self._signing is None:
+            self._sign_take(self._takes.pop(0))
             changed = True
         return changed
 
@@ -90,6 +101,20 @@ class RenderMarks:
             self.problem = f"The render has no mark: the command posedub is not found. {HOW_TO_INSTALL}"
             return
         self._signing = self._worker.submit(_signed, command, record(dubs, rendered.files), rendered.files[0])
+
+    def _sign_take(self, folder: Path) -> None:
+        """Where there is no command, as beside a server elsewhere, the take's manifest alone says what made it."""
+        command = find_posedub(preferences.settings().executable)
+        if command is not None:
+            self._signing = self._worker.submit(_signed_take, command, folder)
+
+
+def _signed_take(command: list[str], folder: Path) -> None:
+    """Sign a take; renders have the marks that count, so that one without is no problem to be shown."""
+    with boundary("marking a take", "The take has no mark", lambda error: log.warning("%s: %s", folder, error)):
+        values = take_record(read_manifest(folder))
+        if values["files"]:
+            mark(command, values)
 
 
 def _signed(command: list[str], values: dict, file: Path) -> tuple[Path | None, str]:

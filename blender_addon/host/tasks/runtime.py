@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from ...client.connection import Endpoint
 from ...client.session import Session
 from ...core import scratch, sequences
+from ...core.consent import Consents
 from ...core.errors import AddonError, told
 from ...core.events import (
     DubEstimated,
@@ -36,6 +38,7 @@ from ...core.events import (
 )
 from ...core.faces import FacesFound
 from ...core.jobs import UNFINISHED, JobBook, JobRecord
+from ...core.plan import DubPlan
 from ...core.progress import ProgressMeter
 from .. import preferences
 from ..planning.scene_plan import Draft, kept_if_done
@@ -80,8 +83,9 @@ class Runtime:
         previews: at the next dub, before it is made.
         takes: of the sound that is edited.
         faces: the people to choose from.
-        marks: of renders that show dubs.
+        marks: of renders that show dubs, and of takes.
         setup: of the server on this computer.
+        consents: what was stated about the people shown.
         book: all jobs.
         strips: of the jobs.
         error: why the last operator failed, a sentence.
@@ -98,6 +102,7 @@ class Runtime:
         self.takes = Takes(self._reader)
         self.marks = RenderMarks()
         self.setup = ServerSetup(self._reader, self.link.stop_for_setup, self._set_up)
+        self.consents = Consents(preferences.user_folder("consent") / "consent.json")
         self._reader.submit(scratch.tidy)
         self._reader.submit(sequences.tidy, preferences.user_folder(media.SEQUENCES), DAY)
         self._room_due = False
@@ -120,7 +125,7 @@ class Runtime:
         """Begin a dub; raises AddonError when no server may be reached."""
         with kept_if_done(draft.plan.folder):
             endpoint = self.link.reach()
-        record = self.book.add(draft.plan)
+        record = self.book.add(self._with_consent(draft.plan))
         record.phase = SOUND_PHASE
         self.strips.placements[draft.plan.uid] = draft.placement
         for remark in draft.remarks:
@@ -135,6 +140,10 @@ class Runtime:
         record = self.start(draft)
         record.sent = True
         return record
+
+    def _with_consent(self, plan: DubPlan) -> DubPlan:
+        """The plan with what was stated about whom it shows."""
+        return replace(plan, consent=(self.consents.of(plan.person) or "") if plan.person else "")
 
     def restart(self, record: JobRecord) -> None:
         """Submit a job that ended again, into the same folder; raises AddonError."""
@@ -292,6 +301,8 @@ class Runtime:
             self._running.discard(event.uid)
             self.previews.outdated()
             self._room_due = True
+            if record.state == "done" and preferences.mark_renders():
+                self.marks.take(record.plan.folder)
         return True
 
     def _leave(self, record: JobRecord) -> None:
