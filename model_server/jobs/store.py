@@ -10,8 +10,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 
 from model_server import owner
@@ -100,6 +102,9 @@ class Store:
             setup: as of `job_id`.
         """
         job = job_id(request, setup)
+        if self.has_done(request, setup):
+            self.use(job)
+            return self.job(job)
         with self._database.write() as sql:
             sql.execute(
                 "INSERT INTO job (id, request, weights, state, created) VALUES (?, ?, ?, 'queued', ?)"
@@ -115,9 +120,14 @@ class Store:
         self._announce()
         return self.job(job)
 
+    def has_done(self, request: DubRequest, setup: str) -> bool:
+        """Whether a dub was made already; arguments as of `submit`."""
+        rows = self._database.rows("SELECT state FROM job WHERE id = ?", job_id(request, setup))
+        return bool(rows) and JobState(rows[0]["state"]) is JobState.DONE
+
     def use(self, job_id: str) -> None:
-        """Somebody looks at a job: no limit removes it soon."""
-        with self._database.write() as sql:
+        """Somebody looks at a job: no limit removes it soon. A full disk takes no note of it."""
+        with suppress(OperationalError), self._database.write() as sql:
             sql.execute(_USED, (time.time(), job_id))
 
     def keep(self, job_ids: Iterable[str], until: float) -> None:

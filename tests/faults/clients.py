@@ -17,7 +17,7 @@ import grpc
 from model_server.service import rpc
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.stubs import dubbing_pb2 as dubbing
-from tests.faults.lab import AddonDub, Lab, case, follow
+from tests.faults.lab import AddonDub, Lab, case, follow, same
 
 OTHERS_SLOWER = 3.0
 
@@ -81,7 +81,7 @@ def slow_reader(lab: Lab, count: int) -> str:
     dub.wait(lambda event: type(event).__name__ == "JobAccepted")
     beside = _seconds(lambda: [lab.frames(server, one) for one in others[3:]])
     relay.rate = float("inf")
-    assert dub.frames() == lab.expected_by_addon(slow_request)
+    same(dub.frames(), lab.expected_by_addon(slow_request))
     dub.close()
     relay.close()
     server.stop()
@@ -122,7 +122,7 @@ def vanished_client(lab: Lab, count: int) -> str:
             reader.kill()
             reader.wait()
             reader.stdout.close()
-            assert follow(remote, job, {}) == lab.expected(request)
+            same(follow(remote, job, {}), lab.expected(request))
     server.stop()
     return "jobs ended, byte-identical"
 
@@ -139,8 +139,8 @@ def frozen_client(lab: Lab, count: int) -> str:
         reader.send_signal(signal.SIGSTOP)
         begun = time.monotonic()
         other = lab.request(lab.seed(), 100)
-        assert lab.frames(server, other) == lab.expected(other)
-        assert follow(remote, job, {}) == lab.expected(request)
+        same(lab.frames(server, other), lab.expected(other))
+        same(follow(remote, job, {}), lab.expected(request))
         time.sleep(max(0.0, 40 - (time.monotonic() - begun)))
         reader.send_signal(signal.SIGCONT)
         read = reader.stdout.read().split()
@@ -163,7 +163,7 @@ def suspended_client(lab: Lab, count: int) -> str:
     time.sleep(45)
     relay.rate = float("inf")
     relay.open.set()
-    assert dub.frames() == lab.expected_by_addon(request)
+    same(dub.frames(), lab.expected_by_addon(request))
     dub.close()
     relay.close()
     server.stop()
@@ -178,7 +178,7 @@ def stalled_blender(lab: Lab, count: int) -> str:
     dub = AddonDub(server.address, lab.plan(request, lab.folder / "stalled"))
     time.sleep(15)
     _hold_the_lock(15)
-    assert dub.frames() == lab.expected_by_addon(request)
+    same(dub.frames(), lab.expected_by_addon(request))
     dub.close()
     server.stop()
     return "all frames byte-identical"

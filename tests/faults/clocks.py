@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.lab import Lab, case
+from tests.faults.lab import Lab, case, same
 
 DAY = 86400
 
@@ -27,7 +27,7 @@ def clock_jumps(lab: Lab, count: int) -> str:
                         temporary = clock.with_suffix(".new")
                         temporary.write_text(str((DAY, -DAY, 0)[number % 3]))
                         temporary.replace(clock)
-        assert got == lab.expected(request)
+        same(got, lab.expected(request))
     assert server.log.read_text().count(": started") == count
     server.stop()
     return "each job made once, byte-identical"

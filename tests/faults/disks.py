@@ -8,7 +8,7 @@ from pathlib import Path
 from model_server.errors import PoseDubError
 from model_server.service.remote import Address, RemoteServer
 from tests.cli.commands import ended
-from tests.faults.lab import Lab, case, follow, one_sentence, small_disk
+from tests.faults.lab import Lab, case, follow, one_sentence, same, small_disk
 
 MIB = 2**20
 # The server leaves 256 MiB of any disk alone.
@@ -36,7 +36,7 @@ def disk_full_before(lab: Lab, count: int) -> str:
         except PoseDubError as error:
             sentence = one_sentence(error.message)
         filler.unlink()
-        assert lab.frames(server, request) == lab.expected(request)
+        same(lab.frames(server, request), lab.expected(request))
         server.stop()
     return f"“{_without(sentence, lab)}”; freed: byte-identical"
 
@@ -62,7 +62,8 @@ def disk_full_while(lab: Lab, count: int) -> str:
                 events.close()
             kept = len(got)
             filler.unlink()
-            assert lab.frames(server, request, got) == lab.expected(request) and kept
+            same(lab.frames(server, request, got), lab.expected(request))
+            assert kept
         server.stop()
     return f"“{' '.join(sentences)}”; freed: byte-identical, the frames before it kept"
 
@@ -74,7 +75,7 @@ def disk_full_after(lab: Lab, count: int) -> str:
         server, request = lab.server(disk / "data").start(), lab.request(lab.seed())
         lab.frames(server, request)
         filler = fill(disk, 0)
-        assert lab.frames(server, request) == lab.expected(request)
+        same(lab.frames(server, request), lab.expected(request))
         words = ["dub", "--audio", lab.speech, "--weights", lab.weights, "--size", 64, "--range", "0:4"]
         done = ended([*words, "--server", server.address, "--out", disk / "out"], lab.environment)
         assert done.returncode == 1

@@ -11,7 +11,7 @@ import psutil
 from blender_addon.core.events import FramesSaved
 from model_server.errors import PoseDubError
 from model_server.service.remote import Address, RemoteServer
-from tests.faults.lab import AddonDub, Frames, Lab, case, follow, one_sentence
+from tests.faults.lab import AddonDub, Frames, Lab, case, follow, one_sentence, same
 from tests.servers import ServerProcess
 
 FRAMES = 200
@@ -83,7 +83,7 @@ def kill_decoders(lab: Lab, count: int) -> str:
             got = {}
         stop.set()
         striker.join()
-        assert lab.frames(server, request, got) == lab.expected(request)
+        same(lab.frames(server, request, got), lab.expected(request))
     server.stop()
     return f"{sentences} ended in a sentence, all byte-identical when asked again"
 
@@ -113,6 +113,6 @@ def sigterm_drain(lab: Lab, count: int) -> str:
         server.start()
         with RemoteServer(Address(server.address)) as remote:
             follow(remote, job, got)
-        assert got == lab.expected(request)
+        same(got, lab.expected(request))
     server.stop()
     return f"exit code 0 within {slowest:.1f} s, jobs ended by the next server, byte-identical"

@@ -228,6 +228,12 @@ def follow(remote: RemoteServer, job: Job, got: Frames) -> Frames:
     return got
 
 
+def same(got: Frames, expected: Frames) -> None:
+    """All frames, byte by byte."""
+    lacking, changed = expected.keys() - got.keys(), [k for k in got if got[k] != expected.get(k)]
+    assert not lacking and not changed, f"{len(lacking)} frames lack {sorted(lacking)[:5]}, others differ {changed[:5]}"
+
+
 def one_sentence(text: str) -> str:
     """`text`, which must be one sentence for an editor."""
     assert text.endswith(".") and "\n" not in text and "Traceback" not in text, text

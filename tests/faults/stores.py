@@ -10,7 +10,7 @@ from model_server.jobs.model import JobState
 from model_server.jobs.retention import verify
 from model_server.jobs.store import Store
 from model_server.service.remote import Address, RemoteServer
-from tests.faults.lab import Lab, case, follow, one_sentence
+from tests.faults.lab import Lab, case, follow, one_sentence, same
 from tests.jobs.test_retention import made
 
 # SQLite's write-ahead log: a header, then frames of a header and a page each (sqlite.org/fileformat.html).
@@ -86,7 +86,7 @@ def two_servers(lab: Lab, count: int) -> str:
             jobs.append(lab.submit(remote, request))
     for number, (job, request) in enumerate(zip(jobs, requests, strict=True)):
         with RemoteServer(Address((other, one)[number % 2].address)) as remote:
-            assert follow(remote, job, {}) == lab.expected(request)
+            same(follow(remote, job, {}), lab.expected(request))
     began = [server.log.read_text().count(": started") for server in (one, other)]
     for server in (one, other):
         server.stop()
@@ -102,7 +102,7 @@ def pruned_meanwhile(lab: Lab, count: int) -> str:
     keeper.start()
     for _ in range(count):
         request = lab.request(lab.seed(), 100)
-        assert lab.frames(server, request) == lab.expected(request)
+        same(lab.frames(server, request), lab.expected(request))
     stop.set()
     keeper.join()
     server.stop()
@@ -134,6 +134,6 @@ def no_device_memory(lab: Lab, count: int) -> str:
                 raise AssertionError("nothing was said")
             except AssertionError as error:
                 sentences.add(one_sentence(str(error)))
-            assert follow(remote, remote.submit(request), got) == lab.expected(request)
+            same(follow(remote, remote.submit(request), got), lab.expected(request))
     server.stop()
     return f"“{' '.join(sentences)}”; asked again: byte-identical"

@@ -20,6 +20,7 @@ from model_server.engines.pcavs.weights import untrained
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.execution.engine_pool import EnginePool
+from model_server.jobs.execution.tally import Tally
 from model_server.jobs.in_process import LocalServer
 from model_server.jobs.model import Ended, JobState
 from model_server.jobs.store import Store
@@ -102,9 +103,9 @@ def test_files_are_named_where_the_system_does_not(tmp_path: Path) -> None:
 
 
 def test_a_caller_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert _status(MemoryError(), "PreviewFrame") == (grpc.StatusCode.RESOURCE_EXHAUSTED, NO_MEMORY)
+    assert _status(MemoryError(), "PreviewFrame", Tally()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, NO_MEMORY)
     assert not caplog.records
-    assert _status(KeyError("x"), "PreviewFrame")[0] is grpc.StatusCode.INTERNAL
+    assert _status(KeyError("x"), "PreviewFrame", Tally())[0] is grpc.StatusCode.INTERNAL
     assert "PreviewFrame failed" in caplog.text and "KeyError" in caplog.text
 
 

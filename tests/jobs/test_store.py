@@ -211,6 +211,17 @@ def test_a_full_disk_is_said_before_anything_is_written(store: Store, monkeypatc
     assert not [path for path in store.blobs.root.rglob("*") if path.is_file()]
 
 
+def test_what_is_done_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    job = submit(store, frames=2)
+    store.claim()
+    commit(store, job, 0, 1)
+    store.finish(job, JobState.DONE)
+    store._database.connection().execute("PRAGMA query_only=1")
+    assert submit(store, frames=2) == job
+    assert isinstance(Watch(store, job).poll()[-1], Ended)
+
+
 @pytest.mark.parametrize("damage", ["other content", "cut off", "a hole"])
 def test_a_damaged_database_is_put_aside_with_one_notice(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture

@@ -123,8 +123,9 @@ class Runner:
         weights = checked(request, self._engines)
         for asset in request.spec.assets():
             self._media(asset)
-        self._store.blobs.require_space(0)
         setup = setup_of(request, weights, self._engines)
+        if not self._store.has_done(request, setup):  # which a full disk can still be asked for
+            self._store.blobs.require_space(0)
         return self._store.submit(request, (weights.id, weights.name, weights.kind, weights.preset), setup)
 
     def run(self, job: Job) -> None:

@@ -47,7 +47,7 @@ class Run:
     def __init__(self, job):
         self.job, self.result = job, {"steps": [], "versions": {}}
         self.hands, self.heart = Hands(), Heartbeat()
-        self.sidebar, self.field = None, "posedub_yaw"
+        self.sidebar, self.field, self.told = None, "posedub_yaw", False
 
     def say(self, **values):
         with Path(self.job["progress"]).open("a", encoding="utf-8") as progress:
@@ -157,8 +157,19 @@ class Run:
         book = host("tasks.runtime").current().book
         before = len(list(book))
         yield from self.sidebar.press("posedub.dub(")
+        yield from self.say_who_is_shown()
         yield from until(lambda: len(list(book)) > before, "The button Dub started nothing", 10)
         return list(book)[-1]
+
+    def say_who_is_shown(self):
+        """Answer the question that is asked once for a new portrait, as it stands."""
+        if self.told:
+            return
+        self.told = True
+        for _ in range(10):
+            yield
+        yield from self.picture("consent")
+        yield from self.hands.key("RET")
 
     def ended(self, record):
         """Wait for a job's end."""
