@@ -35,6 +35,11 @@ def is_alive(owner: str) -> bool:
         return True
 
 
+def is_here(owner: str) -> bool:
+    """Whether the process named `owner` is, or was, one of this computer."""
+    return bool(re.fullmatch(PATTERN, owner)) and owner.split("-")[0] == _computer()
+
+
 def _computer() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 

@@ -91,6 +91,7 @@ class Store:
         self.listeners: list[Callable[[], None]] = []
         self._database: AnyDatabase = PostgresDatabase(url) if url else Database(folder / "posedub.sqlite")
         self._owner = owner.this_process()
+        self._held: dict[str, float] = {}
 
     def submit(self, request: DubRequest, weights: tuple[str, str, str, str], setup: str) -> Job:
         """Queue a dub, or return the job that already holds it.
@@ -173,18 +174,28 @@ class Store:
                 f" {self._database.lock_row}) RETURNING id",
                 (self._owner, time.time() + LEASE_SECONDS, job_id),
             ).fetchone()
+        if row:
+            self._held[row["id"]] = time.monotonic()
         return self.job(row["id"]) if row else None
 
     def _requeue_orphans(self) -> None:
-        now = time.time()
         for row in self._database.rows("SELECT id, owner, lease, attempts FROM job WHERE state = 'running'"):
-            if row["lease"] < now or not owner.is_alive(row["owner"]):
+            if self._is_orphan(row):
                 with self._database.write() as sql:
                     given_up = row["attempts"] >= MAX_ATTEMPTS
                     sql.execute(
                         "UPDATE job SET state = ?, error = ?, owner = '' WHERE id = ? AND owner = ?",
                         (*(("failed", GAVE_UP) if given_up else ("queued", "")), row["id"], row["owner"]),
                     )
+
+    def _is_orphan(self, row: Any) -> bool:
+        """Whether nobody works at a running job any more; clocks, which may be set, tell it of other computers alone."""
+        if not owner.is_alive(row["owner"]):
+            return True
+        if not owner.is_here(row["owner"]):
+            return row["lease"] < time.time()
+        held = self._held.setdefault(row["id"], time.monotonic())
+        return row["owner"] == self._owner and time.monotonic() - held > LEASE_SECONDS
 
     def report(self, job_id: str, phase: str, done: int, total: int) -> None:
         """Record progress; raises LeaseLost when the job is no longer ours."""
@@ -300,6 +311,7 @@ class Store:
     def _hold(self, sql: Any, job_id: str) -> None:
         if sql.execute(_HELD, (time.time() + LEASE_SECONDS, job_id, self._owner)).rowcount != 1:
             raise LeaseLost(job_id)
+        self._held[job_id] = time.monotonic()
 
     def wait(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
         """Until something has changed, at most so long; not at all where `unless` says so."""

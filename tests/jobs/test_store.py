@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -131,6 +132,18 @@ def test_a_dead_owners_job_is_taken_over_and_given_up_after_three_deaths(
     assert store.claim() is None
     ended = store.job(job)
     assert ended.state is JobState.FAILED and "three times" in ended.error
+
+
+def test_a_clock_that_is_set_takes_no_job_from_who_works_at_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, real = submit(store), time.time
+    store.claim()
+    for days in (1, -1):
+        monkeypatch.setattr(time, "time", lambda days=days: real() + days * 86400)
+        assert store.claim() is None
+        commit(store, job, 0)
+    steady = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + 2 * store_module.LEASE_SECONDS)
+    assert store.claim().id == job, "nobody works at it any more, though the process lives"
 
 
 def test_a_living_owners_job_stays_its_own(store: Store, open_store: Callable[[], Store]) -> None:
