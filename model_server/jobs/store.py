@@ -189,7 +189,7 @@ class Store:
                     )
 
     def _is_orphan(self, row: Any) -> bool:
-        """Whether nobody works at a running job any more; clocks, which may be set, tell it of other computers alone."""
+        """Whether nobody works at a running job any more; clocks tell it of other computers alone: they may be set."""
         if not owner.is_alive(row["owner"]):
             return True
         if not owner.is_here(row["owner"]):
