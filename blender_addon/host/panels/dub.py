@@ -44,7 +44,7 @@ class POSEDUB_PT_dub(DubPanel, bpy.types.Panel):
         draw_source_refs(layout, reading)
         if copies.waiting():
             draw_sentence(layout, context, copies.sentence(preferences.ADDON), "ERROR")
-        if runtime.current().error:
+        if runtime.current().error not in ("", setup_view.shown.error):
             draw_error(layout, context, runtime.current().error)
         if runtime.current().marks.problem:
             draw_sentence(layout, context, runtime.current().marks.problem, "ERROR")
@@ -94,7 +94,7 @@ def draw_setup(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     setup.look()
     if setup.busy:
         main_loop.wake()
-    if setup.working or setup_view.shown.needed:
+    if setup.working or setup_view.shown.needed or setup_view.shown.error:
         setup_view.draw(layout.box(), context, preferences.current())
 
 
