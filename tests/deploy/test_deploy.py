@@ -28,7 +28,7 @@ def pinned(extra: str | None, package: str) -> str:
 
 
 def documents() -> list[dict[str, Any]]:
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (Ray brings it)")
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     return list(yaml.safe_load_all((DEPLOY / "kuberay.yaml").read_text()))
 
 
