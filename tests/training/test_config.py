@@ -1,10 +1,12 @@
 """Configurations are named, read, changed and told apart."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model_server.errors import PoseDubError
+from model_server.training.checkpoint import settings_of
 from model_server.training.pcavs import config
 from model_server.training.pcavs.models import build_networks
 from model_server.training.settings import changed, parse_settings
@@ -46,3 +48,10 @@ def test_ablations_differ_from_lite_in_what_they_say() -> None:
     adain = {name for name in build_networks(config.named("lite-adain")).state_dict() if "generator" in name}
     assert any("affine" in name for name in adain) and not any("affine" in name for name in plain)
     assert config.named("lite-no-contrastive").speech.contrastive == 0
+
+
+def test_runs_of_before_there_were_optional_parts_do_without() -> None:
+    known = settings_of(config.named("lite"))
+    assert config.restored(known) == config.named("lite")
+    del known["visibility"], known["lids"]
+    assert config.restored(known) == replace(config.named("lite"), visibility=False, lids=False)

@@ -1,5 +1,6 @@
 """From a checkpoint to frames, and a checkpoint's way between computers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,14 @@ from model_server.engines.base import Engine
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
+from model_server.networks.pcavs.model import Networks
+from model_server.networks.pcavs.presets import PRESETS
+from model_server.networks.pcavs.warping import WarpGenerator
 from model_server.training import checkpoint as checkpoints
 from model_server.training.distributed import ProcessGroup
 from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.data import ClipStore
-from model_server.training.pcavs.export import export, finish, fit_pose, labelled_frames, recentre
+from model_server.training.pcavs.export import export, finish, fit_pose, labelled_frames, recentre, without_untrained
 from model_server.training.pcavs.loop import Trainer
 from model_server.training.settings import changed
 
@@ -105,3 +109,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"nonsense")
     with pytest.raises(PoseDubError, match=path.name):
         checkpoints.load(path)
+
+
+def test_parts_that_were_never_trained_are_left_out() -> None:
+    networks = Networks(replace(PRESETS["lite"], visibility=True, lids=True))
+    named = {name.split(".")[1] for name in without_untrained(networks.state_dict()) if name.startswith("generator.")}
+    assert "synthesis" in named and not {"visibility", "lids"} & named
+    assert isinstance(networks.generator, WarpGenerator) and networks.generator.lids
+    torch.nn.init.ones_(networks.generator.lids.move_head.fields)
+    named = {name.split(".")[1] for name in without_untrained(networks.state_dict()) if name.startswith("generator.")}
+    assert "lids" in named and "visibility" not in named

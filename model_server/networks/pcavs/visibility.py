@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from model_server.networks.pcavs.motion_fields import MotionFields
 
 HIDDEN_FIELDS, HIDDEN_SIZE = 16, 14
-WIDTH = 8
+WIDTH = 16
 CUES = 2
 _MOST_AREA = 2.0
 _MOST_READERS = 4.0

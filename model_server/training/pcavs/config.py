@@ -356,4 +356,5 @@ def read_config(path: Path) -> Config:
 
 def restored(settings: Mapping[str, Any]) -> Config:
     """The configuration that a checkpoint's plain values describe."""
-    return changed(_LITE, dict(flat(settings)))
+    # Runs of before there were these parts do without.
+    return changed(replace(_LITE, visibility=False, lids=False), dict(flat(settings)))

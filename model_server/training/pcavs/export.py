@@ -22,7 +22,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import write_text
 from model_server.networks.layers.modulation import EqualizedLinear
 from model_server.networks.pcavs.model import COUNTER, Networks
-from model_server.networks.pcavs.presets import POSE_SIZE
+from model_server.networks.pcavs.presets import OPTIONAL_PARTS, POSE_SIZE
 from model_server.training import checkpoint as checkpoints
 from model_server.training.pcavs.config import Config, restored
 from model_server.training.pcavs.data import ClipStore, Frames
@@ -37,6 +37,8 @@ MEASURED_FRAMES = 1200
 _BATCH = 32
 _AVERAGED = "averaged."
 _LOWER_FACE = "lower_face."
+# Of optional parts, what all that they say passes through.
+OUTPUTS = ("_head.weight", "_head.fields")
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,22 @@ def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: i
             "itself.",
             ErrorKind.UNSUPPORTED,
         )
-    state = {key: value for key, value in done.networks.state_dict().items() if not key.endswith(COUNTER)}
+    every = {key: value for key, value in done.networks.state_dict().items() if not key.endswith(COUNTER)}
+    state = without_untrained(every)
     pose_map = done.pose.recentred() if done.pose else None
     write_weights(out, compacted(state), done.config.preset, "trained", name, done.config.digest(), pose_map)
     write_text(out.with_suffix(".json"), json.dumps(_account(done, corpora), indent=1))
     return describe(out)
+
+
+def without_untrained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors without optional parts whose outputs are all zero, as they begin: they were never trained."""
+    idle = [
+        prefix
+        for prefix in OPTIONAL_PARTS.values()
+        if not any(value.any() for name, value in state.items() if name.startswith(prefix) and name.endswith(OUTPUTS))
+    ]
+    return {name: value for name, value in state.items() if not name.startswith(tuple(idle))}
 
 
 def export_lower_face(run: Path, base: Path, out: Path, name: str) -> WeightsInfo:
