@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import bpy
@@ -48,6 +49,8 @@ class Shown:
 
 
 shown = Shown()
+look: list[Callable[[], None]] = []
+"""What brings `shown` up to date, as long as the add-on is at work."""
 
 
 def told() -> str:
@@ -67,6 +70,8 @@ def cost() -> str:
 
 def draw(layout: bpy.types.UILayout, context: bpy.types.Context, chosen: bpy.types.AddonPreferences) -> None:
     """The state, then progress or what can be done; `chosen` are the preferences."""
+    for update in look:
+        update()
     if shown.text:
         layout.progress(factor=shown.share, text=shown.text)
         layout.operator("posedub.server_setup_cancel", icon="X")

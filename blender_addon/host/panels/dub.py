@@ -90,11 +90,8 @@ def draw_setup(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The button that sets up the server on this computer, while a dub would find none."""
     if preferences.settings().mode != "local":
         return
-    setup = runtime.current().setup
-    setup.look()
-    if setup.busy:
-        main_loop.wake()
-    if setup.working or setup_view.shown.needed or setup_view.shown.error:
+    main_loop.look_at_setup()
+    if runtime.current().setup.working or setup_view.shown.needed or setup_view.shown.error:
         setup_view.draw(layout.box(), context, preferences.current())
 
 

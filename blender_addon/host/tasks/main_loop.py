@@ -15,6 +15,7 @@ import bpy
 
 from ...core.errors import AddonError
 from ...core.jobs import UNFINISHED
+from .. import setup_view
 from ..bl import sequencer
 from . import runtime
 
@@ -81,12 +82,22 @@ def _tick() -> float | None:
     return PERIOD if more else None
 
 
+def look_at_setup() -> None:
+    """Bring up to date what is shown of the server on this computer."""
+    setup = runtime.current().setup
+    setup.look()
+    if setup.busy:
+        wake()
+
+
 def register() -> None:
-    """Nothing runs before the first job."""
+    """Nothing runs before the first job, or before something is drawn."""
+    setup_view.look[:] = [look_at_setup]
 
 
 def unregister() -> None:
     """Stop the timer, and end the runtime."""
+    setup_view.look.clear()
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     runtime.close()
