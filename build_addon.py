@@ -24,9 +24,9 @@ from typing import Any
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-import server_parts
+from blender_addon.packaging import server_parts
 from blender_addon.core.torch_builds import OFFERED
-from server_parts import PartsError
+from blender_addon.packaging.server_parts import PartsError
 
 ROOT = Path(__file__).resolve().parent
 ADDON = ROOT / "blender_addon"
@@ -194,7 +194,8 @@ def entries(platform: Platform, wheels: Sequence[Path], parts: ServerParts) -> I
     for wheel in wheels:
         yield f"wheels/{wheel.name}", wheel.read_bytes()
     for source in ADDON.rglob("*.py"):
-        yield source.relative_to(ADDON).as_posix(), source.read_bytes()
+        if source.relative_to(ADDON).parts[0] != "packaging":
+            yield source.relative_to(ADDON).as_posix(), source.read_bytes()
 
 
 def write_zip(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:

@@ -16,7 +16,7 @@ from model_server.cli.main import parser
 from tests.limits import HANGS
 
 ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
+DEPLOY = ROOT / "model_server" / "deploy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import server_parts
+from blender_addon.packaging import server_parts
 from blender_addon.core.installation import read_lock
 from blender_addon.core.torch_builds import OFFERED
 
@@ -31,7 +31,7 @@ def test_lock_fits_what_the_server_needs(platform: str, build: str, python: str)
     )
     for need in map(Requirement, NEEDS):
         version = locked.get(canonicalize_name(need.name))
-        assert version and need.specifier.contains(version), f"{need}: run python locks/make.py"
+        assert version and need.specifier.contains(version), f"{need}: run python blender_addon/packaging/locks/make.py"
 
 
 @pytest.mark.parametrize(("platform", "build"), BUILDS)

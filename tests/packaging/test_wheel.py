@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import build_addon
-import server_parts
+from blender_addon.packaging import server_parts
 from model_server.engines import shipped
 
 ROOT = Path(build_addon.__file__).parent

@@ -19,7 +19,7 @@ from tests.servers import ServerProcess, free_port, wait_until_stopping
 
 pytest.importorskip("prometheus_client", reason="prometheus-client is not installed: pip install 'posedub[studio]'")
 parser = pytest.importorskip("prometheus_client.parser")
-BOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
+BOARD = Path(__file__).parents[2] / "model_server" / "deploy" / "grafana.json"
 
 
 def asked(port: int, page: str) -> tuple[int, str]:

@@ -20,8 +20,8 @@ from types import ModuleType
 
 from packaging.markers import Marker
 
-ROOT = Path(__file__).resolve().parent
-LOCKS = ROOT / "locks"
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = Path(__file__).resolve().parent / "locks"
 UV = "0.13.9"
 FOLDER = "server"
 """Of the zip, for all this."""

@@ -1,4 +1,4 @@
-"""Writes the lock files of the server that the add-on installs: `python locks/make.py`.
+"""Writes the lock files of the server that the add-on installs: `python blender_addon/packaging/locks/make.py`.
 
 `base.txt` holds, for all platforms and Pythons, every package but PyTorch and the libraries that come with its
 builds; `<platform>-<build>.txt` adds those. PyTorch's own index is not asked: what a build's wheel needs beside
@@ -18,16 +18,16 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from blender_addon.core.torch_builds import OFFERED  # noqa: E402
 from build_addon import PLATFORMS, Platform  # noqa: E402
 
-LOCKS = ROOT / "locks"
+LOCKS = Path(__file__).resolve().parent
 OLDEST, USUAL = "3.11", "3.12"
 OF_TORCH = re.compile(r"(torch|triton|nvidia-|cuda-)")
-HEAD = "# Written by locks/make.py; do not edit."
+HEAD = "# Written by blender_addon/packaging/locks/make.py; do not edit."
 MEGABYTE = 10**6
 # Newer ones say that they are not for Python 3.11 and later; uv does not heed that, pip does.
 CONSTRAINTS = ("backports-strenum<1.3",)
