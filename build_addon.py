@@ -24,8 +24,8 @@ from typing import Any
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from blender_addon.packaging import server_parts
 from blender_addon.core.torch_builds import OFFERED
+from blender_addon.packaging import server_parts
 from blender_addon.packaging.server_parts import PartsError
 
 ROOT = Path(__file__).resolve().parent

@@ -7,10 +7,10 @@ import zipfile
 import pytest
 
 import build_addon
-from blender_addon.packaging import server_parts
 from blender_addon.core.version import VERSION
-from build_addon import PLATFORMS, REQUIREMENTS, BuildError, ServerParts, best_wheel, blender_problems, validate
+from blender_addon.packaging import server_parts
 from blender_addon.packaging.server_parts import PartsError
+from build_addon import PLATFORMS, REQUIREMENTS, BuildError, ServerParts, best_wheel, blender_problems, validate
 
 PLATFORM_OF = {
     "linux-x64": "manylinux2014_x86_64.manylinux_2_17_x86_64",

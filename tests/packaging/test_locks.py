@@ -10,9 +10,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from blender_addon.packaging import server_parts
 from blender_addon.core.installation import read_lock
 from blender_addon.core.torch_builds import OFFERED
+from blender_addon.packaging import server_parts
 
 BUILDS = [(platform, build) for platform, builds in OFFERED.items() for build in builds]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
