@@ -319,8 +319,9 @@ def test_buttons_on_faces_say_why_they_are_grey(blender: Blender) -> None:
 
 
 def test_the_output_panel_shows_what_belongs_to_the_mode(blender: Blender, media: Path) -> None:
-    assert blender.panel(name="POSEDUB_PT_output") == ["Output", "Invisible Mark"]
+    asked = "[posedub.consent]"
+    assert blender.panel(name="POSEDUB_PT_output") == ["Output", "Invisible Mark", asked]
     blender.settings(output="full_frame")
     shown = blender.panel(name="POSEDUB_PT_output")
     assert "Select a movie or image strip" in shown
-    assert shown[-4:] == ["Mouth Only", "Feather", "Keep Where Absent", "Invisible Mark"]
+    assert shown[-5:] == ["Mouth Only", "Feather", "Keep Where Absent", "Invisible Mark", asked]
