@@ -90,7 +90,7 @@ def _dub(server: LocalServer, portrait: Path, options: argparse.Namespace) -> li
     folder = options.out / "frames" / portrait.name
     signer = Signer(own_certificate(None))
     signed = marks.signed(signer, job, {asset: path for path, asset in assets.items()}, consent="")
-    output.write(server.events(job), job, folder, signed, options.speech)
+    output.write(server.events(job), job, output.Place(folder, options.speech), signed, output.Terminal())
     return [folder / f"{index:06}.png" for index in range(spec.frame_count)]
 
 
