@@ -83,7 +83,8 @@ class ServerProcess:
         if "--tls-cert" not in self.options:
             return grpc.insecure_channel(self.address, NO_PROXY)
         cert = Path(self.options[self.options.index("--tls-cert") + 1]).read_bytes()
-        return grpc.secure_channel(f"localhost:{self.port}", grpc.ssl_channel_credentials(cert), NO_PROXY)
+        options = [*NO_PROXY, ("grpc.ssl_target_name_override", "localhost")]  # the certificate's, at any address
+        return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(cert), options)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
