@@ -29,7 +29,6 @@ WHEELHOUSE = "wheelhouse.json"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "protos", "model_server")
 SYSTEMS = {"linux": "linux", "windows": "win32", "macos": "darwin"}
 MACHINES = {"linux-x64": "x86_64", "windows-x64": "AMD64", "macos-arm64": "arm64"}
-BLOCK = 1 << 20
 
 
 class PartsError(Exception):
@@ -127,9 +126,7 @@ def check_digests(folder: Path, known: set[str], unknown: set[str]) -> None:
     """Raise PartsError when a wheel is none of the lock's, but for packages whose digests nobody knows."""
     free = {requirement.replace("==", "-").lower() for requirement in unknown}
     for wheel in sorted(folder.glob("*.whl")):
-        digest = hashlib.sha256()
         with wheel.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-        if digest.hexdigest() not in known and "-".join(wheel.name.lower().split("-")[:2]) not in free:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest not in known and "-".join(wheel.name.lower().split("-")[:2]) not in free:
             raise PartsError(f"{wheel.name} is not the file that the lock names; delete it and try again.")

@@ -107,9 +107,8 @@ class TeachingVoices:
             changed = augment(voice.samples, rng, strength, self._other)
         frames = max(1, len(changed.samples) * FPS // SAMPLE_RATE)
         chosen = rng.integers(0, frames, count)
-        taught = self._taught(index, voice, changed, chosen)
-        if silent:
-            taught[:] = _nothing(taught.shape[1])
+        nothing = np.tile(_nothing(1 + len(UNITS) + len(VISEMES)), (count, 1))
+        taught = nothing if silent else self._taught(index, voice, changed, chosen)
         return _mel_windows(changed.samples, frames, chosen, rng, silent), taught, np.full(count, silent)
 
     def _taught(self, index: int, voice: Voice, changed: Augmented, frames: NDArray[np.int64]) -> NDArray[np.float32]:
