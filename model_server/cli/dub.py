@@ -261,7 +261,7 @@ def _check_face_time(options: argparse.Namespace) -> None:
 
 
 def _footage_rate(footage: Path | None) -> Fraction:
-    from model_server.pipeline.media.containers import probe
+    from model_server.pipeline.media.sandboxed import probe
 
     rate = probe(footage).fps if footage else None
     return rate if rate and FOOTAGE_RATES[0] <= rate <= FOOTAGE_RATES[1] else DEFAULT_RATE

@@ -45,6 +45,15 @@ ENGINE_ROOMS = ("engines", "networks", "training")
 _ENGINES = Folder(__file__).parents[2] / "model_server" / "engines"
 ENGINES = tuple(sorted(path.parent.name for path in _ENGINES.glob("*/family.py")))
 KNOWING = ("bench", "evaluation", "cli", "training")
+# Functions that decode a file where they are called. What clients give is decoded in the sandbox (`sandboxed` of the same
+# names); beside it only the command decodes, for its own movie, and media/ and speech/ themselves.
+DECODING = {
+    "containers.probe", "containers.open_media", "containers.pictures_begin", "containers.read_timing",
+    "video.open_footage", "video.picture_at", "video.Video", "images.load_image", "images.is_transparent",
+    "stills.open_image", "audio.decode_speech", "audio.speech_duration", "sound.SoundReader",
+}  # fmt: skip
+DECODING_ITSELF = ("media", "speech")
+OF_OWN_FRAMES = {"model_server/cli/output.py", "model_server/pipeline/movies/frames_movie.py"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 
@@ -113,6 +122,15 @@ def training_code_in_serving(path: Path, source: str) -> Iterator[str]:
     if path.parts[0] == "model_server" and path.parts[1] in SERVING:
         for name in imports(path, source):
             if ".".join(name.split(".")[:2]) in LEARNING:
+                yield f"{path} imports {name}"
+
+
+def decoders_outside_the_sandbox(path: Path, source: str) -> Iterator[str]:
+    """Files of strangers are decoded in processes that can do nothing else."""
+    served = path.parts[0] == "model_server" and path.parts[1] in (*SERVING, "cli")
+    if served and path.parent.name not in DECODING_ITSELF and path.as_posix() not in OF_OWN_FRAMES:
+        for name in imports(path, source):
+            if ".".join(name.split(".")[-2:]) in DECODING:
                 yield f"{path} imports {name}"
 
 
@@ -191,6 +209,7 @@ RULES = (
     upward_imports,
     foreign_libraries,
     training_code_in_serving,
+    decoders_outside_the_sandbox,
     engines_known,
     sizes,
     prints,

@@ -47,6 +47,12 @@ PLANTED = [
     (law.foreign_libraries, "model_server/jobs/x.py", "from model_server.service.stubs import dubbing_pb2"),
     (law.foreign_libraries, "model_server/training/x.py", "import av"),
     (law.training_code_in_serving, "model_server/pipeline/x.py", "from model_server.corpus.shards import Clip"),
+    (
+        law.decoders_outside_the_sandbox,
+        "model_server/cli/x.py",
+        "def f():\n    from model_server.pipeline.media.containers import probe",
+    ),
+    (law.decoders_outside_the_sandbox, "model_server/jobs/x.py", "from model_server.pipeline.media.video import Video"),
     (law.engines_known, "model_server/pipeline/x.py", "from model_server.engines.pcavs.engine import PcavsEngine"),
     (law.engines_known, "model_server/service/x.py", "NAME = 'pcavs'"),
     (law.sizes, "model_server/x.py", "x = 1\n" * 401),

@@ -22,6 +22,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.media.checks import check_file
 from model_server.pipeline.media.stills import is_image, open_image, orientation
 from model_server.pipeline.media.timing import Timing, timing_of
+from model_server.sandbox.channel import crosses
 
 MAX_FRAME_PIXELS = 8192 * 8192
 MAX_SECONDS = 24 * 3600
@@ -42,6 +43,7 @@ Wanted = Literal["sound", "pictures"]
 AnyStream = TypeVar("AnyStream", AudioStream, VideoStream)
 
 
+@crosses
 @dataclass(frozen=True)
 class MediaInfo:
     """What a file holds.

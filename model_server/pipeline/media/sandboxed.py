@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model_server.pipeline.media import containers, images, video
 from model_server.pipeline.media.appearance import Appearance
 from model_server.pipeline.media.checks import check_file
-from model_server.pipeline.media.containers import never
+from model_server.pipeline.media.containers import MediaInfo, never
 from model_server.pipeline.media.timing import Timing
 from model_server.pipeline.media.video import Footage, Picture, Still
 from model_server.pipeline.request import Viewer
@@ -48,6 +48,13 @@ def picture_at(path: Path, time: Fraction, viewer: Viewer = "player") -> Picture
 def is_transparent(path: Path) -> bool:
     """`images.is_transparent`."""
     return answer(_is_transparent, path) if limits.available() else images.is_transparent(path)
+
+
+def probe(path: Path) -> MediaInfo:
+    """`containers.probe`."""
+    path = Path(path)
+    check_file(path)
+    return answer(_probe, path) if limits.available() else containers.probe(path)
 
 
 def pictures_begin(path: Path) -> Fraction:
@@ -104,6 +111,10 @@ def _picture_at(path: Path, time: Fraction, viewer: Viewer) -> Picture:
 
 def _is_transparent(path: Path) -> bool:
     return images.is_transparent(path)
+
+
+def _probe(path: Path) -> MediaInfo:
+    return containers.probe(path)
 
 
 def _pictures_begin(path: Path) -> Fraction:
