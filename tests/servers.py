@@ -82,9 +82,12 @@ class ServerProcess:
     def _channel(self) -> grpc.Channel:
         if "--tls-cert" not in self.options:
             return grpc.insecure_channel(self.address, NO_PROXY)
-        cert = Path(self.options[self.options.index("--tls-cert") + 1]).read_bytes()
+        given = {name: Path(file).read_bytes() for name, file in zip(self.options, self.options[1:], strict=False)
+                 if name.startswith("--tls-")}  # fmt: skip
+        cert, key = given["--tls-cert"], given["--tls-key"]
+        known = grpc.ssl_channel_credentials(given.get("--tls-client-ca", cert), key, cert)
         options = [*NO_PROXY, ("grpc.ssl_target_name_override", "localhost")]  # the certificate's, at any address
-        return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(cert), options)
+        return grpc.secure_channel(self.address, known, options)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

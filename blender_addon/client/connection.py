@@ -41,12 +41,16 @@ class Endpoint:
         address: as `core.address.parse` reads it.
         token: bearer token, "" for none.
         tls_ca: file with the certificate authority to trust, "" for none; TLS is used when it is set, when the
-            address asks for it, or when a token goes to another machine.
+            address asks for it, when a token goes to another machine, or with `tls_cert`.
+        tls_cert, tls_key: files with the certificate that shows who calls, and its key; "" where the server asks for
+            none.
     """
 
     address: str = "127.0.0.1:50761"
     token: str = ""
     tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
 
     @property
     def place(self) -> ServerAddress:
@@ -61,7 +65,7 @@ class Endpoint:
     @property
     def secure(self) -> bool:
         """Whether the connection is encrypted; AddonError as `place`."""
-        return bool(self.tls_ca) or self.place.encrypted or bool(self.token) and not self.loopback
+        return bool(self.tls_ca or self.tls_cert) or self.place.encrypted or bool(self.token) and not self.loopback
 
 
 class Connection:
@@ -241,18 +245,20 @@ def _channel(endpoint: Endpoint) -> Any:
         options.append(("grpc.keepalive_time_ms", 30_000))
     if not endpoint.secure:
         return grpc.insecure_channel(endpoint.place.target, options)
-    return grpc.secure_channel(endpoint.place.target, grpc.ssl_channel_credentials(_authority(endpoint)), options)
+    ca, cert, key = (_pem(file) for file in (endpoint.tls_ca, endpoint.tls_cert, endpoint.tls_key))
+    if (cert is None) != (key is None):
+        raise AddonError("A certificate needs its key.", "Set both files in the preferences.")
+    return grpc.secure_channel(endpoint.place.target, grpc.ssl_channel_credentials(ca, key, cert), options)
 
 
-def _authority(endpoint: Endpoint) -> bytes | None:
-    if not endpoint.tls_ca:
+def _pem(file: str) -> bytes | None:
+    if not file:
         return None
     try:
-        return Path(endpoint.tls_ca).read_bytes()
+        return Path(file).read_bytes()
     except OSError as error:
         raise AddonError(
-            f"The certificate file {endpoint.tls_ca} cannot be read: {error.strerror}.",
-            "Correct it in the preferences.",
+            f"The certificate file {file} cannot be read: {error.strerror}.", "Correct it in the preferences."
         ) from error
 
 

@@ -8,6 +8,7 @@ from ..core.errors import AddonError
 
 HOW_TO_START = "Start the server in the add-on's preferences, or with the command `posedub serve`."
 _TLS_SIGNS = ("ssl", "tls", "certificate", "wrong version number")
+_CLOSED_SIGNS = ("socket closed", "connection reset")
 _BROKEN_STREAM = "RST_STREAM"
 
 
@@ -35,6 +36,12 @@ def _unavailable(details: str, address: str) -> AddonError:
             f"No trusted connection to {address} could be made.",
             "Set the file of its certificate authority in the preferences.",
             "TLS",
+        )
+    if "failed to connect" in details and any(sign in details.lower() for sign in _CLOSED_SIGNS):
+        return AddonError(
+            f"What listens at {address} closes the connection at once.",
+            "It may want TLS, or to know you by your certificate: set the files in the preferences.",
+            "UNAVAILABLE",
         )
     return AddonError(f"No model server answers at {address}.", HOW_TO_START, "UNAVAILABLE")
 

@@ -54,7 +54,7 @@ class ServerSettings:
         port: of the local server, on loopback.
         data_dir: the local server's store, "" for the add-on's own folder.
         actor: weights file that the local server offers beside its own, "" for none.
-        address, token, tls_ca: as in `client.connection.Endpoint`, for "address".
+        address, token, tls_ca, tls_cert, tls_key: as in `client.connection.Endpoint`, for "address".
     """
 
     mode: Literal["local", "address"] = "local"
@@ -65,6 +65,8 @@ class ServerSettings:
     address: str = f"{HOST}:{PORT}"
     token: str = ""
     tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
 
     @property
     def target(self) -> str:

@@ -73,6 +73,10 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
     tls_ca: bpy.props.StringProperty(
         name="TLS Authority", subtype="FILE_PATH", description="Certificate authority that signed the server's key"
     )
+    tls_cert: bpy.props.StringProperty(
+        name="TLS Certificate", subtype="FILE_PATH", description="Your own, if the server wants to know you by it"
+    )
+    tls_key: bpy.props.StringProperty(name="TLS Key", subtype="FILE_PATH", description="Private key of the certificate")
 
     cache_limit: bpy.props.IntProperty(
         name="Limit of Takes (MB)",
@@ -102,7 +106,9 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
                 box.prop(self, name)
             setup_view.draw_files(box)
         for name in (
-            ("executable", "port", "data_dir", "actor") if self.mode == "local" else ("address", "token", "tls_ca")
+            ("executable", "port", "data_dir", "actor")
+            if self.mode == "local"
+            else ("address", "token", "tls_ca", "tls_cert", "tls_key")
         ):
             layout.prop(self, name)
         layout.prop(self, "cache_limit")
@@ -131,6 +137,8 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
             address=self.address.strip(),
             token=self.token,
             tls_ca=_path(self.tls_ca),
+            tls_cert=_path(self.tls_cert),
+            tls_key=_path(self.tls_key),
         )
 
 
@@ -172,7 +180,7 @@ def endpoint(settings: ServerSettings) -> Endpoint:
     """Where the client connects to."""
     if settings.mode == "local":
         return Endpoint(settings.target)
-    return Endpoint(settings.target, settings.token, settings.tls_ca)
+    return Endpoint(settings.target, settings.token, settings.tls_ca, settings.tls_cert, settings.tls_key)
 
 
 def user_folder(name: str) -> Path:

@@ -28,7 +28,18 @@ if TYPE_CHECKING:
 AT_ONCE_ON_A_SERVER = 4
 UNEXPECTED = "hit an unexpected problem"
 _FRAMES = ("pose", "into")
-_OF_ALL = ("device", "precision", "data", "server", "token_file", "tls_ca", "mark_cert", "mark_key")
+_OF_ALL = (
+    "device",
+    "precision",
+    "data",
+    "server",
+    "token_file",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "mark_cert",
+    "mark_key",
+)
 _LIST = "CSV with a header of `posedub dub`'s options, JSON of the same, PC-AVS's demo.csv, or a timeline (.otio)"
 
 

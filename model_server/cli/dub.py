@@ -98,6 +98,8 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="your certificate, if the server wants one, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     marks.add_options(parser)
 
 
@@ -377,8 +379,8 @@ def open_server(options: argparse.Namespace, more: Sequence[Path] = ()) -> Local
         from model_server.jobs.in_process import LocalServer
 
         return LocalServer(shared.data_folder(options, "command"), shared.engine_pool(options, more))
-    from model_server.service.auth import Security, authority
+    from model_server.service.auth import Security, authority, own_certificate
     from model_server.service.remote import Address, RemoteServer
 
-    token = Security.read(options.token_file, None, None).token
-    return RemoteServer(Address(options.server, token, authority(options.tls_ca)))
+    token, certificate = Security.read(options.token_file).token, own_certificate(options.tls_cert, options.tls_key)
+    return RemoteServer(Address(options.server, token, authority(options.tls_ca), certificate))

@@ -27,6 +27,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
+        "--tls-client-ca", type=Path, metavar="FILE", help="callers need a certificate of this authority, PEM"
+    )
+    parser.add_argument(
         "--store",
         type=shared.database_url,
         metavar="URL",
@@ -53,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     console.log(form=console.JSON if options.log_format == "json" else console.LOG_FORMAT)
     _let_others_go_first()  # the processes that this one starts, too
-    security = Security.read(options.token_file, options.tls_cert, options.tls_key)
+    security = Security.read(options.token_file, options.tls_cert, options.tls_key, options.tls_client_ca)
     host = parse_host(options.host)
     security.check_host(host)
     making = worker.farm_of(options, shared.data_folder(options, "server"))

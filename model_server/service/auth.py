@@ -1,4 +1,4 @@
-"""Who may call: a shared token, and TLS; both are required off the loopback."""
+"""Who may call: a shared token, TLS, and certificates of callers; off the loopback TLS and one of the others."""
 
 from __future__ import annotations
 
@@ -28,34 +28,38 @@ class Security:
     Attributes:
         token: what callers must send, "" for none.
         tls: (certificate, key) in PEM, None for plain text.
+        client_ca: who signs the certificates that callers must have (mutual TLS), in PEM; b"" when they need none.
     """
 
     token: str = ""
     tls: tuple[bytes, bytes] | None = None
+    client_ca: bytes = b""
 
     @staticmethod
-    def read(token_file: Path | None, cert: Path | None, key: Path | None) -> Security:
-        """From files; PoseDubError when one cannot be read or half of the TLS pair is missing."""
-        if (cert is None) != (key is None):
-            raise PoseDubError("TLS needs both --tls-cert and --tls-key; give the missing one.")
+    def read(
+        token_file: Path | None, cert: Path | None = None, key: Path | None = None, client_ca: Path | None = None
+    ) -> Security:
+        """From files; PoseDubError when one cannot be read or a part of TLS is missing."""
+        if client_ca and not (cert and key):
+            raise PoseDubError("Certificates of callers need TLS; give --tls-cert and --tls-key with --tls-client-ca.")
         token = _content(token_file).decode(errors="replace").strip() if token_file else ""
         if token_file and not token:
             raise PoseDubError(f"The token file {token_file} is empty; write a long random word into it.")
         if not _SENDABLE.fullmatch(token):
             raise PoseDubError(f"The token file {token_file} holds more than one plain word; write one into it.")
-        return Security(token, _pair(cert, key) if cert and key else None)
+        return Security(token, own_certificate(cert, key), authority(client_ca, "--tls-client-ca"))
 
     def check_host(self, host: str) -> None:
-        """Refuse to be reachable from other machines without a token and TLS."""
-        if not ServerAddress(host).loopback and not (self.token and self.tls):
+        """Refuse to be reachable from other machines without TLS and a token or certificates of callers."""
+        if not ServerAddress(host).loopback and not ((self.token or self.client_ca) and self.tls):
             raise PoseDubError(
-                f"Serving on {host} makes this server reachable from other machines; "
-                "give --token-file, --tls-cert and --tls-key, or serve on 127.0.0.1.",
+                f"Serving on {host} makes this server reachable from other machines; give --tls-cert, --tls-key and "
+                "--token-file or --tls-client-ca, or serve on 127.0.0.1.",
                 ErrorKind.UNSUPPORTED,
             )
 
 
-def authority(file: Path | None) -> bytes:
+def authority(file: Path | None, option: str = "--tls-ca") -> bytes:
     """Certificates to trust, in PEM, b"" for none; PoseDubError when the file holds none."""
     if file is None:
         return b""
@@ -63,12 +67,20 @@ def authority(file: Path | None) -> bytes:
     try:
         ssl.create_default_context(cadata=content.decode())
     except (ssl.SSLError, ValueError) as error:
-        raise PoseDubError(f"{file} holds no certificate in PEM; give --tls-ca the authority's own file.") from error
+        raise PoseDubError(f"{file} holds no certificate in PEM; give {option} the authority's own file.") from error
     return content
 
 
-def _pair(cert: Path, key: Path) -> tuple[bytes, bytes]:
-    """Certificate and key, once they are known to fit; gRPC would only say that it cannot serve."""
+def own_certificate(cert: Path | None, key: Path | None) -> tuple[bytes, bytes] | None:
+    """Certificate and key in PEM, which fit; gRPC would only say that it cannot serve. None where neither is given.
+
+    Raises:
+        PoseDubError: one is missing or cannot be read, or they do not fit.
+    """
+    if (cert is None) != (key is None):
+        raise PoseDubError("A certificate needs its key; give both --tls-cert and --tls-key.")
+    if cert is None or key is None:
+        return None
     contents = _content(cert), _content(key)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")

@@ -19,6 +19,11 @@ _UNTRUSTED = (
     "it out if the server has none."
 )
 _ABSENT = "The PoseDub server at {} does not answer; start it with `posedub serve` and check the address."
+_CLOSED_SIGNS = ("socket closed", "connection reset")
+_CLOSED = (
+    "What listens at {} closes the connection at once; it may want TLS (--tls-ca), or to know you by your certificate "
+    "(--tls-cert, --tls-key)."
+)
 _WITHOUT_PORT = "The PoseDub server {} does not answer, and its address names no port, so that {} was asked; {}"
 _OTHER = "What answers there is no PoseDub server of this version; check the address, or update the server."
 _LATE = "The PoseDub server did not answer in time; look at its log, or try again."
@@ -41,6 +46,8 @@ def _sentence(call: grpc.RpcError, details: str, address: str) -> str:
     """What the server said, or what it means where gRPC speaks for itself."""
     code = call.code()
     if is_absent(call):
+        if "failed to connect" in details and any(sign in details.lower() for sign in _CLOSED_SIGNS):
+            return _CLOSED.format(parse(address).target)
         return _UNTRUSTED if any(sign in details.lower() for sign in _TLS_SIGNS) else _absent(address)
     return {grpc.StatusCode.UNIMPLEMENTED: _OTHER, grpc.StatusCode.DEADLINE_EXCEEDED: _LATE}.get(code, details)
 

@@ -39,11 +39,13 @@ class Address:
     Attributes:
         target: as `model_server.service.address.parse` reads it.
         ca: certificate authority in PEM; b"" for the system's own.
+        certificate: (certificate, key) in PEM that show who calls; None where the server does not ask for them.
     """
 
     target: str
     token: str = ""
     ca: bytes = b""
+    certificate: tuple[bytes, bytes] | None = None
 
 
 class RemoteServer:
@@ -158,8 +160,10 @@ def _channel(address: Address) -> grpc.Channel:
     place = parse(address.target)
     # The server was named by the user: the proxies that the environment names for web pages do not lead to it.
     options = [("grpc.enable_http_proxy", 0)]
-    if address.ca or place.encrypted or (address.token and not place.loopback):
-        return grpc.secure_channel(place.target, grpc.ssl_channel_credentials(address.ca or None), options)
+    if address.ca or address.certificate or place.encrypted or (address.token and not place.loopback):
+        certificate, key = address.certificate or (None, None)
+        known = grpc.ssl_channel_credentials(address.ca or None, key, certificate)
+        return grpc.secure_channel(place.target, known, options)
     return grpc.insecure_channel(place.target, options)
 
 

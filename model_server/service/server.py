@@ -140,7 +140,9 @@ class _Server:
             if not tls:
                 return front.add_insecure_port(place.target)
             certificate, key = tls
-            return front.add_secure_port(place.target, grpc.ssl_server_credentials([(key, certificate)]))
+            callers = self._config.security.client_ca or None
+            known = grpc.ssl_server_credentials([(key, certificate)], callers, require_client_auth=callers is not None)
+            return front.add_secure_port(place.target, known)
         except RuntimeError as error:
             raise PoseDubError(why_not(place), ErrorKind.UNAVAILABLE) from error
 

@@ -19,6 +19,7 @@ from blender_addon.core.errors import AddonError
 from blender_addon.core.faces import FaceChoice
 from blender_addon.core.plan import PoseRequest, PoseSource, SpeechPoseRequest
 from tests.addon_client.stub_server import StubServer, picture
+from tests.certificates import Authority
 from tests.limits import HANGS
 
 
@@ -123,6 +124,25 @@ def test_tls_towards_a_server_without_it(server, tmp_path):
     with Connection(endpoint) as connection, pytest.raises(AddonError) as caught:
         connection.info()
     assert "certificate" in caught.value.hint or "posedub serve" in caught.value.hint
+
+
+def test_mutual_tls(tmp_path):
+    ours = Authority(tmp_path)
+    (cert, key), own = ours.signed("server"), ours.signed("caller")
+    stranger = Authority(tmp_path, "others").signed("stranger")
+    pair, ca = (key.read_bytes(), cert.read_bytes()), ours.file.read_bytes()
+    with StubServer(credentials=grpc.ssl_server_credentials([pair], ca, require_client_auth=True)) as server:
+        with Connection(Endpoint(server.address, "", str(ours.file), *map(str, own))) as connection:
+            assert connection.info().protocol == 1
+        for files in ((), map(str, stranger)):
+            with (
+                Connection(Endpoint(server.address, "", str(ours.file), *files)) as connection,
+                pytest.raises(AddonError, match="closes the connection") as caught,
+            ):
+                connection.info()
+            assert "certificate" in caught.value.hint
+    with pytest.raises(AddonError, match="needs its key"):
+        Connection(Endpoint(server.address, tls_ca=str(ours.file), tls_cert=str(cert)))
 
 
 def test_absent_certificate_file():

@@ -45,8 +45,8 @@ ENGINE_ROOMS = ("engines", "networks", "training")
 _ENGINES = Folder(__file__).parents[2] / "model_server" / "engines"
 ENGINES = tuple(sorted(path.parent.name for path in _ENGINES.glob("*/family.py")))
 KNOWING = ("bench", "evaluation", "cli", "training")
-# Functions that decode a file where they are called. What clients give is decoded in the sandbox (`sandboxed` of the same
-# names); beside it only the command decodes, for its own movie, and media/ and speech/ themselves.
+# Functions that decode a file where they are called. What clients give is decoded in the sandbox (`sandboxed` has the
+# same names); beside it only the command decodes, for its own movie, and media/ and speech/ themselves.
 DECODING = {
     "containers.probe", "containers.open_media", "containers.pictures_begin", "containers.read_timing",
     "video.open_footage", "video.picture_at", "video.Video", "images.load_image", "images.is_transparent",

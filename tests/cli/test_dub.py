@@ -16,6 +16,9 @@ import pytest
 from PIL import Image
 
 from model_server.engines.weights import default_weights
+from model_server.errors import PoseDubError
+from model_server.service.auth import Security
+from tests.certificates import Authority
 from tests.cli.commands import posedub
 from tests.conftest import speechlike, write_wav
 from tests.servers import ServerProcess
@@ -229,6 +232,35 @@ def test_over_tls_with_a_token(dub, tmp_path: Path, certificate: tuple[Path, Pat
         address = f"localhost:{server.port}"
         assert dub(server=address, token_file=token, tls_ca=cert, range="0:2").returncode == 0
         assert dub(server=address, token_file=token, range="0:2", check=False).returncode == 1
+
+
+def test_over_mutual_tls(dub, tmp_path: Path) -> None:
+    ours = Authority(tmp_path)
+    (cert, key), (own, own_key) = ours.signed("server"), ours.signed("caller")
+    stranger, stranger_key = Authority(tmp_path, "others").signed("stranger")
+    with ServerProcess(
+        tmp_path / "server", ["--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(ours.file)]
+    ) as server:
+        common = {"server": server.address, "tls_ca": ours.file, "range": "0:2"}
+        for wrong in ({}, {"tls_cert": stranger, "tls_key": stranger_key}):
+            refused = dub(check=False, **common, **wrong)
+            assert refused.returncode == 1 and "--tls-cert" in refused.stderr.splitlines()[-1]
+        assert dub(**common, tls_cert=own, tls_key=own_key).returncode == 0
+        half = dub(check=False, **common, tls_cert=own)
+        assert half.returncode == 1 and "needs its key" in half.stderr.splitlines()[-1]
+
+
+def test_certificates_of_callers_stand_for_a_token(tmp_path: Path) -> None:
+    ours = Authority(tmp_path)
+    cert, key = ours.signed("server")
+    Security.read(None, cert, key, ours.file).check_host("0.0.0.0")
+    for wrong in (Security.read(None, cert, key), Security(client_ca=b"x"), Security("token")):
+        with pytest.raises(PoseDubError, match="--tls-client-ca"):
+            wrong.check_host("0.0.0.0")
+    with pytest.raises(PoseDubError, match="need TLS"):
+        Security.read(None, None, None, ours.file)
+    with pytest.raises(PoseDubError, match="--tls-client-ca the authority"):
+        Security.read(None, cert, key, key)
 
 
 def test_no_server_says_how_to_start_one(dub) -> None:

@@ -1,4 +1,4 @@
-"""Clients that are slow, vanish, freeze or sleep, many at once, and Blender that does not come to its work."""
+"""Clients that are slow, vanish, freeze or sleep, and many at once."""
 
 from __future__ import annotations
 
@@ -168,30 +168,6 @@ def suspended_client(lab: Lab, count: int) -> str:
     relay.close()
     server.stop()
     return "all frames byte-identical"
-
-
-@case()
-def stalled_blender(lab: Lab, count: int) -> str:
-    """Blender's main thread does nothing for 15 s, and then holds Python's lock for 15 s: all frames come."""
-    server = lab.server().start()
-    request = lab.request(lab.seed(), 500)
-    dub = AddonDub(server.address, lab.plan(request, lab.folder / "stalled"))
-    time.sleep(15)
-    _hold_the_lock(15)
-    same(dub.frames(), lab.expected_by_addon(request))
-    dub.close()
-    server.stop()
-    return "all frames byte-identical"
-
-
-def _hold_the_lock(seconds: float) -> None:
-    """No other thread of this Python runs meanwhile."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(seconds)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
-    sys.setswitchinterval(before)
 
 
 @case(1000)

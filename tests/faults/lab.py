@@ -98,6 +98,10 @@ class Lab:
         self.servers.append(made)
         return made
 
+    def paced_server(self, seconds: float) -> ServerProcess:
+        """One whose frames come over a time that does not depend on how busy the computer is, as from networks."""
+        return self.server(program=["-m", "tests.faults.posedub"], POSEDUB_FAULT="slow", POSEDUB_PACE=str(seconds))
+
     def request(self, seed: int, frames: int = 50) -> DubRequest:
         """A dub of that many frames."""
         speech = Speech(file_digest(self.speech))
@@ -115,16 +119,16 @@ class Lab:
 
     def expected(self, request: DubRequest) -> Frames:
         """The same of a server that nothing happens to."""
-        return self.frames(self._undisturbed(), request)
+        return self.frames(self.undisturbed(), request)
 
-    def _undisturbed(self) -> ServerProcess:
+    def undisturbed(self) -> ServerProcess:
         if self._reference is None:
             self._reference = self.server(self.folder / "reference").start()
         return self._reference
 
     def expected_by_addon(self, request: DubRequest) -> Frames:
         """The same by the add-on, whose requests say more, so that its jobs have other names."""
-        dub = AddonDub(self._undisturbed().address, self.plan(request, self.folder / f"expected{request.spec.seed}"))
+        dub = AddonDub(self.undisturbed().address, self.plan(request, self.folder / f"expected{request.spec.seed}"))
         frames = dub.frames()
         dub.close()
         return frames

@@ -1,7 +1,7 @@
 """`posedub` with a fault, as POSEDUB_FAULT says.
 
-memory: a device has none left, once a job; clock: the time is off by as many seconds as the file POSEDUB_CLOCK holds;
-protocol: another one is spoken.
+memory: a device has none left, once a job; slow: a frame takes POSEDUB_PACE seconds; clock: the time is off by as many
+seconds as the file POSEDUB_CLOCK holds; protocol: another one is spoken.
 """
 
 from __future__ import annotations
@@ -30,6 +30,19 @@ def without_memory() -> None:
     toy_engine.Toy.draw = lacking
 
 
+def slow() -> None:
+    """Frames come over a time that does not depend on how busy the computer is, as from networks."""
+    import toy_engine
+
+    draw, pace = toy_engine.Toy.draw, float(os.environ["POSEDUB_PACE"])
+
+    def waiting(self, size, conditions, seed):  # noqa: ANN001, ANN202
+        time.sleep(pace * len(conditions))
+        return draw(self, size, conditions, seed)
+
+    toy_engine.Toy.draw = waiting
+
+
 def another_time() -> None:
     """What `time.time` says follows a file."""
     real, file = time.time, Path(os.environ["POSEDUB_CLOCK"])
@@ -43,7 +56,7 @@ def another_protocol() -> None:
     wire.PROTOCOL += int(os.environ["POSEDUB_PROTOCOL"])
 
 
-FAULTS = {"memory": without_memory, "clock": another_time, "protocol": another_protocol}
+FAULTS = {"memory": without_memory, "slow": slow, "clock": another_time, "protocol": another_protocol}
 
 
 if __name__ == "__main__":

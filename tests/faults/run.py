@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults import clients, clocks, disks, kills, media, soak, stores, versions, wire  # noqa: F401 - they register
+from tests.faults import blenders, clients, clocks, disks, kills, media, soak, stores, versions, wire  # noqa: F401 - they register
 from tests.faults.lab import CASES, Lab
 
 FAILED = 1

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import grpc
 
+from blender_addon.client.connection import Connection, Endpoint
+from blender_addon.core.errors import AddonError
 from model_server.errors import PoseDubError
 from model_server.service import rpc
 from model_server.service.remote import Address, RemoteServer
 from model_server.service.servicer import MAX_ASSET_BYTES
 from model_server.service.stubs import dubbing_pb2 as dubbing
+from tests.certificates import Authority
 from tests.cli.commands import ended
 from tests.faults.lab import Lab, case, one_sentence, same
 from tests.limits import HANGS
@@ -223,45 +227,86 @@ def hostile_names(lab: Lab, count: int) -> str:
 
 @case()
 def auth_matrix(lab: Lab, count: int) -> str:
-    """No, a wrong, the right token × plain, TLS × loopback, another address: only who should comes in."""
-    certificate, key = _certificate(lab.folder)
-    token = lab.folder / "token"
-    token.write_text("secret")
-    address = _own_address()
-    combinations = [
-        (host, bool(protected), bool(secret))
-        for host in filter(None, ("127.0.0.1", address))
-        for protected in (0, 1)
-        for secret in (0, 1)
-    ]
-    rows = []
-    for host, protected, secret in combinations:
-        options = [
-            *(["--tls-cert", str(certificate), "--tls-key", str(key)] if protected else []),
-            *(["--token-file", str(token)] if secret else []),
-        ]
-        server = lab.server(options=(*options, "--host", host))
-        server.options = [one for one in server.options if one is not None]
-        server.options = server.options[: server.options.index("--host")] + ["--host", host]
-        if host != "127.0.0.1" and not (protected and secret):
-            rows.append(_refused(server))
-            continue
-        server.address = f"{host}:{server.port}"
-        server.start()
-        for given in ("", "wrong", "secret"):
-            for encrypted in (False, True):
-                came_in = _comes_in(server.port, host, given, certificate if encrypted else None)
-                assert came_in == ((given == "secret" or not secret) and encrypted == protected), (
-                    host,
-                    protected,
-                    secret,
-                    given,
-                    encrypted,
-                )
-                rows.append(came_in)
-        server.stop()
-    let_in = sum(bool(row) for row in rows)
-    return f"{len(rows)} combinations, {let_in} of them let in, as they should{'' if address else '; one address only'}"
+    """No, a wrong, the right token × plain, TLS, mutual TLS × loopback, another address: only who should comes in."""
+    keys, address = _Keys(lab), _own_address()
+    combinations = product(filter(None, (LOOPBACK, address)), ("plain", "TLS", "mutual TLS"), (False, True))
+    rows = [came_in for host, kind, secret in combinations for came_in in _server_rows(lab, keys, host, kind, secret)]
+    there = "" if address else "; one address only"
+    return f"{len(rows)} combinations, {sum(rows)} of them let in, as they should{there}"
+
+
+LOOPBACK = "127.0.0.1"
+TOKENS = ("", "wrong", "secret")
+CALLERS = ("plain", "TLS", "TLS with a certificate of another authority", "mutual TLS")
+
+
+class _Keys:
+    """A token, an authority's certificates for server and caller, and a caller's of another authority."""
+
+    def __init__(self, lab: Lab) -> None:
+        ours, others = Authority(lab.folder), Authority(lab.folder, "others")
+        self.token = lab.folder / "token"
+        self.token.write_text("secret")
+        self.authority = ours.file
+        self.server = ours.signed("server", filter(None, (LOOPBACK, _own_address())))
+        self.caller, self.stranger = ours.signed("caller"), others.signed("stranger")
+
+    def options(self, kind: str, secret: bool) -> tuple[str, ...]:
+        """Of a server."""
+        cert, key = map(str, self.server)
+        return (
+            *(("--token-file", str(self.token)) if secret else ()),
+            *(("--tls-cert", cert, "--tls-key", key) if kind != "plain" else ()),
+            *(("--tls-client-ca", str(self.authority)) if kind == "mutual TLS" else ()),
+        )
+
+    def channel(self, caller: str) -> grpc.ChannelCredentials | None:
+        """How somebody calls."""
+        files = {CALLERS[2]: self.stranger, CALLERS[3]: self.caller}.get(caller)
+        cert, key = (file.read_bytes() for file in files) if files else (None, None)
+        return None if caller == "plain" else grpc.ssl_channel_credentials(self.authority.read_bytes(), key, cert)
+
+
+def _server_rows(lab: Lab, keys: _Keys, host: str, kind: str, secret: bool) -> Iterator[bool]:
+    """Whether each caller comes in at such a server, which must be as it should."""
+    server = lab.server(options=keys.options(kind, secret))
+    server.options[-1] = host
+    server.address = f"{host}:{server.port}"
+    if host != LOOPBACK and (kind == "plain" or (kind == "TLS" and not secret)):
+        yield _refused(server)
+        return
+    server.start()
+    for token, caller in product(TOKENS, CALLERS):
+        came_in = _comes_in(server.address, token, keys.channel(caller))
+        encrypted = (caller == "plain") == (kind == "plain")
+        known = kind != "mutual TLS" or caller == "mutual TLS"
+        should = (token == "secret" or not secret) and encrypted and known
+        assert came_in == should, (host, kind, secret, token, caller)
+        yield came_in
+    if kind == "mutual TLS":
+        _own_clients(server.address, keys)
+    server.stop()
+
+
+def _own_clients(address: str, keys: _Keys) -> None:
+    """The command's client and the add-on's come in with their certificate; without it they say one sentence."""
+    ca, (cert, key) = keys.authority, keys.caller
+    pair = cert.read_bytes(), key.read_bytes()
+    with RemoteServer(Address(address, "secret", ca.read_bytes(), pair)) as remote:
+        assert remote.info().protocol
+    with Connection(Endpoint(address, "secret", str(ca), str(cert), str(key))) as connection:
+        assert connection.info().protocol
+    try:
+        RemoteServer(Address(address, "secret", ca.read_bytes()))
+        raise AssertionError("let in without a certificate")
+    except PoseDubError as error:
+        assert "--tls-cert" in one_sentence(error.message)
+    with Connection(Endpoint(address, "secret", str(ca))) as connection:
+        try:
+            connection.info()
+            raise AssertionError("let in without a certificate")
+        except AddonError as error:
+            assert "certificate" in error.hint
 
 
 def _refused(server) -> bool:  # noqa: ANN001
@@ -274,17 +319,15 @@ def _refused(server) -> bool:  # noqa: ANN001
     return False
 
 
-def _comes_in(port: int, host: str, token: str, certificate: Path | None) -> bool:
-    target = f"localhost:{port}" if host == "127.0.0.1" else f"{host}:{port}"
-    options = [("grpc.enable_http_proxy", 0), ("grpc.ssl_target_name_override", "localhost")]
-    if certificate:
-        channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(certificate.read_bytes()), options)
-    else:
-        channel = grpc.insecure_channel(target, options[:1])
+def _comes_in(target: str, token: str, credentials: grpc.ChannelCredentials | None) -> bool:
+    options = [("grpc.enable_http_proxy", 0)]
+    channel = (
+        grpc.secure_channel(target, credentials, options) if credentials else grpc.insecure_channel(target, options)
+    )
     metadata = [("authorization", f"Bearer {token}")] if token else []
     with channel:
         try:
-            rpc.Stub(channel).GetServerInfo(dubbing.GetServerInfoRequest(), metadata=metadata, timeout=10)
+            rpc.Stub(channel).GetServerInfo(dubbing.GetServerInfoRequest(), metadata=metadata, timeout=30)
         except grpc.RpcError as error:
             assert error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE), error
             return False
@@ -297,17 +340,6 @@ def _own_address() -> str:
 
     found = [one.address for many in psutil.net_if_addrs().values() for one in many if one.family == socket.AF_INET]
     return next((one for one in found if not one.startswith("127.")), "")
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
 
 
 @case()

@@ -1,6 +1,8 @@
 """Threads beside Blender's, as other add-ons have them; beside `scenes`, in the same process."""
 
+import sys
 import threading
+import time
 
 from scenes import host, scene
 
@@ -33,3 +35,18 @@ def stop_busy_threads():
 def refresh_often(times):
     for _ in range(times):
         host("bl.sequencer").refresh(scene())
+
+
+def stand_still(seconds):
+    """Blender's main thread does nothing, and other threads go on."""
+    time.sleep(seconds)
+
+
+def hold_the_lock(seconds):
+    """No other thread of this Python goes on meanwhile."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    sys.setswitchinterval(before)
