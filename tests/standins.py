@@ -8,6 +8,7 @@ import json
 import random
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ os.execv({python!r}, [{python!r}, "-m", "model_server", *sys.argv[1:]])
 """
 PADDING = 3_000_000
 """Bytes that make a wheel large enough for uv to name it while it is downloaded."""
+BLOCK = 2**18
+"""Bytes that an index sends in one go."""
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -78,14 +81,15 @@ def server_wheel(folder: Path, version: str = VERSION) -> Path:
     return write_wheel(folder, "posedub", version, modules, "torch==2.13.0")
 
 
-def make(folder: Path, uv: Path, version: str = VERSION) -> StandIns:
-    """A server of two small packages for linux-x64 and its processor."""
+def make(folder: Path, uv: Path, version: str = VERSION, padding: int = PADDING) -> StandIns:
+    """A server of two small packages for linux-x64 and its processor; `padding` bytes make up most of it."""
     wheels, locks = folder / "wheels", folder / "server" / "locks"
-    torch = write_wheel(wheels, "torch", "2.13.0", {"torch/__init__.py": TORCH}, padding=PADDING)
+    torch = write_wheel(wheels, "torch", "2.13.0", {"torch/__init__.py": TORCH}, padding=padding)
     locks.mkdir(parents=True)
     digest = hashlib.sha256(torch.read_bytes()).hexdigest()
     (locks / "base.txt").write_text(f"torch==2.13.0 \\\n    --hash=sha256:{digest}\n")
-    (locks / "linux-x64-cpu.txt").write_text("# download: 3\n# disk: 4\n-r base.txt\n")
+    megabytes = padding // 10**6
+    (locks / "linux-x64-cpu.txt").write_text(f"# download: {megabytes}\n# disk: {megabytes + 1}\n-r base.txt\n")
     told = {"version": version, "platform": "linux-x64", "build": "cpu", "python": ""}
     (wheels / WHEELHOUSE).write_text(json.dumps(told))
     return StandIns(Carried(uv, server_wheel(folder / "server", version), locks), wheels)
@@ -102,7 +106,12 @@ class Index:
     Attributes:
         open: whether wheels are sent to their end; else they stop half-way.
         stalled: set as soon as one has stopped.
+        silent: whether it breaks off all connections.
+        damaged: whether wheels have a wrong byte.
+        pace: bytes per second, 0 for all at once.
     """
+
+    silent, damaged, pace = False, False, 0
 
     def __init__(self, wheels: Path) -> None:
         self.open, self.stalled = threading.Event(), threading.Event()
@@ -114,6 +123,9 @@ class Index:
                 self._answer(b"", 200)
 
             def do_GET(self) -> None:
+                if index.silent:
+                    self.close_connection = True
+                    return
                 name = self.path.rstrip("/").rpartition("/")[2]
                 if name.endswith(".whl"):
                     index._send(self, (wheels / name).read_bytes())
@@ -143,14 +155,21 @@ class Index:
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()
         half = len(data) // 2
-        request.wfile.write(data[:half])
-        if not self.open.is_set():
-            self.stalled.set()
-            self.open.wait()
+        if self.damaged:
+            data = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
         try:
-            request.wfile.write(data[half:])
+            self._write(request, data[:half])
+            if not self.open.is_set():
+                self.stalled.set()
+                self.open.wait()
+            self._write(request, data[half:])
         except OSError:  # whoever asked is gone
             request.close_connection = True
+
+    def _write(self, request: BaseHTTPRequestHandler, data: bytes) -> None:
+        for start in range(0, len(data), BLOCK):
+            request.wfile.write(data[start : start + BLOCK])
+            time.sleep(BLOCK / self.pace if self.pace else 0)
 
     def close(self) -> None:
         """Serve no more."""

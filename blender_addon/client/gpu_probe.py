@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,15 @@ ROCM_NODES = Path("/sys/class/kfd/kfd/topology/nodes")
 NAME_BYTES = 256
 
 
-def probe(program: str = sys.executable) -> dict[str, Any]:
+def probe(program: str | None = sys.executable) -> dict[str, Any]:
     """What `machine_of` understands, from another process; empty when nothing answers.
 
     Args:
-        program: a Python; Blender's own serves.
+        program: a Python; Blender's own serves, where it knows that.
     """
+    program = program or shutil.which("python3")
+    if program is None:
+        return {}
     try:
         asked = subprocess.run(
             [program, "-I", __file__],

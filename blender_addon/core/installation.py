@@ -31,6 +31,7 @@ class Condition(Enum):
     """Of the server's installation."""
 
     ABSENT = "absent"
+    ELSEWHERE = "elsewhere"
     INCOMPLETE = "incomplete"
     OUTDATED = "outdated"
     BROKEN = "broken"
@@ -89,6 +90,11 @@ class Attempt:
         """Whether it has not ended, and its process lives."""
         return self.born != ENDED and scratch.born(self.pid) == self.born
 
+    @property
+    def by_another(self) -> bool:
+        """Whether it goes on in another process."""
+        return self.going_on and self.pid != os.getpid()
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -110,7 +116,10 @@ class Installation:
         """How it stands, for an add-on of this version."""
         installed = self.installed()
         if installed is None:
-            return Condition.INCOMPLETE if self.attempt() else Condition.ABSENT
+            attempt = self.attempt()
+            if attempt is None:
+                return Condition.ABSENT
+            return Condition.ELSEWHERE if attempt.by_another else Condition.INCOMPLETE
         if not self.python(installed.folder).exists():
             return Condition.BROKEN
         return Condition.READY if installed.version == version else Condition.OUTDATED
@@ -151,7 +160,7 @@ class Installation:
             AddonError: another Blender is at it, or the folder may not be written.
         """
         earlier, pid = self.attempt(), os.getpid()
-        if earlier and earlier.going_on and earlier.pid != pid:
+        if earlier and earlier.by_another:
             raise AddonError("Another Blender is setting up the server.", "Wait until it is ready there.")
         attempt = Attempt(version, build, f"{version}-{build}-{os.urandom(3).hex()}", pid, scratch.born(pid) or 0)
         self._make_root()

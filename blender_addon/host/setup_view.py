@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import bpy
 
@@ -13,9 +13,10 @@ from .bl.layout import draw_error, draw_sentence
 
 WORDS = {
     Condition.ABSENT: "The server is not set up on this computer yet.",
+    Condition.ELSEWHERE: "Another Blender is setting up the server.",
     Condition.INCOMPLETE: "Setting up the server was broken off; what was downloaded is kept.",
     Condition.OUTDATED: "The server is of version {server}, the add-on of {addon}.",
-    Condition.BROKEN: "The server's Python is gone, or its files are.",
+    Condition.BROKEN: "The server is damaged: its Python is gone, or its folder was moved.",
     Condition.READY: "The server is set up, version {server}, for: {build}.",
 }
 BUTTONS = {Condition.OUTDATED: "Update Server", Condition.BROKEN: "Repair Server"}
@@ -30,6 +31,7 @@ class Shown:
         text: of the progress; "" when nothing goes on.
         choice: the build for this machine; None while the drivers are asked.
         size: (download, disk) in bytes of the build that would be installed; None where none is carried.
+        offline: whether Blender may not go online, and has to.
     """
 
     condition: Condition = Condition.ABSENT
@@ -40,7 +42,8 @@ class Shown:
     error: str = ""
     choice: Choice | None = None
     size: tuple[int, int] | None = None
-    addon: str = field(default="")
+    addon: str = ""
+    offline: bool = False
 
     @property
     def needed(self) -> bool:
@@ -58,6 +61,11 @@ def told() -> str:
     installed = shown.installed
     version, build = (installed.version, TITLES.get(installed.build, "")) if installed else ("", "")
     return WORDS[shown.condition].format(server=version, build=build, addon=shown.addon)
+
+
+def button_text() -> str:
+    """What the button does, in its words."""
+    return BUTTONS.get(shown.condition, "Set Up Server")
 
 
 def cost() -> str:
@@ -81,16 +89,24 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context, chosen: bpy.typ
         draw_sentence(layout, context, shown.installed.remark, "INFO")
     if shown.error:
         draw_error(layout, context, shown.error)
-    if shown.condition is Condition.READY:
+        layout.operator("posedub.server_setup_log", icon="COPYDOWN")
+    if shown.condition is not Condition.READY:
+        draw_device(layout, context, chosen)
+        draw_leave(layout, context)
+        button = layout.row()
+        button.scale_y = 1.5
+        button.operator("posedub.server_setup", text=button_text(), icon="IMPORT")
+    if shown.condition in (Condition.READY, Condition.INCOMPLETE, Condition.OUTDATED):
         row = layout.row(align=True)
         row.operator("posedub.server_setup", text="Repair Server").anew = True
         row.operator("posedub.server_remove")
-        return
-    draw_device(layout, context, chosen)
-    button = layout.row()
-    button.scale_y = 1.5
-    text = BUTTONS.get(shown.condition, "Set Up Server")
-    button.operator("posedub.server_setup", text=text, icon="IMPORT").anew = shown.condition is Condition.BROKEN
+
+
+def draw_leave(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Blender's leave to go online, where it is needed and was not given."""
+    if shown.offline:
+        draw_sentence(layout, context, "Blender may not go online yet:", "INTERNET_OFFLINE")
+        layout.prop(context.preferences.system, "use_online_access")
 
 
 def draw_device(layout: bpy.types.UILayout, context: bpy.types.Context, chosen: bpy.types.AddonPreferences) -> None:

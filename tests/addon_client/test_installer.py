@@ -167,7 +167,7 @@ def test_killed_half_way_and_taken_up(installation: Installation, parts: StandIn
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root}) as blender:
         assert index.stalled.wait(HANGS)
         attempt = installation.attempt()
-        assert attempt and attempt.going_on
+        assert attempt and attempt.going_on and installation.condition(VERSION) is Condition.ELSEWHERE
         with pytest.raises(AddonError, match="Another Blender is setting up the server. Wait"):
             install(installation, parts)
         blender.send_signal(signal.SIGKILL)

@@ -61,6 +61,7 @@ def test_names_of_platforms(system: str, machine: str, name: str) -> None:
 def test_drivers_are_asked_in_another_process() -> None:
     assert "rocm" in probe()
     assert probe("/nowhere/python") == {} and probe("/bin/false") == {}
+    assert "rocm" in probe(None), "a Blender that does not know its Python"
 
 
 def test_progress_counts_what_has_arrived_and_what_is_on_its_way() -> None:
@@ -96,6 +97,7 @@ SAID = {
     "  cause: invalid peer certificate: UnknownIssuer": "a certificate that this computer does not trust",
     "error: Failed to download `torch==2.13.0`\n  cause: operation timed out": "does not answer, or broke off",
     "error: Failed to download `numba==0.6`\n  cause: Hash mismatch for `numba==0.6`": "numba arrived damaged",
+    "error: Failed to download `av==18`\n  cause: Bad CRC (got 9)": "av arrived damaged",
     "  cause: Because six was not found in the provided package locations and you require six": "lacks six",
     "  cause: Because av==18.1.0 has no wheels with a matching platform tag": "lacks av",
     "error: No interpreter found for Python 3.12": "no Python that the server can use",

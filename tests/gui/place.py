@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, ImageGrab
@@ -17,7 +18,7 @@ ENTER = f"""
 root=$1; work=$2; shift 2
 mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; mount -t tmpfs tmpfs "$root/tmp"
 mkdir -p "$root$work" "$root{SOCKETS}"
-mount --bind "$work" "$root$work"; mount --bind {SOCKETS} "$root{SOCKETS}"
+mount --rbind "$work" "$root$work"; mount --bind {SOCKETS} "$root{SOCKETS}"
 exec chroot "$root" "$@"
 """
 
@@ -66,11 +67,13 @@ class Blender:
         program: its binary, as seen from inside the chroot if there is one.
         work: folder under /tmp that Blender sees at the same path.
         chroot: root folder of the system that Blender is installed in; None for this one.
+        variables: of its environment, beside those that keep it apart from the user's.
     """
 
     program: str
     work: Path
     chroot: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def found(program: str, work: Path, chroot: Path | None) -> Blender:
@@ -84,14 +87,16 @@ class Blender:
             raise GuiError(f"{chroot} holds no system; make one with debootstrap, see tests/gui/README.md.")
         if os.geteuid() != 0 or shutil.which("unshare") is None:
             raise GuiError("A chroot is entered as root, with the program unshare.")
-        if not any((chroot / folder.lstrip("/") / program).exists() for folder in ("/", "/usr/bin", "/usr/local/bin")):
+        places = [str(Path(folder) / program) for folder in ("/", "/usr/bin", "/usr/local/bin")]
+        there = next((place for place in places if (chroot / place.lstrip("/")).exists()), None)
+        if there is None:
             raise GuiError(f"Blender is missing: {program} is no program in {chroot}.")
-        return Blender(program, work, chroot)
+        return Blender(there, work, chroot)
 
     def command(self, *arguments: str, display: str = "") -> list[str]:
         """How to run it; without a display for its commands."""
         values = {"HOME": self.work, "BLENDER_USER_RESOURCES": self.work / "user", "LIBGL_ALWAYS_SOFTWARE": 1}
-        values |= {"DISPLAY": display} if display else {}
+        values |= self.variables | ({"DISPLAY": display} if display else {})
         plain = ["env", *(f"{name}={value}" for name, value in values.items()), self.program, *arguments]
         if self.chroot is None:
             return plain
@@ -105,3 +110,9 @@ class Blender:
             last = (said.splitlines() or ["it said nothing"])[-1]
             raise GuiError(f"Blender's `{' '.join(arguments[:3])}` failed: {last}")
         return said
+
+    def install(self, archive: Path) -> None:
+        """Install and enable an add-on's zip. Raises GuiError."""
+        print("Installing the add-on", flush=True)
+        copy = shutil.copy(archive, self.work / "add-on.zip")
+        self.call("--command", "extension", "install-file", "-r", "user_default", "--enable", str(copy))

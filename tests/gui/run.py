@@ -7,27 +7,20 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
-
-from PIL import Image
 
 import build_addon
 from model_server.bench.inputs import demo_inputs, with_speech_of
 from model_server.errors import PoseDubError
 from model_server.pipeline.media.containers import probe
-from tests.gui.place import SCREEN, Blender, Display, GuiError
+from tests.gui.place import Blender, Display, GuiError
+from tests.gui.watch import Watch, zip_of
 from tests.servers import ServerProcess
 
-HERE = Path(__file__).parent
-INPUTS = HERE.parent / "demo" / "inputs"
+INPUTS = Path(__file__).parents[1] / "demo" / "inputs"
 STALL_LIMIT_MS = 150
-PAUSE = 0.05
-MINUTES = 20
 LONG_SECONDS = 60.0
 """Of the speech whose dub is cancelled: no machine has made it before the click comes."""
 
@@ -37,8 +30,6 @@ def main() -> int:
     options = _options()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("[0-9][0-9]-*.png"):
-        old.unlink()
     try:
         with tempfile.TemporaryDirectory(prefix="posedub-gui-") as folder, Display() as display:
             result = _run(options, Path(folder), out, display)
@@ -75,9 +66,7 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, work: Path, out: Path, display: Display) -> dict:
     blender = Blender.found(options.blender, work, options.chroot)
-    archive = shutil.copy(_zip(options.zip, work), work / "posedub.zip")
-    print("Installing the add-on", flush=True)
-    blender.call("--command", "extension", "install-file", "-r", "user_default", "--enable", str(archive))
+    blender.install(zip_of(options.zip, work))
     token = work / "token"
     token.write_text(secrets.token_hex(16), encoding="utf-8")
     served = ["--token-file", str(token)] + (["--weights", str(options.weights.resolve())] if options.weights else [])
@@ -85,82 +74,20 @@ def _run(options: argparse.Namespace, work: Path, out: Path, display: Display) -
     server.log = out / "server.log"
     with server:
         job = _job(work, server.address, token.read_text(encoding="utf-8"))
-        result = _follow(blender, job, display, out)
+        result = Watch(blender, display, out).follow("scenario.py", job)
     return result | _checked(result, Path(job["movie"]), out)
-
-
-def _zip(given: Path | None, work: Path) -> Path:
-    if given is None:
-        print("Building the add-on", flush=True)
-        build_addon.write_stubs()
-        return build_addon.build(build_addon.PLATFORMS["linux-x64"], work)
-    if not given.is_file():
-        raise GuiError(f"The zip {given} is missing; `python build_addon.py` builds it.")
-    return given
 
 
 def _job(work: Path, server: str, token: str) -> dict[str, str]:
     """What the scenario needs, with all files in `work`."""
-    shutil.copytree(HERE / "inside", work / "inside")
-    (work / "pictures").mkdir()
     inputs = {"audio": "speech.flac", "portrait": "portrait.png", "pose": "pose.mp4"}
     files = {role: shutil.copy(INPUTS / name, work / name) for role, name in inputs.items()}
     demo = demo_inputs()
     files["long"] = str(with_speech_of(demo, LONG_SECONDS, work).speech)
-    made = {"blend": "edit.blend", "movie": "edit.mp4", "pictures": "pictures", "progress": "progress.jsonl"}
+    made = {"blend": "edit.blend", "movie": "edit.mp4"}
     job = {name: str(path) for name, path in files.items()} | {name: str(work / file) for name, file in made.items()}
     job |= {"server": server, "token": token}
-    (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
     return job
-
-
-def _follow(blender: Blender, job: dict[str, str], display: Display, out: Path) -> dict:
-    """Run the scenario, take the pictures it asks for; its result."""
-    width, height = map(str, SCREEN)
-    window = ["--gpu-backend", "opengl", "--window-geometry", "0", "0", width, height, "--enable-event-simulate"]
-    script = ["--python", str(blender.work / "inside" / "scenario.py"), "--", str(blender.work / "job.json")]
-    number = 0
-    with (out / "blender.log").open("wb") as log:
-        command = blender.command(*window, *script, display=display.name)
-        with subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL) as process:
-            for said in _messages(process, Path(job["progress"])):
-                if "step" in said:
-                    print(said["step"], flush=True)
-                elif "picture" in said:
-                    number += 1
-                    _save(display.grab(), Path(job["pictures"]) / f"{said['picture']}.png", out, number)
-                elif "error" in said:
-                    _save(display.grab(), Path(job["pictures"]) / "failed.png", out, number + 1)
-                    (out / "report.json").write_text(json.dumps(said["during"], indent=2))
-                    process.kill()
-                    raise GuiError(f"{said['error']} The last screenshot and blender.log in {out} show more.")
-                else:
-                    return said["done"]
-    raise GuiError(f"Blender ended early; its log is {out / 'blender.log'}.")
-
-
-def _messages(process: subprocess.Popen, progress: Path) -> Iterator[dict]:
-    """The lines of JSON that the scenario writes, until Blender has ended."""
-    progress.touch()
-    deadline = time.monotonic() + MINUTES * 60
-    with progress.open(encoding="utf-8") as lines:
-        while True:
-            running = process.poll() is None
-            for line in lines:
-                yield json.loads(line)
-            if not running:
-                return
-            if time.monotonic() > deadline:
-                process.kill()
-                raise GuiError(f"Blender did not come to an end within {MINUTES} minutes.")
-            time.sleep(PAUSE)
-
-
-def _save(picture: Image.Image, file: Path, out: Path, number: int) -> None:
-    """A palette is enough for a user interface; the scenario waits for `file`."""
-    small = picture.quantize(256, dither=Image.Dither.NONE)
-    small.save(out / f"{number:02}-{file.name}", optimize=True)
-    file.touch()
 
 
 def _checked(result: dict, movie: Path, out: Path) -> dict:

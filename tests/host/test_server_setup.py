@@ -17,6 +17,7 @@ from tests.standins import StandIns
 
 from .conftest import Blender
 
+REMOVE = "[posedub.server_remove]"
 PANEL, SET_UP, EXAMPLE = "POSEDUB_PT_dub", "[posedub.server_setup]", "[posedub.try_example]"
 READY = {"result": ["FINISHED"]}
 
@@ -78,6 +79,7 @@ def test_nothing_is_downloaded_without_leave(bare: Bare) -> None:
     bare.blender.preferences(wheels="")
     assert "Blender may not go online: switch on" in bare.blender.op(name="server_setup")["error"]
     assert not bare.root.exists()
+    assert "Blender may not go online yet:" in bare.shown()
 
     bare.blender.go_online(allowed=True)
     error = bare.blender.op(name="server_setup", wait=True)["error"]
@@ -123,11 +125,23 @@ def test_update_after_the_add_on_was_updated(bare: Bare) -> None:
     assert SET_UP not in bare.shown()
 
 
+def test_what_a_broken_off_try_left_can_be_fetched_anew_or_removed(bare: Bare) -> None:
+    lock = bare.root / "incomplete.json"
+    bare.root.mkdir()
+    lock.write_text(json.dumps({"version": VERSION, "build": "cpu", "folder": "x", "pid": 1, "born": -1}))
+    shown = bare.shown()
+    assert "was broken off; what was downloaded is kept." in shown and shown.count(SET_UP) == 2 and REMOVE in shown
+
+    assert bare.blender.op(name="server_remove", wait=True) == READY
+
+    assert "The server is not set up on this computer yet." in bare.shown()
+
+
 def test_repair_and_remove(bare: Bare) -> None:
     bare.blender.op(name="server_setup", wait=True)
     for python in bare.root.glob("environments/*/bin/python"):
         python.unlink()
-    assert "The server's Python is gone" in bare.shown()
+    assert "The server is damaged: its Python is gone" in bare.shown()
     bare.blender.stop_server_and_wait()
     assert "was set up here is damaged. Press Repair Server." in bare.blender.op(name="server_start")["error"]
     assert bare.blender.op(name="server_setup", anew=True, wait=True) == READY
@@ -143,7 +157,7 @@ def test_repair_and_remove(bare: Bare) -> None:
 def test_fault_is_shown_until_the_next_try(bare: Bare, tmp_path: Path, stand_ins: StandIns) -> None:
     bare.blender.preferences(wheels=str(tmp_path))
     assert "is no folder of wheels" in bare.blender.op(name="server_setup", wait=True)["error"]
-    assert bare.shown().count("is no folder of wheels") == 1
+    assert bare.shown().count("is no folder of wheels") == 1 and "[posedub.server_setup_log]" in bare.shown()
 
     bare.blender.preferences(wheels=str(stand_ins.wheels))
     assert bare.blender.op(name="server_setup", wait=True) == READY

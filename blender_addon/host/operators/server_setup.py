@@ -36,7 +36,8 @@ class POSEDUB_OT_server_setup(SentenceOperator, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask before anything is downloaded."""
         runtime.current().setup.look()
-        return context.window_manager.invoke_props_dialog(self, width=DIALOG_WIDTH)
+        does = "Repair Server" if self.anew else setup_view.button_text()
+        return context.window_manager.invoke_props_dialog(self, width=DIALOG_WIDTH, title=does, confirm_text=does)
 
     def draw(self, context: bpy.types.Context) -> None:
         """What is going to happen."""

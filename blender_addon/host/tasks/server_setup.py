@@ -88,6 +88,7 @@ class ServerSetup:
         settings = preferences.setup_settings()
         place = installation(settings)
         shown.condition, shown.installed, shown.addon = place.condition(VERSION), place.installed(), VERSION
+        shown.offline = not (bpy.app.online_access or settings.wheels)
         shown.found = bool(find_posedub(preferences.settings().executable))
         if shown.condition is not Condition.READY:
             self._ask_drivers()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.features import CROP_SIDE, VIEW_LEFT, VIEW_SIDE
+from model_server.pipeline.media.partial import AnyPicture
 
 LEFT_EYE, RIGHT_EYE, MOUTH = (87.0, 59.0), (137.0, 59.0), (112.0, 120.0)
 _TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE, MOUTH])
@@ -60,7 +61,7 @@ def clip_transforms(points: Points, new_share: float = _NEW_SHARE) -> Matrix:
     return transforms
 
 
-def warp(rgb: Picture, matrix: Matrix, side: int = CROP_SIDE, border: int = cv2.BORDER_CONSTANT) -> Picture:
+def warp(rgb: AnyPicture, matrix: Matrix, side: int = CROP_SIDE, border: int = cv2.BORDER_CONSTANT) -> Picture:
     """Crop (side, side, 3) of a picture under a (2, 3) transform from picture to crop.
 
     Outside the picture it is black, or what another of OpenCV's borders says.
@@ -68,8 +69,21 @@ def warp(rgb: Picture, matrix: Matrix, side: int = CROP_SIDE, border: int = cv2.
     return warp_to(rgb, matrix, (side, side), border)
 
 
+def quick_warp(rgb: AnyPicture, matrix: Matrix, side: int, border: int) -> Picture:
+    """The same, a little coarser where it shrinks: for networks that find where things are."""
+    region, matrix = _region(rgb, matrix, (side, side))
+    if region.size == 0:
+        return np.zeros((side, side, 3), np.uint8)
+    # OpenCV halves in a quarter of the time that other factors take.
+    while hypot(matrix[0, 0], matrix[1, 0]) <= 0.5:
+        region, matrix = _shrunk_by(2, region, matrix)
+    return cv2.warpAffine(region, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border).astype(
+        np.uint8, copy=False
+    )
+
+
 def warp_to(
-    picture: Picture, matrix: Matrix, size: tuple[int, int], border: int = cv2.BORDER_CONSTANT, smooth: bool = False
+    picture: AnyPicture, matrix: Matrix, size: tuple[int, int], border: int = cv2.BORDER_CONSTANT, smooth: bool = False
 ) -> Picture:
     """The same for any `size` (width, height) and number of channels; `smooth` enlarges with cubic curves."""
     region, matrix = _region(picture, matrix, size)
@@ -129,21 +143,23 @@ def resized(picture: Picture) -> Picture:
     return cv2.resize(picture, (CROP_SIDE, CROP_SIDE), interpolation=method).astype(np.uint8, copy=False)
 
 
-def _region(rgb: Picture, matrix: Matrix, size: tuple[int, int]) -> tuple[Picture, Matrix]:
+def _region(rgb: AnyPicture, matrix: Matrix, size: tuple[int, int]) -> tuple[Picture, Matrix]:
     """The part of the picture that the crop shows (a 4K frame is mostly not), and the transform from there."""
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * size
     seen = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
     margin = ceil(2 / min(hypot(matrix[0, 0], matrix[1, 0]), 1))
     left, top = np.maximum(np.floor(seen.min(axis=1)) - margin, 0).astype(int)
     right, bottom = np.maximum(np.ceil(seen.max(axis=1)) + margin, 0).astype(int)
-    return np.ascontiguousarray(rgb[top:bottom, left:right]), _after(matrix, 1, 1, left, top)
+    return rgb[top:bottom, left:right], _after(matrix, 1, 1, left, top)
 
 
 def _preshrunk(region: Picture, matrix: Matrix) -> tuple[Picture, Matrix]:
     """Shrink by a whole factor first when the transform does: bilinear sampling alone would alias."""
     factor = int(1 / hypot(matrix[0, 0], matrix[1, 0]))
-    if factor < 2:
-        return region, matrix
+    return (region, matrix) if factor < 2 else _shrunk_by(factor, region, matrix)
+
+
+def _shrunk_by(factor: int, region: Picture, matrix: Matrix) -> tuple[Picture, Matrix]:
     height, width = region.shape[:2]
     size = ceil(width / factor), ceil(height / factor)
     small = cv2.resize(region, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model_server.pipeline.faces.alignment import moved, similarity, warp
 from model_server.pipeline.faces.finder import Points
+from model_server.pipeline.media.partial import AnyPicture
 
 Picture = NDArray[np.uint8]
 Tone = NDArray[np.float64]
@@ -21,7 +22,7 @@ _SHRINK = 0.85
 _LAB_SCALE = np.array([100 / 255, 1, 1])
 
 
-def face_tone(rgb: Picture, points: Points, outline: Points) -> Tone:
+def face_tone(rgb: AnyPicture, points: Points, outline: Points) -> Tone:
     """Mean and standard deviation of Lab (L in [0, 100]) over the upper face, (6,).
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 from model_server.pipeline.faces.alignment import Matrix, Picture, inverse, warp
 from model_server.pipeline.faces.detector import Box
 from model_server.pipeline.faces.tiles import shrunk
+from model_server.pipeline.media.partial import AnyPicture
 
 _CROP_FACTOR = 2.2
 _THUMBNAIL_FACTOR = 1.5
@@ -16,7 +17,7 @@ _CROP_SIDE = 448
 _ROLL_STEP = 45
 
 
-def _square_around(rgb: Picture, box: Box, factor: float = _CROP_FACTOR) -> tuple[Picture, tuple[int, int]]:
+def _square_around(rgb: AnyPicture, box: Box, factor: float = _CROP_FACTOR) -> tuple[Picture, tuple[int, int]]:
     """Square crop of `factor` times the box around its middle, black outside, and its top left corner."""
     side = max(round(factor * max(box[2] - box[0], box[3] - box[1])), 16)
     left, top = round((box[0] + box[2] - side) / 2), round((box[1] + box[3] - side) / 2)
@@ -27,7 +28,7 @@ def _square_around(rgb: Picture, box: Box, factor: float = _CROP_FACTOR) -> tupl
     return crop, (left, top)
 
 
-def upright_crop(rgb: Picture, box: Box, roll: float) -> tuple[Picture, Matrix]:
+def upright_crop(rgb: AnyPicture, box: Box, roll: float) -> tuple[Picture, Matrix]:
     """Square crop around a box, of _CROP_SIDE or less, with a head of that roll about upright; and the way back."""
     turn = roll_step(roll)
     if turn == 0:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_server.pipeline.faces.alignment import similarity, warp
 from model_server.pipeline.faces.finder import FoundFace
+from model_server.pipeline.media.partial import AnyPicture
 
 Vector = NDArray[np.float32]
 
@@ -52,7 +53,7 @@ class FaceFeature:
         return light / _LIGHT + colour / _COLOUR + gradient / _GRADIENT + turn
 
 
-def face_feature(rgb: NDArray[np.uint8], face: FoundFace) -> FaceFeature:
+def face_feature(rgb: AnyPicture, face: FoundFace) -> FaceFeature:
     """FaceFeature of a face in a uint8 RGB picture."""
     crop = np.ascontiguousarray(warp(rgb, similarity(face.points))[_FACE])
     grid = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2LAB), _GRID, interpolation=cv2.INTER_AREA).astype(np.float32)

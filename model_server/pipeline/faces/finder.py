@@ -22,6 +22,7 @@ from model_server.pipeline.faces.lids import OPEN, eye_ratio
 from model_server.pipeline.faces.models import LEAST_PRESENCE, LEAST_SCORE, models
 from model_server.pipeline.faces.region import Region
 from model_server.pipeline.faces.tiles import Window, seen, tiles
+from model_server.pipeline.media.partial import AnyPicture
 
 # Mesh vertices at the places of the 68 landmarks that the published crops were averaged over.
 _LEFT_EYE = (33, 160, 158, 133, 153, 144)
@@ -149,7 +150,7 @@ class _Rest(NamedTuple):
 class FaceFinder:
     """Finds faces in pictures of any size, also for several threads at once; the models load on first use."""
 
-    def find(self, rgb: Picture, roll: float | None = None) -> list[FoundFace]:
+    def find(self, rgb: AnyPicture, roll: float | None = None) -> list[FoundFace]:
         """Faces of a uint8 RGB picture (height, width, 3), largest first; heads may roll by any angle.
 
         Args:
@@ -160,9 +161,9 @@ class FaceFinder:
         # Of faces upside down the detectors overlook some.
         return self._find(rgb, 0, small=True) or self._find(rgb, 2, small=False)
 
-    def _find(self, rgb: Picture, turns: int, small: bool) -> list[FoundFace]:
+    def _find(self, rgb: AnyPicture, turns: int, small: bool) -> list[FoundFace]:
         """Faces of the picture looked at after quarter `turns` to the right, `small` ones in tiles, too."""
-        turned = np.rot90(rgb, -turns)
+        turned = np.rot90(np.asarray(rgb), -turns)
         found: list[FoundFace] = []
         for detection in self._detect(turned, small):
             face = self._face_of(turned, detection)
@@ -172,7 +173,7 @@ class FaceFinder:
         back = _turning(turned, turns)
         return [face.moved(back) for face in found]
 
-    def follow(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
+    def follow(self, rgb: AnyPicture, last: FoundFace) -> FoundFace | None:
         """The same face in a movie's next picture: looked for around its last place, then anywhere."""
         around = self.measure(rgb, last)
         if around:
@@ -180,7 +181,7 @@ class FaceFinder:
         faces = self.find(rgb, last.roll)
         return nearest(faces, last.center) if faces else None
 
-    def measure(self, rgb: Picture, last: FoundFace) -> FoundFace | None:
+    def measure(self, rgb: AnyPicture, last: FoundFace) -> FoundFace | None:
         """The same face in a movie's next picture, only around its last place.
 
         Where its mesh alone is sure, the face keeps its score; else it is the detector's there.
@@ -192,7 +193,7 @@ class FaceFinder:
         doubtful = face and face.score < _DOUBTFUL_SCORE
         return None if face and doubtful and self._upside_down(rgb, face) else face
 
-    def _rest(self, rgb: Picture, face: FoundFace, looks: int, close: float) -> _Rest:
+    def _rest(self, rgb: AnyPicture, face: FoundFace, looks: int, close: float) -> _Rest:
         """Where the mesh of a face comes to rest when it is looked at again in the region that it asks for.
 
         Args:
@@ -215,7 +216,7 @@ class FaceFinder:
         faces = [_face_from(mesh.points, 0.0) for mesh in meshes]
         return nearest(faces, (rgb.shape[1] / 2, rgb.shape[0] / 2)) if faces else None
 
-    def _upside_down(self, rgb: Picture, face: FoundFace) -> bool:
+    def _upside_down(self, rgb: AnyPicture, face: FoundFace) -> bool:
         """Whether a mesh fits better the other way up."""
         other = self._mesh_face(rgb, face.box, 0.0, face.roll + 180)
         return other is not None and _fit(rgb, other) > _fit(rgb, face)
@@ -234,7 +235,7 @@ class FaceFinder:
                 distinct.append(detection)
         return distinct
 
-    def _face_of(self, rgb: Picture, detection: Detection) -> FoundFace | None:
+    def _face_of(self, rgb: AnyPicture, detection: Detection) -> FoundFace | None:
         """The face that was detected, whichever way it is turned."""
         mesh = partial(self._mesh_face, rgb, detection.box, detection.score)
         face = mesh()
@@ -249,7 +250,7 @@ class FaceFinder:
         rest = self._rest(rgb, face, _MANY_LOOKS, _CLOSEST)
         return rest.face if rest.presence > LEAST_PRESENCE and _followed(rest.face, face, rgb) else face
 
-    def _mesh_face(self, rgb: Picture, box: Box, score: float | None, roll: float = 0) -> FoundFace | None:
+    def _mesh_face(self, rgb: AnyPicture, box: Box, score: float | None, roll: float = 0) -> FoundFace | None:
         """The face nearest the middle of `box`, measured on a crop around it after turning it by `roll`.
 
         Without a score it has that of the detector there.
@@ -267,7 +268,7 @@ def _shift(face: FoundFace, last: FoundFace) -> float:
     return float(np.abs(face.points - last.points).max()) / max(last.box[2] - last.box[0], 1e-6)
 
 
-def _followed(face: FoundFace, last: FoundFace, rgb: Picture) -> bool:
+def _followed(face: FoundFace, last: FoundFace, rgb: AnyPicture) -> bool:
     """Whether a mesh can be trusted to have followed a face.
 
     It loses one that moves far, turns away or leaves the picture: it drifts along, or squeezes itself into the picture.
@@ -283,7 +284,7 @@ def _same(face: FoundFace, detection: Detection) -> bool:
     return _alike(moved(face.points, matrix), moved(detection.points, matrix))
 
 
-def _fitting(rgb: Picture, faces: Sequence[FoundFace | None]) -> FoundFace | None:
+def _fitting(rgb: AnyPicture, faces: Sequence[FoundFace | None]) -> FoundFace | None:
     """The one of several meshes laid over a face that fits it best, if any does."""
     fits = [(_fit(rgb, face), face) for face in faces if face]
     fit, best = max(fits, key=itemgetter(0), default=(-1.0, None))
@@ -295,7 +296,7 @@ def _alike(points: Points, seen: Points) -> bool:
     return float(np.abs(points - seen).max()) < _MISPLACED
 
 
-def _fit(rgb: Picture, face: FoundFace) -> float:
+def _fit(rgb: AnyPicture, face: FoundFace) -> float:
     """How well a mesh fits what it lies on: a detector's scores of the face brought upright (twice) less upside down.
 
     -1 where it sees none, or one with eyes or mouth elsewhere. A mesh is laid over anything: over a face that is upside

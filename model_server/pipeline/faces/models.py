@@ -11,10 +11,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from model_server.pipeline.faces.alignment import Picture, Points, warp
+from model_server.pipeline.faces.alignment import Picture, Points, quick_warp
 from model_server.pipeline.faces.detector import Detection, Detector
 from model_server.pipeline.faces.network import FaceNetwork
 from model_server.pipeline.faces.region import Region
+from model_server.pipeline.media.partial import AnyPicture
 
 # Detections of a lower score are not told. The detector for smaller faces is more easily deceived.
 LEAST_SCORE, _LEAST_FAR_SCORE = 0.5, 0.6
@@ -50,14 +51,14 @@ class Models:
         """Faces that are smaller."""
         return self._far(rgb, _LEAST_FAR_SCORE)
 
-    def mesh(self, rgb: Picture, region: Region, border: int = cv2.BORDER_CONSTANT) -> Mesh:
+    def mesh(self, rgb: AnyPicture, region: Region, border: int = cv2.BORDER_CONSTANT) -> Mesh:
         """What the mesh makes of a region of the picture, a face or not.
 
         Outside the picture lies black, or what another of OpenCV's borders says.
         """
         network = self._mesh
         side = network.side
-        values, flag = network(warp(rgb, region.view(side), side, border))
+        values, flag = network(quick_warp(rgb, region.view(side), side, border))
         points = region.placed(values.reshape(-1, 3).astype(np.float64), side)
         return Mesh(points, 1 / (1 + float(np.exp(-flag[0]))))
 

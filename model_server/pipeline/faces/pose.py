@@ -203,7 +203,7 @@ class _TrackedHeads:
     def views(self, rows: Rows) -> Iterator[Picture]:
         self.steps.more(len(rows))
         wanted, transforms = (values[self.track.shown][rows] for values in (self.track.indices, self.track.transforms))
-        pictures = self.footage.iter_frames(wanted.tolist(), self.cancelled)
+        pictures = self.footage.iter_partly(wanted.tolist(), self.cancelled)
         crops = (network_view(warp(picture, at)) for (_, picture), at in zip(pictures, transforms, strict=True))
         return self.steps.counted(prefetch(crops, DECODED_AHEAD))
 

@@ -23,6 +23,7 @@ from model_server.pipeline.faces.lower_face import HeadPlace, span_of
 from model_server.pipeline.faces.shots import ShotDetector
 from model_server.pipeline.faces.smoothing import steadied
 from model_server.pipeline.media.containers import never
+from model_server.pipeline.media.partial import AnyPicture
 from model_server.pipeline.media.video import Footage
 from model_server.pipeline.prefetch import prefetch
 from model_server.pipeline.request import FaceSelection, Viewer
@@ -46,7 +47,7 @@ _SHARPNESS_SIDE = 96
 _LEARN_EACH = 5
 DECODED_AHEAD = 2
 # Part of the key under which tracks are stored: to be changed with anything that changes them.
-_VERSION = "faces 10"
+_VERSION = "faces 11"
 
 
 _ARRAYS = ("indices", "shots", "points", "outlines", "axes", "rigid", "lips", "eyes", "tones", "absences")
@@ -199,7 +200,7 @@ def track_face(
         follower.pick(footage.frame_at(selection.time), selection.time)
     shots = ShotDetector()
     rows = _Rows(len(indices))
-    pictures = prefetch(footage.iter_frames(indices, cancelled), DECODED_AHEAD)
+    pictures = prefetch(footage.iter_partly(indices, cancelled), DECODED_AHEAD)
     for row, (_, picture) in enumerate(pictures):
         rows.height, rows.width = picture.shape[:2]
         face = follower.next(picture, shots.feed(picture))
@@ -249,7 +250,7 @@ class _Rows:
         self.absences = np.full(count, Absence.NO_FACE, np.int64)
         self.width = self.height = 0
 
-    def put(self, row: int, face: FoundFace, picture: Picture) -> None:
+    def put(self, row: int, face: FoundFace, picture: AnyPicture) -> None:
         self.points[row], self.outlines[row], self.axes[row] = face.points, face.outline, face.axes
         self.rigid[row], self.lips[row] = face.rigid, (face.opening, sharpness(picture, face))
         self.eyes[row] = face.eyes
@@ -258,7 +259,7 @@ class _Rows:
         self.absences[row] = absence(face, (self.width, self.height), BACK_YAW if away else MAX_YAW)
 
 
-def sharpness(picture: Picture, face: FoundFace) -> float:
+def sharpness(picture: AnyPicture, face: FoundFace) -> float:
     """Contrast of the lower face's finest details for its contrast as a whole, at a size that shows them."""
     *corners, nose = face.rigid
     place = HeadPlace.of(nose, np.stack(corners), angles_of(face.axes))
@@ -306,7 +307,7 @@ class _Follower:
         self._known = False
         self._followed = 0
 
-    def pick(self, picture: Picture, time: Fraction) -> None:
+    def pick(self, picture: AnyPicture, time: Fraction) -> None:
         """Learn whom is meant from the picture that the selection points into."""
         if self._choose(picture) is None:
             raise PoseDubError(
@@ -314,7 +315,7 @@ class _Follower:
             )
         self._lost = True
 
-    def next(self, picture: Picture, cut: bool) -> FoundFace | None:
+    def next(self, picture: AnyPicture, cut: bool) -> FoundFace | None:
         """The chosen face in the next picture, None where it is gone."""
         if not self._known:
             return self._choose(picture)
@@ -324,7 +325,7 @@ class _Follower:
         self._last = face or self._last
         return face
 
-    def _choose(self, picture: Picture) -> FoundFace | None:
+    def _choose(self, picture: AnyPicture) -> FoundFace | None:
         faces = self._finder.find(picture)
         found = choose(faces, self._at, (picture.shape[1], picture.shape[0]))
         if found is None:
@@ -335,17 +336,17 @@ class _Follower:
         self._known, self._lost, self._last = True, False, self._settled(picture, found)
         return self._last
 
-    def _settled(self, picture: Picture, found: FoundFace) -> FoundFace:
+    def _settled(self, picture: AnyPicture, found: FoundFace) -> FoundFace:
         """A found face measured as it will be in the next pictures; else its place would jump there."""
         face = self._finder.measure(picture, found)
         return face if face and overlap(face.box, found.box) >= _SAME_PLACE else found
 
-    def _learn_others(self, picture: Picture, faces: Sequence[FoundFace], own: FoundFace) -> None:
+    def _learn_others(self, picture: AnyPicture, faces: Sequence[FoundFace], own: FoundFace) -> None:
         for face in faces:
             if face is not own:
                 self._others.learn(face_feature(picture, face))
 
-    def _stayed(self, picture: Picture) -> FoundFace | None:
+    def _stayed(self, picture: AnyPicture) -> FoundFace | None:
         """The face if it is about where it was and looks like itself."""
         if self._last is None:
             return None
@@ -366,7 +367,7 @@ class _Follower:
         distance = self._own.distance(seen)
         return distance > SAME_PERSON and distance > self._others.distance(seen)
 
-    def _found_again(self, picture: Picture) -> FoundFace | None:
+    def _found_again(self, picture: AnyPicture) -> FoundFace | None:
         """The most similar face anywhere, unless it is another person's."""
         faces = self._finder.find(picture, self._last.roll if self._last else None)
         looks = [face_feature(picture, face) for face in faces]

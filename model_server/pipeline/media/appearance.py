@@ -14,6 +14,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.media.colour import RGB, Colour, Converter
 from model_server.pipeline.media.containers import MAX_FRAME_PIXELS
 from model_server.pipeline.media.geometry import Geometry
+from model_server.pipeline.media.partial import FORMATS, AnyPicture, PartialPicture
 from model_server.pipeline.request import Viewer
 from model_server.sandbox.channel import crosses
 
@@ -79,11 +80,25 @@ class Pictures:
     def __init__(self, stored_pixel: Fraction | None, codec: str, viewer: Viewer) -> None:
         self._facts = stored_pixel, codec, viewer
         self._converter = Converter()
+        self.for_parts = Converter(), Converter()
 
     def natural(self, frame: av.VideoFrame) -> Picture:
         """Upright, in natural proportions and SDR: uint8 R'G'B' (height, width, 3)."""
         look = self.appearance(frame)
         return look.geometry.natural(look.geometry.upright(self._converter.sdr(frame, look.colour)))
+
+    def planes(self, frame: av.VideoFrame) -> tuple[Picture, Colour] | None:
+        """What `PartialPicture` makes `natural` pictures of; None where they must be made whole."""
+        look = self.appearance(frame)
+        plain = look.geometry == Geometry() and not look.colour.is_hdr and frame.format.name in FORMATS
+        if not plain or frame.width % 2 or frame.height % 2:
+            return None
+        return np.asarray(frame.to_ndarray(), np.uint8), look.colour
+
+    def partly(self, frame: av.VideoFrame) -> AnyPicture:
+        """`natural`, converted where it is looked at if that can be."""
+        planes = self.planes(frame)
+        return PartialPicture(*planes, self.for_parts) if planes else self.natural(frame)
 
     def stored(self, frame: av.VideoFrame) -> Picture:
         """Upright, in the pixels that are stored: R'G'B' of SDR, or of HDR where the viewer knows it."""

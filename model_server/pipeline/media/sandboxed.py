@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from model_server.pipeline.media import containers, images, video
 from model_server.pipeline.media.appearance import Appearance
 from model_server.pipeline.media.checks import check_file
+from model_server.pipeline.media.colour import Colour, Converter
 from model_server.pipeline.media.containers import MediaInfo, never
+from model_server.pipeline.media.partial import AnyPicture, PartialPicture
 from model_server.pipeline.media.timing import Timing
 from model_server.pipeline.media.video import Footage, Picture, Still
 from model_server.pipeline.request import Viewer
@@ -99,6 +101,15 @@ class _Movie:
         arguments = (self._viewer, self._timing, self._as_stored, Asked)
         yield from answered(_frames, self._path, indices, *arguments, cancelled=cancelled)
 
+    def iter_partly(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Generator[tuple[int, AnyPicture]]:
+        """The same of which only what is looked at is converted, here; not of `stored` footage."""
+        converters = Converter(), Converter()
+        arguments = (self._viewer, self._timing, Asked)
+        for (index, colour), picture in answered(_planes, self._path, indices, *arguments, cancelled=cancelled):
+            yield index, PartialPicture(picture, colour, converters) if colour else picture
+
 
 def _opened(path: Path, viewer: Viewer) -> Timing | tuple[Appearance, Picture]:
     footage = video.open_footage(path, viewer)
@@ -130,3 +141,13 @@ def _frames(
 ) -> Generator[tuple[int, NDArray[np.uint8]]]:
     movie = video.Video(path, viewer, timing)
     yield from (movie.stored if stored else movie).iter_frames(asked)
+
+
+def _planes(
+    path: Path, viewer: Viewer, timing: Timing, asked: Iterator[int]
+) -> Generator[tuple[tuple[int, Colour | None], NDArray[np.uint8]]]:
+    movie = video.Video(path, viewer, timing)
+    pictures = movie.pictures()
+    for index, frame in movie.decoded(asked):
+        planes, colour = pictures.planes(frame) or (pictures.natural(frame), None)
+        yield (index, colour), planes

@@ -28,6 +28,7 @@ from model_server.pipeline.media.containers import (
 )
 from model_server.pipeline.media.geometry import Geometry
 from model_server.pipeline.media.images import is_animated, is_turned, load_image
+from model_server.pipeline.media.partial import AnyPicture
 from model_server.pipeline.media.stills import is_image
 from model_server.pipeline.media.timing import Timing
 from model_server.pipeline.request import Viewer
@@ -39,7 +40,8 @@ Frames = Generator[tuple[int, av.VideoFrame]]
 class Footage(Protocol):
     """A sequence of pictures with presentation times in seconds from the first one on.
 
-    They are upright, in natural proportions and SDR; `stored` has the same ones pixel for pixel as the file has them.
+    They are upright, in natural proportions and SDR; `stored` has the same ones pixel for pixel as the file has them,
+    and `iter_partly` converts only what is looked at, where it can.
     """
 
     times: list[Fraction]
@@ -54,6 +56,10 @@ class Footage(Protocol):
     def iter_frames(
         self, indices: Iterable[int], cancelled: Callable[[], bool] = never
     ) -> Generator[tuple[int, Picture]]: ...
+
+    def iter_partly(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Generator[tuple[int, AnyPicture]]: ...
 
     def frame_at(self, time: Fraction) -> Picture: ...
 
@@ -137,6 +143,12 @@ class Still:
         for index in indices:
             yield index, self._picture
 
+    def iter_partly(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Generator[tuple[int, AnyPicture]]:
+        """The picture, for each of `indices`."""
+        yield from self.iter_frames(indices)
+
     def frame_at(self, time: Fraction) -> Picture:
         """The picture, at any time."""
         return self._picture
@@ -200,6 +212,14 @@ class Video:
         show = pictures.stored if self._as_stored else pictures.natural
         for index, frame in self.decoded(indices, cancelled):
             yield index, show(frame)
+
+    def iter_partly(
+        self, indices: Iterable[int], cancelled: Callable[[], bool] = never
+    ) -> Generator[tuple[int, AnyPicture]]:
+        """`iter_frames`, of which only what is looked at is converted; not of `stored` footage."""
+        pictures = self.pictures()
+        for index, frame in self.decoded(indices, cancelled):
+            yield index, pictures.partly(frame)
 
     def pictures(self) -> Pictures:
         """What turns `decoded` frames to pictures, one after the other."""

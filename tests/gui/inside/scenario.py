@@ -4,24 +4,18 @@ Set up by script: the file, its three strips, the server's address, the editors
 on screen. Done by mouse and keyboard: all the rest.
 """
 
-import importlib
-import json
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hands import Hands, Stuck, area, point, region, until  # noqa: E402
-from heartbeat import Heartbeat  # noqa: E402
-from sidebar import Sidebar  # noqa: E402
+from hands import Stuck, area, point, region, until  # noqa: E402
+from script import Script, host, perform, preferences, scene  # noqa: E402
 
-ADDON = "bl_ext.user_default.posedub"
-TICK = 0.02
 SOUND, PORTRAIT, POSE, LONG = "Speech", "Portrait", "Pose", "Long Speech"
 RANGE = (101, 110)
 """Frames that are made anew."""
@@ -31,62 +25,27 @@ PEAKS = {"posedub_yaw": ("20", "-6"), "posedub_blend": ("1", "-0.4")}
 """The keyed field's peak, and by how much its key is moved in the Graph Editor."""
 
 
-def host(name):
-    """A module of the installed add-on."""
-    return importlib.import_module(f"{ADDON}.host.{name}")
-
-
-def scene():
-    """The scene in the sequencer."""
-    return getattr(bpy.context.workspace, "sequencer_scene", None) or bpy.context.scene
-
-
-class Run:
+class Run(Script):
     """The steps, and what they find out."""
 
-    def __init__(self, job):
-        self.job, self.result = job, {"steps": [], "versions": {}}
-        self.hands, self.heart = Hands(), Heartbeat()
-        self.sidebar, self.field, self.told = None, "posedub_yaw", False
+    def __init__(self):
+        super().__init__()
+        self.result["versions"] = {}
+        self.field, self.told = "posedub_yaw", False
 
-    def say(self, **values):
-        with Path(self.job["progress"]).open("a", encoding="utf-8") as progress:
-            print(json.dumps(values), file=progress)
-
-    def picture(self, name):
-        """Have the screen photographed from outside, when it is drawn."""
-        for _ in range(8):
-            yield
-        phase = self.heart.phase
-        self.heart.enter("picture")
-        file = Path(self.job["pictures"]) / f"{name}.png"
-        self.say(picture=name)
-        yield from until(file.is_file, f"No picture {name} was taken")
-        self.heart.enter(phase)
-
-    def steps(self):
+    def all_steps(self):
         """All steps in order."""
-        steps = (
+        return (
             self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.undo, self.dub, self.bake,
             self.key_field,
             self.edit_key, self.look_around, self.dub_keyframes, self.redub_range, self.render,
         )  # fmt: skip
-        for step in steps:
-            began = time.monotonic()
-            self.heart.enter("work")
-            self.say(step=step.__doc__.rstrip("."))
-            yield from step()
-            self.result["steps"].append({"step": step.__name__, "seconds": round(time.monotonic() - began, 2)})
 
     def lay_out(self):
         """Open a video project with a portrait, a pose clip, a sentence and a speech."""
-        yield from until(lambda: bpy.context.window_manager.windows, "No window opened")
-        bpy.ops.wm.read_homefile(app_template="Video_Editing")
-        for _ in range(20):
-            yield
-        preferences = bpy.context.preferences.addons[ADDON].preferences
-        preferences.mode, preferences.address = "address", self.job["server"]
-        preferences.token = self.job["token"]
+        yield from self.new_file()
+        preferences().mode, preferences().address = "address", self.job["server"]
+        preferences().token = self.job["token"]
         editor = scene().sequence_editor_create()
         sound = editor.strips.new_sound(SOUND, self.job["audio"], 1, 1)
         end = host("bl.sequencer").right(sound)
@@ -98,7 +57,6 @@ class Run:
             strip.select = False
         scene().frame_end = end - 1
         bpy.ops.wm.save_as_mainfile(filepath=self.job["blend"])
-        self.sidebar = Sidebar(self.hands)
         self.heart.time_pump(host("tasks.main_loop"))
         self.arrange()
         yield from self.sidebar.open()
@@ -114,14 +72,6 @@ class Run:
         bpy.ops.screen.area_move(x=edge, y=graph.y + graph.height // 2, delta=window.width * 2 // 5 - edge)
         graph.ui_type = "FCURVES"
         graph.spaces.active.show_region_ui = False
-
-    def view(self, one):
-        """Press Home over an editor: it shows all."""
-        window = region(one)
-        yield from self.hands.move(window.x + window.width / 2, window.y + window.height / 2)
-        yield from self.hands.key("HOME")
-        for _ in range(20):
-            yield
 
     def click_strip(self, name, **modifiers):
         """Click a strip in the timeline, a third into it."""
@@ -305,24 +255,6 @@ class Run:
             yield from self.hands.click(*header)
         yield from self.maximise()
 
-    def maximise(self):
-        """Press Ctrl Space over the sequencer: it fills the window, or goes back."""
-        one = region(area("SEQUENCE_EDITOR"))
-        yield from self.hands.move(one.x + one.width / 2, one.y + one.height / 2)
-        yield from self.hands.key("SPACE", ctrl=True)
-        for _ in range(20):
-            yield
-
-    def show_preferences(self):
-        """Press Preferences in the panel."""
-        yield from self.sidebar.press("preferences.addon_show(")
-        yield from until(lambda: len(bpy.context.window_manager.windows) > 1, "The preferences did not open", 20)
-        for _ in range(20):
-            yield
-        yield from self.picture("preferences")
-        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
-            bpy.ops.wm.window_close()
-
     def dub_keyframes(self):
         """Dub again with the keyframes, only the dub strip selected."""
         yield from self.click_strip(self.dub_strip().name)
@@ -392,26 +324,4 @@ def use_movie(one, file):
     settings.filepath, settings.use_file_extension = file, False
 
 
-def main():
-    """Drive the steps from a timer; Blender quits when all were done."""
-    run = Run(json.loads(Path(sys.argv[-1]).read_text(encoding="utf-8")))
-    run.result |= {"blender": bpy.app.version_string, "python": sys.version.split()[0]}
-    steps = run.steps()
-
-    def tick():
-        try:
-            next(steps)
-            return TICK
-        except StopIteration:
-            run.say(done=run.result | {"stalls": run.heart.figures()})
-            bpy.ops.wm.quit_blender()
-        except Exception as problem:  # noqa: BLE001 - boundary: Blender would go on without an end
-            traceback.print_exc()
-            # The screen stays for a last picture.
-            run.say(error=str(problem), during=run.result | {"stalls": run.heart.figures()})
-        return None
-
-    bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
-
-
-main()
+perform(Run)
