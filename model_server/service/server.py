@@ -129,7 +129,7 @@ class _Server:
         front = grpc.aio.server(interceptors=gates, options=OPTIONS)
         changed = ChangeSignal(asyncio.get_running_loop())
         self._store.listeners.append(changed.announce)
-        servicer = Servicer(self._store, self._config.engines, self._runner, changed)
+        servicer = Servicer(self._store, self._config.engines, self._runner, changed, self._stopping)
         front.add_generic_rpc_handlers((rpc.handlers(servicer),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, front)
         return front

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import grpc
 
 from model_server import __version__
-from model_server.errors import PoseDubError
+from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.blobs import Blobs
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.runner import Runner
@@ -35,6 +35,7 @@ MAX_CHUNK_BYTES = 2**20
 # Whoever sends fewer bytes in this time holds a place for nothing: 1 KiB/s is slower than any line in use.
 UPLOAD_IDLE_SECONDS, UPLOAD_STEP_BYTES = 60.0, 64 * 1024
 POSE_ROWS_AT_ONCE = 4096
+STOPS = "The PoseDub server is being stopped; finished frames are kept, and the same dub goes on from there later."
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -84,15 +85,21 @@ def _status(error: Exception, method: str, tally: Tally) -> tuple[grpc.StatusCod
 
 
 class Servicer:
-    """Answers the DubbingService; every blocking step runs in a thread."""
+    """Answers the DubbingService; every blocking step runs in a thread.
 
-    def __init__(self, store: Store, engines: EnginePool, runner: Runner, changed: ChangeSignal) -> None:
+    Args:
+        stopping: set when the server wants to leave; whoever watches is told then.
+    """
+
+    def __init__(
+        self, store: Store, engines: EnginePool, runner: Runner, changed: ChangeSignal, stopping: threading.Event
+    ) -> None:
         self._store = store
         self._blobs: Blobs = store.blobs
         self._engines = engines
         self._runner = runner
         self.tally = runner.tally
-        self._changed = changed
+        self._changed, self._stopping = changed, stopping
         self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._questions = Queries(store, engines, runner.memory, runner.encode, runner.making)
 
@@ -179,6 +186,8 @@ class Servicer:
     async def WatchDub(self, request: dubbing.WatchDubRequest, context: Any) -> AsyncIterator[Any]:
         watch = await asyncio.to_thread(Watch, self._store, request.job_id, request.from_index)
         while not watch.over:
+            if self._stopping.is_set():
+                raise PoseDubError(STOPS, ErrorKind.UNAVAILABLE)
             change = self._changed.next()
             events = await asyncio.to_thread(watch.poll)
             for event in events:

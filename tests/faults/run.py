@@ -89,7 +89,7 @@ def _logs(lab: Lab) -> str:
 
 
 def _tail(path: Path) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+    return "\n".join(path.read_text(errors="replace").splitlines()[-60:])
 
 
 if __name__ == "__main__":

@@ -346,11 +346,15 @@ def test_sigterm_puts_the_running_job_back_and_the_next_server_ends_it(gate: Gat
     with RemoteServer(Address(process.address)) as remote:
         with gate.closed():
             job = submit(remote, media, request)
-            next(event for event in remote.events(job) if isinstance(event, FrameMade))
+            watching = remote.events(job)
+            next(event for event in watching if isinstance(event, FrameMade))
             process.process.terminate()
             wait_until_stopping(process.address)
+            with pytest.raises(PoseDubError, match="being stopped; finished frames are kept"):
+                list(watching)
         assert process.process.wait(HANGS) == 0
-    assert "put back into the queue" in process.log.read_text()
+    log = process.log.read_text()
+    assert "put back into the queue" in log and "Traceback" not in log
     with process, RemoteServer(Address(process.address)) as remote:
         assert len(frames_of(remote, job)) == request.spec.frame_count
 
