@@ -1,7 +1,8 @@
 """Messages between a process and one that it does not trust: plain values and arrays, never code.
 
 What the trusted side sends is pickled. What it receives is unpickled by a reader that knows numbers, texts, lists, and
-the few classes marked with `crosses`; arrays come as raw bytes beside their shape.
+the few classes marked with `crosses`, which it gives new values of and no access to; arrays come as raw bytes beside
+their shape.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import fields
 from fractions import Fraction
 from math import prod
 from typing import Any, TypeVar
@@ -24,7 +26,6 @@ _HEADER = struct.Struct("<QQ")
 _MOST_PLAIN, _MOST_ARRAY = 2**30, 2**31
 _KINDS = {"|u1", "<u2", "<f2", "<f4"}
 _FRACTION = re.compile(r"-?[0-9]{1,400}(/[0-9]{1,400})?")
-_CROSSING: dict[tuple[str, str], Callable[..., Any]] = {}
 T = TypeVar("T")
 ITEM, END, REFUSED, FAILED = "item", "end", "refused", "failed"
 """What an answer is: one of several values, the last one, a sentence and its kind, an unexpected problem."""
@@ -38,9 +39,29 @@ class UnsoundMessage(Exception):
     """What the other side sent is no message of a sound process."""
 
 
+class _Maker:
+    """Makes values, and is nothing that a message could change, as it could change a class."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __call__(self, *values: Any) -> Any:
+        return self._make(*values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise UnsoundMessage(f"a change of {name}")
+
+
+_CROSSING: dict[tuple[str, str], _Maker] = {}
+
+
 def crosses(kind: type[T]) -> type[T]:
-    """Mark a plain dataclass whose values an untrusted process may send."""
-    _CROSSING[kind.__module__, kind.__qualname__] = kind
+    """Mark a plain dataclass whose values an untrusted process may send; they are sent as the values of its fields."""
+    _CROSSING[kind.__module__, kind.__qualname__] = _Maker(kind)
+    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    kind.__reduce__ = lambda self: (kind, tuple(getattr(self, name) for name in names))  # type: ignore[assignment]
     return kind
 
 
@@ -103,8 +124,6 @@ class Channel:
 
 class _PlainReader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        if (module, name) == ("fractions", "Fraction"):
-            return _fraction
         try:
             return _CROSSING[module, name]
         except KeyError:
@@ -118,6 +137,9 @@ def _fraction(*parts: Any) -> Fraction:
     if len(parts) == 2 and all(isinstance(part, int) for part in parts):
         return Fraction(*parts)
     raise UnsoundMessage("no fraction")
+
+
+_CROSSING["fractions", "Fraction"] = _Maker(_fraction)
 
 
 def _plain(text: bytearray) -> tuple[Any, Any]:

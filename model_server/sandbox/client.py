@@ -36,6 +36,7 @@ _AHEAD = 2
 _LOADED = ("model_server.pipeline.media.sandboxed", "model_server.pipeline.speech.sandboxed")
 # More threads than the few that decode would only wait; and each thread's heap counts as memory in use.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "4"}
+_MOST_SAID = 4000
 log = logging.getLogger(__name__)
 
 
@@ -161,6 +162,15 @@ _server = _ForkServer()
 atexit.register(_server.stop)
 
 
+def printable(text: str, also: str = "") -> str:
+    """What an untrusted process says, without what steers terminals, and no more than a page of it."""
+    return "".join(one if one.isprintable() or one in also else "?" for one in text[:_MOST_SAID])
+
+
+def _refusal(message: object, kind: str) -> PoseDubError:
+    return PoseDubError(printable(str(message)), ErrorKind(kind))
+
+
 class _Process:
     """One process at work on one file."""
 
@@ -186,12 +196,16 @@ class _Process:
     def next(self, cancelled: Callable[[], bool]) -> tuple[str, Any]:
         """The next answer: ITEM or END, and the value, an array, or a pair of both."""
         self._wait(cancelled)
-        (kind, plain), array = self._received()
-        if kind == REFUSED:
-            message, name = plain
-            raise PoseDubError(str(message), ErrorKind(name))
+        message, array = self._received()
+        try:
+            kind, plain = message
+            problem = _refusal(*plain) if kind == REFUSED else None
+        except (TypeError, ValueError) as error:
+            raise self._ended() from error
+        if problem:
+            raise problem
         if kind == FAILED:
-            log.error("reading %s failed: %s", self._name, plain)
+            log.error("reading %s failed: %s", self._name, printable(str(plain), "\n"))
             raise RuntimeError(f"reading {self._name} failed")
         return kind, plain if array is None else array if plain is None else (plain, array)
 

@@ -40,6 +40,8 @@ def main() -> None:
             return
         if os.fork() == 0:
             control.close()
+            with open(os.devnull, "wb") as nowhere:  # a terminal would take orders of what is written there
+                os.dup2(nowhere.fileno(), sys.stderr.fileno())
             _work(Channel(socket.socket(fileno=handles[0])))
             os._exit(_GONE)
         os.close(handles[0])

@@ -51,6 +51,7 @@ def apply(readable: Path) -> None:
     _lower(resource.RLIMIT_CORE, 0)
     with suppress(ValueError, OSError):
         linux.end_with_parent()
+    linux.drop_privileges()
     linux.forbid([readable, *_libraries()])
 
 

@@ -24,29 +24,49 @@ _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 # Binding and connecting TCP; abstract sockets and signals of processes outside.
 _NET, _SCOPED = 0b11, 0b11
 
-# Calls that reach other processes, the network or the kernel's less used parts; and those that change attributes of
-# files, which Landlock does not know. Numbers of x86-64 and of ARM64.
+# Calls that reach other processes, the network, terminals or the kernel's less used parts; that keep memory beyond the
+# process; and that change attributes of files, which Landlock does not know. Numbers of x86-64 and of ARM64.
 _FORBIDDEN = {
     "x86_64": (
         (41, 42, 43, 49, 50, 53, 288)  # socket connect accept bind listen socketpair accept4
         + (57, 58, 59, 322, 101, 310, 311)  # fork vfork execve execveat ptrace process_vm_readv process_vm_writev
+        + (62, 200, 129, 297, 424)  # kill tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal
+        + (141, 142, 144, 203, 314, 251)  # setpriority sched_setparam _setscheduler _setaffinity _setattr ioprio_set
+        + (256, 279, 440, 448, 312, 274)  # migrate_pages move_pages process_madvise _mrelease kcmp get_robust_list
+        + (29, 30, 31, 67, 64, 65, 66, 220)  # shmget shmat shmctl shmdt semget semop semctl semtimedop
+        + (68, 69, 70, 71, 240, 241)  # msgget msgsnd msgrcv msgctl mq_open mq_unlink
         + (272, 308, 165, 166, 155, 161)  # unshare setns mount umount2 pivot_root chroot
         + (321, 298, 323, 248, 249, 250)  # bpf perf_event_open userfaultfd add_key request_key keyctl
         + (425, 426, 427, 434, 438, 304)  # io_uring_setup _enter _register pidfd_open pidfd_getfd open_by_handle_at
-        + (175, 313, 246)  # init_module finit_module kexec_load
+        + (175, 313, 246, 16)  # init_module finit_module kexec_load ioctl
         + (90, 91, 92, 93, 94, 260, 268, 452)  # chmod fchmod chown fchown lchown fchownat fchmodat fchmodat2
         + (132, 235, 261, 280, 188, 189, 190)  # utime utimes futimesat utimensat setxattr lsetxattr fsetxattr
+        + (197, 198, 199)  # removexattr lremovexattr fremovexattr
     ),
     "aarch64": (
         (198, 203, 202, 200, 201, 199, 242)
         + (221, 281, 117, 270, 271)
+        + (129, 130, 138, 240, 424)
+        + (140, 118, 119, 122, 274, 30)
+        + (238, 239, 440, 448, 272, 100)
+        + (194, 196, 195, 197, 190, 193, 191, 192)
+        + (186, 189, 188, 187, 180, 181)
         + (97, 268, 40, 39, 41, 51)
         + (280, 241, 282, 217, 218, 219)
         + (425, 426, 427, 434, 438, 265)
-        + (105, 273, 104)
+        + (105, 273, 104, 29)
         + (52, 53, 54, 55, 452)
         + (88, 5, 6, 7)
+        + (14, 15, 16)
     ),
+}
+# Calls that concern this process alone where their first argument is its number or 0: prlimit64, tgkill.
+_OF_OWN = {"x86_64": (302, 234), "aarch64": (261, 131)}
+# Calls, which of their arguments counts, and its values that are refused: fcntl with F_SETOWN, F_SETSIG, F_SETOWN_EX,
+# by which the kernel signals others; prctl with PR_SET_PDEATHSIG.
+_REFUSED_WITH = {
+    "x86_64": ((72, 1, (8, 10, 15)), (157, 0, (_PR_SET_PDEATHSIG,))),
+    "aarch64": ((25, 1, (8, 10, 15)), (167, 0, (_PR_SET_PDEATHSIG,))),
 }
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE3, _CLONE_THREAD = 435, 0x10000
@@ -54,9 +74,12 @@ _ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
 # Classic BPF: load a word of the call's data, compare, answer. Offsets into struct seccomp_data.
 _LOAD, _EQUAL, _AT_LEAST, _SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT, _ARGUMENT_SIZE = 0, 4, 16, 8
 _ALLOW, _KILL_PROCESS, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
+# linux/capability.h: version 3 of the call, which takes two words of each set; reading files of other users, such as a
+# film that root was asked to dub, is the only privilege that is kept.
+_CAPABILITIES_3, _DAC_READ_SEARCH = 0x20080522, 1 << 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,6 +97,19 @@ def knows_calls() -> bool:
 def end_with_parent() -> None:
     """The kernel ends this process when the one that made it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, _KILL, 0, 0, 0)
+
+
+def drop_privileges() -> None:
+    """Of root's privileges only that to read is kept; others have none to lose.
+
+    Raises:
+        OSError: where that fails.
+    """
+    header = struct.pack("=Ii", _CAPABILITIES_3, 0)
+    held = (ctypes.c_uint32 * 6)()
+    _checked(_libc.capget(header, held))
+    permitted = held[1] & _DAC_READ_SEARCH
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)(permitted, permitted, 0, 0, 0, 0)))
 
 
 def forbid(readable: Sequence[Path]) -> None:
@@ -113,25 +149,26 @@ def _forbid_calls() -> None:
 
 def _filter(machine: str) -> bytes:
     """The program: another architecture ends the process, forbidden calls fail, threads may be made, processes not."""
-    forbidden = _FORBIDDEN[machine]
-    checks = [_step(_EQUAL, number, len(forbidden) - at + 3, 0) for at, number in enumerate(forbidden)]
-    return b"".join(
-        [
-            _step(_LOAD, _ARCHITECTURE_AT),
-            _step(_EQUAL, _ARCHITECTURE[machine], 1, 0),
-            _step(_RETURN, _KILL_PROCESS),
-            _step(_LOAD, _NUMBER_AT),
-            _step(_AT_LEAST, _X32, len(checks) + 4, 0),
-            *checks,
-            _step(_EQUAL, _CLONE3, 4, 0),
-            _step(_EQUAL, _CLONE[machine], 0, 4),
-            _step(_LOAD, _FIRST_ARGUMENT_AT),
-            _step(_SET, _CLONE_THREAD, 2, 0),
-            _step(_RETURN, _REFUSE | _EPERM),
-            _step(_RETURN, _REFUSE | _ENOSYS),  # the C library then makes its threads by `clone`, whose flags are seen
-            _step(_RETURN, _ALLOW),
-        ]
-    )
+    allow, refuse = _step(_RETURN, _ALLOW), _step(_RETURN, _REFUSE | _EPERM)
+    steps = [_step(_LOAD, _ARCHITECTURE_AT), _step(_EQUAL, _ARCHITECTURE[machine], 1, 0), _step(_RETURN, _KILL_PROCESS)]
+    steps += [_step(_LOAD, _NUMBER_AT), _step(_AT_LEAST, _X32, 0, 1), refuse]
+    for number in _FORBIDDEN[machine]:
+        steps += [_step(_EQUAL, number, 0, 1), refuse]
+    # The C library then makes its threads by `clone`, whose flags are seen.
+    steps += [_step(_EQUAL, _CLONE3, 0, 1), _step(_RETURN, _REFUSE | _ENOSYS)]
+    steps += _where(_CLONE[machine], 0, [_step(_SET, _CLONE_THREAD, 0, 1), allow, refuse])
+    for number in _OF_OWN[machine]:
+        own = [_step(_EQUAL, one, 0, 1) + allow for one in (0, os.getpid())]
+        steps += _where(number, 0, [*own, refuse])
+    for number, argument, values in _REFUSED_WITH[machine]:
+        steps += _where(number, argument, [*(_step(_EQUAL, one, 0, 1) + refuse for one in values), allow])
+    return b"".join([*steps, allow])
+
+
+def _where(number: int, argument: int, steps: Sequence[bytes]) -> list[bytes]:
+    """Steps that decide on a call by one of its arguments, of which they find the lower word."""
+    loaded = _step(_LOAD, _ARGUMENTS_AT + _ARGUMENT_SIZE * argument) + b"".join(steps)
+    return [_step(_EQUAL, number, 0, len(loaded) // len(_step(0, 0))), loaded]
 
 
 def _step(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
+import platform
 import socket
+import struct
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ import psutil
 import pytest
 
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.pipeline.media.timing import Timing
 from model_server.sandbox import client, limits
 from model_server.sandbox.channel import Asked, Channel, UnsoundMessage
 from tests.limits import HANGS
@@ -68,6 +73,36 @@ def test_it_reaches_neither_network_nor_other_processes(file: Path) -> None:
     refused(work.strike, file, os.getpid())
 
 
+def test_it_neither_steers_other_processes_nor_outlives_its_own(file: Path) -> None:
+    for function in (work.limit_other, work.slow_other, work.signal_by_kernel):
+        refused(function, file, os.getpid())
+    assert client.answer(work.own_limit, file) == 0, "its own it may read"
+    assert "ends the program" in ends(work.aborts, file).message
+    if platform.machine() == "x86_64":
+        refused(work.keep_memory, file)
+        refused(work.outlive_parent, file)
+
+
+def test_it_has_no_privileges_but_to_read(file: Path) -> None:
+    effective, permitted, inheritable, *more = client.answer(work.privileges, file)
+    assert effective == permitted and permitted & ~4 == inheritable == 0 and more == [0, 0, 0]
+    refused(work.raise_own_limit, file)
+
+
+def test_it_gives_no_orders_to_terminals(
+    file: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    refused(work.type_into_terminal, file, 1)
+    client.answer(work.shouts, file)
+    assert "shouted" not in capfd.readouterr().err
+    with pytest.raises(PoseDubError) as caught:
+        client.answer(work.says, file, "\x1b]0;title\x07" + "long" * 10_000)
+    assert caught.value.message.isprintable() and len(caught.value.message) < 5000
+    caplog.clear()
+    refused(work.fails, file, "\x1b[2J\rof a stranger")
+    assert "\x1b" not in caplog.text and "\r" not in caplog.text and "of a stranger" in caplog.text
+
+
 def test_it_holds_no_file_of_the_server(file: Path) -> None:
     with file.open("rb"), file.open("rb"):
         assert len(client.answer(work.handles, file)) == 1
@@ -120,6 +155,40 @@ def test_what_is_asked_for_is_answered_in_order_and_no_further_than_wanted(file:
 def test_no_answer_makes_the_server_run_anything(file: Path, tmp_path: Path) -> None:
     assert "ends the program" in ends(work.hostile, file, str(tmp_path / "trace")).message
     assert not (tmp_path / "trace").exists()
+
+
+def test_no_message_changes_a_class_or_function() -> None:
+    """Python's pickles can set attributes of all that they name."""
+    ours, theirs = socket.socketpair()
+    channel, before = Channel(ours), Fraction(1, 3) + 1
+    with theirs:
+        for module, name in ((Timing.__module__, "Timing"), ("fractions", "Fraction")):
+            change = pickle.dumps((None, {"times_for": 5, "__add__": 5, "_make": 5}), 2)[2:-1]
+            text = b"\x80\x02(c" + f"{module}\n{name}\n".encode() + change + b"bNt."
+            theirs.sendall(struct.pack("<QQ", len(text), 0) + text)
+            with pytest.raises(UnsoundMessage, match="a change of|attribute"):
+                channel.receive()
+        timing = Timing([1, 2], [], Fraction(1, 25), Fraction(1, 25), False, Fraction(25), Fraction(25))
+        Channel(theirs).send(timing)
+        assert channel.receive() == (timing, None)
+    channel.close()
+    assert callable(Timing.times_for) and Fraction(1, 3) + 1 == before
+
+
+@pytest.mark.parametrize("answer", [None, 5, ("refused", 3), ("refused", ("why", "NO KIND")), ("refused", None)])
+def test_answers_of_another_kind_end_the_process(file: Path, answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    def channel() -> Channel:
+        ours, theirs = socket.socketpair()
+        for message in (1, answer):
+            Channel(theirs).send(message)
+        ends_of.append(theirs)
+        return Channel(ours)
+
+    ends_of: list[socket.socket] = []
+    monkeypatch.setattr(client._server, "channel", channel)
+    monkeypatch.setattr(client.psutil, "Process", lambda _pid: None)
+    assert "ends the program that reads it" in ends(work.own, file).message
+    ends_of[0].close()
 
 
 def test_messages_that_make_no_sense_are_refused() -> None:

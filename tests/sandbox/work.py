@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import resource
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from model_server.errors import PoseDubError
 
 
 def read(_file: Path, other: str) -> bytes:
@@ -100,6 +106,67 @@ def many_handles(file: Path) -> int:
 def doubled(_file: Path, asked: Iterator[int]) -> Iterator[tuple[int, np.ndarray]]:
     for one in asked:
         yield one, np.full((2, 2), one, np.uint8)
+
+
+def limit_other(_file: Path, pid: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, 0))
+
+
+def slow_other(_file: Path, pid: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, pid, 19)
+
+
+def raise_own_limit(_file: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 50, 1 << 50))
+
+
+def own_limit(_file: Path) -> int:
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+
+
+def keep_memory(_file: Path) -> None:
+    _called(29, 0, 4096, 0o1600)
+
+
+def type_into_terminal(_file: Path, handle: int) -> None:
+    fcntl.ioctl(handle, termios.TIOCSTI, b"x")
+
+
+def signal_by_kernel(file: Path, pid: int) -> None:
+    with file.open("rb") as handle:
+        fcntl.fcntl(handle, fcntl.F_SETOWN, pid)
+
+
+def outlive_parent(_file: Path) -> None:
+    _called(157, 1, 0, 0)
+
+
+def _called(*words: int) -> None:
+    """A call by its number of x86-64."""
+    if ctypes.CDLL(None, use_errno=True).syscall(*words) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def privileges(_file: Path) -> list[int]:
+    held = (ctypes.c_uint32 * 6)()
+    ctypes.CDLL(None).capget(struct.pack("=Ii", 0x20080522, 0), held)
+    return list(held)
+
+
+def aborts(_file: Path) -> None:
+    os.abort()
+
+
+def says(_file: Path, message: str) -> None:
+    raise PoseDubError(message)
+
+
+def fails(_file: Path, message: str) -> None:
+    raise ValueError(message)
+
+
+def shouts(_file: Path) -> None:
+    os.write(2, b"shouted")
 
 
 def hostile(_file: Path, trace: str) -> object:
