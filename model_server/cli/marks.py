@@ -143,7 +143,7 @@ def run_verify(options: argparse.Namespace) -> int:
         print("\n".join(map(_plain, _lines(finding))))
         if finding.state == "unmarked" and finding.path.is_file():
             print(_pattern_line(finding.path))
-    return 0 if all(finding.state == "intact" for finding in findings) else _FAILED
+    return 0 if all(finding.state == "intact" and not finding.uncovered for finding in findings) else _FAILED
 
 
 def _plain(line: str) -> str:
@@ -159,6 +159,8 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield from (f"  {problem}" for problem in finding.problems)
     else:
         yield f"{finding.path}: marked and unchanged since"
+    if finding.uncovered:
+        yield f"  {finding.uncovered} of its pictures are not covered by the mark: nothing is known of them"
     if finding.signer:
         yield f"  signed by {finding.signer}{_vouched(finding)}"
     for dub in finding.record.dubs if finding.record else ():

@@ -109,10 +109,11 @@ class Blobs:
             )
 
     def files(self) -> Iterator[os.DirEntry[str]]:
-        """All contents that are here, whole, by their hashes as names; uploads that are not finished are none."""
+        """All contents that are here, whole, by their hashes as names; neither unfinished uploads nor links or folders."""
         for folder in list(os.scandir(self.root)):
             if len(folder.name) == _FOLDER and folder.is_dir(follow_symlinks=False):
-                yield from (entry for entry in list(os.scandir(folder)) if _ID.fullmatch(entry.name))
+                named = (entry for entry in list(os.scandir(folder)) if _ID.fullmatch(entry.name))
+                yield from (entry for entry in named if entry.is_file(follow_symlinks=False))
 
     def remove(self, sha: str) -> None:
         """Delete a content; nothing where it is gone."""

@@ -16,7 +16,7 @@ from model_server.files import file_digest
 from model_server.provenance.certificate import SELF_MADE
 from model_server.provenance.manifest import LABEL
 from model_server.provenance.record import Record
-from model_server.provenance.signing import LIST, LIST_TYPE, MARKABLE, SIDECAR
+from model_server.provenance.signing import LIST, LIST_TYPE, MARKABLE, PICTURES, SIDECAR
 from model_server.provenance.xmp import FrameMark, read_mark
 from model_server.surroundings import naming
 
@@ -24,6 +24,8 @@ State = Literal["intact", "changed", "unmarked"]
 _UNTRUSTED = "signingCredential.untrusted"
 # Larger lists of frames are not ours: a day at 60 frames a second has some 400 MB.
 _LARGEST_LIST = 1 << 29
+# Nor are larger manifests, which hold those of all sources; and XMP lies in a picture's beginning.
+_LARGEST_MANIFEST, _BEGINNING = 1 << 26, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Finding:
         trusted: whether a certificate authority that the reader trusts vouches for the signer.
         others: names of earlier marks inside it, of its sources.
         problems: sentences on what was changed.
+        uncovered: how many pictures of a folder its mark says nothing of.
         frame: what a single frame says of itself, which is not signed.
     """
 
@@ -47,6 +50,7 @@ class Finding:
     trusted: bool = False
     others: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    uncovered: int = 0
     frame: FrameMark | None = None
 
     @property
@@ -89,8 +93,9 @@ def _file(path: Path, anchors: bytes) -> Finding:
     if kind is None:
         known = ", ".join(MARKABLE)
         raise PoseDubError(f"{path} is of a kind that holds no marks; those do: {known}.", ErrorKind.UNSUPPORTED)
-    frame = read_mark(path.read_bytes()) if kind == "image/png" else None
     with path.open("rb") as stream:
+        frame = read_mark(stream.read(_BEGINNING)) if kind == "image/png" else None
+        stream.seek(0)
         found = _read(path, kind, stream, None, anchors)
     if found.state == "unmarked" and (path.parent / SIDECAR).is_file():
         found = _frame_of_folder(path, anchors)
@@ -112,16 +117,19 @@ def _folder(folder: Path, anchors: bytes) -> Finding:
         return Finding(folder, "unmarked")
     found, listed = _list(folder, anchors)
     problems = (*found.problems, *_differences(folder, listed))
-    return replace(found, state="changed" if problems else found.state, problems=problems)
+    uncovered = sum(path.suffix.lower() in PICTURES and path.name not in listed for path in folder.iterdir())
+    return replace(found, state="changed" if problems else found.state, problems=problems, uncovered=uncovered)
 
 
 def _list(folder: Path, anchors: bytes) -> tuple[Finding, Mapping[str, str]]:
     """What a folder's manifest says, and the frames that it lists."""
-    path = folder / LIST
+    path, sidecar = folder / LIST, folder / SIDECAR
+    if sidecar.stat().st_size > _LARGEST_MANIFEST:
+        return Finding(folder, "changed", problems=(f"{SIDECAR} is too large for a mark.",)), {}
     if not path.is_file() or path.stat().st_size > _LARGEST_LIST:
         return Finding(folder, "changed", problems=(f"The list of frames {LIST} is gone.",)), {}
     content = path.read_bytes()
-    found = _read(folder, LIST_TYPE, io.BytesIO(content), (folder / SIDECAR).read_bytes(), anchors)
+    found = _read(folder, LIST_TYPE, io.BytesIO(content), sidecar.read_bytes(), anchors)
     return found, _listed(content)
 
 
@@ -129,7 +137,7 @@ def _listed(content: bytes) -> Mapping[str, str]:
     """Digests of frames by their names; none where a list is none."""
     try:
         return {str(name): str(digest) for name, digest in json.loads(content)["frames"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

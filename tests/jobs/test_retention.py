@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,21 @@ def test_damage_is_found_and_its_frames_are_made_again(store: Store) -> None:
     assert store.job(job).state is JobState.QUEUED and store.result("1 0") is None
     assert store.frames(job, 2, 1) and not store.frames(job, 0, 1)
     assert verify(store).damaged == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_what_is_no_file_of_the_store_is_neither_read_nor_removed(store: Store, tmp_path: Path) -> None:
+    """Links to files elsewhere, folders and pipes under names of contents, as a wrong copy or a prank leaves them."""
+    made(store, 1)
+    outside, folder = tmp_path / "outside", store.blobs.root / "ab"
+    outside.write_bytes(b"theirs")
+    folder.mkdir(exist_ok=True)
+    link, pipe, inner, gone = (folder / f"ab{end * 62}" for end in "0123")
+    link.symlink_to(outside)
+    os.mkfifo(pipe)
+    inner.mkdir()
+    gone.symlink_to(tmp_path / "nothing")
+    assert not verify(store).damaged
+    prune(store, Limits(size=1, age=1.0), time.time() + LATER)
+    assert outside.read_bytes() == b"theirs" and {one.name for one in folder.iterdir()} >= {link.name, inner.name}
+    assert store.jobs() == []

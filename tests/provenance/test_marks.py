@@ -196,6 +196,53 @@ def test_a_frame_that_is_not_on_the_list_has_no_mark(signer: Signer, record: Rec
     assert verify(folder / "000007.png").state == "unmarked"
 
 
+def test_a_frame_that_was_put_in_is_not_covered(signer: Signer, record: Record, tmp_path: Path) -> None:
+    frames = [picture(tmp_path, ".png")]
+    signer.sign_frames(tmp_path, digests(frames), record)
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert verify(tmp_path).uncovered == 0
+    shutil.copy(frames[0], tmp_path / "000900.png")
+    found = verify(tmp_path)
+    assert (found.state, found.uncovered) == ("intact", 1)
+
+
+def test_a_changed_byte_that_is_not_noticed_changes_nothing_that_is_said(
+    signer: Signer, record: Record, movie: Path
+) -> None:
+    """C2PA's own filling is neither signed nor read."""
+    signer.sign_file(movie, record)
+    content, said = movie.read_bytes(), verify(movie)
+    random, unnoticed = np.random.default_rng(5), 0
+    for at in random.integers(0, len(content), 120):
+        movie.write_bytes(content[:at] + bytes([content[at] ^ 1 << int(random.integers(8))]) + content[at + 1 :])
+        found = verify(movie)
+        if found.state == "intact":
+            unnoticed += 1
+            assert found == said
+    assert unnoticed < 60
+    for end in random.integers(0, len(content), 30):
+        movie.write_bytes(content[:end])
+        assert verify(movie).state != "intact"
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"frames": {"../../etc/passwd": "x"}}', b"\xff", b"{}"])
+def test_hostile_lists_are_changes(signer: Signer, record: Record, tmp_path: Path, content: bytes) -> None:
+    frame = picture(tmp_path, ".png")
+    signer.sign_frames(tmp_path, digests([frame]), record)
+    (tmp_path / LIST).write_bytes(content)
+    assert verify(tmp_path).state == "changed"
+    assert verify(frame).state in ("changed", "unmarked")
+
+
+def test_no_file_is_too_large_to_look_at(signer: Signer, record: Record, tmp_path: Path) -> None:
+    frame = picture(tmp_path, ".png")
+    signer.sign_frames(tmp_path, digests([frame]), record)
+    with (tmp_path / SIDECAR).open("r+b") as file:
+        file.truncate(40 << 30)  # without taking any of the disk
+    found = verify(tmp_path)
+    assert (found.state, found.problems) == ("changed", (f"{SIDECAR} is too large for a mark.",))
+
+
 def test_lists_of_others_are_not_replaced(tmp_path: Path) -> None:
     check_list(tmp_path)
     (tmp_path / LIST).write_text("my own notes")

@@ -1,6 +1,6 @@
 """`posedub` without its marks or without its sandbox, to see what either costs.
 
-    python -m tests.provenance.without marks dub --portrait ... --out dub.mp4     # or: sandbox, nothing
+python -m tests.provenance.without marks dub --portrait ... --out dub.mp4     # or: sandbox, nothing
 """
 
 from __future__ import annotations
