@@ -109,7 +109,7 @@ class Blobs:
             )
 
     def files(self) -> Iterator[os.DirEntry[str]]:
-        """All contents that are here, whole, by their hashes as names; neither unfinished uploads nor links or folders."""
+        """All contents that are here, whole, by their hashes as names; no unfinished uploads, links or folders."""
         for folder in list(os.scandir(self.root)):
             if len(folder.name) == _FOLDER and folder.is_dir(follow_symlinks=False):
                 named = (entry for entry in list(os.scandir(folder)) if _ID.fullmatch(entry.name))

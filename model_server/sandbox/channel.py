@@ -43,6 +43,7 @@ class _Maker:
     """Makes values, and is nothing that a message could change, as it could change a class."""
 
     __slots__ = ("_make",)
+    _make: Callable[..., Any]
 
     def __init__(self, make: Callable[..., Any]) -> None:
         object.__setattr__(self, "_make", make)
