@@ -6,13 +6,30 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 log = logging.getLogger(__name__)
+Work = Callable[[Any], bool]
+"""Writes with a connection; returns False, having written nothing, where it may not."""
+
+
+@dataclass(eq=False)
+class _Share:
+    """One caller's part of a transaction.
+
+    Attributes:
+        allowed: what `work` returned, None before it is on the disk.
+    """
+
+    work: Work
+    allowed: bool | None = None
 
 
 class Database:
@@ -28,6 +45,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
+        # One writer at a time anyway; threads that wait here are not sent to sleep for fixed times, as SQLite does it.
+        self._turn = threading.Lock()
+        self._waiting: deque[_Share] = deque()
         try:
             self._open()
         except sqlite3.DatabaseError as error:
@@ -69,6 +89,38 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: all of it is kept, or nothing."""
+        with self._turn, self._transaction() as connection:
+            yield connection
+
+    def together(self, work: Work) -> bool:
+        """A short write, in one transaction with all that wait meanwhile, so that they wait for the disk once.
+
+        Returns:
+            What `work` does; once it is on the disk.
+        """
+        mine = _Share(work)
+        self._waiting.append(mine)
+        with self._turn:
+            if mine.allowed is None:
+                self._write_with_others(mine)
+        return bool(mine.allowed)
+
+    def _write_with_others(self, mine: _Share) -> None:
+        shares = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            self._write_all(shares)
+        except sqlite3.Error:  # perhaps another one's fault
+            self._waiting.extend(share for share in shares if share is not mine)
+            self._write_all([mine])
+
+    def _write_all(self, shares: list[_Share]) -> None:
+        with self._transaction() as connection:
+            allowed = [share.work(connection) for share in shares]
+        for share, value in zip(shares, allowed, strict=True):
+            share.allowed = value
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self.connection()
         connection.execute("BEGIN IMMEDIATE")
         try:

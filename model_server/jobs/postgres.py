@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.jobs.database import SCHEMA
+from model_server.jobs.database import SCHEMA, Work
 
 LACKING = "A store in PostgreSQL needs psycopg; install it: pip install 'posedub[studio]'."
 # Any number: servers that start together make the tables one after the other.
@@ -47,6 +47,11 @@ class PostgresDatabase:
         """One transaction: all of it is kept, or nothing."""
         with self._said(), self._connection().transaction():
             yield PostgresWriting(self._connection())
+
+    def together(self, work: Work) -> bool:
+        """A short write; PostgreSQL itself lets transactions that end together wait for the disk once."""
+        with self.write() as sql:
+            return work(sql)
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """All rows of a read."""

@@ -199,20 +199,13 @@ class Store:
 
     def report(self, job_id: str, phase: str, done: int, total: int) -> None:
         """Record progress; raises LeaseLost when the job is no longer ours."""
-        with self._database.write() as sql:
-            self._hold(sql, job_id)
-            sql.execute("UPDATE job SET phase = ?, done = ?, total = ? WHERE id = ?", (phase, done, total, job_id))
-        self._announce()
+        change = "UPDATE job SET phase = ?, done = ?, total = ? WHERE id = ?"
+        self._change(job_id, lambda sql: sql.execute(change, (phase, done, total, job_id)))
 
     def warn(self, job_id: str, warning: Warned) -> None:
         """Record a warning once."""
-        with self._database.write() as sql:
-            self._hold(sql, job_id)
-            sql.execute(
-                _WARNED,
-                (job_id, warning.first, warning.end, warning.kind, warning.message),
-            )
-        self._announce()
+        values = job_id, warning.first, warning.end, warning.kind, warning.message
+        self._change(job_id, lambda sql: sql.execute(_WARNED, values))
 
     def commit(self, job_id: str, frames: Sequence[tuple[int, str, str]], generated: Iterable[int] = ()) -> None:
         """Make frames readable: (index, key, blob) each; raises LeaseLost.
@@ -220,14 +213,15 @@ class Store:
         Args:
             generated: indices of those that were not made before.
         """
-        with self._database.write() as sql:
-            self._hold(sql, job_id)
+
+        def write(sql: Any) -> None:
             sql.execute("UPDATE job SET attempts = 0 WHERE id = ?", (job_id,))
             sql.executemany(_FRAME, [(job_id, index, sha) for index, _, sha in frames])
             # In one order, so that two writers of the same keys do not wait for each other.
             sql.executemany(_RESULT, sorted((key, sha) for _, key, sha in frames))
             sql.executemany(_GENERATED, [(job_id, index) for index in generated])
-        self._announce()
+
+        self._change(job_id, write)
 
     def finish(self, job_id: str, state: JobState, error: str = "") -> None:
         """End a job that this process holds."""
@@ -308,10 +302,19 @@ class Store:
         with self._database.write() as sql:
             sql.execute(_RESULT, (key, sha))
 
-    def _hold(self, sql: Any, job_id: str) -> None:
-        if sql.execute(_HELD, (time.time() + LEASE_SECONDS, job_id, self._owner)).rowcount != 1:
+    def _change(self, job_id: str, write: Callable[[Any], object]) -> None:
+        """Write something of a job that this process holds; raises LeaseLost."""
+
+        def work(sql: Any) -> bool:
+            if sql.execute(_HELD, (time.time() + LEASE_SECONDS, job_id, self._owner)).rowcount != 1:
+                return False
+            write(sql)
+            return True
+
+        if not self._database.together(work):
             raise LeaseLost(job_id)
         self._held[job_id] = time.monotonic()
+        self._announce()
 
     def wait(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
         """Until something has changed, at most so long; not at all where `unless` says so."""

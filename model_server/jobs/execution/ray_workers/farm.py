@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,9 @@ from model_server.pipeline.result_cache import digest
 # How often it is looked for new workers, and whether idle ones live.
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 10.0
+# Of so many workers one may be asked for previews at the same time; those go before frames there, and however many
+# editors look at previews, the other workers are the dubs'.
+PREVIEW_SHARE = 4
 # Frames of a dub that wait to be committed.
 WAITING = 8
 NOBODY = "No Ray worker is there; start one: posedub worker --ray ADDRESS."
@@ -83,6 +86,7 @@ class Farm:
         self._cluster, self._store, self._engines, self._stopping = cluster, store, engines, stopping
         self._seats: list[_Seat] = []
         self._lock = threading.Condition()
+        self._previewing = 0
         self._ranges = Ranges(lambda: len(self._seats))
         self._media = ValueCache()
         self._precision, self._first = str(engines.precision("auto")), threading.Lock()
@@ -115,12 +119,15 @@ class Farm:
                 yield Frame(index, key, known[index])
         missing = [index for index, _ in keys if not known[index]]
         if missing:
-            yield from self._drawn(work, task, missing, lambda: report.progress("frames", 0, len(keys)))
+            yield from self._drawn(
+                work, task, missing, lambda left: report.progress("frames", len(keys) - left, len(keys))
+            )
 
     def preview(self, work: Work) -> Preview:
         """By the worker that has the least to do; it draws it before anything else."""
         task = self._task(work)
-        answer = self._with_worker(lambda seat, worker: worker.preview(self._for(seat, task)), work)
+        with self._preview_place(work):
+            answer = self._with_worker(lambda seat, worker: worker.preview(self._for(seat, task)), work)
         if isinstance(answer, Fault):
             raise raised(answer)
         kept, png, approximate = answer
@@ -146,14 +153,18 @@ class Farm:
         self._store.keep_result(self._analysis_key(work), self._store.blobs.put(packed(seeds)))
         return keys, replace(task, seeds=seeds)
 
-    def _drawn(self, work: Work, task: Task, missing: list[int], beat: Callable[[], None]) -> Iterator[Frame]:
-        """Frames that no store has, as they come from all workers."""
+    def _drawn(self, work: Work, task: Task, missing: list[int], beat: Callable[[int], None]) -> Iterator[Frame]:
+        """Frames that no store has, as they come from all workers.
+
+        Args:
+            beat: told how many are to come, whenever none came for a while.
+        """
         came: queue.Queue[Any] = queue.Queue(WAITING)
         dub = Dub(task, lambda one: _put(came, one, dub))
         self._ranges.add(dub, runs(missing))
         try:
-            for _ in missing:
-                yield self._next(came, work, beat)
+            for left in range(len(missing), 0, -1):
+                yield self._next(came, work, lambda left=left: beat(left))
         finally:
             self._ranges.drop(dub)
             for seat in self._ready():
@@ -199,6 +210,22 @@ class Farm:
             with self._lock:
                 self._lock.wait(LOOK_SECONDS)
         return _Asked(min(seats, key=lambda seat: (seat.asked, seat.busy)))
+
+    @contextmanager
+    def _preview_place(self, work: Work) -> Iterator[None]:
+        """One of the places for previews, once there is one."""
+        with self._lock:
+            while self._previewing >= max(len(self._ready()) // PREVIEW_SHARE, 1):
+                if work.cancelled():
+                    raise PoseDubError(STOPPED, ErrorKind.CANCELLED)
+                self._lock.wait(LOOK_SECONDS)
+            self._previewing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._previewing -= 1
+                self._lock.notify_all()
 
     def _ready(self) -> list[_Seat]:
         return [seat for seat in self._seats if seat.worker]
