@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ from model_server.service.servicer import ChangeSignal, Servicer
 
 GRACE_SECONDS = 5.0
 PARENT_POLL_SECONDS = 1.0
+# Threads for what clients ask where others draw: most of them wait for a worker, or for the disk.
+ASKED_AT_ONCE = 64
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a lottery
     ("grpc.keepalive_time_ms", 20_000),
@@ -89,6 +92,8 @@ class _Server:
 
     async def run(self) -> None:
         leave = asyncio.Event()
+        if self._making:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(ASKED_AT_ONCE, "asked"))
         front = self._front()
         port = self._bind(front)
         await front.start()

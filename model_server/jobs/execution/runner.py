@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from model_server import __version__
 from model_server.engines.base import WeightsInfo
@@ -37,6 +38,7 @@ COMMIT_FRAMES = 64
 WRITERS = 4
 UNEXPECTED = "The server hit an unexpected problem with this dub; see its log and report it."
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class StoredResults:
@@ -231,13 +233,13 @@ def with_role(sentence: str, asset: str, role: str) -> str:
     return re.sub(rf"\b(file|picture|movie) {asset}", rf"\1 of {role}", sentence).replace(asset, role)
 
 
-def grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Frames in groups worth one commit: what came within a moment, the first one at once."""
-    group: list[Frame] = []
+def grouped(frames: Iterable[T], seconds: float = COMMIT_SECONDS) -> Iterator[list[T]]:
+    """Frames in groups worth one commit, or one message: what came within `seconds`, the first one at once."""
+    group: list[T] = []
     flushed = 0.0
     for frame in frames:
         group.append(frame)
-        if len(group) >= COMMIT_FRAMES or time.monotonic() - flushed > COMMIT_SECONDS:
+        if len(group) >= COMMIT_FRAMES or time.monotonic() - flushed > seconds:
             yield group
             group, flushed = [], time.monotonic()
     if group:

@@ -17,8 +17,10 @@ RESOURCE = "posedub_worker"
 """What a node of the cluster has one of for each worker that may run there."""
 NAMESPACE = "posedub"
 LACKING = "Ray is not installed; install it: pip install 'posedub[cluster]'."
-# Frames that a worker may be ahead of the front.
-AHEAD = 16
+# Messages that a worker may be ahead of the front, each with the frames of so many seconds: Ray needs about a
+# millisecond for a message on either side, which quick frames share.
+AHEAD = 8
+SENT_SECONDS = 0.1
 READY_SECONDS = 300.0
 CALL_SECONDS = 20.0
 _STORE_BYTES = 512 * 2**20
@@ -160,7 +162,8 @@ class RemoteWorker:
 
     def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
         """As of `RenderWorker`."""
-        return self._streamed(self._actor.frames, "frames", task, first, end)
+        for group in self._streamed(self._actor.frames, "frames", task, first, end):
+            yield from group
 
     def preview(self, task: Any) -> Any:
         """As of `RenderWorker`."""
@@ -220,7 +223,9 @@ def _actor_class() -> type:
             yield from self._worker.analyse(task)
 
         def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
-            yield from self._worker.frames(task, first, end)
+            from model_server.jobs.execution.runner import grouped
+
+            yield from grouped(self._worker.frames(task, first, end), SENT_SECONDS)
 
         def preview(self, task: Any) -> Any:
             return self._worker.preview(task)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from model_server import __version__
@@ -164,7 +165,7 @@ class Farm:
         self._ranges.add(dub, runs(missing))
         try:
             for left in range(len(missing), 0, -1):
-                yield self._next(came, work, lambda left=left: beat(left))
+                yield self._next(came, work, partial(beat, left))
         finally:
             self._ranges.drop(dub)
             for seat in self._ready():

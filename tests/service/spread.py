@@ -1,0 +1,155 @@
+"""How dubs are spread over real Ray workers, against one server that draws by itself; each worker on one core.
+
+    python -m tests.service.spread --frames 150 --workers 0 1 2 4
+
+says for each number of workers (0: the server itself, held to one core) how long a dub took whose sources and engine
+are known, from being asked for to its last frame, and what part of a linear gain that is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+
+from model_server.files import file_digest
+from model_server.jobs.model import Ended, FrameMade, JobState
+from model_server.pipeline.request import DubRequest, DubSpec, FaceSelection, Portrait, PoseFrontal, Speech
+from model_server.service.remote import Address, RemoteServer
+from tests.conftest import drawn_head, speechlike, write_wav
+from tests.limits import HANGS
+from tests.servers import ServerProcess, free_port
+
+FPS = 25
+
+
+def main() -> None:
+    """Run it and print the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--dubs", type=int, default=2)
+    parser.add_argument("--weights", type=Path, help="(default: as shipped)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4])
+    options = parser.parse_args()
+    alone = 0.0
+    for count in options.workers:
+        seconds, spent = measured(count, options)
+        rate = options.frames / seconds
+        alone = alone or rate
+        cores = min(max(count, 1), os.cpu_count() or 1)
+        figures = {"workers": count, "seconds": round(seconds, 2), "frames per second": round(rate, 2)}
+        share = {"share of linear": round(rate / alone / cores, 3)}
+        print(json.dumps(figures | share | {"core ms per frame": spent}), flush=True)
+
+
+def measured(workers: int, options: argparse.Namespace) -> tuple[float, dict[str, float]]:
+    """Seconds of the quickest of some dubs, and milliseconds of a core for each of their frames by program."""
+    with tempfile.TemporaryDirectory(prefix="pd") as name:
+        folder, extra = Path(name), ["--weights", str(options.weights)] if options.weights else []
+        with serving(workers, folder, ["--device", "cpu", "--precision", "fp32", *extra]) as server:
+            request = asked(folder, options.frames)
+            with RemoteServer(Address(server.address)) as remote:
+                for asset in ("head.png", "speech.wav"):
+                    remote.add(file_digest(folder / asset), folder / asset)
+                seeded = [replace(request, spec=replace(request.spec, seed=seed)) for seed in range(options.dubs + 1)]
+                made(remote, seeded[0])  # engines and sources are met
+                before = spent_by(server)
+                took = min(made(remote, one) for one in seeded[1:])
+                after, frames = spent_by(server), options.frames * options.dubs
+    return took, {name: round(1000 * (after[name] - before.get(name, 0)) / frames, 2) for name in after}
+
+
+def spent_by(server: ServerProcess) -> dict[str, float]:
+    """Seconds of a core that the server, its workers and Ray's own processes had so far."""
+    spent = {"server": _spent(server.process.pid)}
+    for process in psutil.process_iter(["name", "cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if str(server.data.parent) in words or "PoseDubWorker" in words:
+            part = "workers" if "PoseDubWorker" in words else "Ray"
+            if process.pid != server.process.pid:
+                spent[part] = spent.get(part, 0) + _spent(process.pid)
+    return spent
+
+
+def _spent(process: int) -> float:
+    times = psutil.Process(process).cpu_times()
+    return times.user + times.system
+
+
+def asked(folder: Path, frames: int) -> DubRequest:
+    """A dub of a drawn head."""
+    from PIL import Image
+
+    Image.fromarray(drawn_head()).save(folder / "head.png")
+    write_wav(folder / "speech.wav", speechlike(frames / FPS))
+    head, speech = (file_digest(folder / name) for name in ("head.png", "speech.wav"))
+    portrait = Portrait(head, FaceSelection("aligned"))
+    return DubRequest(DubSpec(portrait, Speech(speech), PoseFrontal(), Fraction(FPS), frames))
+
+
+def made(remote: RemoteServer, request: DubRequest) -> float:
+    """Seconds of a dub, all of whose frames come."""
+    begun, frames = time.monotonic(), 0
+    for event in remote.events(remote.submit(request)):
+        frames += isinstance(event, FrameMade)
+        assert not isinstance(event, Ended) or event.job.state is JobState.DONE, event
+    assert frames == request.end - request.first
+    return time.monotonic() - begun
+
+
+@contextmanager
+def serving(workers: int, folder: Path, options: list[str]) -> Iterator[ServerProcess]:
+    """A server with so many workers, each held to one core; one held to a core itself for none."""
+    if not workers:
+        with ServerProcess(folder / "server", options) as server:
+            pin(server.process.pid, 0)
+            yield server
+        return
+    address, token = f"127.0.0.1:{free_port()}", ["--ray-token", str(folder / "token")]
+    words = ["worker", "--head", "--ray", address, *token, "--workers", str(workers), "--object-store-mib", "80"]
+    environment = {"RAY_TMPDIR": str(folder)}
+    head = subprocess.Popen(
+        [sys.executable, "-m", "model_server", *words],
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        next(line for line in head.stdout if "block forever" in line)
+        with ServerProcess(folder / "server", [*options, "--ray", address, *token], environment=environment) as server:
+            for place, process in enumerate(joined(server, workers)):
+                pin(process, place % (os.cpu_count() or 1))
+            yield server
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(HANGS)
+
+
+def joined(server: ServerProcess, workers: int) -> list[int]:
+    """Processes of all workers."""
+    limit = time.monotonic() + HANGS
+    while len(found := re.findall(r"joins: process (\d+)", server.log.read_text())) < workers:
+        assert time.monotonic() < limit, server.log.read_text()
+        time.sleep(0.1)
+    return [int(process) for process in found]
+
+
+def pin(process: int, core: int) -> None:
+    """Hold all threads of a process, and those that they will begin, to a core."""
+    for thread in psutil.Process(process).threads():
+        os.sched_setaffinity(thread.id, {core})
+
+
+if __name__ == "__main__":
+    main()
