@@ -196,6 +196,13 @@ def database_url(text: str) -> str:
     return text
 
 
+def blobs_url(text: str) -> str:
+    """Of a place that fsspec knows."""
+    if "://" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL; write for example s3://bucket/folder")
+    return text
+
+
 def signed_seconds(text: str) -> Fraction:
     """`seconds`, also before a file begins: "-0.5"."""
     return -seconds(text[1:]) if text.startswith("-") else seconds(text)

@@ -36,6 +36,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="postgresql://user@host/name that lists the dubs of several servers; --data is a folder they share",
     )
     parser.add_argument(
+        "--blobs",
+        type=shared.blobs_url,
+        metavar="URL",
+        help="where its files lie, as fsspec reads it: s3://bucket/folder; --data then holds copies of them",
+    )
+    parser.add_argument(
         "--metrics", metavar="[HOST:]PORT", help="serve Prometheus metrics, /healthz and /readyz there (127.0.0.1)"
     )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
@@ -69,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         parent=options.exit_with,
         limits=store.limits(options),
         store=options.store or "",
+        blobs=options.blobs or "",
         making=making,
         metrics=_metrics_place(options.metrics),
     )

@@ -27,6 +27,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action.set_defaults(run=run)
         action.add_argument("--data", type=shared.path, metavar="DIR", help="data folder (default: the user's)")
         action.add_argument("--store", type=shared.database_url, metavar="URL", help="of its list of dubs")
+        action.add_argument("--blobs", type=shared.blobs_url, metavar="URL", help="of its files")
         action.add_argument("--command", action="store_true", help="of the command's own dubs, not of the server's")
     add_limits(prune)
     verify.add_argument("--repair", action="store_true", help="have damaged frames made again by the server")
@@ -53,7 +54,8 @@ def limits(options: argparse.Namespace) -> Limits:
 def _store(options: argparse.Namespace) -> Store:
     from model_server.jobs.store import Store
 
-    return Store(shared.data_folder(options, "command" if options.command else "server"), options.store or "")
+    folder = shared.data_folder(options, "command" if options.command else "server")
+    return Store(folder, options.store or "", options.blobs or "")
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.cli import options as shared
+from model_server.cli import watcher
 from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def farm_of(options: argparse.Namespace, data: Path) -> Callable[[Store, EngineP
         from model_server.jobs.execution.ray_workers.farm import Farm
 
         cluster = Cluster(ClusterConfig(options.ray, options.ray_token or data / TOKEN, options.ray_cores))
+        watcher.depend_on_cluster(*cluster.head)
         device = options.device if options.device != "auto" else "cuda" if cluster.has_gpus else "cpu"
         engines.drawing_device = device
         return Farm(cluster, store, engines, device, stopping)

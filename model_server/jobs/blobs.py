@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_server.errors import ErrorKind, PoseDubError
@@ -32,6 +33,15 @@ def check_id(asset: str) -> str:
     if not is_id(asset):
         raise PoseDubError("The asset id is not a SHA-256 in 64 lower-case hex digits; send the file's hash.")
     return asset
+
+
+@dataclass(frozen=True)
+class Content:
+    """A content that is there, whole: its hash, its bytes, and when it was used last, in seconds since 1970."""
+
+    sha: str
+    size: int
+    used: float
 
 
 class Blobs:
@@ -68,7 +78,11 @@ class Blobs:
 
     def intact(self, sha: str) -> bool:
         """The same for content that also has its hash; a power failure may have cut it off."""
-        return self.use(sha) and file_digest(self.path(sha)) == sha
+        return self.use(sha) and not self.damaged(sha)
+
+    def damaged(self, sha: str) -> bool:
+        """Whether a content that is here has not its hash."""
+        return file_digest(self.path(sha)) != sha
 
     def put(self, content: bytes) -> str:
         """Store bytes and return their SHA-256."""
@@ -108,12 +122,23 @@ class Blobs:
                 ErrorKind.TOO_LARGE,
             )
 
-    def files(self) -> Iterator[os.DirEntry[str]]:
-        """All contents that are here, whole, by their hashes as names; no unfinished uploads, links or folders."""
+    def files(self) -> Iterator[Content]:
+        """All contents that are here, whole; no unfinished uploads, links or folders."""
         for folder in list(os.scandir(self.root)):
             if len(folder.name) == _FOLDER and folder.is_dir(follow_symlinks=False):
-                named = (entry for entry in list(os.scandir(folder)) if _ID.fullmatch(entry.name))
-                yield from (entry for entry in named if entry.is_file(follow_symlinks=False))
+                for entry in list(os.scandir(folder)):
+                    if is_id(entry.name) and entry.is_file(follow_symlinks=False):
+                        yield Content(entry.name, entry.stat().st_size, entry.stat().st_mtime)
+
+    def used(self, sha: str) -> float:
+        """When a content was last used, as of `files`; 0 where it is gone."""
+        try:
+            return self.path(sha).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def tidy(self) -> None:
+        """Free what is only kept to be quick."""
 
     def remove(self, sha: str) -> None:
         """Delete a content; nothing where it is gone."""

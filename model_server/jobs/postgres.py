@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.database import SCHEMA, Work
 
 LACKING = "A store in PostgreSQL needs psycopg; install it: pip install 'posedub[studio]'."
+# Of each server: PostgreSQL allows all of its clients 100, unless it is told otherwise, and jobs wait for them briefly.
+CONNECTIONS = 16
 # Any number: servers that start together make the tables one after the other.
 _SCHEMA_LOCK = 7_055_177
 
@@ -36,7 +39,8 @@ class PostgresDatabase:
         except ImportError as error:
             raise PoseDubError(LACKING, ErrorKind.UNSUPPORTED) from error
         self._psycopg, self._url = psycopg, url
-        self._local = threading.local()
+        self._places = threading.Semaphore(CONNECTIONS)
+        self._idle: deque[Any] = deque()
         with self.write() as sql:
             sql.execute("SELECT pg_advisory_xact_lock(?)", (_SCHEMA_LOCK,))
             for statement in _translated(SCHEMA.read_text()).split(";\n"):
@@ -45,8 +49,8 @@ class PostgresDatabase:
     @contextmanager
     def write(self) -> Iterator[PostgresWriting]:
         """One transaction: all of it is kept, or nothing."""
-        with self._said(), self._connection().transaction():
-            yield PostgresWriting(self._connection())
+        with self._said(), self._connection() as connection, connection.transaction():
+            yield PostgresWriting(connection)
 
     def together(self, work: Work) -> bool:
         """A short write; PostgreSQL itself lets transactions that end together wait for the disk once."""
@@ -55,17 +59,24 @@ class PostgresDatabase:
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """All rows of a read."""
-        with self._said():
-            return self._connection().execute(_translated(query), values).fetchall()
+        with self._said(), self._connection() as connection:
+            return connection.execute(_translated(query), values).fetchall()
 
-    def _connection(self) -> Any:
-        """This thread's connection, a new one where the last one broke."""
-        held = getattr(self._local, "connection", None)
-        if held is None or held.closed or held.broken:
-            from psycopg.rows import dict_row
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """One that nobody uses, a new one where there is none."""
+        with self._places:
+            held = self._idle.pop() if self._idle else self._connected()
+            try:
+                yield held
+            finally:
+                if not (held.closed or held.broken):
+                    self._idle.append(held)
 
-            self._local.connection = self._psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
-        return self._local.connection
+    def _connected(self) -> Any:
+        from psycopg.rows import dict_row
+
+        return self._psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -73,6 +84,7 @@ class PostgresDatabase:
         try:
             yield
         except self._psycopg.OperationalError as error:
+            self._idle.clear()  # the others broke, too
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise PoseDubError(
                 f"The database of the store does not answer ({reason}); it will be asked again.", ErrorKind.UNAVAILABLE

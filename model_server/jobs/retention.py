@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from model_server.files import file_digest
 from model_server.jobs.store import Store
 from model_server.surroundings import explained
 
@@ -89,9 +88,9 @@ class _Census:
 
     def __init__(self, store: Store, now: float) -> None:
         self.store, self.now = store, now
-        files = [(entry.name, entry.stat()) for entry in store.blobs.files()]
-        self.sizes = {sha: status.st_size for sha, status in files}
-        self.touched = {sha: status.st_mtime for sha, status in files}
+        contents = list(store.blobs.files())
+        self.sizes = {one.sha: one.size for one in contents}
+        self.touched = {one.sha: one.used for one in contents}
         self.jobs = store.last_used()
         self.needs = {job: frozenset(store.needs(job)) for job, *_ in self.jobs}
         self.needed = Counter(sha for shas in self.needs.values() for sha in shas)
@@ -147,10 +146,7 @@ def _remove(census: _Census, shas: set[str]) -> set[str]:
 
 
 def _unused(census: _Census, sha: str) -> bool:
-    try:
-        return census.store.blobs.path(sha).stat().st_mtime == census.touched[sha]
-    except FileNotFoundError:
-        return False
+    return census.store.blobs.used(sha) == census.touched[sha]
 
 
 def verify(
@@ -163,7 +159,7 @@ def verify(
             or at once by a server that runs.
         progress: told how many of the contents were read.
     """
-    shas = sorted(entry.name for entry in store.blobs.files())
+    shas = sorted(one.sha for one in store.blobs.files())
     damaged = tuple(_damaged(store, shas, progress))
     present = set(shas) - set(damaged)
     lacking = dict(_lacking(store, present))
@@ -180,7 +176,7 @@ def verify(
 def _damaged(store: Store, shas: list[str], progress: Callable[[int, int], None]) -> Iterator[str]:
     for done, sha in enumerate(shas):
         progress(done, len(shas))
-        if store.blobs.has(sha) and file_digest(store.blobs.path(sha)) != sha:
+        if store.blobs.has(sha) and store.blobs.damaged(sha):
             yield sha
     progress(len(shas), len(shas))
 
@@ -215,6 +211,7 @@ class Housekeeping:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._store.blobs.tidy()
                 done = prune(self._store, self._limits)
                 if done.contents:
                     log.info("removed %d dubs, %d files, %d MiB", done.jobs, done.contents, done.size // 2**20)

@@ -23,6 +23,7 @@ from model_server.jobs.database import Database
 from model_server.jobs.marks import job_id
 from model_server.jobs.model import Job, JobState, Progress, Warned
 from model_server.jobs.postgres import PostgresDatabase
+from model_server.jobs.remote_blobs import RemoteBlobs
 from model_server.pipeline.request import DubRequest
 from model_server.scratch import tidy_temporary
 
@@ -75,6 +76,7 @@ class Store:
     Args:
         folder: of the files; of several servers the same one, on a disk that all of them see.
         url: of the database; "" for a file in the folder.
+        blobs: URL of the files where they lie elsewhere, "" for the folder; what is in the folder is then a cache.
 
     Attributes:
         blobs: content-addressed files: assets, frames, pose codes.
@@ -82,11 +84,12 @@ class Store:
         listeners: called after every change, in the thread that made it.
     """
 
-    def __init__(self, folder: Path, url: str = "") -> None:
+    def __init__(self, folder: Path, url: str = "", blobs: str = "") -> None:
         tidy_temporary()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.blobs = Blobs(folder / "blobs", shared=bool(url))
+        files = folder / "blobs"
+        self.blobs = RemoteBlobs(files, blobs) if blobs else Blobs(files, shared=bool(url))
         self.changed = threading.Condition()
         self.listeners: list[Callable[[], None]] = []
         self._database: AnyDatabase = PostgresDatabase(url) if url else Database(folder / "posedub.sqlite")

@@ -65,7 +65,7 @@ class _ServerMetrics:
         with self._lock:
             measured, size, files = self._measured
             if time.monotonic() - measured > STORE_SECONDS:
-                sizes = [entry.stat().st_size for entry in self._store.blobs.files()]
+                sizes = [one.size for one in self._store.blobs.files()]
                 size, files = sum(sizes), len(sizes)
                 self._measured = time.monotonic(), size, files
         return size, files, self._store.blobs.free()

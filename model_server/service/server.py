@@ -55,6 +55,7 @@ class Config:
         port: 0 lets the system choose.
         parent: process id; the server leaves when that process does.
         store: URL of the database that lists the dubs, "" for a file in the data folder.
+        blobs: URL of the store's files, "" for the data folder.
         making: joins those who make frames, None where this process makes them.
         metrics: where metrics and probes are served by HTTP, None for nowhere.
         limits: what the data folder may hold.
@@ -69,6 +70,7 @@ class Config:
     limits: Limits = Limits()
     metrics: ServerAddress | None = None
     store: str = ""
+    blobs: str = ""
     making: Callable[[Store, EnginePool, threading.Event], Making] | None = None
 
 
@@ -81,7 +83,7 @@ def serve(config: Config) -> None:
 class _Server:
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._store = Store(config.data, config.store)
+        self._store = Store(config.data, config.store, config.blobs)
         self._stopping = threading.Event()
         self._making = config.making(self._store, config.engines, self._stopping) if config.making else None
         self._runner = Runner(self._store, config.engines, stopping=self._stopping, making=self._making)

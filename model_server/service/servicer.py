@@ -117,7 +117,7 @@ class Servicer:
 
     @_guarded
     async def GetAsset(self, request: dubbing.GetAssetRequest, context: Any) -> Any:
-        complete = self._blobs.use(request.asset_id)
+        complete = await asyncio.to_thread(self._blobs.use, request.asset_id)
         received = 0 if complete else self._blobs.received(request.asset_id)
         return dubbing.GetAssetResponse(complete=complete, received_bytes=received)
 
@@ -131,7 +131,7 @@ class Servicer:
             return await self._received(head, messages)
 
     async def _received(self, head: dubbing.UploadAssetRequest, messages: _Upload) -> Any:
-        if self._blobs.use(head.asset_id):
+        if await asyncio.to_thread(self._blobs.use, head.asset_id):
             return dubbing.UploadAssetResponse(complete=True, received_bytes=head.total_bytes)
         if not 0 < head.total_bytes <= MAX_ASSET_BYTES:
             raise PoseDubError(f"The asset's size of {head.total_bytes} bytes is outside 1 to {MAX_ASSET_BYTES}.")

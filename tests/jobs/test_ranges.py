@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from model_server.jobs.execution.ray_workers.ranges import DEATHS, SMALLEST, Dub, Piece, Ranges
+from model_server.jobs.execution.ray_workers.ranges import AT_ONCE, CUT_TO, DEATHS, Dub, Piece, Ranges
 from model_server.jobs.execution.threads import FARMED
 
 
@@ -30,7 +30,8 @@ def test_pieces_become_smaller_and_every_frame_is_made_once() -> None:
         sizes.append(piece.end - piece.next)
         finish(ranges, piece, made)
     assert sorted(made) == [*range(500), 700, 701]
-    assert sizes[0] > 4 * SMALLEST and all(later <= earlier for earlier, later in pairwise(sizes[:-2]))
+    assert sizes[0] == 128 and all(later <= earlier for earlier, later in pairwise(sizes[:-2]))
+    assert not any(size % AT_ONCE for size in sizes[:-2])
 
 
 def test_an_idle_worker_takes_the_half_that_a_slow_one_has_not_begun() -> None:
@@ -65,6 +66,17 @@ def test_no_dub_starves_beside_a_long_one() -> None:
     begun = [ranges.take(0) for _ in range(3)]
     ranges.add(Dub("short", lambda value: None), [(0, 8)])
     assert ranges.take(0).dub.work == "short" and all(piece.dub.work == "long" for piece in begun)
+
+
+def test_a_dub_that_comes_when_nobody_is_idle_has_a_long_piece_cut_short() -> None:
+    ranges, made = Ranges(lambda: 1), list[int]()
+    ranges.add(Dub("long", lambda value: None), [(0, 200)])
+    piece = ranges.take(0)
+    assert (piece.next, piece.end) == (0, 200)
+    ranges.add(Dub("short", lambda value: None), [(0, 8)])
+    finish(ranges, piece, made)
+    assert made == list(range(CUT_TO))
+    assert ranges.take(0).dub.work == "short"
 
 
 def test_threads_that_join_and_leave_make_everything_once() -> None:

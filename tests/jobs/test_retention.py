@@ -13,6 +13,7 @@ from model_server.jobs.model import JobState
 from model_server.jobs.retention import DAY, GRACE, Limits, prune, usage, verify
 from model_server.jobs.store import Store
 from model_server.pipeline.request import DubRequest, DubSpec, Portrait, PoseFixed, Speech
+from tests.jobs.conftest import spoil
 
 WEIGHTS = ("id", "lite", "untrained", "lite")
 LATER = 10 * DAY
@@ -32,7 +33,7 @@ def made(store: Store, seed: int, frames: int = 3, end: bool = True) -> str:
 
 
 def contents(store: Store) -> set[bytes]:
-    return {store.blobs.read(entry.name) for entry in store.blobs.files()}
+    return {store.blobs.read(one.sha) for one in store.blobs.files()}
 
 
 def test_what_is_old_goes_with_all_that_it_alone_needs(store: Store) -> None:
@@ -95,7 +96,7 @@ def test_what_is_used_while_it_is_removed_stays(store: Store, monkeypatch: pytes
 def test_damage_is_found_and_its_frames_are_made_again(store: Store) -> None:
     job = made(store, 1)
     (_, first), (_, second), _ = store.frames(job, 0, 3)
-    store.blobs.path(first).write_bytes(b"something else")
+    spoil(store, first, b"something else")
     store.blobs.remove(second)
     found = verify(store)
     assert (found.contents, found.damaged, found.jobs) == (4, (first,), (job,))

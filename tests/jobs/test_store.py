@@ -30,6 +30,7 @@ from model_server.pipeline.request import (
     Speech,
 )
 from model_server.pipeline.suitability import check_suitable
+from tests.jobs.conftest import spoil
 
 WEIGHTS = ("id", "lite", "untrained", "lite")
 
@@ -217,11 +218,11 @@ def test_only_hashes_become_paths(tmp_path: Path, name: str) -> None:
         Blobs(tmp_path).path(name)
 
 
-def test_a_full_disk_is_said_before_anything_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_server.jobs.blobs.DISK_RESERVE", 2**60)
     with pytest.raises(PoseDubError, match="disk"):
-        store.blobs.put(b"content")
-    assert not [path for path in store.blobs.root.rglob("*") if path.is_file()]
+        Blobs(tmp_path).put(b"content")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_what_is_done_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
@@ -272,9 +273,7 @@ def test_damaged_frames_are_made_again_and_not_handed_out(store: Store, bad: byt
     commit(store, job, 0, 1, 2)
     store.finish(job, JobState.DONE)
     sha = hashlib.sha256(b"frame1").hexdigest()
-    store.blobs.path(sha).unlink()
-    if bad is not None:
-        store.blobs.path(sha).write_bytes(bad)
+    spoil(store, sha, bad)
 
     assert store.result("key1") is None and store.result("key2")
     watch = Watch(store, job)

@@ -11,10 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,13 +21,15 @@ from pathlib import Path
 
 import psutil
 
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import write_weights
 from model_server.files import file_digest
 from model_server.jobs.model import Ended, FrameMade, JobState
 from model_server.pipeline.request import DubRequest, DubSpec, FaceSelection, Portrait, PoseFrontal, Speech
 from model_server.service.remote import Address, RemoteServer
 from tests.conftest import drawn_head, speechlike, write_wav
-from tests.limits import HANGS
-from tests.servers import ServerProcess, free_port
+from tests.ray_cluster import RayNode, cluster_address, workers_of
+from tests.servers import ServerProcess
 
 FPS = 25
 
@@ -41,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--dubs", type=int, default=2)
-    parser.add_argument("--weights", type=Path, help="(default: as shipped)")
+    parser.add_argument("--full", action="store_true", help="draw with networks of the full size, untrained")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4])
     options = parser.parse_args()
     alone = 0.0
@@ -58,14 +56,15 @@ def main() -> None:
 def measured(workers: int, options: argparse.Namespace) -> tuple[float, dict[str, float]]:
     """Seconds of the quickest of some dubs, and milliseconds of a core for each of their frames by program."""
     with tempfile.TemporaryDirectory(prefix="pd") as name:
-        folder, extra = Path(name), ["--weights", str(options.weights)] if options.weights else []
+        folder = Path(name)
+        extra = ["--weights", str(full_size(folder / "full.safetensors"))] if options.full else []
         with serving(workers, folder, ["--device", "cpu", "--precision", "fp32", *extra]) as server:
             request = asked(folder, options.frames)
             with RemoteServer(Address(server.address)) as remote:
                 for asset in ("head.png", "speech.wav"):
                     remote.add(file_digest(folder / asset), folder / asset)
                 seeded = [replace(request, spec=replace(request.spec, seed=seed)) for seed in range(options.dubs + 1)]
-                made(remote, seeded[0])  # engines and sources are met
+                made(remote, replace(seeded[0], end=options.frames // 2))  # engines and sources are met
                 before = spent_by(server)
                 took = min(made(remote, one) for one in seeded[1:])
                 after, frames = spent_by(server), options.frames * options.dubs
@@ -87,6 +86,12 @@ def spent_by(server: ServerProcess) -> dict[str, float]:
 def _spent(process: int) -> float:
     times = psutil.Process(process).cpu_times()
     return times.user + times.system
+
+
+def full_size(path: Path) -> Path:
+    """A weights file of the full networks."""
+    write_weights(path, untrained_state("full"), "full", "untrained", "untrained full")
+    return path
 
 
 def asked(folder: Path, frames: int) -> DubRequest:
@@ -118,31 +123,12 @@ def serving(workers: int, folder: Path, options: list[str]) -> Iterator[ServerPr
             pin(server.process.pid, 0)
             yield server
         return
-    address, token = f"127.0.0.1:{free_port()}", ["--ray-token", str(folder / "token")]
-    words = ["worker", "--head", "--ray", address, *token, "--workers", str(workers), "--object-store-mib", "80"]
-    environment = {"RAY_TMPDIR": str(folder)}
-    head = subprocess.Popen(
-        [sys.executable, "-m", "model_server", *words],
-        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        next(line for line in head.stdout if "block forever" in line)
-        with ServerProcess(folder / "server", [*options, "--ray", address, *token], environment=environment) as server:
-            for place, process in enumerate(joined(server, workers)):
-                pin(process, place % (os.cpu_count() or 1))
-            yield server
-    finally:
-        head.send_signal(signal.SIGTERM)
-        head.wait(HANGS)
-
-
-def joined(server: ServerProcess, workers: int) -> list[int]:
-    """Processes of all workers."""
-    limit = time.monotonic() + HANGS
-    while len(found := re.findall(r"joins: process (\d+)", server.log.read_text())) < workers:
-        assert time.monotonic() < limit, server.log.read_text()
-        time.sleep(0.1)
-    return [int(process) for process in found]
+    address = cluster_address()
+    joining = [*options, "--ray", address, "--ray-token", str(folder / "token")]
+    with RayNode(folder, address, workers), ServerProcess(folder / "server", joining) as server:
+        for place, process in enumerate(workers_of(server, workers)):
+            pin(process, place % (os.cpu_count() or 1))
+        yield server
 
 
 def pin(process: int, core: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,8 @@ from model_server.pipeline.media.encode import decode_png
 from model_server.service.remote import Address, RemoteServer
 from tests.cli.commands import Command, one_sentence, posedub
 from tests.limits import HANGS
-from tests.servers import ServerProcess, free_port
+from tests.ray_cluster import RayNode, cluster_address, workers_of
+from tests.servers import ServerProcess
 from tests.service.test_server import make_request
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'posedub[cluster]'")
@@ -39,25 +39,9 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> Iterator[str]:
     """A head with one place for a worker, and its address."""
-    port = free_port()
-    while 10000 <= port < 20000:  # Ray's own
-        port = free_port()
-    address = f"127.0.0.1:{port}"
-    words = ["worker", "--head", "--ray", address, "--workers", "1", "--object-store-mib", "80"]
-    command = [sys.executable, "-m", "model_server", *words, "--ray-token", str(folder / "token")]
-    environment = {**os.environ, "RAY_TMPDIR": str(folder)}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as head:
-        said = ""
-        for line in head.stdout:
-            said += line
-            if "block forever" in line:
-                break
-        assert head.poll() is None, said
+    address = cluster_address()
+    with RayNode(folder, address):
         yield address
-        head.send_signal(signal.SIGTERM)
-        head.wait(HANGS)
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +51,8 @@ def server(cluster: str, folder: Path) -> Iterator[ServerProcess]:
         yield started
 
 
-def workers(server: ServerProcess, count: int) -> list[int]:
-    """Processes of the workers that have joined so far, once there were `count`."""
-    limit = time.monotonic() + SOON
-    while len(found := re.findall(r"joins: process (\d+)", server.log.read_text())) < count:
-        assert time.monotonic() < limit, server.log.read_text()
-        time.sleep(0.1)
-    return [int(process) for process in found]
-
-
 def test_a_killed_worker_costs_time_and_no_frame(server: ServerProcess, media: Path, folder: Path) -> None:
-    (worker,) = workers(server, 1)
+    (worker,) = workers_of(server, 1)
     options = {
         "portrait": media / "portrait.png",
         "audio": media / "speech.wav",
@@ -91,7 +66,7 @@ def test_a_killed_worker_costs_time_and_no_frame(server: ServerProcess, media: P
             time.sleep(0.05)
         os.kill(worker, signal.SIGKILL)
         assert process.wait(SOON) == 0, process.rest()
-    assert len(workers(server, 2)) == 2
+    assert len(workers_of(server, 2)) == 2
     Command("dub", options | {"out": folder / "near", "data": folder / "local"}, {})()
     near, far = (sorted((folder / place).glob("*.png")) for place in ("near", "far"))
     assert len(far) == 55 and [path.name for path in far] == [path.name for path in near]

@@ -104,6 +104,12 @@ class Cluster:
             )
 
     @property
+    def head(self) -> tuple[str, int]:
+        """Where the cluster's head listens: host and port."""
+        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
+        return host, int(port)
+
+    @property
     def workers(self) -> int:
         """How many there may be now."""
         return int(sum(node["Resources"].get(RESOURCE, 0) for node in self._ray.nodes() if node["Alive"]))
