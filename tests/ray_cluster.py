@@ -17,7 +17,7 @@ from tests.limits import HANGS
 from tests.servers import ServerProcess, free_port
 
 # Without it nodes and servers look for a dead head for a minute.
-PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 
 
 def cluster_address() -> str:

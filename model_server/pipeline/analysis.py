@@ -17,7 +17,7 @@ from model_server.engines.registry import traits
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.pipeline.blinks import closures
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
-from model_server.pipeline.compositing.in_place import InPlaceCanvas, Region, reference_rows
+from model_server.pipeline.compositing.in_place import Region, reference_rows
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder
@@ -90,6 +90,7 @@ class Context:
         report: told how far the dub is, and what deserves a look in the request's frames.
         cancelled: polled between steps; when true the dub stops with CANCELLED.
         memory: what other dubs of the same sources made already.
+        share: of a pose source, as of `faces.parts.Parts`; None for all of it.
     """
 
     engine: Engine
@@ -98,6 +99,7 @@ class Context:
     report: Reporter = field(default_factory=Quiet)
     cancelled: Callable[[], bool] = never
     memory: ValueCache = field(default_factory=ValueCache)
+    share: frozenset[int] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -179,17 +181,13 @@ def analyse(
     return _Analyst(request, context, looked or range(request.spec.frame_count), stored).analysis()
 
 
-def footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None:
-    """What puts the drawn face into the dub's footage; None for dubs without."""
-    source = analysis.spec.output.footage
-    if source is None or analysis.face is None:
-        return None
-    footage = context.opened(source.asset, analysis.spec.viewer)
-    times = _times(analysis.spec, source, analysis.frames)
-    output = analysis.spec.output.of(analysis.frames)
-    if analysis.references:
-        return InPlaceCanvas(output, footage, times, analysis.face, context.traits.in_place, context.cancelled)
-    return FootageCanvas(output, footage, times, analysis.spec.size, analysis.face, context.cancelled)
+def look_at(kind: Kind, request: DubRequest, context: Context) -> None:
+    """Look through one source of a dub alone, so that its results are there for `analyse`; raises the same errors.
+
+    Raises:
+        PartsMissing: of what is read picture by picture, others read the rest.
+    """
+    _Analyst(request, context, range(request.spec.frame_count), ()).look_at(kind)
 
 
 class _Analyst:
@@ -211,6 +209,13 @@ class _Analyst:
             return Analysis(self._spec, self._looked, speech, None, self._own_codes(), canvas.track, references)
         poses, face = self._poses(), canvas.track if canvas else None
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, face, lids=self._lids())
+
+    def look_at(self, kind: Kind) -> None:
+        pose = self._spec.pose
+        if kind == "footage":
+            _ = self._canvas
+        elif kind == "pose" and isinstance(pose, PoseVideo):
+            self._video_track(pose)
 
     def _lids(self) -> NDArray[np.float32] | None:
         if "blink" not in self._context.traits.parameters:
@@ -345,7 +350,7 @@ class _Analyst:
             self._context.media(pose.asset),
             pose.asset,
             pose.face,
-            _times(self._spec, pose, self._looked),
+            shown_times(self._spec, pose, self._looked),
             self._context.engine,
             self._inputs("pose"),
             FaceFinder,
@@ -353,6 +358,7 @@ class _Analyst:
             self._context.cancelled,
             self._spec.viewer,
             self._spec.pose_reading,
+            self._context.share,
         )
 
     def _video_codes(self, pose: PoseVideo) -> NDArray[np.float32]:
@@ -372,7 +378,7 @@ class _Analyst:
         spec, source = self._spec, self._spec.output.footage
         if source is None:
             return None
-        times = _times(spec, source, self._looked)
+        times = shown_times(spec, source, self._looked)
         footage = self._context.opened(source.asset, spec.viewer)
         track = look_through(
             footage,
@@ -391,5 +397,6 @@ class _Analyst:
         return canvas
 
 
-def _times(spec: DubSpec, source: PoseVideo | FootageSource, frames: range) -> list[Fraction]:
+def shown_times(spec: DubSpec, source: PoseVideo | FootageSource, frames: range) -> list[Fraction]:
+    """When a source shows what frames of a dub show, in its seconds."""
     return [source.start + source.speed * k / spec.fps for k in frames]

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Condition, Identity, Performance
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.pipeline.analysis import Analysis, Context, footage_canvas
+from model_server.pipeline.analysis import Analysis, Context, shown_times
 from model_server.pipeline.compositing import presence_mark
-from model_server.pipeline.compositing.canvas import Canvas, CropCanvas
+from model_server.pipeline.compositing.canvas import Canvas, CropCanvas, FootageCanvas
 from model_server.pipeline.compositing.in_place import InPlaceCanvas
 from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.prefetch import prefetch
@@ -83,7 +83,7 @@ class Rendering:
         self._spec = analysis.spec
         self._context = context
         self._encode, self._mark = encode, mark
-        self._canvas: Canvas = footage_canvas(analysis, context) or CropCanvas(analysis.spec.output.presence_mark)
+        self._canvas: Canvas = _footage_canvas(analysis, context) or CropCanvas(analysis.spec.output.presence_mark)
         self._conditioning = context.engine.conditioning(
             Performance(
                 analysis.speech,
@@ -227,3 +227,16 @@ class Rendering:
 def _without_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture's luma (BT.601, as of the stills that portraits are) in all channels."""
     return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+
+
+def _footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | None:
+    """What puts the drawn face into the dub's footage; None for dubs without."""
+    source = analysis.spec.output.footage
+    if source is None or analysis.face is None:
+        return None
+    footage = context.opened(source.asset, analysis.spec.viewer)
+    times = shown_times(analysis.spec, source, analysis.frames)
+    output = analysis.spec.output.of(analysis.frames)
+    if analysis.references:
+        return InPlaceCanvas(output, footage, times, analysis.face, context.traits.in_place, context.cancelled)
+    return FootageCanvas(output, footage, times, analysis.spec.size, analysis.face, context.cancelled)

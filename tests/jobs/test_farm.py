@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,10 +24,21 @@ from model_server.jobs.execution.ray_workers.farm import Farm
 from model_server.jobs.execution.ray_workers.parcels import Made, packed, unpacked
 from model_server.jobs.execution.ray_workers.worker import RenderWorker
 from model_server.jobs.execution.runner import Runner
-from model_server.jobs.model import JobState
+from model_server.jobs.model import JobState, Warned
 from model_server.jobs.queries import Queries
 from model_server.jobs.store import Store
-from model_server.pipeline.request import DubRequest, DubSpec, FaceSelection, Portrait, PoseVideo, Speech
+from model_server.pipeline.faces import parts
+from model_server.pipeline.request import (
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    FootageSource,
+    Output,
+    Portrait,
+    PoseVideo,
+    Speech,
+)
+from tests.pipeline.conftest import INPUTS
 
 FRAMES = 14
 ALIGNED = FaceSelection("aligned")
@@ -38,11 +50,13 @@ class NearWorker:
 
     Attributes:
         left: frames that it makes before it is killed.
+        looks: what it was asked to look at.
     """
 
     worker: RenderWorker
     left: float
     elsewhere: bool
+    looks: list[tuple[str, list[int]]]
 
     def ready(self, seconds: float = 0) -> dict[str, Any]:
         self._alive()
@@ -54,6 +68,11 @@ class NearWorker:
     def analyse(self, task: Any) -> Iterator[Any]:
         self._alive()
         return map(_sent, self.worker.analyse(_sent(task)))
+
+    def look(self, task: Any, kind: Any, share: frozenset[int]) -> Iterator[Any]:
+        self._alive()
+        self.looks.append((kind, sorted(share)))
+        return map(_sent, self.worker.look(_sent(task), kind, share))
 
     def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
         for one in self.worker.frames(_sent(task), first, end):
@@ -82,6 +101,7 @@ class NearCluster:
     elsewhere: bool = False
     workers: int = 2
     sent: list[bytes] = field(default_factory=list)
+    looks: list[tuple[str, list[int]]] = field(default_factory=list)
 
     def put(self, content: bytes) -> bytes:
         self.sent.append(content)
@@ -90,7 +110,9 @@ class NearCluster:
     def start(self, weights: list, device: str, precision: str, choices: Path | None) -> NearWorker:
         with suppress(IndexError):
             life = self.lives.pop(0)
-            return NearWorker(RenderWorker(weights, device, precision, choices, bytes), life, self.elsewhere)
+            return NearWorker(
+                RenderWorker(weights, device, precision, choices, bytes), life, self.elsewhere, self.looks
+            )
         raise WorkerLostError("no more")
 
     def leave(self) -> None:
@@ -169,6 +191,33 @@ def test_workers_elsewhere_are_sent_media_and_codes(
     assert made(store, runner, replace(request_, first=4, end=9)) == plain[4:9]
     shown = queries.preview(request_, 6, lambda: False)
     assert shown.png == plain[6] and not shown.approximate
+
+
+@pytest.mark.parametrize("reading", ["encoder", "movement"])
+def test_sources_are_looked_through_by_all_and_found_as_by_one(
+    farm, request_: DubRequest, media: Path, engines: EnginePool, tmp_path: Path, monkeypatch, reading: str
+) -> None:
+    monkeypatch.setattr(parts, "PICTURES", 16)  # as many as the encoder is given at once
+    cluster = NearCluster([1e9, 1e9])
+    store, runner, _ = farm(cluster)
+    footage = FootageSource(store.blobs.put((INPUTS / "pose.mp4").read_bytes()))
+    spec = replace(request_.spec, pose_reading=reading, frame_count=40, fps=Fraction(25))
+    request = DubRequest(replace(spec, output=Output("overlay", footage)), 0, 3)
+    alone = stored(tmp_path / "alone", media)
+    alone.blobs.put((INPUTS / "pose.mp4").read_bytes())
+    while runner.making.workers < 2:
+        time.sleep(0.01)
+    job, plain = (runs_of(*one, request) for one in ((store, runner), (alone, Runner(alone, engines))))
+    assert job == plain and len(job[0]) == 3
+    # The movie that poses come from has 30 pictures: two parts, each another worker's.
+    assert sorted(cluster.looks) == [("footage", []), ("pose", []), ("pose", [0]), ("pose", [1])]
+
+
+def runs_of(store: Store, runner: Runner, request: DubRequest) -> tuple[list[bytes], set[Warned]]:
+    """Frames of a dub, and what deserves a look."""
+    frames = made(store, runner, request)
+    (job,) = store.jobs()
+    return frames, set(store.warnings(job.id))
 
 
 def test_a_dub_that_cannot_be_made_says_why(farm, request_: DubRequest) -> None:

@@ -35,6 +35,11 @@ class ValueCache:
                 place.value, place.filled = make(), True
             return place.value
 
+    def forget(self, key: Hashable) -> None:
+        """Let go of one value."""
+        with self._lock:
+            self._places.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -11,6 +11,7 @@ import numpy as np
 
 from model_server.engines.base import Engine, PoseReadingChoice
 from model_server.pipeline.faces.finder import FaceFinder
+from model_server.pipeline.faces.parts import Parts
 from model_server.pipeline.faces.pose import PoseTrack, read_pose
 from model_server.pipeline.faces.pose_reading import PoseReader, resolved
 from model_server.pipeline.faces.tracking import remembered
@@ -34,8 +35,13 @@ def pose_track(
     cancelled: Callable[[], bool] = never,
     viewer: Viewer = "player",
     reading: PoseReadingChoice = "auto",
+    share: frozenset[int] | None = None,
 ) -> PoseTrack:
-    """Pose codes of a movie or picture at `times`, from the store when they were read before."""
+    """Pose codes of a movie or picture at `times`, from the store when they were read before.
+
+    Args:
+        share: as of `Parts`.
+    """
     way = resolved(reading, engine.weights)
     made_by = engine.weights.id, engine.precision, way
     key = digest(_VERSION, asset, viewer, repr(face), *made_by, " ".join(map(str, times)))
@@ -46,7 +52,7 @@ def pose_track(
         path,
         face,
         times,
-        PoseReader(engine.pose_codes, reading=way, pose_map=engine.weights.pose_map),
+        PoseReader(engine.pose_codes, reading=way, pose_map=engine.weights.pose_map, parts=Parts(results, key, share)),
         finder,
         progress=progress,
         cancelled=cancelled,

@@ -17,8 +17,9 @@ from model_server.pipeline.faces.alignment import network_view, warp
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.head_angles import angles_of, turned
 from model_server.pipeline.faces.lids import closure, open_ratio
+from model_server.pipeline.faces.parts import Parts, Rows
 from model_server.pipeline.faces.portrait import aligned_crop
-from model_server.pipeline.faces.pose_reading import Picture, PoseReader, Rows, measured_angles
+from model_server.pipeline.faces.pose_reading import Picture, PoseReader, angles_over_time, measured_heads
 from model_server.pipeline.faces.tracking import DECODED_AHEAD, FaceTrack, TrackFaces, track_face
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.sandboxed import open_footage
@@ -130,7 +131,8 @@ def read_pose(
     indices = sorted(set(frames))
     heads: _AlignedHeads | _TrackedHeads
     if face.crop == "aligned":
-        heads = _AlignedHeads(footage, indices, path, finder_factory, _Steps(progress, len(indices)), cancelled)
+        steps = _Steps(progress, len(indices))
+        heads = _AlignedHeads(footage, indices, path, finder_factory, steps, cancelled, reader.parts)
         shown, shots, faces = np.ones(len(indices), bool), np.zeros(len(indices), int), 1
         eyes = np.full(len(indices), np.nan)
     else:
@@ -168,13 +170,15 @@ class _AlignedHeads:
     finder: Callable[[], FaceFinder]
     steps: _Steps
     cancelled: Callable[[], bool]
+    parts: Parts
 
     @property
     def shots(self) -> NDArray[np.int_]:
         return np.zeros(len(self.indices), int)
 
     def angles(self) -> NDArray[np.float32] | None:
-        return measured_angles(self.views(np.arange(len(self.indices))), self.finder())
+        finder, rows = self.finder(), np.arange(len(self.indices))
+        return angles_over_time(self.parts.of("heads", rows, lambda some: measured_heads(self.views(some), finder)))
 
     def views(self, rows: Rows) -> Iterator[Picture]:
         self.steps.more(len(rows))

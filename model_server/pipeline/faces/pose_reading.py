@@ -7,7 +7,7 @@ say which code belongs to them. Which is better for some weights is measured (`p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +18,10 @@ from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.head_angles import angles_of
+from model_server.pipeline.faces.parts import Parts, Rows
 from model_server.pipeline.faces.smoothing import steadied
 
 Picture = NDArray[np.uint8]
-Rows = NDArray[np.intp]
 Codes = NDArray[np.float32]
 Encode = Callable[[Picture], Codes]
 
@@ -53,18 +53,20 @@ class PoseReader:
         reading: "encoder" encodes each view; "angles" takes the codes of the mesh's angles; "movement" takes the
             mesh's movement from the encoded first view of each shot on.
         pose_map: of the same weights; needed for all readings but "encoder".
+        parts: of what is read of each picture by itself; others may have read some.
     """
 
     encode: Encode
     batch: int = 16
     reading: PoseReading = "encoder"
     pose_map: PoseMap | None = None
+    parts: Parts = field(default_factory=Parts)
 
     def codes(self, heads: Heads) -> Codes:
         """Codes (m, p). Where no mesh fits the head, the encoder alone reads it."""
         angles = None if self.reading == "encoder" else heads.angles()
         if angles is None or self.pose_map is None:
-            return self._encoded(heads.views(np.arange(len(heads.shots))))
+            return self.parts.of("codes", np.arange(len(heads.shots)), lambda rows: self._encoded(heads.views(rows)))
         codes = self.pose_map.codes(angles)
         if self.reading == "angles":
             return codes
@@ -103,16 +105,25 @@ def resolved(choice: PoseReadingChoice, weights: WeightsInfo) -> PoseReading:
 
 
 def measured_angles(pictures: Iterable[Picture], finder: FaceFinder) -> NDArray[np.float32] | None:
-    """Angles (m, 3) of the face that fills each of m pictures of one shot, steady in time.
+    """Angles (m, 3) of the face that fills each of m pictures of one shot, as of `angles_over_time`."""
+    return angles_over_time(measured_heads(pictures, finder))
+
+
+def measured_heads(pictures: Iterable[Picture], finder: FaceFinder) -> NDArray[np.float64]:
+    """Eyes, mouth and head's axes of the face that fills each of m pictures, (m, 12); NaN where no mesh fits."""
+    faces = (finder.filling(picture) for picture in pictures)
+    rows = [np.append(face.points, face.axes) if face else np.full(12, np.nan) for face in faces]
+    return np.stack(rows)
+
+
+def angles_over_time(heads: NDArray[np.float64]) -> NDArray[np.float32] | None:
+    """Angles (m, 3) of `measured_heads` of one shot, steady in time.
 
     Pictures on which no mesh fits hold their neighbour's; None where it fits on none.
     """
-    faces = [finder.filling(picture) for picture in pictures]
-    seen = np.flatnonzero([face is not None for face in faces])
+    seen = np.flatnonzero(~np.isnan(heads[:, 0]))
     if not len(seen):
         return None
-    known = [face for face in faces if face]
-    points = np.stack([face.points for face in known])
-    axes = steadied(np.stack([face.axes for face in known]), points)
-    nearest = np.abs(np.arange(len(faces))[:, None] - seen).argmin(axis=1)
-    return angles_of(axes)[nearest]
+    points, axes = heads[seen, :6].reshape(-1, 3, 2), heads[seen, 6:].reshape(-1, 2, 3)
+    nearest = np.abs(np.arange(len(heads))[:, None] - seen).argmin(axis=1)
+    return angles_of(steadied(axes, points))[nearest]

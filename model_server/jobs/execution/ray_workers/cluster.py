@@ -166,6 +166,10 @@ class RemoteWorker:
         """As of `RenderWorker`."""
         return self._streamed(self._actor.analyse, "analysis", task)
 
+    def look(self, task: Any, kind: str, share: frozenset[int]) -> Iterator[Any]:
+        """As of `RenderWorker`."""
+        return self._streamed(self._actor.look, "analysis", task, kind, share)
+
     def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
         """As of `RenderWorker`."""
         for group in self._streamed(self._actor.frames, "frames", task, first, end):
@@ -227,6 +231,9 @@ def _actor_class() -> type:
 
         def analyse(self, task: Any) -> Iterator[Any]:
             yield from self._worker.analyse(task)
+
+        def look(self, task: Any, kind: Any, share: frozenset[int]) -> Iterator[Any]:
+            yield from self._worker.look(task, kind, share)
 
         def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
             from model_server.jobs.execution.runner import grouped

@@ -20,21 +20,12 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.making import Work
 from model_server.jobs.execution.ray_workers.cluster import READY_SECONDS, Cluster, RemoteWorker, WorkerLostError
-from model_server.jobs.execution.ray_workers.parcels import (
-    Fault,
-    Kept,
-    Keys,
-    Made,
-    Progressed,
-    Task,
-    Told,
-    packed,
-    unpacked,
-)  # fmt: skip
+from model_server.jobs.execution.ray_workers.looking import Heard, heard, looked_through
+from model_server.jobs.execution.ray_workers.parcels import Fault, Made, Task, packed, unpacked
 from model_server.jobs.execution.ray_workers.ranges import DEATHS, Dub, Piece, Ranges
 from model_server.jobs.execution.ray_workers.worker import raised
 from model_server.jobs.store import GAVE_UP, Store
-from model_server.pipeline.analysis import Reporter
+from model_server.pipeline.analysis import Kind, Reporter
 from model_server.pipeline.preview import Preview
 from model_server.pipeline.render import Frame
 from model_server.pipeline.request import DubRequest
@@ -51,7 +42,7 @@ WAITING = 8
 NOBODY = "No Ray worker is there; start one: posedub worker --ray ADDRESS."
 STOPPED = "The dub was stopped."
 # Part of the key under which a dub's analysis is kept: to be changed with anything that changes what it holds.
-_ANALYSIS = "ray analysis 1"
+_ANALYSIS = "ray analysis 2"
 log = logging.getLogger(__name__)
 
 
@@ -140,19 +131,34 @@ class Farm:
     def _analysed(self, work: Work, report: Reporter) -> tuple[list[tuple[int, str]], Task]:
         task = self._task(work)
 
-        def asked(seat: _Seat, worker: RemoteWorker) -> tuple[list[tuple[int, str]], dict[str, bytes]]:
-            try:
-                return _heard(worker.analyse(self._for(seat, task)), report)
-            except BaseException:
-                worker.stop(task.job)
-                raise
+        def beat() -> None:
+            report.progress("workers", 0, 1)
 
-        keys, kept = self._with_worker(asked, work, lambda: report.progress("workers", 0, 1))
-        if not kept:
-            return keys, task
-        seeds = {**task.seeds, **kept}
+        def look(task: Task, kind: Kind, share: frozenset[int], told: Reporter) -> Heard:
+            return self._with_worker(
+                lambda seat, worker: heard(worker.look(self._for(seat, task), kind, share), told), work, beat
+            )
+
+        try:
+            found = {} if task.seeds else looked_through(task, look, len(self._ready()), report)
+            task = replace(task, seeds={**task.seeds, **found})
+            said = self._with_worker(
+                lambda seat, worker: heard(worker.analyse(self._for(seat, task)), report), work, beat
+            )
+        except BaseException:
+            self._stop(task)
+            raise
+        if not (found or said.kept):
+            return said.keys, task
+        seeds = {**task.seeds, **said.kept}
         self._store.keep_result(self._analysis_key(work), self._store.blobs.put(packed(seeds)))
-        return keys, replace(task, seeds=seeds)
+        return said.keys, replace(task, seeds=seeds)
+
+    def _stop(self, task: Task) -> None:
+        """Nobody wants any more of a dub."""
+        for seat in self._ready():
+            if worker := seat.worker:
+                worker.stop(task.job)
 
     def _drawn(self, work: Work, task: Task, missing: list[int], beat: Callable[[int], None]) -> Iterator[Frame]:
         """Frames that no store has, as they come from all workers.
@@ -167,10 +173,8 @@ class Farm:
             for left in range(len(missing), 0, -1):
                 yield self._next(came, work, partial(beat, left))
         finally:
-            self._ranges.drop(dub)
-            for seat in self._ready():
-                if seat.worker and dub.pieces:
-                    seat.worker.stop(task.job)
+            if self._ranges.drop(dub):
+                self._stop(task)
 
     def _next(self, came: queue.Queue[Any], work: Work, beat: Callable[[], None]) -> Frame:
         while True:
@@ -336,23 +340,6 @@ class _Asked:
 
     def __exit__(self, *_: object) -> None:
         self.seat.asked -= 1
-
-
-def _heard(said: Iterator[Any], report: Reporter) -> tuple[list[tuple[int, str]], dict[str, bytes]]:
-    """Keys of frames, and what an analysis found; what else it says is reported."""
-    keys, kept = list[tuple[int, str]](), dict[str, bytes]()
-    for one in said:
-        if isinstance(one, Progressed):
-            report.progress(one.phase, one.done, one.total)
-        elif isinstance(one, Told):
-            report.warn(one.first, one.end, one.kind, one.message)
-        elif isinstance(one, Kept):
-            kept = one.contents
-        elif isinstance(one, Keys):
-            keys = one.frames
-        else:
-            raise raised(one)
-    return keys, kept
 
 
 def _put(came: queue.Queue[Any], one: Any, dub: Dub) -> None:

@@ -66,6 +66,13 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """Parts of a source that others may read, see `pipeline.faces.parts`."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Keys:
     """Frames by index, with their keys."""
 

@@ -9,7 +9,6 @@ import os
 import platform
 import queue
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,9 +21,10 @@ from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest, replacing
 from model_server.jobs.execution.engine_pool import EnginePool
-from model_server.jobs.execution.ray_workers.parcels import Fault, Kept, Keys, Made, Progressed, Task, Told
+from model_server.jobs.execution.ray_workers.parcels import Fault, Kept, Keys, Made, Missing, Progressed, Task, Told
 from model_server.jobs.marks import frame_marking
-from model_server.pipeline.analysis import Context, Quiet, Reporter, analyse
+from model_server.pipeline.analysis import Context, Kind, Quiet, Reporter, analyse, look_at
+from model_server.pipeline.faces.parts import PartsMissing
 from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.preview import preview
 from model_server.pipeline.render import Rendering
@@ -92,9 +92,8 @@ class RenderWorker:
         known = choices if choices and choices.parent.is_dir() else self._folder / "precision.json"
         self._engines = EnginePool(offered, device, precision, known)
         self._memory = ValueCache()
-        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._jobs = ValueCache(JOBS_KEPT)
         self._stopped: set[str] = set()
-        self._lock = threading.RLock()
 
     def ready(self) -> dict[str, str | int]:
         """Who this is: version, device, precision with the default weights, process, computer."""
@@ -104,29 +103,39 @@ class RenderWorker:
     def stop(self, token: str) -> None:
         """Make no more frames of a call, or of all calls of a dub, which then end."""
         self._stopped.add(token)
-        self._jobs.pop(token, None)
+        self._jobs.forget(token)
 
     def analyse(self, task: Task) -> Iterator[Any]:
         """Look through a dub's sources; yields `Progressed`, `Told`, then `Kept` and `Keys`, or a `Fault`."""
-        said: queue.Queue[Any] = queue.Queue()
-        thread = threading.Thread(target=self._analyse, args=(task, said), name="analysis", daemon=True)
-        thread.start()
-        while (one := said.get()) is not None:
-            yield one
+        return _spoken(lambda said: self._analyse(task, said))
 
     def _analyse(self, task: Task, said: queue.Queue[Any]) -> None:
+        report = _Speaking(said)
+        job = self._job(task, report)
+        for notice in self._engines.notices:
+            report.warn(task.request.first, task.request.end, "device", notice)
+        said.put(Kept(job.results.fresh))
+        wanted = job.rendering.wanted(range(task.request.first, task.request.end))
+        said.put(Keys([(one.index, one.key) for one in wanted]))
+
+    def look(self, task: Task, kind: Kind, share: frozenset[int]) -> Iterator[Any]:
+        """Look through one source of a dub, as far as it cannot be shared out, and read a share of the rest.
+
+        Yields `Progressed`, then `Kept`, and `Missing` if others have to read something; or a `Fault`.
+        """
+        return _spoken(lambda said: self._look(task, kind, share, said))
+
+    def _look(self, task: Task, kind: Kind, share: frozenset[int], said: queue.Queue[Any]) -> None:
+        results = MemoryResults(dict(task.seeds))
+        context, _ = self._context(task, results, _Unwarned(said))
+        missing: tuple[int, ...] = ()
         try:
-            report = _Speaking(said)
-            job = self._job(task, report)
-            for notice in self._engines.notices:
-                report.warn(task.request.first, task.request.end, "device", notice)
-            said.put(Kept(job.results.fresh))
-            wanted = job.rendering.wanted(range(task.request.first, task.request.end))
-            said.put(Keys([(one.index, one.key) for one in wanted]))
-        except Exception as error:  # noqa: BLE001 - thread boundary: the front must hear of it
-            said.put(_fault(error))
-        finally:
-            said.put(None)
+            look_at(kind, task.request, replace(context, share=share))
+        except PartsMissing as others:
+            missing = others.numbers
+        said.put(Kept(results.fresh))
+        if missing:
+            said.put(Missing(missing))
 
     def frames(self, task: Task, first: int, end: int) -> Iterator[Any]:
         """Frames `first <= k < end` as `Made`, in order, `Told` of what deserves a look, or a `Fault`."""
@@ -151,18 +160,15 @@ class RenderWorker:
             return _fault(error)
 
     def _job(self, task: Task, report: Reporter) -> _Job:
-        """The dub, looked through now or before."""
-        with self._lock:
-            if task.job not in self._jobs:
-                results = MemoryResults(dict(task.seeds))
-                context, mark = self._context(task, results, report)
-                rendering = Rendering(analyse(task.request, context), context, encode_png, mark)
-                frames = range(task.request.first, task.request.end)
-                self._jobs[task.job] = _Job(context, rendering, results, frames)
-                while len(self._jobs) > JOBS_KEPT:
-                    self._jobs.popitem(last=False)
-            self._jobs.move_to_end(task.job)
-            return self._jobs[task.job]
+        """The dub, looked through now or before; dubs do not wait for each other."""
+        job: _Job = self._jobs.get(task.job, lambda: self._begun(task, report))
+        return job
+
+    def _begun(self, task: Task, report: Reporter) -> _Job:
+        results = MemoryResults(dict(task.seeds))
+        context, mark = self._context(task, results, report)
+        rendering = Rendering(analyse(task.request, context), context, encode_png, mark)
+        return _Job(context, rendering, results, range(task.request.first, task.request.end))
 
     def _context(self, task: Task, results: MemoryResults, report: Reporter) -> tuple[Context, Any]:
         engine = self._engines.engine(task.weights, task.request.spec.precision)
@@ -184,6 +190,30 @@ class _Speaking:
     def warn(self, first: int, end: int, kind: str, message: str) -> None:
         """About frames."""
         self._said.put(Told(first, end, kind, message))
+
+
+class _Unwarned(_Speaking):
+    """One that leaves warnings to the analysis of the whole dub."""
+
+    def warn(self, first: int, end: int, kind: str, message: str) -> None:
+        """It will be said."""
+
+
+def _spoken(work: Callable[[queue.Queue[Any]], None]) -> Iterator[Any]:
+    """What work says while it goes on in a thread, and why it failed."""
+    said: queue.Queue[Any] = queue.Queue()
+
+    def run() -> None:
+        try:
+            work(said)
+        except Exception as error:  # noqa: BLE001 - thread boundary: the front must hear of it
+            said.put(_fault(error))
+        finally:
+            said.put(None)
+
+    threading.Thread(target=run, name="analysis", daemon=True).start()
+    while (one := said.get()) is not None:
+        yield one
 
 
 class _Media:
