@@ -211,11 +211,10 @@ class _Analyst:
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, face, lids=self._lids())
 
     def look_at(self, kind: Kind) -> None:
-        pose = self._spec.pose
         if kind == "footage":
             _ = self._canvas
-        elif kind == "pose" and isinstance(pose, PoseVideo):
-            self._video_track(pose)
+        elif isinstance(self._spec.pose, PoseVideo):
+            self._video_track(self._spec.pose)
 
     def _lids(self) -> NDArray[np.float32] | None:
         if "blink" not in self._context.traits.parameters:
@@ -325,9 +324,8 @@ class _Analyst:
             return self._video_codes(pose)
         if isinstance(pose, PoseCodes):
             return np.asarray(pose.rows[looked.start : looked.stop], np.float32)
-        return (
-            np.repeat(self._own_pose()[None], len(looked), axis=0) if isinstance(pose, PoseFixed) else self._neutral()
-        )
+        own = isinstance(pose, PoseFixed)
+        return np.repeat(self._own_pose()[None], len(looked), axis=0) if own else self._neutral()
 
     def _own_pose(self) -> NDArray[np.float32]:
         """Pose code of the portrait, (p,), from the store when it was read before."""
