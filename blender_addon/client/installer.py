@@ -192,7 +192,7 @@ class Installer(SetupWork):
     def _uv(self) -> Uv:
         self._phase("preparing")
         root = self._installation.root
-        place = f"The folder {self._order.wheels}" if self._order.wheels else "The package index"
+        place = str(self._order.wheels or "")
         self._runner = Uv(unpack(self._parts.uv, root / "bin"), root, self._cancel, self._order.proxy, place)
         return self._runner
 

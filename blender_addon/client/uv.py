@@ -74,7 +74,7 @@ class Uv:
         program: as `unpack` gives.
         root: of the installation; receives the log.
         cancel: ends what runs.
-        place: where packages come from, as a sentence begins with it.
+        place: folder that packages come from, "" for an index.
     """
 
     def __init__(self, program: Path, root: Path, cancel: CancelToken, proxy: str, place: str) -> None:

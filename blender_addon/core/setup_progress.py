@@ -13,7 +13,7 @@ PHASES = {
     "downloading": "Downloading",
     "unpacking": "Unpacking",
     "installing": "Installing",
-    "trying": "Trying the server out",
+    "trying": "Trying the server out, a minute or less",
     "removing": "Removing",
 }
 """In their order."""

@@ -14,6 +14,8 @@ _STEPS = (("Resolved ", "downloading"), ("Prepared ", "installing"), ("Installed
 
 AGAIN = "Then press Set Up Server again: what was downloaded is kept."
 NETWORK = "Check the connection, or enter the proxy in the preferences"
+ANEW = "Press Repair Server, which downloads everything anew."
+FOLDER_ANEW = "Make the folder anew with build_addon.py --wheelhouse."
 OFFLINE = "without a network, name a folder of wheels there"
 
 
@@ -64,37 +66,40 @@ _FAULTS = (
      f"Install Python 3.12. {AGAIN}"),
     (r"[Hh]ash mismatch|Bad (CRC|compressed size|uncompressed size)",
      "{package} arrived damaged, or is not the file that was expected.",
-     "Press Repair Server, which downloads everything anew."),
+     "{anew}"),
     (r"tunnel error|[Pp]roxy Authentication|status (code )?407|\(407",
      "The proxy lets nothing through.", f"Correct it in the preferences, or {OFFLINE}. {AGAIN}"),
     (r"UnknownIssuer|invalid peer certificate|certificate verify",
-     "The package index shows a certificate that this computer does not trust.",
+     "{index} shows a certificate that this computer does not trust.",
      f"A proxy or an antivirus program may have put it there: let its owner add it to the system, or {OFFLINE}."),
-    (r"dns error|failed to lookup|Could not resolve", "No network: the package index cannot be found.",
+    (r"dns error|failed to lookup|Could not resolve", "{index} cannot be found: there is no network, or it is blocked.",
      f"{NETWORK}; {OFFLINE}. {AGAIN}"),
     (r"provided package locations|not found in the package registry|no wheels? (are|is) available|has no wheels",
      "{place} lacks {package} for this computer.",
      "Make the folder anew with build_addon.py --wheelhouse, for this platform and this version."),
     (r"Connection refused|Connection reset|timed out|timeout|client error \(Connect\)|error sending request"
      r"|error decoding response body|Failed to fetch|Failed to download",
-     "The package index does not answer, or broke off.", f"{NETWORK}; {OFFLINE}. {AGAIN}"),
+     "{index} does not answer, or broke off.", f"{NETWORK}; {OFFLINE}. {AGAIN}"),
 )  # fmt: skip
 _PACKAGES = (r"`([A-Za-z0-9_.-]+)==[^`]*`", r"[Bb]ecause ([A-Za-z0-9_.-]+) was not found",
              r"there is no version of ([A-Za-z0-9_.-]+?)(?:==|\s)", r"[Bb]ecause ([A-Za-z0-9_.-]+)[=<> ]")  # fmt: skip
 
 
-def fault(output: str, root: str, place: str = "The package index") -> AddonError:
+def fault(output: str, root: str, place: str = "") -> AddonError:
     """What uv's output says is wrong, as a sentence.
 
     Args:
         root: folder of the installation.
-        place: where packages come from, as a sentence begins with it.
+        place: folder that packages come from, "" for an index.
     """
     found = next((re.search(sign, output) for sign in _PACKAGES if re.search(sign, output)), None)
-    values = {"root": root, "place": place, "package": found[1] if found else "A package"}
+    host = re.search(r"https?://([^/:\s`)]+)", output)
+    index = f"The package index {host[1]}" if host else "The package index"
+    values = {"root": root, "package": found[1] if found else "A package", "index": index}
+    values |= {"place": f"The folder {place}" if place else index, "anew": FOLDER_ANEW if place else ANEW}
     for sign, message, hint in _FAULTS:
         if re.search(sign, output):
-            return AddonError(message.format(**values), hint)
+            return AddonError(message.format(**values), hint.format(**values))
     said = [line.removeprefix("error: ").rstrip(".") for line in output.splitlines() if line.startswith("error: ")]
     return AddonError(
         f"The server could not be set up: {said[0] if said else 'its installer broke off'}.", "Copy Log tells more."

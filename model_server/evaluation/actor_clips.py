@@ -27,6 +27,8 @@ class ActorTake:
         frames: at most so many of them.
     """
 
+    lids: NDArray[np.float32] | None = None
+
     def __init__(self, clip: ActorClip, frames: int | None = None) -> None:
         self._clip = clip
         self.name, self.identity = clip.name, clip.identity

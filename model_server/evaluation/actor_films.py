@@ -17,7 +17,7 @@ from model_server.engines.dae_talker.traits import POSE_GAIN, SHARED_NOISE, STEP
 from model_server.engines.dae_talker.weights import Actor, read_actor
 from model_server.errors import PoseDubError
 from model_server.evaluation.clips import EvalClip
-from model_server.evaluation.generate import FilmHeads
+from model_server.evaluation.generate import Closures, FilmHeads
 from model_server.evaluation.views import Film, Pictures, batches
 from model_server.pipeline.faces.alignment import resized
 
@@ -81,8 +81,10 @@ class ActorFilms:
             raise PoseDubError("The pose source shows no face in any frame; choose another --pose-source.")
         return angles
 
-    def film(self, take: EvalClip, codes: Angles, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
-        """See `FilmMaker.film`."""
+    def film(
+        self, take: EvalClip, codes: Angles, moments: Sequence[int] | None = None, lids: Closures | None = None
+    ) -> Iterator[Pictures]:
+        """See `FilmMaker.film`; an actor's eyes follow its speech."""
         chosen = list(range(len(codes)) if moments is None else moments)
         places, rows = np.unique(chosen, return_index=True)
         axes = [np.interp(np.arange(places[-1] + 1), places, codes[rows, axis]) for axis in range(3)]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.corpus.layouts import SourceVideo
+from model_server.corpus.lids import lids_of
 from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.shards import FPS, Clip, Corpus, windows
 from model_server.errors import PoseDubError
@@ -53,6 +54,11 @@ class EvalClip(Protocol):
     @property
     def angles(self) -> NDArray[np.float32] | None:
         """Exact yaw, pitch and roll (n, 3) of a rendered clip in degrees, else None."""
+        ...
+
+    @property
+    def lids(self) -> NDArray[np.float32] | None:
+        """How far the lids are closed in each frame, 0 to 1, (n,); None where that is not known."""
         ...
 
     def views(self, first: int, end: int) -> Pictures:
@@ -97,6 +103,7 @@ class CorpusClip:
         self._clip = clip
         self.name, self.identity, self.count = clip.name, clip.identity, len(clip.jpegs)
         self.angles = clip.angles if clip.source == "synthetic" else None
+        self.lids = lids_of(clip)
 
     def views(self, first: int, end: int) -> Pictures:
         """See `EvalClip.views`."""
@@ -159,6 +166,7 @@ class VideoClip:
         hidden = sum(end - first for first, end in track.without_face)
         if hidden > _HIDDEN_SHARE * self.count:
             raise PoseDubError(f"{hidden} of {self.count} frames of {path.name} show no face; choose another video.")
+        self.lids: NDArray[np.float32] | None = track.lids
         return track.codes[:, 0].astype(np.int64)
 
     def _keep(self, views: Pictures) -> NDArray[np.float32]:

@@ -205,7 +205,7 @@ class _Scene:
 
     def _generated(self, generator: FilmMaker, source: PoseSource, driver: Face) -> Comparison:
         take, reader = self._take, self._tools.reader
-        made = self._measure(generator.film(take, generator.pose_codes(source.store)))
+        made = self._measure(generator.film(take, generator.pose_codes(source.store), lids=take.lids))
         cross = (made.face, driver) if source.speaks else self._cross(generator)
         frontal = faces_of(generator.frontal(take, _FRONTAL_FRAMES), reader).angles
         return self._comparison(made, driver, *cross, frontal)
@@ -215,7 +215,8 @@ class _Scene:
         if self._other.name == self._take.name:
             return None, None
         moments = to_and_fro(self._other.count, self._take.count)
-        made = generator.film(self._take, generator.pose_codes(self._other)[moments])
+        lids = None if self._other.lids is None else self._other.lids[moments]
+        made = generator.film(self._take, generator.pose_codes(self._other)[moments], lids=lids)
         driver = faces_of(self._other, self._tools.reader)
         played = Face(driver.landmarks[moments], driver.angles[moments])
         return faces_of(made, self._tools.reader), played

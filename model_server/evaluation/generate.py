@@ -18,6 +18,7 @@ from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.pose_reading import PoseReader, Rows, measured_angles, resolved
 
 Codes = NDArray[np.float32]
+Closures = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,16 @@ class FilmMaker(Protocol):
         """How the head is held in each frame of a film, (n, p)."""
         ...
 
-    def film(self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
+    def film(
+        self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None, lids: Closures | None = None
+    ) -> Iterator[Pictures]:
         """The person of a take speaking its sound with the given head poses, in batches of network views.
 
         Args:
             take: its first frame is the portrait, for engines that want one.
             codes: (n, p), one per frame.
             moments: the frame of the take whose sound each made frame speaks; its own number when None.
+            lids: how far they are closed in each made frame, (n,), for weights that heed it; open when None.
         """
         ...
 
@@ -82,13 +86,16 @@ class Generator:
         """See `FilmMaker.pose_codes`; the film is one shot."""
         return self._reader.codes(FilmHeads(film))
 
-    def film(self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None) -> Iterator[Pictures]:
+    def film(
+        self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None, lids: Closures | None = None
+    ) -> Iterator[Pictures]:
         """See `FilmMaker.film`."""
         identity = self.engine.identity(take.views(0, 1))
         moments = range(len(codes)) if moments is None else moments
         for first, end in batches(len(codes)):
             windows = take.windows(moments[first:end])
-            yield self.engine.frames(identity, windows, codes[first:end], *self._settings)
+            closed = 0.0 if lids is None else lids[first:end]
+            yield self.engine.frames(identity, windows, codes[first:end], *self._settings, lids=closed)
 
     def frontal(self, take: EvalClip, count: int) -> Iterator[Pictures]:
         """See `FilmMaker.frontal`: frames at the pose code 0."""

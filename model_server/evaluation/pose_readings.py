@@ -97,7 +97,7 @@ def _row(*cells: str) -> str:
 
 
 def _driven(clip: EvalClip, generator: Generator, reader: MeshReader) -> Floats:
-    return faces_of(generator.film(clip, generator.pose_codes(clip)), reader).angles
+    return faces_of(generator.film(clip, generator.pose_codes(clip), lids=clip.lids), reader).angles
 
 
 def _near(made: Floats, wanted: Floats) -> tuple[Floats, Floats]:

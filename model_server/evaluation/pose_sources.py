@@ -59,7 +59,7 @@ def frozen_source(take: EvalClip, reader: MeshReader, folder: Path) -> PoseSourc
 def generated_source(take: EvalClip, other: EvalClip, generator: FilmMaker, folder: Path) -> PoseSource:
     """The portrait and words of another take with this take's head motion."""
     codes = generator.pose_codes(take)
-    made = generator.film(other, codes, to_and_fro(other.count, take.count))
+    made = generator.film(other, codes, to_and_fro(other.count, take.count), take.lids)
     return PoseSource("generated", ViewStore.of(folder, made), speaks=True)
 
 

@@ -107,7 +107,7 @@ def test_a_try_that_met_no_index_is_taken_up(
 ) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{NOWHERE}/simple")
 
-    with pytest.raises(AddonError, match=f"The package index does not answer, or broke off.*{AGAIN}"):
+    with pytest.raises(AddonError, match=f"The package index 127.0.0.1 does not answer, or broke off.*{AGAIN}"):
         install(installation, parts)
 
     assert installation.condition(VERSION) is Condition.INCOMPLETE
@@ -192,7 +192,7 @@ def test_update_that_fails_leaves_the_server_of_before(
         install(installation, replace(newer, carried=damaged), order)
     index.close()
     (newer.carried.locks / "base.txt").write_text("torch==2.13.0\nmissing==1\n")
-    with pytest.raises(AddonError, match="The package index does not answer"):
+    with pytest.raises(AddonError, match="The package index 127.0.0.1 does not answer"):
         install(installation, newer, order)
 
     assert installation.condition(NEWER) is Condition.OUTDATED
@@ -340,6 +340,27 @@ def test_folder_that_lacks_a_package_is_said(installation: Installation, parts: 
     next(parts.wheels.glob("torch-*.whl")).unlink()
     with pytest.raises(AddonError, match="The folder .* lacks torch for this computer. Make the folder anew"):
         install(installation, parts, replace(ORDER, wheels=parts.wheels))
+
+
+def test_folder_whose_wheel_is_damaged_is_to_be_made_anew(
+    installation: Installation, parts: StandIns, index: Index
+) -> None:
+    wheel = next(parts.wheels.glob("torch-*.whl"))
+    content = bytearray(wheel.read_bytes())
+    content[len(content) // 2] ^= 1
+    wheel.write_bytes(content)
+    with pytest.raises(AddonError, match="torch arrived damaged.* Make the folder anew with build_addon.py"):
+        install(installation, parts, replace(ORDER, wheels=parts.wheels))
+
+
+def test_server_in_a_folder_that_was_moved_goes_on(
+    installation: Installation, parts: StandIns, index: Index, tmp_path: Path
+) -> None:
+    install(installation, parts)
+    moved = Installation(installation.root.rename(tmp_path / "moved"))
+    assert moved.condition(VERSION) is Condition.READY and version_of(moved) == VERSION
+    install(moved, parts)
+    assert version_of(moved) == VERSION
 
 
 def test_add_on_that_is_no_zip_carries_no_server(tmp_path: Path) -> None:

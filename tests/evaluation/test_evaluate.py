@@ -13,6 +13,7 @@ from model_server.corpus.mesh import MeshReader
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.weights import default_weights, load_engine
+from model_server.engines.weights_file import describe
 from model_server.evaluation.clips import VideoClip
 from model_server.evaluation.frozen_mouth import frozen
 from model_server.evaluation.generate import Generator
@@ -124,6 +125,15 @@ def test_a_frozen_mouth_moves_less_than_the_true_one_and_the_head_moves_alike(ta
 def test_the_generated_pose_source_is_another_clip_of_the_same_length(take: VideoClip, tmp_path: Path) -> None:
     source = generated_source(take, take, Generator(load_engine(untrained())), tmp_path)
     assert source.speaks and source.store.count == take.count
+
+
+def test_weights_that_heed_lids_draw_a_takes_own(take: VideoClip, lid_weights: Path) -> None:
+    films, codes = Generator(load_engine(describe(lid_weights), "cpu", "fp32")), np.zeros((take.count, 12), np.float32)
+    assert take.lids is not None and take.lids.shape == (take.count,)
+
+    opened, shut = (next(films.film(take, codes, lids=lids)) for lids in (None, np.ones(take.count, np.float32)))
+
+    assert not np.array_equal(opened, shut)
 
 
 def test_views_come_back_as_they_went_in(tmp_path: Path) -> None:

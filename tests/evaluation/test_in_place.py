@@ -33,6 +33,7 @@ class Film:
     shown: Pictures
     identity = "somebody"
     angles = None
+    lids = None
 
     @property
     def count(self) -> int:

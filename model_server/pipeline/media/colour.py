@@ -113,7 +113,8 @@ class Converter:
         if colour.matrix != RGB:
             frame.colorspace = colour.matrix
             frame.color_range = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
-        return self._scaler.reformat(frame, format=target)
+        # FFmpeg's threads, one for each processor, take longer to begin than the conversion of a picture.
+        return self._scaler.reformat(frame, format=target, threads=1)
 
 
 def _white(frame: av.VideoFrame, colour: Colour) -> int:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from model_server.corpus.lids import lids_of
 from model_server.corpus.shards import CELL, OTHERS_TOP, Clip, Corpus, windows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.networks.pcavs.nonidentity_encoder import LANDMARKS
 from model_server.networks.pcavs.presets import IMAGE_SIZE
-from model_server.pipeline.faces.lids import closure, eye_ratio, open_ratio
 from model_server.training.face_network import VISEMES
 from model_server.training.pcavs.teaching_voices import TeachingVoices, VoiceWindows
 
@@ -347,19 +347,11 @@ def _labels(clip: Clip, identity: int, device: torch.device) -> Frames:
         landmarks=(points - points.new_tensor([VIEW_LEFT, 0])) * (IMAGE_SIZE / VIEW_SIDE),
         visemes=tensor(clip.visemes, VISEMES),
         opening=tensor(clip.opening),
-        lids=tensor(_lids(clip)),
+        lids=tensor(lids_of(clip)),
         seen=nothing,
         blind=nothing,
         content=nothing,
     )
-
-
-def _lids(clip: Clip) -> NDArray[np.float32] | None:
-    """Exact closures of the lids where they are known, else those that the landmarks tell."""
-    if clip.lids is not None or clip.landmarks is None:
-        return clip.lids
-    ratios = eye_ratio(clip.landmarks)
-    return closure(ratios, open_ratio(ratios))
 
 
 def _chosen(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
