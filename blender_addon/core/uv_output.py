@@ -15,6 +15,7 @@ _STEPS = (("Resolved ", "downloading"), ("Prepared ", "installing"), ("Installed
 AGAIN = "Then press Set Up Server again: what was downloaded is kept."
 NETWORK = "Check the connection, or enter the proxy in the preferences"
 ANEW = "Press Repair Server, which downloads everything anew."
+SYSTEMS = "Its system may be too old: PyTorch needs macOS 14, Windows 10, or a Linux with glibc 2.28."
 FOLDER_ANEW = "Make the folder anew with build_addon.py --wheelhouse."
 OFFLINE = "without a network, name a folder of wheels there"
 
@@ -75,8 +76,7 @@ _FAULTS = (
     (r"dns error|failed to lookup|Could not resolve", "{index} cannot be found: there is no network, or it is blocked.",
      f"{NETWORK}; {OFFLINE}. {AGAIN}"),
     (r"provided package locations|not found in the package registry|no wheels? (are|is) available|has no wheels",
-     "{place} lacks {package} for this computer.",
-     "Make the folder anew with build_addon.py --wheelhouse, for this platform and this version."),
+     "{place} lacks {package} for this computer.", "{fitting}"),
     (r"Connection refused|Connection reset|timed out|timeout|client error \(Connect\)|error sending request"
      r"|error decoding response body|Failed to fetch|Failed to download",
      "{index} does not answer, or broke off.", f"{NETWORK}; {OFFLINE}. {AGAIN}"),
@@ -97,6 +97,7 @@ def fault(output: str, root: str, place: str = "") -> AddonError:
     index = f"The package index {host[1]}" if host else "The package index"
     values = {"root": root, "package": found[1] if found else "A package", "index": index}
     values |= {"place": f"The folder {place}" if place else index, "anew": FOLDER_ANEW if place else ANEW}
+    values["fitting"] = f"{FOLDER_ANEW[:-1]}, for this platform and this version." if place else SYSTEMS
     for sign, message, hint in _FAULTS:
         if re.search(sign, output):
             return AddonError(message.format(**values), hint.format(**values))

@@ -100,7 +100,7 @@ SAID = {
     "error: Failed to download `numba==0.6`\n  cause: Hash mismatch for `numba==0.6`": "numba arrived damaged",
     "error: Failed to download `av==18`\n  cause: Bad CRC (got 9)": "av arrived damaged",
     "  cause: Because six was not found in the provided package locations and you require six": "lacks six",
-    "  cause: Because av==18.1.0 has no wheels with a matching platform tag": "lacks av",
+    "  cause: Because av==18.1.0 has no wheels with a matching platform tag": "lacks av for this computer. Its",
     "error: No interpreter found for Python 3.12": "no Python that the server can use",
     "error: The moon is full": "could not be set up: The moon is full. Copy Log",
     "": "its installer broke off",
