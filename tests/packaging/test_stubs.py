@@ -9,6 +9,8 @@ import pytest
 
 import build_addon
 
+# On newer Pythons there is no protoc of that age: what it writes there fits newer protobufs only.
+OLDEST = ["4.25.3"] if sys.version_info < (3, 13) else []
 ROOT = Path(build_addon.__file__).parent
 USE = """
 import importlib, shutil, sys
@@ -42,7 +44,7 @@ print("fits")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["4.25.3", build_addon.REQUIREMENTS["protobuf"]])
+@pytest.mark.parametrize("version", [*OLDEST, build_addon.REQUIREMENTS["protobuf"]])
 def test_stubs_fit_protobuf(tmp_path, version):
     build_addon.write_stubs()
     target = tmp_path / "site"
