@@ -159,7 +159,7 @@ class GeneratorStage(Schedule):
     eyes: float = 5.0
     paint: float = 3.0
     hidden: float = 2.0
-    visibility: float = 0.5
+    visibility: float = 2.0
     flow: float = 20.0
     points: float = 10.0
     identity: float = 0.3
