@@ -13,6 +13,7 @@ from model_server.features import CROP_SIDE as IMAGE_SIZE
 Losses = dict[str, Tensor]
 
 HEATMAP_SPREAD = 1.0  # cells
+_UNLIKELY = 1e-4  # nearer to 0 and 1 than that nothing is sure
 
 
 def weighted(losses: Mapping[str, Tensor], weights: object, only: Sequence[str] | None = None) -> Tensor:
@@ -27,6 +28,16 @@ def known_l1(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -
     distance = (prediction.float() - torch.where(known, target, 0)).abs()
     share = known.float() if weight is None else known * weight
     return (distance * share).sum() / share.sum().clamp(min=1e-6)
+
+
+def known_binary_cross_entropy(probability: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy with targets in [0, 1] over the known entries of `target`; 0 when there are none."""
+    likely = probability.float().clamp(_UNLIKELY, 1 - _UNLIKELY)
+    known = torch.isfinite(target)
+    sure = torch.where(known, target, 0).float()
+    # Written out: torch's own refuses to run among half-precision networks, even in float32.
+    entropy = -sure * likely.log() - (1 - sure) * torch.log1p(-likely)
+    return (entropy * known).sum() / known.sum().clamp(min=1)
 
 
 def known_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -17,6 +17,16 @@ def test_unknown_labels_take_no_part() -> None:
     assert losses.known_l1(prediction, torch.full((2,), torch.nan)) == 0
 
 
+def test_binary_cross_entropy_is_least_at_the_likelihood_of_what_is_known() -> None:
+    target = torch.full((200,), math.nan)
+    target[:90], target[90:100] = 1.0, 0.0
+    told = {p: float(losses.known_binary_cross_entropy(torch.full((200,), p), target)) for p in (0.5, 0.8, 0.9, 0.95)}
+    assert min(told, key=lambda p: told[p]) == 0.9
+    assert told[0.9] == pytest.approx(-0.9 * math.log(0.9) - 0.1 * math.log(0.1), rel=1e-4)
+    assert losses.known_binary_cross_entropy(torch.full((3,), 0.5), torch.full((3,), math.nan)) == 0
+    assert math.isfinite(losses.known_binary_cross_entropy(torch.zeros(2), torch.tensor([1.0, math.nan])))
+
+
 def test_info_nce_is_chance_for_equal_rows_and_small_for_matching_ones() -> None:
     same = torch.ones(8, 4)
     assert losses.info_nce(same, same, 0.1)[0].item() == pytest.approx(math.log(8))

@@ -24,6 +24,7 @@ from model_server.training.losses import (
     feature_matching,
     generator_hinge,
     info_nce,
+    known_binary_cross_entropy,
     known_cross_entropy,
     known_l1,
     perceptual,
@@ -256,15 +257,12 @@ def _warp_losses(drawing: Drawing, real: Tensor, pairs: Pairs, lips: Tensor, wei
 
 
 def _visibility_loss(mask: Tensor, visible: Tensor) -> Tensor:
-    """Cross-entropy of the portrait's share with what it shows, where that is known.
+    """Cross-entropy of the portrait's share with what it shows.
 
     All cells count alike, so that the share is as likely as it says: with hidden ones counting more, soft paint spread
     over ears and cheeks that the portrait shows well enough.
     """
-    share = F.avg_pool2d(mask, mask.shape[-1] // visible.shape[-1]).clamp(1e-4, 1 - 1e-4)
-    shown = torch.nan_to_num(visible)
-    entropy = -shown * torch.log(share) - (1 - shown) * torch.log1p(-share)
-    return known_l1(entropy, torch.where(visible.isnan(), visible, 0.0))
+    return known_binary_cross_entropy(F.avg_pool2d(mask, mask.shape[-1] // visible.shape[-1]), visible)
 
 
 def _eyes(frames: Frames, size: int) -> Tensor:
