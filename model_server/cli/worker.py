@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,16 +20,14 @@ if TYPE_CHECKING:
     from model_server.jobs.execution.making import Making
     from model_server.jobs.store import Store
 
-PORT = 6379
 TOKEN = "ray-token"
-_ROUND = 20.0
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Register the subcommand."""
     parser = commands.add_parser("worker", help="lend this computer's processors or GPUs to a Ray cluster")
     parser.set_defaults(run=run)
-    add_cluster_options(parser, f"the cluster's head, HOST:PORT ({PORT})", required=True)
+    add_cluster_options(parser, "the cluster's head, HOST:PORT (6379)", required=True)
     parser.add_argument("--head", action="store_true", help="be the head of a new cluster, at the address of --ray")
     parser.add_argument("--workers", type=shared.whole(0), metavar="N", help="(default: GPUs, else cores/--ray-cores)")
     parser.add_argument("--node", metavar="IP", help="this computer's address in the cluster (default: as found)")
@@ -68,42 +65,29 @@ def farm_of(options: argparse.Namespace, data: Path) -> Callable[[Store, EngineP
 def run(options: argparse.Namespace) -> int:
     """Be a node of the cluster until told to end."""
     from model_server.engines.device import available
-    from model_server.jobs.execution.ray_workers import cluster
+    from model_server.jobs.execution.ray_workers import cluster, node
 
-    cluster.authenticate(options.ray_token or shared.data_folder(options, "server") / TOKEN)
+    node.authenticate(options.ray_token or shared.data_folder(options, "server") / TOKEN, make=options.head)
     cluster.ray_library()
     gpus = _gpus() if available("cuda") else 0
     cores = os.cpu_count() or 1
     workers = options.workers if options.workers is not None else gpus or max(cores // options.ray_cores, 1)
-    words = _words(options, {cluster.RESOURCE: workers}, gpus)
-    with subprocess.Popen([sys.executable, "-m", "ray.scripts.scripts", *words], stderr=sys.stderr) as node:
+    command = node.start_command(
+        options.ray,
+        {cluster.RESOURCE: workers},
+        head=options.head,
+        gpus=gpus,
+        node=options.node,
+        store_mib=options.object_store_mib,
+    )
+    with subprocess.Popen(command, stderr=sys.stderr) as process:
         try:
-            if node.wait():
-                raise PoseDubError(f"Ray ended with code {node.returncode}; what it says is above.")
+            if process.wait():
+                raise PoseDubError(f"Ray ended with code {process.returncode}; what it says is above.")
             return 0
         finally:
-            node.terminate()
-            node.wait(_ROUND)
-
-
-def _words(options: argparse.Namespace, resources: dict[str, int], gpus: int) -> list[str]:
-    """As `ray start` wants it."""
-    host, _, port = options.ray.partition(":")
-    place = ["--head", f"--port={port or PORT}"] if options.head else [f"--address={host}:{port or PORT}"]
-    own = options.node or (host if options.head else None)
-    return [
-        "start",
-        *place,
-        *([f"--node-ip-address={own}"] if own else []),
-        f"--resources={json.dumps(resources)}",
-        f"--num-gpus={gpus}",
-        f"--object-store-memory={options.object_store_mib * 2**20}",
-        "--disable-usage-stats",
-        "--min-worker-port=0",  # any free ports, so that computers may have several nodes
-        "--max-worker-port=0",
-        "--block",
-        *(["--include-dashboard=false"] if options.head else []),
-    ]
+            process.terminate()
+            process.wait(node.END_SECONDS)
 
 
 def _gpus() -> int:

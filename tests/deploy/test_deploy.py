@@ -38,6 +38,10 @@ def test_the_cluster_runs_what_the_project_pins_and_the_front_s_options_are_the_
     worker = cluster["spec"]["workerGroupSpecs"][0]
     resources = json.loads(json.loads(worker["rayStartParams"]["resources"]))
     assert resources == {"posedub_worker": int(worker["rayStartParams"]["num-gpus"])}
+    # Without probes of their own pods get the operator's, which ask a dashboard that is switched off.
+    for group in (cluster["spec"]["headGroupSpec"], worker):
+        (ray,) = group["template"]["spec"]["containers"]
+        assert {"tcpSocket", "exec"} & ray["readinessProbe"].keys() and ray["livenessProbe"] == ray["readinessProbe"]
     (container,) = front["spec"]["template"]["spec"]["containers"]
     command, *words = container["args"]
     options = parser().parse_args(words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from model_server.engines.base import WeightsInfo
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.jobs.execution.ray_workers.node import STORE_MIB, OwnNode, authenticate, is_node_of
 
 RESOURCE = "posedub_worker"
 """What a node of the cluster has one of for each worker that may run there."""
@@ -23,7 +23,6 @@ AHEAD = 8
 SENT_SECONDS = 0.1
 READY_SECONDS = 300.0
 CALL_SECONDS = 20.0
-_STORE_BYTES = 512 * 2**20
 log = logging.getLogger(__name__)
 
 
@@ -56,20 +55,6 @@ def ray_library() -> Any:
     return ray
 
 
-def authenticate(token_file: Path) -> None:
-    """Have Ray's processes that this one starts or calls prove that they know the token, made if it is not there.
-
-    Without this Ray 2.60 writes one into the home folder, or lets anybody in.
-    """
-    if not token_file.exists():
-        token_file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_hex(32))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file.absolute())
-
-
 class Cluster:
     """A Ray cluster that was joined.
 
@@ -78,15 +63,18 @@ class Cluster:
     """
 
     def __init__(self, config: ClusterConfig) -> None:
-        authenticate(config.token_file)  # which Ray reads when it is imported
+        authenticate(config.token_file, make=config.address == "auto")  # which Ray reads when it is imported
         self._config, self._ray = config, ray_library()
+        self._node: OwnNode | None = None
         given: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if config.address != "auto":
+                self._node = None if is_node_of(config.address) else OwnNode(config.address)
                 self._ray.init(config.address, **given)
             else:
                 self._begin(given)
         except Exception as error:  # noqa: BLE001 - Ray raises errors of many kinds
+            self._end_node()
             raise PoseDubError(
                 f"The Ray cluster at {config.address} does not answer, or not to the token in {config.token_file} "
                 f"({str(error).splitlines()[0]}); check both.",
@@ -100,7 +88,7 @@ class Cluster:
         except ConnectionError:
             workers = max((os.cpu_count() or 1) // self._config.cores, 1)
             self._ray.init(
-                include_dashboard=False, resources={RESOURCE: workers}, object_store_memory=_STORE_BYTES, **given
+                include_dashboard=False, resources={RESOURCE: workers}, object_store_memory=STORE_MIB * 2**20, **given
             )
 
     @property
@@ -146,6 +134,11 @@ class Cluster:
     def leave(self) -> None:
         """The workers end."""
         self._ray.shutdown()
+        self._end_node()
+
+    def _end_node(self) -> None:
+        if self._node:
+            self._node.end()
 
 
 class RemoteWorker:
