@@ -95,3 +95,10 @@ def test_without_ray_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "ray", None)
     said = posedub("serve", "--port", "0", "--data", tmp_path / "data", "--ray", "auto", check=False)
     assert "Ray is not installed; install it: pip install 'posedub[cluster]'." in one_sentence(said)
+
+
+def test_a_computer_without_the_head_s_token_is_told_so(tmp_path: Path) -> None:
+    said = posedub("serve", "--port", "0", "--data", tmp_path / "data", "--ray", "127.0.0.1:1", check=False)
+    assert "No token of the Ray cluster is in" in one_sentence(said)
+    said = posedub("worker", "--ray", "127.0.0.1:1", "--ray-token", tmp_path / "none", check=False)
+    assert f"No token of the Ray cluster is in {tmp_path / 'none'}" in one_sentence(said)
