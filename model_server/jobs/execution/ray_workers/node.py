@@ -99,7 +99,10 @@ class OwnNode:
 
     def __init__(self, address: str) -> None:
         command = [*start_command(address, {}), "--num-cpus=0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Whoever ends the server's process group, such as a terminal or a container, must not end the node before it.
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
         assert self._process.stdout
         said = ""
         for line in self._process.stdout:
