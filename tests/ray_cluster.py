@@ -19,6 +19,9 @@ from tests.servers import ServerProcess, free_port
 # Without it nodes and servers look for a dead head for a minute.
 PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 
+# Ray gives its processes half a minute to start, which is not enough on processors that are busy otherwise.
+TRIES = 4
+
 
 def cluster_address() -> str:
     """Of a head that may be started: none of the ports that Ray's own processes take."""
@@ -44,14 +47,16 @@ class RayNode:
 
     def start(self) -> RayNode:
         """Start it and wait until it belongs to the cluster."""
-        self._process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
         said = ""
-        for line in self._process.stdout:
-            said += line
-            if "block forever" in line:
-                return self
+        for _ in range(TRIES):
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for line in self._process.stdout:
+                said += line
+                if "block forever" in line:
+                    return self
+            self._process.wait(HANGS)
         raise AssertionError(said)
 
     def kill(self) -> None:
