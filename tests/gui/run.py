@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from model_server.bench.inputs import demo_inputs, with_speech_of
 from model_server.errors import PoseDubError
 from model_server.pipeline.media.containers import probe
 from tests.gui.place import Blender, Display, GuiError
+from tests.gui.relay import POSEDUB, Relay
 from tests.gui.watch import Watch, zip_of
 from tests.servers import ServerProcess
 
@@ -72,9 +74,10 @@ def _run(options: argparse.Namespace, work: Path, out: Path, display: Display) -
     served = ["--token-file", str(token)] + (["--weights", str(options.weights.resolve())] if options.weights else [])
     server = ServerProcess(work / "server", served)
     server.log = out / "server.log"
-    with server:
-        job = _job(work, server.address, token.read_text(encoding="utf-8"))
-        result = Watch(blender, display, out).follow("scenario.py", job)
+    with server, Relay(work) as relay:
+        job = _job(work, server.address, token.read_text(encoding="utf-8")) | {"command": str(relay.program)}
+        verify = {"verification": lambda: _verify(job["movie"], Path(job["verified"]))}
+        result = Watch(blender, display, out, verify).follow("scenario.py", job)
     return result | _checked(result, Path(job["movie"]), out)
 
 
@@ -84,10 +87,18 @@ def _job(work: Path, server: str, token: str) -> dict[str, str]:
     files = {role: shutil.copy(INPUTS / name, work / name) for role, name in inputs.items()}
     demo = demo_inputs()
     files["long"] = str(with_speech_of(demo, LONG_SECONDS, work).speech)
-    made = {"blend": "edit.blend", "movie": "edit.mp4"}
+    made = {"blend": "edit.blend", "movie": "edit.mp4", "verified": "verified.txt"}
     job = {name: str(path) for name, path in files.items()} | {name: str(work / file) for name, file in made.items()}
     job |= {"server": server, "token": token}
     return job
+
+
+def _verify(movie: str, answer: Path) -> None:
+    """Write what the command says of the marked movie; raises GuiError where its mark does not fit."""
+    done = subprocess.run([*POSEDUB, "verify", movie], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GuiError(f"The mark of {movie} does not fit it: {(done.stdout or done.stderr).strip()}")
+    answer.write_text(f"$ posedub verify {movie}\n{done.stdout}", encoding="utf-8")
 
 
 def _checked(result: dict, movie: Path, out: Path) -> dict:

@@ -38,14 +38,14 @@ class Run(Script):
         return (
             self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.undo, self.dub, self.bake,
             self.key_field,
-            self.edit_key, self.look_around, self.dub_keyframes, self.redub_range, self.render,
+            self.edit_key, self.look_around, self.dub_keyframes, self.redub_range, self.render, self.verify,
         )  # fmt: skip
 
     def lay_out(self):
         """Open a video project with a portrait, a pose clip, a sentence and a speech."""
         yield from self.new_file()
         preferences().mode, preferences().address = "address", self.job["server"]
-        preferences().token = self.job["token"]
+        preferences().token, preferences().executable = self.job["token"], self.job["command"]
         editor = scene().sequence_editor_create()
         sound = editor.strips.new_sound(SOUND, self.job["audio"], 1, 1)
         end = host("bl.sequencer").right(sound)
@@ -305,6 +305,19 @@ class Run(Script):
         yield from until(lambda: rendered, "The animation was not rendered")
         yield from self.picture("rendered")
         self.result["rendered_frames"] = scene().frame_end - scene().frame_start + 1
+
+    def verify(self):
+        """Wait for the render's mark, and read what the command says of it."""
+        marks, movie = host("tasks.runtime").current().marks, Path(self.job["movie"])
+        yield from until(lambda: marks.problem or marks.marked == movie, "The render got no mark", 120)
+        if marks.problem:
+            raise Stuck(marks.problem)
+        yield from self.ask("verification")
+        editor = area("GRAPH_EDITOR")
+        editor.ui_type = "TEXT_EDITOR"
+        editor.spaces.active.text = bpy.data.texts.load(self.job["verified"])
+        editor.spaces.active.show_word_wrap = True
+        yield from self.picture("verified")
 
 
 def set_right(strip, frame):
