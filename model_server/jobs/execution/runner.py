@@ -233,8 +233,9 @@ def with_role(sentence: str, asset: str, role: str) -> str:
     return re.sub(rf"\b(file|picture|movie) {asset}", rf"\1 of {role}", sentence).replace(asset, role)
 
 
-def grouped(frames: Iterable[T], seconds: float = COMMIT_SECONDS) -> Iterator[list[T]]:
-    """Frames in groups worth one commit, or one message: what came within `seconds`, the first one at once."""
+def grouped(frames: Iterable[T], seconds: float | None = None) -> Iterator[list[T]]:
+    """Frames in groups worth one commit, or one message of another length: what came in it, the first one at once."""
+    seconds = COMMIT_SECONDS if seconds is None else seconds
     group: list[T] = []
     flushed = 0.0
     for frame in frames:
