@@ -40,11 +40,17 @@ def main() -> None:
             return
         if os.fork() == 0:
             control.close()
-            with open(os.devnull, "wb") as nowhere:  # a terminal would take orders of what is written there
-                os.dup2(nowhere.fileno(), sys.stderr.fileno())
+            _write_nowhere()
             _work(Channel(socket.socket(fileno=handles[0])))
             os._exit(_GONE)
         os.close(handles[0])
+
+
+def _write_nowhere() -> None:
+    """A terminal would take orders of what a process writes there; one without stderr has other files at its number."""
+    if sys.stderr is not None:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def _work(channel: Channel) -> None:
