@@ -158,9 +158,10 @@ def test_codes_read_from_the_movie_give_the_movies_frames(remote: RemoteServer, 
         asked.times.add(numerator=time.numerator, denominator=time.denominator)
     parts = list(stub.ExtractPose(asked))
     values = [value for part in parts for value in part.values]
-    assert not any(part.lids for part in parts)  # these weights know no lids
     rows = tuple(tuple(values[k : k + 12]) for k in range(0, len(values), 12))
-    baked = make_request(media, pose=PoseCodes(rows))
+    lids = tuple(closure for part in parts for closure in part.lids)
+    assert len(lids) == len(rows)
+    baked = make_request(media, pose=PoseCodes(rows), blink=lids, blinking="off")
     assert frames_of(remote, submit(remote, media, baked)) == from_movie
 
 
