@@ -31,3 +31,9 @@ class PoseDubError(Exception):
         self.message = message.encode(errors="backslashreplace").decode()
         super().__init__(self.message)
         self.kind = kind
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, on one line; the kind of error where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.errors import ErrorKind, PoseDubError
+from model_server.errors import ErrorKind, PoseDubError, first_line
 from model_server.files import replacing
 from model_server.surroundings import naming
 
@@ -114,5 +114,5 @@ def load_recogniser(path: Path) -> SpeechRecogniser:
         network.load_state_dict(state)
         return SpeechRecogniser(network, tuple(json.loads(metadata["units"])), json.loads(metadata["facts"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        sentence = f"The speech recogniser {path} cannot be read ({str(error).splitlines()[0]}); export it again."
+        sentence = f"The speech recogniser {path} cannot be read ({first_line(error)}); export it again."
         raise PoseDubError(sentence, ErrorKind.CORRUPT) from error

@@ -20,7 +20,7 @@ from model_server.surroundings import naming
 DISK_RESERVE = 256 * 2**20
 _ID = re.compile(r"[0-9a-f]{64}")
 # Letters of a hash that name the folder it lies in.
-_FOLDER = 2
+FOLDER = 2
 
 
 def is_id(asset: str) -> bool:
@@ -61,7 +61,7 @@ class Blobs:
 
     def path(self, sha: str) -> Path:
         """Where the content `sha` lies, present or not."""
-        return self.root / check_id(sha)[:_FOLDER] / sha
+        return self.root / check_id(sha)[:FOLDER] / sha
 
     def has(self, sha: str) -> bool:
         """Whether the content is here, whole."""
@@ -125,7 +125,7 @@ class Blobs:
     def files(self) -> Iterator[Content]:
         """All contents that are here, whole; no unfinished uploads, links or folders."""
         for folder in list(os.scandir(self.root)):
-            if len(folder.name) == _FOLDER and folder.is_dir(follow_symlinks=False):
+            if len(folder.name) == FOLDER and folder.is_dir(follow_symlinks=False):
                 for entry in list(os.scandir(folder)):
                     if is_id(entry.name) and entry.is_file(follow_symlinks=False):
                         yield Content(entry.name, entry.stat().st_size, entry.stat().st_mtime)

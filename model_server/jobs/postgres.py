@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from model_server.errors import ErrorKind, PoseDubError
+from model_server.errors import ErrorKind, PoseDubError, first_line
 from model_server.jobs.database import SCHEMA, Work
 
 LACKING = "A store in PostgreSQL needs psycopg; install it: pip install 'posedub[studio]'."
@@ -85,9 +85,9 @@ class PostgresDatabase:
             yield
         except self._psycopg.OperationalError as error:
             self._idle.clear()  # the others broke, too
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise PoseDubError(
-                f"The database of the store does not answer ({reason}); it will be asked again.", ErrorKind.UNAVAILABLE
+                f"The database of the store does not answer ({first_line(error)}); it will be asked again.",
+                ErrorKind.UNAVAILABLE,
             ) from error
 
 

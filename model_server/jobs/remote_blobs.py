@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from model_server.errors import ErrorKind, PoseDubError
-from model_server.files import file_digest, replacing
-from model_server.jobs.blobs import Blobs, Content, check_id, is_id
+from model_server.errors import ErrorKind, PoseDubError, first_line
+from model_server.files import replacing
+from model_server.jobs.blobs import FOLDER, Blobs, Content, check_id, is_id
 
 LACKING = (
     "Contents at {url} need fsspec, and for this kind of place {more}; install them: pip install 'posedub[studio]'."
@@ -22,7 +22,6 @@ LACKING = (
 MARK_SECONDS = 1800.0
 # Bytes of copies on this computer, most of them media and frames that somebody looks at.
 CACHE_BYTES = 20 * 2**30
-_FOLDER = 2
 
 
 class RemoteBlobs(Blobs):
@@ -117,7 +116,7 @@ class RemoteBlobs(Blobs):
 
     def _copied(self, sha: str) -> bool:
         """Whether a copy is here that has its hash."""
-        return self.path(sha).is_file() and file_digest(self.path(sha)) == sha
+        return self.path(sha).is_file() and not super().damaged(sha)
 
     def media(self, sha: str) -> Path:
         """See `Blobs.media`; the asset is copied to this computer where it is not yet."""
@@ -191,7 +190,7 @@ class RemoteBlobs(Blobs):
         self._fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
 
     def _place(self, sha: str) -> str:
-        return f"{self._base}/{check_id(sha)[:_FOLDER]}/{sha}"
+        return f"{self._base}/{check_id(sha)[:FOLDER]}/{sha}"
 
     def _mark(self, sha: str) -> str:
         return f"{self._base}/used/{check_id(sha)}"
@@ -201,14 +200,11 @@ class RemoteBlobs(Blobs):
         """A store that does not answer is named; files that are not there are the caller's."""
         try:
             yield
-        except FileNotFoundError:
+        except (FileNotFoundError, PoseDubError):
             raise
         except Exception as error:  # noqa: BLE001 - each kind of store raises errors of its own libraries
-            if isinstance(error, PoseDubError):
-                raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise PoseDubError(
-                f"The contents at {self._url} cannot be reached ({reason}); it will be tried again.",
+                f"The contents at {self._url} cannot be reached ({first_line(error)}); it will be tried again.",
                 ErrorKind.UNAVAILABLE,
             ) from error
 

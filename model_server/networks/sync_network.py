@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from model_server.errors import ErrorKind, PoseDubError
+from model_server.errors import ErrorKind, PoseDubError, first_line
 
 FRAMES = 5
 MOUTH_SIDE = 48
@@ -69,5 +69,5 @@ def load_sync_network(path: Path) -> tuple[SyncNetwork, dict[str, Any]]:
         network.load_state_dict(state)
         return network.eval(), json.loads(metadata["facts"])
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        sentence = f"The sync judge {path} cannot be read ({str(error).splitlines()[0]}); train it again."
+        sentence = f"The sync judge {path} cannot be read ({first_line(error)}); train it again."
         raise PoseDubError(sentence, ErrorKind.CORRUPT) from error

@@ -80,7 +80,7 @@ class Pictures:
     def __init__(self, stored_pixel: Fraction | None, codec: str, viewer: Viewer) -> None:
         self._facts = stored_pixel, codec, viewer
         self._converter = Converter()
-        self.for_parts = Converter(), Converter()
+        self._for_parts = Converter(), Converter()
 
     def natural(self, frame: av.VideoFrame) -> Picture:
         """Upright, in natural proportions and SDR: uint8 R'G'B' (height, width, 3)."""
@@ -98,7 +98,7 @@ class Pictures:
     def partly(self, frame: av.VideoFrame) -> AnyPicture:
         """`natural`, converted where it is looked at if that can be."""
         planes = self.planes(frame)
-        return PartialPicture(*planes, self.for_parts) if planes else self.natural(frame)
+        return PartialPicture(*planes, self._for_parts) if planes else self.natural(frame)
 
     def stored(self, frame: av.VideoFrame) -> Picture:
         """Upright, in the pixels that are stored: R'G'B' of SDR, or of HDR where the viewer knows it."""

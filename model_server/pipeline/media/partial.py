@@ -37,7 +37,6 @@ class PartialPicture:
         if planes.shape[0] % 3 or width % 2 or planes.dtype != np.uint8:
             raise ValueError("no planes of a picture")
         self.shape = (height, width, 3)
-        self.ndim = 3
         self._colour, (self._parts, self._samples) = colour, converters
         self._luma = planes[:height]
         self._chroma = planes[height:].reshape(2, height // 2, width // 2)
@@ -57,9 +56,7 @@ class PartialPicture:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Picture:
         """The whole picture."""
-        self._hold(range(self.shape[0]), range(self.shape[1]))
-        assert self._held is not None
-        return self._held[2]
+        return self[:, :]
 
     def _hold(self, rows: range, columns: range) -> None:
         luma = self._luma[rows.start : rows.stop, columns.start : columns.stop]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model_server.engines.base import WeightsInfo
-from model_server.errors import ErrorKind, PoseDubError
+from model_server.errors import ErrorKind, PoseDubError, first_line
 from model_server.jobs.execution.ray_workers.node import STORE_MIB, OwnNode, authenticate, is_node_of
 
 RESOURCE = "posedub_worker"
@@ -77,7 +77,7 @@ class Cluster:
             self._end_node()
             raise PoseDubError(
                 f"The Ray cluster at {config.address} does not answer, or not to the token in {config.token_file} "
-                f"({str(error).splitlines()[0]}); check both.",
+                f"({first_line(error)}); check both.",
                 ErrorKind.UNAVAILABLE,
             ) from error
 
@@ -200,7 +200,7 @@ class _lost:  # noqa: N801 - used as a function
 
     def __exit__(self, kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, self._lost) and not isinstance(error, self._raised):
-            raise WorkerLostError(str(error).splitlines()[0]) from error
+            raise WorkerLostError(first_line(error)) from error
 
 
 def _actor_class() -> type:

@@ -178,8 +178,7 @@ class Farm:
 
     def _next(self, came: queue.Queue[Any], work: Work, beat: Callable[[], None]) -> Frame:
         while True:
-            if work.cancelled():
-                raise PoseDubError(STOPPED, ErrorKind.CANCELLED)
+            _check_wanted(work)
             try:
                 one = came.get(timeout=LOOK_SECONDS)
             except queue.Empty:
@@ -209,8 +208,7 @@ class Farm:
     def _seated(self, work: Work, beat: Callable[[], None]) -> _Asked:
         """The worker with the least to do, once there is one."""
         while not (seats := self._ready()):
-            if work.cancelled():
-                raise PoseDubError(STOPPED, ErrorKind.CANCELLED)
+            _check_wanted(work)
             beat()
             with self._lock:
                 self._lock.wait(LOOK_SECONDS)
@@ -221,8 +219,7 @@ class Farm:
         """One of the places for previews, once there is one."""
         with self._lock:
             while self._previewing >= max(len(self._ready()) // PREVIEW_SHARE, 1):
-                if work.cancelled():
-                    raise PoseDubError(STOPPED, ErrorKind.CANCELLED)
+                _check_wanted(work)
                 self._lock.wait(LOOK_SECONDS)
             self._previewing += 1
         try:
@@ -340,6 +337,11 @@ class _Asked:
 
     def __exit__(self, *_: object) -> None:
         self.seat.asked -= 1
+
+
+def _check_wanted(work: Work) -> None:
+    if work.cancelled():
+        raise PoseDubError(STOPPED, ErrorKind.CANCELLED)
 
 
 def _put(came: queue.Queue[Any], one: Any, dub: Dub) -> None:
