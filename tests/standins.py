@@ -73,6 +73,11 @@ class StandIns:
     carried: Carried
     wheels: Path
 
+    @property
+    def parts(self) -> build_addon.ServerParts:
+        """What it carries, as its zip is built of it."""
+        return build_addon.ServerParts(self.carried.server, self.carried.uv, self.carried.locks)
+
 
 def server_wheel(folder: Path, version: str = VERSION) -> Path:
     """A wheel that hands everything to the server of these sources."""

@@ -62,8 +62,7 @@ def _blender(lab: Lab) -> Iterator[Blender]:
     """Blender with the built zip."""
     platform = build_addon.PLATFORMS["linux-x64"]
     build_addon.write_stubs()
-    carried = standins.make(_new(lab.folder / "parts"), build_addon.uv_wheel(platform)).carried
-    parts = build_addon.ServerParts(carried.server, carried.uv, carried.locks)
+    parts = standins.make(_new(lab.folder / "parts"), build_addon.uv_wheel(platform)).parts
     built = build_addon.build(platform, _new(lab.folder / "zip"), ["3.11"], parts=parts)
     blender = Blender(built, _new(lab.folder / "blender"))
     yield blender

@@ -119,10 +119,8 @@ def _states(options: argparse.Namespace, watch: Watch) -> dict:
     """Every state, by stand-ins."""
     work = watch.blender.work
     made = standins.make(work / "parts", build_addon.uv_wheel(PLATFORM), padding=PADDING)
-    carried = made.carried
-    parts = build_addon.ServerParts(carried.server, carried.uv, carried.locks)
     build_addon.write_stubs()
-    watch.blender.install(build_addon.build(PLATFORM, work, parts=parts))
+    watch.blender.install(build_addon.build(PLATFORM, work, parts=made.parts))
     with standins.index(made.wheels) as index, _disks(work):
         variables = standins.surroundings(work / "bin", index.address)
         python = next((work / "bin").iterdir())

@@ -111,10 +111,8 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> StandIns:
 def addon_zip(tmp_path_factory: pytest.TempPathFactory, stand_ins: StandIns) -> Path:
     """The add-on's zip for this machine's Blender, built once."""
     build_addon.write_stubs()
-    carried = stand_ins.carried
-    parts = build_addon.ServerParts(carried.server, carried.uv, carried.locks)
     folder = tmp_path_factory.mktemp("zip")
-    return build_addon.build(build_addon.PLATFORMS["linux-x64"], folder, ["3.11"], parts=parts)
+    return build_addon.build(build_addon.PLATFORMS["linux-x64"], folder, ["3.11"], parts=stand_ins.parts)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import tempfile
 import time
@@ -27,9 +26,8 @@ FRAMES = 300
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A short path: Ray's sockets lie below it."""
-    made = Path(tempfile.mkdtemp(prefix="pdray"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="pdray", ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 def await_frames(folder: Path, count: int, process: Following) -> None:

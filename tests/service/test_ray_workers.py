@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,9 +30,8 @@ SOON = 60.0
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A short path: Ray's sockets lie below it."""
-    made = Path(tempfile.mkdtemp(prefix="pdray"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="pdray", ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 @pytest.fixture(scope="module")

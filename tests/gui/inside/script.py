@@ -100,6 +100,10 @@ class Script:
     def show_preferences(self):
         """Press Preferences in the panel."""
         yield from self.sidebar.press("preferences.addon_show(")
+        yield from self.photograph_preferences()
+
+    def photograph_preferences(self):
+        """Once the preferences have opened, and close them."""
         yield from until(lambda: len(bpy.context.window_manager.windows) > 1, "The preferences did not open", 20)
         for _ in range(20):
             yield

@@ -140,33 +140,26 @@ class States(SettingUp):
 
     def update(self):
         """Find a server of an older version, update it."""
-        yield from self.ask("older server")
-        yield from self.anew()
-        self.require("outdated")
-        yield from self.picture("update-offered")
-        yield from self.press("asking-update")
-        yield from self.ended()
-        self.require("ready")
+        yield from self.mend("older server", "outdated", "update")
 
     def repair(self):
         """Find a server without its Python, repair it."""
-        yield from self.ask("damaged server")
+        yield from self.mend("damaged server", "broken", "repair")
+
+    def mend(self, harm, condition, offer):
+        """Have the server harmed, and do what the panel then offers."""
+        yield from self.ask(harm)
         yield from self.anew()
-        self.require("broken")
-        yield from self.picture("repair-offered")
-        yield from self.press("asking-repair")
+        self.require(condition)
+        yield from self.picture(f"{offer}-offered")
+        yield from self.press(f"asking-{offer}")
         yield from self.ended()
         self.require("ready")
 
     def look_at_preferences(self):
         """Open the preferences."""
         bpy.ops.preferences.addon_show(module=ADDON)
-        yield from until(lambda: len(bpy.context.window_manager.windows) > 1, "The preferences did not open", 20)
-        for _ in range(20):
-            yield
-        yield from self.picture("preferences")
-        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
-            bpy.ops.wm.window_close()
+        yield from self.photograph_preferences()
 
     def remove(self):
         """Remove it; the button stands in the preferences, so the operator is called."""
