@@ -32,10 +32,29 @@ class Face:
 
 @dataclass(frozen=True)
 class Pair:
-    """Embeddings of pictures and sound of the same frames, (n, d) each; unequal lengths are cut."""
+    """Embeddings of pictures and sound of the same frames, (n, d) each; unequal lengths are cut.
+
+    Attributes:
+        seen, heard: lip opening (n,) read from the pictures, and what the sound lets expect; None where unknown.
+    """
 
     pictures: Floats
     sound: Floats
+    seen: Floats | None = None
+    heard: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """From where on a judge takes lips for those that belong to the sound.
+
+    Attributes:
+        confidence: of the offset.
+        movement: lip movement over the expected one.
+    """
+
+    confidence: float
+    movement: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +80,7 @@ class Comparison:
         identity: identity vectors (m, d) of some made frames.
         gallery: portraits to tell them from.
         sync: embeddings of our own sync judge.
-        sync_threshold: confidence from which that judge accepts a clip, None where it states none.
+        acceptance: from where on that judge accepts a clip, None where it does not say.
         delayed: sound embeddings (n, d) of our judge when the sound comes `delay` frames later.
         delay: that number.
         syncnet: embeddings of the official SyncNet.
@@ -78,7 +97,7 @@ class Comparison:
     identity: Floats | None = None
     gallery: Gallery | None = None
     sync: Pair | None = None
-    sync_threshold: float | None = None
+    acceptance: Acceptance | None = None
     delayed: Floats | None = None
     delay: int = 0
     syncnet: Pair | None = None

@@ -31,7 +31,7 @@ from model_server.evaluation.pose_sources import (
     rendered_source,
     to_and_fro,
 )
-from model_server.evaluation.sync.judge import MARGIN
+from model_server.evaluation.sync.judge import MARGIN, paired
 from model_server.evaluation.sync.syncnet import embed_sound
 from model_server.evaluation.views import Pictures, batches
 
@@ -232,9 +232,9 @@ class _Scene:
         return Comparison(
             take=self._take.name, made=made.face, true=self._true.face, driver=driver, pictures=made.pictures,
             cross_made=cross_made, cross_driver=cross_driver, frontal=frontal,
-            identity=made.identity, gallery=self._gallery, sync=_pair(made.sync, self._sound),
-            sync_threshold=self._tools.judge.threshold if self._tools.judge else None,
-            delayed=self._delayed, delay=DELAY, syncnet=_pair(made.syncnet, self._official),
+            identity=made.identity, gallery=self._gallery, sync=_pair(made.sync, self._sound, paired),
+            acceptance=self._tools.judge.acceptance if self._tools.judge else None,
+            delayed=self._delayed, delay=DELAY, syncnet=_pair(made.syncnet, self._official, Pair),
         )  # fmt: skip
 
     def _measure(self, made: Iterator[Pictures]) -> Measured:
@@ -261,5 +261,9 @@ class _Scene:
         return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 
-def _pair(pictures: NDArray[np.float32] | None, sound: NDArray[np.float32] | None) -> Pair | None:
-    return None if pictures is None or sound is None else Pair(pictures, sound)
+def _pair(
+    pictures: NDArray[np.float32] | None,
+    sound: NDArray[np.float32] | None,
+    of: Callable[[NDArray[np.float32], NDArray[np.float32]], Pair],
+) -> Pair | None:
+    return None if pictures is None or sound is None else of(pictures, sound)

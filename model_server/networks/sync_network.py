@@ -17,13 +17,18 @@ from model_server.errors import ErrorKind, PoseDubError, first_line
 FRAMES = 5
 MOUTH_SIDE = 48
 EMBEDDING = 128
-FORMAT = "posedub-sync-judge-1"
+FORMAT = "posedub-sync-judge-2"
+_OPENING_UNIT = 0.1  # of the distance between the eyes: lips of speech open by about so much
 # The alignment keeps the mouth at one place of the network view: (112, 140), a little above this window's middle.
 TOP, LEFT, SIDE = 100, 68, 88
 
 
 class SyncNetwork(nn.Module):
-    """Two encoders into one space of 128 dimensions, unit vectors."""
+    """Two encoders into one space of 128 dimensions, unit vectors, which also tell how far the lips are open.
+
+    The vectors say what is spoken and when, however far the lips move; the opening, seen in the middle picture and
+    expected of the sound, says whether they move far enough (our addition).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,13 +38,25 @@ class SyncNetwork(nn.Module):
 
     def pictures(self, mouths: Tensor) -> Tensor:
         """Embeddings (n, 128) of mouths (n, 5, 48, 48) in [0, 1]; light and contrast do not count."""
-        level = mouths.mean(dim=(1, 2, 3), keepdim=True)
-        spread = mouths.std(dim=(1, 2, 3), keepdim=True) + 0.02
-        return F.normalize(self.picture_encoder((mouths - level) / spread), dim=1)
+        return self.seen(mouths)[0]
 
     def sound(self, windows: Tensor) -> Tensor:
         """Embeddings (n, 128) of mel windows (n, 80, 20) in [0, 1]."""
-        return F.normalize(self.sound_encoder(windows[:, None] * 2 - 1), dim=1)
+        return self.heard(windows)[0]
+
+    def seen(self, mouths: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (n, 128) of mouths (n, 5, 48, 48), and lip opening (n,) over the distance between the eyes."""
+        level = mouths.mean(dim=(1, 2, 3), keepdim=True)
+        spread = mouths.std(dim=(1, 2, 3), keepdim=True) + 0.02
+        return _split(self.picture_encoder((mouths - level) / spread))
+
+    def heard(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (n, 128) of mel windows (n, 80, 20), and the lip opening (n,) that their sound lets expect."""
+        return _split(self.sound_encoder(windows[:, None] * 2 - 1))
+
+
+def _split(values: Tensor) -> tuple[Tensor, Tensor]:
+    return F.normalize(values[:, :EMBEDDING], dim=1), values[:, EMBEDDING] * _OPENING_UNIT
 
 
 def _encoder(channels: int, stages: Iterable[tuple[int, int | tuple[int, int]]], places: int) -> nn.Sequential:
@@ -47,7 +64,7 @@ def _encoder(channels: int, stages: Iterable[tuple[int, int | tuple[int, int]]],
     for width, stride in stages:
         layers += [nn.Conv2d(channels, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         channels = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * places, EMBEDDING))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * places, EMBEDDING + 1))
 
 
 def load_sync_network(path: Path) -> tuple[SyncNetwork, dict[str, Any]]:

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from model_server.errors import PoseDubError
-from model_server.evaluation.comparison import Pair
+from model_server.evaluation.comparison import Acceptance, Pair
 from model_server.evaluation.metrics import METRICS
 from model_server.evaluation.metrics.lse import distances
-from model_server.evaluation.metrics.sync import confidence, found_offset
+from model_server.evaluation.metrics.sync import confidence, found_offset, movement
 from model_server.evaluation.sync import hard_negatives
 from model_server.evaluation.sync.hard_negatives import KINDS, Example
 from model_server.evaluation.sync.judge import Runs, SyncJudge, load_judge
 from model_server.evaluation.sync.judge_training import (
     Settings,
     _train,
-    acceptance_threshold,
+    acceptance,
     accepted_shares,
     accuracy,
     embed,
@@ -63,11 +63,18 @@ def test_delaying_the_sound_by_five_frames_moves_the_offset_by_five(judge: SyncJ
 
 def test_a_trained_judge_takes_true_clips_and_few_others(judge: SyncJudge) -> None:
     kept = [example(seed) for seed in range(300, 312)]
-    threshold = acceptance_threshold(judge, kept)
-    shares = accepted_shares(judge, kept, threshold)
+    shares = accepted_shares(judge, kept, acceptance(embed(judge, clip) for clip in kept))
     assert list(shares) == ["true", *KINDS] and shares["true"] > 0.9
     assert shares["frozen"] == 0 and shares["shifted"] == 0 and shares["other speech"] < 0.2
-    assert shares["damped"] < shares["true"]
+    assert shares["damped"] < 0.3
+
+
+def test_lips_that_move_half_as_far_as_the_sound_says_are_seen_to(judge: SyncJudge) -> None:
+    clip = example(400)
+    half = hard_negatives.damped(clip, 0.5)
+    assert half is not None
+    whole, less, still = (movement(embed(judge, one)) for one in (clip, half, hard_negatives.frozen(clip, 7)))
+    assert 0.8 < whole < 1.2 and less == pytest.approx(0.5 * whole, abs=0.15) and abs(still) < 0.1
 
 
 def test_false_lips_are_what_they_say() -> None:
@@ -89,12 +96,17 @@ def test_false_lips_are_what_they_say() -> None:
 
 def test_a_clip_is_accepted_at_its_place_and_confidence() -> None:
     sound = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
-    exact, late = Pair(sound, sound), Pair(np.roll(sound, -3, axis=0), sound)
+    heard = sound[:, 0]
+    exact, late = Pair(sound, sound, heard, heard), Pair(np.roll(sound, -3, axis=0), sound, np.roll(heard, -3), heard)
+    small = Pair(sound, sound, 0.4 * heard, heard)
     enough = confidence(exact)
-    taken = [comparison(face(course(1)), face(course(1)), sync=p, sync_threshold=0.9 * enough) for p in (exact, late)]
-    assert [METRICS["sync_accepted"].measure([one]) for one in taken] == [1, 0]
-    unsure = comparison(face(course(1)), face(course(1)), sync=exact, sync_threshold=1.1 * enough)
-    assert METRICS["sync_accepted"].measure([unsure]) == 0
+
+    def taken(pair: Pair, confident: float, moved: float) -> float:
+        clip = comparison(face(course(1)), face(course(1)), sync=pair, acceptance=Acceptance(confident, moved))
+        return METRICS["sync_accepted"].measure([clip])
+
+    assert [taken(pair, 0.9 * enough, 0.8) for pair in (exact, late, small)] == [1, 0, 0]
+    assert taken(exact, 1.1 * enough, 0.8) == 0 and taken(small, 0.9 * enough, 0.3) == 1
     assert np.isnan(METRICS["sync_accepted"].measure([comparison(face(course(1)), face(course(1)), sync=exact)]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.evaluation.comparison import Comparison, Pair
+from model_server.evaluation.comparison import Acceptance, Comparison, Pair
 from model_server.evaluation.metrics.registry import mean, metric
 
 Floats = NDArray[np.floating]
@@ -15,6 +15,7 @@ Floats = NDArray[np.floating]
 REACH = 15  # frames to either side
 _ROUNDING = 1e-5
 _FEWEST = 20  # frames that a mean agreement takes
+_STILL = 0.003  # deviation of lip opening that is no speech
 _JUDGE = "our own sync judge, a small audio-visual network trained apart from the generator"
 
 
@@ -60,9 +61,29 @@ def confidence(pair: Pair) -> float:
     return float(np.nanmax(course) - np.nanmedian(course)) if np.isfinite(course).any() else float("nan")
 
 
-def accepted(pair: Pair, threshold: float) -> bool:
-    """Whether lips follow the sound: found within a frame, and with as much confidence as most true clips."""
-    return bool(abs(found_offset(pair)) <= 1 and confidence(pair) >= threshold)
+def movement(pair: Pair) -> float:
+    """How far lips move over how far the sound lets expect: slope of what is seen against what is heard, both at the
+    offset found where that is within a frame, else at 0; NaN where the sound expects no movement.
+
+    Somebody else's speech, a frozen mouth and lips that hardly open all give small values.
+    """
+    if pair.seen is None or pair.heard is None:
+        return float("nan")
+    count = min(len(pair.seen), len(pair.heard))
+    offset = found_offset(pair)
+    shift = int(offset) if abs(offset) <= 1 else 0
+    seen = pair.seen[max(-shift, 0) : count - max(shift, 0)]
+    heard = pair.heard[max(shift, 0) : count - max(-shift, 0)]
+    if len(seen) < _FEWEST or heard.std() < _STILL:
+        return float("nan")
+    heard = heard - heard.mean()
+    return float((seen * heard).sum() / (heard**2).sum())
+
+
+def accepted(pair: Pair, from_where: Acceptance) -> bool:
+    """Whether lips follow the sound: found within a frame, with confidence and movement as most true clips have."""
+    sure = abs(found_offset(pair)) <= 1 and confidence(pair) >= from_where.confidence
+    return bool(sure and movement(pair) >= from_where.movement)
 
 
 @metric(
@@ -108,13 +129,22 @@ def sync_confidence(comparisons: Sequence[Comparison]) -> float:
 
 @metric(
     "sync_accepted", "Sync accepted", "higher",
-    "Share of clips whose offset is found within 1 frame with a confidence that 95 % of true clips kept out reach.",
+    "Share of clips whose offset is found within 1 frame with a confidence and a lip movement that 95 % of true clips "
+    "kept out reach.",
 )  # fmt: skip
 def sync_accepted(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    return mean(
-        float(accepted(c.sync, c.sync_threshold)) for c in comparisons if c.sync and c.sync_threshold is not None
-    )
+    return mean(float(accepted(c.sync, c.acceptance)) for c in comparisons if c.sync and c.acceptance)
+
+
+@metric(
+    "sync_movement", "Movement for the sound", "higher",
+    "Lip movement that the judge sees over what it expects of the sound (slope): true frames about 1, other speech 0.",
+)  # fmt: skip
+def sync_movement(comparisons: Sequence[Comparison]) -> float:
+    """See the definition."""
+    found = [movement(c.sync) for c in comparisons if c.sync]
+    return mean(value for value in found if np.isfinite(value))
 
 
 @metric(

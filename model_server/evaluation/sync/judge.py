@@ -1,7 +1,9 @@
 """Our own sync judge: a small network that places lips and sound of the same fifth of a second close together.
 
 It is trained on true clips alone, apart from the generator and its encoders, with the idea of SyncNet (Chung and
-Zisserman, ACCVW 2016): five mouth pictures against 0.2 s of sound; it uses a contrastive loss over all pairs.
+Zisserman, ACCVW 2016): five mouth pictures against 0.2 s of sound; it uses a contrastive loss over all pairs. Beside
+that it reads how far lips are open and how far the sound lets expect them to be, so that lips that follow but hardly
+move are told from true ones.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from model_server.evaluation.comparison import Acceptance, Pair
 from model_server.files import replacing
 from model_server.networks.sync_network import (
     FORMAT,
@@ -69,20 +72,21 @@ class SyncJudge:
         self.facts = facts
 
     @property
-    def threshold(self) -> float | None:
-        """Confidence from which clips are accepted; None of a judge that was trained without."""
-        value = self.facts.get("threshold")
-        return float(value) if isinstance(value, int | float) else None
+    def acceptance(self) -> Acceptance | None:
+        """From where on clips are accepted; None of a judge that was trained without."""
+        value = self.facts.get("accepts_from")
+        return Acceptance(**value) if isinstance(value, dict) else None
 
     def pictures(self, runs: NDArray[np.uint8]) -> Vectors:
-        """Embeddings (n, 128) of runs of mouths (n, 5, 48, 48)."""
+        """What is seen in runs of mouths (n, 5, 48, 48): embeddings and, last, lip opening (n, 129)."""
         with torch.inference_mode():
-            return self._network.pictures(torch.tensor(np.ascontiguousarray(runs)).float() / 255).numpy()
+            return _rows(*self._network.seen(torch.tensor(np.ascontiguousarray(runs)).float() / 255))
 
     def sound(self, windows: NDArray[np.float32]) -> Vectors:
-        """Embeddings (n, 128) of mel windows (n, 80, 20), each centred on its frame."""
+        """What is heard in mel windows (n, 80, 20), each centred on its frame: embeddings and, last, the lip opening
+        to be expected (n, 129)."""
         with torch.inference_mode():
-            return self._network.sound(torch.tensor(windows)).numpy()
+            return _rows(*self._network.heard(torch.tensor(windows)))
 
     def save(self, path: Path) -> None:
         """Write the judge as safetensors."""
@@ -91,6 +95,15 @@ class SyncJudge:
         halved = {name: (value.half() if value.ndim > 1 else value).contiguous() for name, value in state.items()}
         with replacing(path) as part:
             save_file(halved, part, {"format": FORMAT, "facts": json.dumps(self.facts)})
+
+
+def _rows(vectors: torch.Tensor, opening: torch.Tensor) -> Vectors:
+    return torch.cat([vectors, opening[:, None]], 1).numpy()
+
+
+def paired(pictures: Vectors, sound: Vectors) -> Pair:
+    """The pair of what a judge sees (n, 129) and hears (n, 129)."""
+    return Pair(pictures[:, :-1], sound[:, :-1], pictures[:, -1], sound[:, -1])
 
 
 def load_judge(path: Path = BUILT_IN) -> SyncJudge:

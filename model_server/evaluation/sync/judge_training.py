@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,10 @@ from torch import Tensor
 from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.shards import Clip, Corpus, windows
 from model_server.errors import PoseDubError
-from model_server.evaluation.comparison import Pair
-from model_server.evaluation.metrics.sync import accepted, confidence, found_offset, retrieved_share
+from model_server.evaluation.comparison import Acceptance, Pair
+from model_server.evaluation.metrics.sync import accepted, confidence, found_offset, movement, retrieved_share
 from model_server.evaluation.sync.hard_negatives import DAMPED_TO, KINDS, SHIFTS, Example, damped_frames
-from model_server.evaluation.sync.judge import MARGIN, Mouths, Runs, SyncJudge, mouths
+from model_server.evaluation.sync.judge import MARGIN, Mouths, Runs, SyncJudge, mouths, paired
 from model_server.networks.sync_network import FRAMES, SyncNetwork
 from model_server.pipeline.faces.alignment import network_view
 
@@ -29,6 +29,8 @@ _LOG = logging.getLogger(__name__)
 _SHIFT = 3  # pixels that mouths are moved by at most
 _SHORTEST = 3 * FRAMES
 TRUE_SHARE = 0.95
+_OPENING = 1.0  # weight of the errors of lip opening, in tenths of the distance between the eyes
+_KEPT_OUT = 100  # clips of each corpus that thresholds, and figures, are taken from
 # Mean difference in grey levels under which two runs show the same: they may stand for each other.
 _ALIKE = 3.0
 
@@ -77,28 +79,35 @@ def train_judge(folders: Sequence[Path], settings: Settings | None = None) -> Sy
     network = SyncNetwork()
     steps = _train(network, examples, settings)
     judge = SyncJudge(network, {})
-    held_out = {folder.name: _examples(c, ("val", "test"), 60) for folder, c in zip(folders, corpora, strict=True)}
-    groups = {name: group for name, group in held_out.items() if group}
-    every = [example for group in groups.values() for example in group] or examples[:60]
-    threshold = acceptance_threshold(judge, every)
+    validation = [e for corpus in corpora for e in _examples(corpus, ("val",), _KEPT_OUT)] or examples[:_KEPT_OUT]
+    testing = {folder.name: _examples(c, ("test",), _KEPT_OUT) for folder, c in zip(folders, corpora, strict=True)}
+    groups = {name: group for name, group in testing.items() if group}
+    threshold = acceptance(embed(judge, example) for example in validation)
     judge.facts = {
         "clips": len(examples),
         "steps": steps,
         "minutes": settings.minutes,
-        "threshold": threshold,
+        "accepts_from": asdict(threshold),
         "held_out": {name: accuracy(judge, group) for name, group in groups.items()},
         "accepted": {name: accepted_shares(judge, group, threshold) for name, group in groups.items()},
     }
     return judge
 
 
-def acceptance_threshold(judge: SyncJudge, examples: Sequence[Example]) -> float:
-    """Confidence that 95 % of true clips reach."""
-    found = [confidence(embed(judge, example)) for example in examples]
-    return float(np.nanpercentile(found, 100 * (1 - TRUE_SHARE)))
+def acceptance(pairs: Iterable[Pair]) -> Acceptance:
+    """The same low percentile of confidence and of movement, the highest one at which 95 % of true clips reach both."""
+    figures = np.array([(confidence(pair), movement(pair)) for pair in pairs])
+    figures = figures[np.isfinite(figures).all(axis=1)]
+    lowest = Acceptance(float("-inf"), float("-inf"))
+    for percentile in np.arange(0.0, 100 * (1 - TRUE_SHARE), 0.1):
+        limits = np.percentile(figures, percentile, axis=0)
+        if (figures >= limits).all(axis=1).mean() < TRUE_SHARE:
+            break
+        lowest = Acceptance(*map(float, limits))
+    return lowest
 
 
-def accepted_shares(judge: SyncJudge, examples: Sequence[Example], threshold: float) -> dict[str, float]:
+def accepted_shares(judge: SyncJudge, examples: Sequence[Example], threshold: Acceptance) -> dict[str, float]:
     """Share of clips that are accepted: the true ones, and each kind of those whose lips do not quite follow."""
     shares = {"true": [accepted(embed(judge, example), threshold) for example in examples]}
     for number, example in enumerate(examples):
@@ -123,7 +132,7 @@ def accuracy(judge: SyncJudge, examples: Sequence[Example]) -> dict[str, float]:
 def embed(judge: SyncJudge, example: Example) -> Pair:
     """Embeddings of the frames of a clip that have two neighbours on both sides."""
     runs = Runs().push(example.mouths)
-    return Pair(judge.pictures(runs), judge.sound(example.windows[MARGIN : len(example.windows) - MARGIN]))
+    return paired(judge.pictures(runs), judge.sound(example.windows[MARGIN : len(example.windows) - MARGIN]))
 
 
 def _examples(corpus: Corpus, splits: Sequence[str], limit: int) -> list[Example]:
@@ -158,47 +167,55 @@ class _Batch:
     """Moments of some clips.
 
     Attributes:
-        pictures: mouth runs (b, 5, 48, 48) in [0, 1].
-        sound: mel windows (b, 80, 20).
-        false: (k, b, 5, 48, 48) runs of the same moments that do not quite follow the sound.
+        pictures: (1 + k, b, 5, 48, 48) mouth runs in [0, 1]: the true ones, then k that do not quite follow the sound.
+        opening: (1 + k, b) lip opening in the middle of each, NaN where unknown.
         told: (k, b) whether a false run looks different from the true one at all.
+        sound: mel windows (b, 80, 20).
         late: (b, 80, 20) sound a few frames off.
     """
 
     pictures: Tensor
-    sound: Tensor
-    false: Tensor
+    opening: Tensor
     told: Tensor
+    sound: Tensor
     late: Tensor
 
 
 def _batch(rng: np.random.Generator, examples: Sequence[Example], settings: Settings) -> _Batch:
-    chosen = rng.choice(len(examples), min(settings.clips, len(examples)), replace=False)
-    parts = [_moments(rng, examples[k], settings.moments) for k in chosen]
-    runs, sound, false, late = (
-        np.concatenate([part[k] for part in parts], axis=-4 if k in (0, 2) else 0) for k in range(4)
+    chosen = [examples[k] for k in rng.choice(len(examples), min(settings.clips, len(examples)), replace=False)]
+    moments = [_moments(rng, example, settings.moments) for example in chosen]
+    runs = np.concatenate([example.mouths[frames] for example, (frames, _) in zip(chosen, moments, strict=True)], 1)
+    told = np.abs(runs[1:].astype(np.float32) - runs[0]).mean(axis=(2, 3, 4)) > _ALIKE
+    changes = rng.integers(2**32, size=len(runs))
+    seen = [_varied(np.random.default_rng(change), part) for change, part in zip(changes, runs, strict=True)]
+    opening, sound, late = zip(
+        *(_facts(e, frames, lag) for e, (frames, lag) in zip(chosen, moments, strict=True)), strict=True
     )
-    told = np.abs(false.astype(np.float32) - runs).mean(axis=(2, 3, 4)) > _ALIKE
-    changes = rng.integers(2**32, size=1 + len(false))
-    seen = [_varied(np.random.default_rng(change), part) for change, part in zip(changes, (runs, *false), strict=True)]
-    pictures = torch.from_numpy(np.stack(seen)).float() / 255
-    return _Batch(pictures[0], torch.tensor(sound), pictures[1:], torch.from_numpy(told), torch.tensor(late))
+    return _Batch(
+        torch.from_numpy(np.stack(seen)).float() / 255, torch.tensor(np.concatenate(opening, 1)),
+        torch.from_numpy(told), torch.tensor(np.concatenate(sound)), torch.tensor(np.concatenate(late)),
+    )  # fmt: skip
 
 
-def _moments(
-    rng: np.random.Generator, example: Example, moments: int
-) -> tuple[Mouths, NDArray[np.float32], Mouths, NDArray[np.float32]]:
-    """Runs (m, 5, 48, 48) and windows (m, 80, 20) of a clip, its false runs (k, m, 5, 48, 48), and shifted windows."""
-    count = len(example.mouths) - 2 * MARGIN
-    starts = rng.choice(count, min(moments, count), replace=False)
+def _moments(rng: np.random.Generator, example: Example, moments: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frames (1 + k, m, 5) of some runs of a clip, as they are, frozen, shifted and damped, and sounds' shifts (m,)."""
+    last = len(example.mouths) - 1
+    starts = rng.choice(last + 1 - 2 * MARGIN, min(moments, last + 1 - 2 * MARGIN), replace=False)
     frames = starts[:, None] + np.arange(FRAMES)
     still = np.repeat(frames[:, MARGIN : MARGIN + 1], FRAMES, axis=1)
-    moved = np.clip(frames + rng.choice(SHIFTS, (len(starts), 1)), 0, len(example.mouths) - 1)
-    false = [example.mouths[still], example.mouths[moved]]
+    moved = np.clip(frames + rng.choice(SHIFTS, (len(starts), 1)), 0, last)
     less = still if example.opening is None else damped_frames(example.opening, rng.uniform(*DAMPED_TO))[frames]
-    false.append(example.mouths[less])
-    late = np.clip(starts + MARGIN + rng.choice(SHIFTS, len(starts)), 0, len(example.windows) - 1)
-    return example.mouths[frames], example.windows[starts + MARGIN], np.stack(false), example.windows[late]
+    return np.stack([frames, still, moved, less]), rng.choice(SHIFTS, len(starts))
+
+
+def _facts(
+    example: Example, frames: NDArray[np.int64], lag: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Lip opening (1 + k, m) in the middle of runs, their sound (m, 80, 20), and the one that is off."""
+    middle, last = frames[..., MARGIN], len(example.windows) - 1
+    unknown = np.full(len(example.mouths), np.nan, np.float32)
+    opening = unknown if example.opening is None else example.opening.astype(np.float32)
+    return opening[middle], example.windows[middle[0]], example.windows[np.clip(middle[0] + lag, 0, last)]
 
 
 def _varied(rng: np.random.Generator, runs: Mouths) -> Mouths:
@@ -216,15 +233,23 @@ def _varied(rng: np.random.Generator, runs: Mouths) -> Mouths:
 
 
 def _loss(network: SyncNetwork, batch: _Batch) -> Tensor:
-    """Two-way InfoNCE over all pairs of the step, each moment's own false lips and shifted sound among the others."""
+    """Two-way InfoNCE over all pairs of the step, each moment's own false lips and shifted sound among the others, and
+    the errors of the opening that is seen and of the one that is heard."""
     scale = network.log_scale.exp().clamp(max=100)
-    pictures, sound = network.pictures(batch.pictures), network.sound(batch.sound)
-    false = network.pictures(batch.false.flatten(0, 1)).unflatten(0, batch.false.shape[:2])
+    vectors, seen = (part.unflatten(0, batch.opening.shape) for part in network.seen(batch.pictures.flatten(0, 1)))
+    (sound, heard), pictures = network.heard(batch.sound), vectors[0]
     logits = scale * pictures @ sound.T
-    nearly = scale * (false * sound).sum(-1)
+    nearly = scale * (vectors[1:] * sound).sum(-1)
     nearly = nearly.masked_fill(~batch.told, -1e4)
     late = scale * (pictures * network.sound(batch.late)).sum(-1, keepdim=True)
     late = late.masked_fill(~batch.told[1:2].T, -1e4)
     own = torch.arange(len(logits))
     by_sound = F.cross_entropy(torch.cat([logits.T, nearly.T], 1), own)
-    return (F.cross_entropy(torch.cat([logits, late], 1), own) + by_sound) / 2
+    apart = (F.cross_entropy(torch.cat([logits, late], 1), own) + by_sound) / 2
+    return apart + _OPENING * (_error(seen, batch.opening) + _error(heard, batch.opening[0]))
+
+
+def _error(opening: Tensor, true: Tensor) -> Tensor:
+    """Mean squared error in tenths of the distance between the eyes, over what is known."""
+    known = torch.isfinite(true)
+    return (((opening - true) / 0.1)[known] ** 2).sum() / known.sum().clamp(min=1)
