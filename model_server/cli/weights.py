@@ -42,6 +42,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     pose.set_defaults(run=_pose)
 
+    quiet = actions.add_parser("quiet", help="let lips rest when sounds are no speech, and keep that in weights")
+    quiet.add_argument("corpora", nargs="+", type=Path, metavar="VOICES", help="corpora of voices")
+    quiet.add_argument("--weights", type=Path, metavar="X.safetensors", help="(default: the built-in ones)")
+    quiet.add_argument("--recogniser", type=Path, metavar="FILE", help="another one that tells where somebody speaks")
+    quiet.add_argument("--windows", type=shared.whole(256), default=6400, metavar="N", help="to learn from (6400)")
+    quiet.add_argument("--keep", action="store_true", help="write it into the weights; other tensors stay as they are")
+    quiet.set_defaults(run=_quiet)
+
 
 def _import(args: argparse.Namespace) -> int:
     from model_server.engines.pcavs.family import import_checkpoint
@@ -79,6 +87,28 @@ def _pose(args: argparse.Namespace) -> int:
     print(f"{as_table(found)}\nBest: {chosen}; the weights say {weights.pose_reading}.")
     if args.keep and chosen != weights.pose_reading:
         _print(keep_pose_reading(args.weights, chosen) if args.weights else ship_pose_reading(chosen))
+    return 0
+
+
+def _quiet(args: argparse.Namespace) -> int:
+    import torch
+
+    from model_server.cli.recogniser import chosen_recogniser
+    from model_server.engines.shipped import ship_part
+    from model_server.engines.weights import default_weights, describe
+    from model_server.engines.weights_file import keep_part
+    from model_server.networks.pcavs.presets import OPTIONAL_PARTS
+    from model_server.training.pcavs.speech_gate import fit_speech_gate, ungated
+    from model_server.training.pcavs.teaching_voices import TeachingVoices
+
+    engine = ungated(describe(args.weights) if args.weights else default_weights())
+    hears, device = chosen_recogniser(args.recogniser), torch.device("cpu")
+    known, unknown = (TeachingVoices(args.corpora, split, hears, device) for split in ("train", "val"))
+    found = fit_speech_gate(engine, known, unknown, args.windows)
+    print(f"On other voices {found.kept:.1%} of speech passes, and {found.let_through:.1%} of other sounds.")
+    if args.keep:
+        part = OPTIONAL_PARTS["speech_gate"]
+        _print(keep_part(args.weights, part, found.state) if args.weights else ship_part(part, found.state))
     return 0
 
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_server.engines.base import PoseReading, WeightsInfo
 from model_server.engines.speech_recogniser import load_recogniser
-from model_server.engines.weights_file import compacted, describe, keep_pose_reading, read_state, write_weights
+from model_server.engines.weights_file import (
+    compacted,
+    describe,
+    keep_part,
+    keep_pose_reading,
+    read_state,
+    write_weights,
+)
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DATA = Path(__file__).parent / "data"
 RECORD = "shipped.json"
@@ -86,6 +98,13 @@ def ship_recogniser(source: Path, folder: Path = DATA) -> Path:
 def ship_pose_reading(pose_reading: PoseReading, folder: Path = DATA) -> WeightsInfo:
     """Write into the package's weights where their pose codes are best taken from; their tensors stay as they are."""
     info = keep_pose_reading(folder / FILE, pose_reading)
+    _note(folder / FILE)
+    return info
+
+
+def ship_part(prefix: str, part: Mapping[str, Tensor], folder: Path = DATA) -> WeightsInfo:
+    """Write a part's tensors into the package's weights, see `keep_part`; all others stay as they are."""
+    info = keep_part(folder / FILE, prefix, part)
     _note(folder / FILE)
     return info
 

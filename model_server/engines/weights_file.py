@@ -64,6 +64,13 @@ def keep_pose_reading(path: Path, pose_reading: PoseReading) -> WeightsInfo:
     return describe(path)
 
 
+def keep_part(path: Path, prefix: str, part: Mapping[str, Tensor]) -> WeightsInfo:
+    """Write a part's tensors, whose names begin with `prefix`, into a weights file in place of those that it has."""
+    state = {name: value.clone() for name, value in read_tensors(path).items() if not name.startswith(prefix)}
+    _write(path, state | compacted(dict(part)), read_metadata(path))
+    return describe(path)
+
+
 def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
     from safetensors.torch import save_file
 

@@ -1,14 +1,19 @@
 """The speech-content encoder learns from a recogniser what other voices say."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from model_server.engines.shipped import DATA, FILE
-from model_server.engines.speech_recogniser import SpeechRecogniser
-from model_server.engines.weights_file import read_pose_map, read_state
+from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.shipped import DATA, FILE, RECOGNISER
+from model_server.engines.speech_recogniser import SpeechRecogniser, load_recogniser
+from model_server.engines.weights import load_engine
+from model_server.engines.weights_file import describe, keep_part, read_pose_map, read_state
+from model_server.evaluation.quiet_lips import quiet_windows
+from model_server.networks.pcavs.presets import OPTIONAL_PARTS, PRESETS
 from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
 from model_server.synthetic.pronunciation import UNITS
 from model_server.training.distributed import ProcessGroup
@@ -17,6 +22,7 @@ from model_server.training.pcavs.config import Config, named
 from model_server.training.pcavs.data import Chunks, ClipStore
 from model_server.training.pcavs.loop import Limits, Trainer, make_stage
 from model_server.training.pcavs.models import Models
+from model_server.training.pcavs.speech_gate import fit_speech_gate, ungated
 from model_server.training.pcavs.teaching_voices import Lessons, TeachingVoices
 from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.recogniser.export import export_recogniser
@@ -169,3 +175,42 @@ def test_the_command_takes_voices_and_a_recogniser(voices: Path, heads: Path, tm
     arguments = ["--preset", "lite", "--stage", "speech", "--corpus", heads, "--device", "cpu", "--set", *settings]
     heard = ["--voices", voices, "--recogniser", tmp_path / "ears.safetensors"]
     assert command("train", *arguments, *heard, "--out", tmp_path / "run") == 0
+
+
+def test_lips_rest_when_what_is_heard_is_no_speech(voices: Path, tmp_path: Path) -> None:
+    recogniser = load_recogniser(DATA / RECOGNISER)
+    weights = Path(shutil.copyfile(SHIPPED, tmp_path / "lite.safetensors"))
+    plain, before = ungated(describe(weights)), read_state(weights)
+    teaching = TeachingVoices([voices], "train", recogniser, ALONE.device)
+    found = fit_speech_gate(plain, teaching, teaching, 512)
+    assert found.kept > 0.9 and found.let_through < 0.05
+    info = keep_part(weights, OPTIONAL_PARTS["speech_gate"], found.state)
+    after = read_state(weights)
+    assert set(found.state) <= set(after) and info.id != describe(SHIPPED).id
+    same = [name for name in before if name not in found.state]
+    assert same and all(torch.equal(before[name], after[name]) for name in same)
+    gated, sounds = load_engine(info, "cpu", "fp32"), quiet_windows(seed=5)
+    assert isinstance(gated, PcavsEngine)
+    rest = gated.speech_contents(sounds["silence"]).mean(0)
+    moved, was = (
+        [np.abs(engine.speech_contents(sounds[kind]) - rest).mean() for kind in ("music alone", "applause alone")]
+        for engine in (gated, plain)
+    )
+    assert all(now < 0.5 * then for now, then in zip(moved, was, strict=True))
+    speech = teaching.sample(8, 0.0, np.random.default_rng(2)).windows[:, 0].numpy()
+    changed_by = np.abs(gated.speech_contents(speech) - plain.speech_contents(speech)).mean()
+    assert changed_by < 0.2 * np.abs(plain.speech_contents(speech) - rest).mean()
+
+
+def test_weights_with_a_gate_are_learnt_from_without_it(tmp_path: Path) -> None:
+    weights = Path(shutil.copyfile(SHIPPED, tmp_path / "lite.safetensors"))
+    prefix = OPTIONAL_PARTS["speech_gate"]
+    size = PRESETS["lite"].feature
+    gate = {"speech_head.weight": torch.ones(1, size), "speech_head.bias": torch.ones(1), "rest": torch.ones(size)}
+    keep_part(weights, prefix, {prefix + name: value for name, value in gate.items()})
+    models = Models(named("lite-cpu"), 0)
+    WarmStart(weights, "lower_face").give(models)
+    assert torch.equal(
+        models.networks.speech_encoder.readout.weight, read_state(weights)["speech_encoder.readout.weight"]
+    )
+    assert models.networks.speech_encoder.gate is None

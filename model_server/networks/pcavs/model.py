@@ -45,7 +45,7 @@ class Networks(nn.Module):
         self.preset = widths
         self.identity_encoder = IdentityEncoder(widths.identity, widths.generator[0])
         self.nonidentity_encoder = NonIdentityEncoder(widths.nonidentity, widths.feature, widths.mouth, widths.pose)
-        self.speech_encoder = SpeechEncoder(widths.speech, widths.feature)
+        self.speech_encoder = SpeechEncoder(widths.speech, widths.feature, widths.speech_gate)
         self.generator: WarpGenerator | Generator = (
             WarpGenerator(
                 widths.generator, widths.read_style_size, widths.codes_size, widths.pose, widths.visibility, widths.lids

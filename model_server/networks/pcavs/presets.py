@@ -21,7 +21,11 @@ MEL_BANDS, MEL_BINS = MEL_COUNT, BIN_COUNT
 LIDS = 2
 # Parts that weights may lack, by what the names of their tensors begin with: pictures are then what they were before
 # there were such parts.
-OPTIONAL_PARTS = {"visibility": "generator.visibility.", "lids": "generator.lids."}
+OPTIONAL_PARTS = {
+    "visibility": "generator.visibility.",
+    "lids": "generator.lids.",
+    "speech_gate": "speech_encoder.gate.",
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Preset:
         lower_face: the network that draws into frames, None where there is none.
         visibility: whether the generator tells apart what the portrait does not show.
         lids: whether the style says how far lids are closed.
+        speech_gate: whether sounds that are no speech are told from it, and lips rest then.
     """
 
     name: PresetName
@@ -96,6 +101,7 @@ class Preset:
     lower_face: LowerFaceWidths | None = None
     visibility: bool = False
     lids: bool = False
+    speech_gate: bool = False
 
     @property
     def identity_size(self) -> int:
@@ -146,7 +152,7 @@ def preset_with(preset: str, names: Iterable[str]) -> Preset:
     """The preset with those optional parts of which `names` are tensors."""
     known, widths = tuple(names), PRESETS[preset]
     found = {part for part, prefix in OPTIONAL_PARTS.items() if any(name.startswith(prefix) for name in known)}
-    return replace(widths, visibility="visibility" in found, lids="lids" in found)
+    return replace(widths, visibility="visibility" in found, lids="lids" in found, speech_gate="speech_gate" in found)
 
 
 PRESETS["lite-in-place"] = replace(PRESETS["lite"], name="lite-in-place", lower_face=LowerFaceWidths())

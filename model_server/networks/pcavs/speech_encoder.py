@@ -19,9 +19,10 @@ class SpeechEncoder(nn.Module):
     Args:
         widths: channels.
         content: size of the speech content.
+        gated: whether what is no speech is told from it; the paper has no such part.
     """
 
-    def __init__(self, widths: SpeechWidths, content: int) -> None:
+    def __init__(self, widths: SpeechWidths, content: int, gated: bool = False) -> None:
         super().__init__()
         inputs = (widths.stages[0], *widths.stages)
         self.stem = nn.Conv2d(1, inputs[0], 3, padding=1)
@@ -38,13 +39,34 @@ class SpeechEncoder(nn.Module):
             nn.Softmax(dim=2),
         )
         self.readout = nn.Linear(pooled, content)
+        self.gate = SpeechGate(content) if gated else None
 
     def forward(self, windows: Tensor) -> Tensor:
         """Encode log-mel windows (n, 1, 80, 20) in [0, 1] into speech contents (n, content)."""
         check_shape(windows, 1, MEL_BANDS, MEL_BINS)
         x = self.stages(self.stem_norm(F.relu(self.stem(windows))))
         x = x.flatten(1, 2)
-        return self.readout(torch.sum(x * self.attention(x), dim=2))
+        content = self.readout(torch.sum(x * self.attention(x), dim=2))
+        return self.gate(content) if self.gate else content
+
+
+class SpeechGate(nn.Module):
+    """Brings contents of sounds that are no speech (noise, music, applause) to that of silence: lips rest.
+
+    Args:
+        content: size of the speech content.
+    """
+
+    rest: Tensor
+
+    def __init__(self, content: int) -> None:
+        super().__init__()
+        self.speech_head = nn.Linear(content, 1)
+        self.register_buffer("rest", torch.zeros(content))
+
+    def forward(self, content: Tensor) -> Tensor:
+        """Speech contents (n, content) of speech contents."""
+        return torch.lerp(self.rest.expand_as(content), content, torch.sigmoid(self.speech_head(content)))
 
 
 class SqueezeExcitationBlock(nn.Module):

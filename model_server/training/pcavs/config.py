@@ -190,6 +190,7 @@ class LowerFaceStage(Schedule):
         cover: cross-entropy of what lies over the face.
         perceptual: of the face network's features, which must have been trained.
         sync: how much less than the true frames the expert finds lips and sound to agree.
+        opening: L1 of how far open it sees the lips.
     """
 
     covers: float = 0.3
@@ -207,6 +208,7 @@ class LowerFaceStage(Schedule):
     gan: float = 0.3
     feature: float = 3.0
     sync: float = 1.0
+    opening: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ Critic = Callable[[Tensor], tuple[list[Tensor], list[list[Tensor]]]]
 # Gain of speech contents, as in dubs that ask for nothing else.
 GAIN = 1.2
 _DETAIL = 5  # pixels; what is finer than their mean is detail
+_OPENING_UNIT = 0.1
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -108,7 +109,7 @@ class LowerFaceTask(nn.Module):
             made, true = zip(*(feature.chunk(2) for feature in self.face.features(pictures)), strict=True)
             losses["perceptual"] = perceptual(made, true)
         for expert in self._expert:
-            losses["sync"] = _sync_loss(expert, composite, faces)
+            losses |= _expert_losses(expert, composite, faces)
         return losses
 
 
@@ -187,15 +188,18 @@ def _detail(pictures: Tensor) -> Tensor:
     return pictures - F.avg_pool2d(pictures, _DETAIL, 1, _DETAIL // 2, count_include_pad=False)
 
 
-def _sync_loss(expert: SyncNetwork, composite: Tensor, faces: LowerFaces) -> Tensor:
-    """How much less the expert finds lips and sound to agree than in true frames; to please it more is no aim."""
+def _expert_losses(expert: SyncNetwork, composite: Tensor, faces: LowerFaces) -> Losses:
+    """How much less the expert finds lips and sound to agree than in true frames (to please it more is no aim), and by
+    how many tenths of the distance between the eyes it sees lips open further, or less, than there."""
     middle = slice(FRAMES // 2, None, FRAMES)
     sound = expert.sound(faces.windows[middle, 0])
-    drawn, true = (
-        (expert.pictures(_mouths(pictures, faces.mouth_places)) * sound).sum(1)
-        for pictures in (composite, faces.target)
-    )
-    return F.relu(true.detach() - drawn).mean()
+    drawn, opening = expert.seen(_mouths(composite, faces.mouth_places))
+    with torch.no_grad():
+        true, true_opening = expert.seen(_mouths(faces.target, faces.mouth_places))
+    return {
+        "sync": F.relu((true * sound).sum(1) - (drawn * sound).sum(1)).mean(),
+        "opening": F.l1_loss(opening, true_opening) / _OPENING_UNIT,
+    }
 
 
 def _mouths(pictures: Tensor, places: Tensor) -> Tensor:
