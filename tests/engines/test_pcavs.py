@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,16 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model_server.engines.base import Engine
+from model_server.engines.base import Engine, Precision
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.registry import check_size
 from model_server.engines.runtime.priority_lock import hurried
-from model_server.engines.weights import load_engine
+from model_server.engines.weights import default_weights, load_engine
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.cpu.bf16 import native
 from model_server.networks.pcavs.model import build
+from tests.conftest import drawn_head
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -64,6 +67,34 @@ def test_a_frame_is_the_same_whatever_its_place_and_neighbours(
         assert drawn.shape == (count, 224, 224, 3) and drawn.dtype == np.uint8
         assert drawn[place].tobytes() == alone.tobytes()
         assert all(drawn[other].tobytes() != alone.tobytes() for other in range(count) if other != place)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_frames_are_the_same_however_many_processors_there_are(precision: Precision) -> None:
+    if precision == "bf16" and not native():
+        pytest.skip("this processor has no instructions for half precision")
+    (windows, codes), crops, portrait = rows(9), noise_crops(5, seed=1), drawn_head()[None]
+
+    def made(processors: int) -> list[bytes]:
+        with told_of(processors):
+            engine = load_engine(default_weights(), "cpu", precision)
+            identity = engine.identity(portrait)
+            own, contents = identity.own, engine.speech_contents(windows)
+            poses, frames = engine.pose_codes(crops), engine.frames(identity, windows, codes, 1.2, 0)
+            return [part.tobytes() for part in (own.mouth.numpy(), own.pose.numpy(), contents, poses, frames)]
+
+    assert made(1) == made(2) == made(3)
+
+
+@contextmanager
+def told_of(processors: int) -> Iterator[None]:
+    """The process has so many processors, as it believes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(processors)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("engine_name", ["lite", "batched", "half"])

@@ -28,7 +28,7 @@ from model_server.engines.dae_talker.weights import NAME, Actor
 from model_server.engines.registry import check_size
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
 from model_server.engines.runtime.setting import setting
-from model_server.engines.runtime.thread_pool import ThreadPool
+from model_server.engines.runtime.thread_pool import crew_for
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.diffusion import start_noise
@@ -77,7 +77,7 @@ class DaeTalkerEngine:
         self.precision: Precision = "bf16" if precision == "bf16" else "fp32"
         self._networks, self._actor = _laid_out(networks.to(device)), actor
         self._reader = reader_of(self._networks.speech)
-        self._threads = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
+        self._threads = crew_for(device)
         self._windows = ValueCache(WINDOWS_KEPT)
         self._pictures = PICTURES[device]
         self._turns = PriorityLock()
@@ -95,7 +95,11 @@ class DaeTalkerEngine:
     def identity_of(self, portrait: Views | None, size: int) -> Identity:
         """See `Engine.identity_of`; a portrait is a frame of the actor, from whose noise all frames begin."""
         check_size(size, self.weights)
-        start = None if portrait is None else self._in_turn(lambda: self._noise_of(portrait.drawn))
+        start = (
+            None
+            if portrait is None
+            else self._in_turn(lambda: self._threads.run(partial(self._noise_of, portrait.drawn)))
+        )
         return Identity(self._usual_pose(), start)
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> Floats:

@@ -33,7 +33,7 @@ from model_server.engines.registry import check_size
 from model_server.engines.runtime import setting as runtime_setting
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
 from model_server.engines.runtime.row_cache import RowCache, row_groups
-from model_server.engines.runtime.thread_pool import ThreadPool
+from model_server.engines.runtime.thread_pool import crew_for
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.cpu import loops
 from model_server.networks.pcavs.model import Networks, OwnCodes
@@ -94,9 +94,8 @@ class PcavsEngine:
         precision: PrecisionChoice,
         rows: int | None = None,
     ) -> None:
-        self.weights = weights
-        self.device = device
-        self._threads = ThreadPool(torch.get_num_threads() if device == "cpu" else 1)
+        self.weights, self.device = weights, device
+        self._threads = crew_for(device)
         self._networks, self.precision = optimized(networks, device, precision)
         preset, measured = networks.preset.name, device == "cuda"
         self._rows = rows or ROWS[device]
@@ -133,7 +132,8 @@ class PcavsEngine:
         """See `Engine.identity_in`."""
         if self._networks.lower_face is None:
             return self.identity(np.stack([reference.picture for reference in references]))
-        return self._in_turn(lambda: LowerFaces.of(self._networks, self.device).identity(references))
+        look = LowerFaces.of(self._networks, self.device).identity
+        return self._in_turn(lambda: self._threads.run(partial(look, references)))
 
     def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
         """Identity of a portrait; several crops of one person are averaged.
@@ -296,6 +296,12 @@ class PcavsEngine:
         poses = [encoder.pose_code(feature).cpu().numpy() for feature in features]
         return torch.cat(features), np.concatenate(poses)[: len(crops)]
 
+    @torch.inference_mode()
+    def _shown(self, crops: NDArray[np.uint8]) -> tuple[OwnCodes, NDArray[np.float32]]:
+        """Codes of the first crop, and pose codes of all."""
+        features, poses = self._read(crops)
+        return self._networks.own_codes(features[:1]), poses
+
     def _encoded_speech(self, windows: NDArray[np.float32]) -> Tensor:
         """Speech contents of any number of windows, on the device."""
 
@@ -341,13 +347,11 @@ class PcavsEngine:
         return self._noise[1]
 
     def _identity(self, crops: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Identity:
-        tasks: list[Callable[[], Any]] = [partial(self._read, crops)]
-        tasks += [partial(self._encoded, crops[n : n + 1]) for n in range(len(crops))]
-        (feature, poses), *pairs = self._threads.map(_done, tasks)
-        vector, feature_map = (torch.stack(items).mean(0) for items in zip(*pairs, strict=True))
-        return Identity(
-            vector, feature_map, poses.mean(0), self._images(picture[None]), self._networks.own_codes(feature[:1])
-        )
+        tasks: list[Callable[[], Any]] = [partial(self._shown, crops)]
+        tasks += [partial(self._encoded, crop[None]) for crop in crops]
+        (own, poses), *pairs = self._threads.map(lambda task: task(), tasks)
+        vector, feature_map = self._threads.map(lambda some: torch.stack(some).mean(0), list(zip(*pairs, strict=True)))
+        return Identity(vector, feature_map, poses.mean(0), self._images(picture[None]), own)
 
     def _in_turn(self, work: Callable[[], Result]) -> Result:
         """`work` when its turn has come, and again with half as many rows at once where memory does not suffice."""
@@ -394,7 +398,3 @@ def as_pcavs(engine: Engine) -> PcavsEngine:
 def setting(weights: WeightsInfo, device: str) -> str:
     """What decides pictures besides requests and precision."""
     return runtime_setting.setting(NAME, weights, device, Path(__file__).parent, ("pcavs", "layers", "cpu"))
-
-
-def _done(task: Callable[[], Any]) -> Any:
-    return task()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from model_server.engines.base import Precision, PrecisionChoice
 from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
+from model_server.engines.runtime.thread_pool import ThreadPool
 from model_server.networks.cpu import bf16, loops
 from model_server.networks.layers.modulation import StyledConv
 from model_server.networks.pcavs.model import Networks
@@ -89,20 +89,13 @@ def _gain(networks: Networks, device: str) -> float:
         with drawing(device, precision):
             return _seconds(lambda: fast(x, style, noise), device)
 
-    with _one_thread():  # as each picture is drawn
-        times = [(run("fp32"), run("bf16")) for _ in range(_REPEATS)]
+    @torch.inference_mode()
+    def both(_: int) -> tuple[float, float]:
+        return run("fp32"), run("bf16")
+
+    times = ThreadPool(1 if device == "cpu" else 0).map(both, range(_REPEATS))  # as each picture is drawn
     wide, narrow = map(min, zip(*times, strict=True))
     return wide / narrow
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _seconds(work: Callable[[], object], device: str) -> float:
