@@ -54,7 +54,11 @@ class Card:
 
     def ready(self, seconds: float = 0) -> dict[str, Any]:
         """As a worker's."""
-        return {"version": __version__, "device": "cpu", "precision": "fp32", "process": 0, "host": ""}
+        return {"version": __version__, "device": "cpu", "process": 0, "host": ""}
+
+    def load(self, weights: str, precision: str) -> str:
+        """It has no engine."""
+        return precision
 
     def stop(self, token: str) -> None:
         """Nothing is ahead."""
@@ -99,7 +103,7 @@ class Rack:
         """Nothing is sent."""
         return content
 
-    def start(self, weights: list, device: str, precision: str, choices: Path | None) -> Card:
+    def start(self, weights: list, device: str, choices: Path | None) -> Card:
         """A new card."""
         self.cards.append(Card(self.seconds, os.urandom(self.size)))
         return self.cards[-1]

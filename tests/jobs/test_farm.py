@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_server.engines.weights import default_weights
+from model_server.engines.pcavs import precision
+from model_server.engines.weights import default_weights, describe
 from model_server.errors import PoseDubError
 from model_server.files import file_digest
 from model_server.jobs.execution.engine_pool import EnginePool
@@ -27,6 +29,7 @@ from model_server.jobs.execution.runner import Runner
 from model_server.jobs.model import JobState, Warned
 from model_server.jobs.queries import Queries
 from model_server.jobs.store import Store
+from model_server.networks.cpu import bf16
 from model_server.pipeline.faces import parts
 from model_server.pipeline.request import (
     DubRequest,
@@ -51,16 +54,22 @@ class NearWorker:
     Attributes:
         left: frames that it makes before it is killed.
         looks: what it was asked to look at.
+        used: the weights and precision of what it was asked to draw.
     """
 
     worker: RenderWorker
     left: float
     elsewhere: bool
     looks: list[tuple[str, list[int]]]
+    used: list[tuple[str, str]]
 
     def ready(self, seconds: float = 0) -> dict[str, Any]:
         self._alive()
         return self.worker.ready() | ({"host": "elsewhere"} if self.elsewhere else {})
+
+    def load(self, weights: str, precision: str) -> str:
+        self._alive()
+        return self.worker.load(weights, precision)
 
     def stop(self, token: str) -> None:
         self.worker.stop(token)
@@ -75,6 +84,7 @@ class NearWorker:
         return map(_sent, self.worker.look(_sent(task), kind, share))
 
     def frames(self, task: Any, first: int, end: int) -> Iterator[Any]:
+        self.used.append((task.weights, task.precision))
         for one in self.worker.frames(_sent(task), first, end):
             self._alive()
             self.left -= isinstance(one, Made)
@@ -102,16 +112,17 @@ class NearCluster:
     workers: int = 2
     sent: list[bytes] = field(default_factory=list)
     looks: list[tuple[str, list[int]]] = field(default_factory=list)
+    used: list[tuple[str, str]] = field(default_factory=list)
 
     def put(self, content: bytes) -> bytes:
         self.sent.append(content)
         return content
 
-    def start(self, weights: list, device: str, precision: str, choices: Path | None) -> NearWorker:
+    def start(self, weights: list, device: str, choices: Path | None) -> NearWorker:
         with suppress(IndexError):
             life = self.lives.pop(0)
             return NearWorker(
-                RenderWorker(weights, device, precision, choices, bytes), life, self.elsewhere, self.looks
+                RenderWorker(weights, device, choices, bytes), life, self.elsewhere, self.looks, self.used
             )
         raise WorkerLostError("no more")
 
@@ -178,6 +189,27 @@ def test_frames_are_those_of_one_process_whoever_dies(
 ) -> None:
     store, runner, _ = farm(NearCluster(lives))
     assert made(store, runner, request_) == plain
+
+
+def test_what_auto_means_is_measured_by_one_worker_for_all(
+    tmp_path: Path, media: Path, untrained_weights: Path, request_: DubRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half precision may pay on one computer of a rack and not on the next, or twice not alike on the same one."""
+    gains = cycle([9.0, 1.0])
+    monkeypatch.setattr(precision, "_gain", lambda networks, device: next(gains))
+    monkeypatch.setattr(bf16, "native", lambda: True)
+    store, stopping, cluster = stored(tmp_path, media), threading.Event(), NearCluster([1e9, 1e9])
+    offered = EnginePool([default_weights(), describe(untrained_weights)], "cpu")
+    farm = Farm(cluster, store, offered, "cpu", stopping)
+    while farm.workers < 2:
+        time.sleep(0.01)
+    runner = Runner(store, offered, stopping=stopping, making=farm)
+    for weights in offered.weights:
+        made(store, runner, replace(request_, spec=replace(request_.spec, weights=weights.id)))
+    stopping.set()
+    farm.stop()
+    assert {weights for weights, _ in cluster.used} == {weights.id for weights in offered.weights}
+    assert len(set(cluster.used)) == len(offered.weights) and not any("auto" in used for used in cluster.used)
 
 
 def test_workers_elsewhere_are_sent_media_and_codes(

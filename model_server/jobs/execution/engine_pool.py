@@ -48,6 +48,7 @@ class EnginePool:
         self._precision = precision
         self.choices = choices
         self._loaded: OrderedDict[tuple[str, Precision], Engine] = OrderedDict()
+        self._measured: dict[str, Precision] = {}
         self.notices: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
@@ -65,17 +66,27 @@ class EnginePool:
     def engine(self, weights_id: str = "", precision: Precision = "auto") -> Engine:
         """The engine for these weights."""
         info = self.info(weights_id)
-        key = (info.id, self.precision(precision))
         with self._lock:
+            key = (info.id, self._decided(info, self.precision(precision)))
             if key not in self._loaded:
-                while len(self._loaded) >= KEPT:
-                    self._loaded.popitem(last=False)
-                found = load_checked_engine(info, self.device, key[1], self.choices)
-                self._loaded[key] = found.engine
-                if found.notice and found.notice not in self.notices:
-                    self.notices += (found.notice,)
+                key = self._load(info, key[1])
             self._loaded.move_to_end(key)
             return self._loaded[key]
+
+    def _decided(self, info: WeightsInfo, precision: Precision) -> Precision:
+        """What "auto" was found to mean for these weights, so that it is measured once."""
+        return self._measured.get(info.id, precision) if precision == "auto" else precision
+
+    def _load(self, info: WeightsInfo, precision: Precision) -> tuple[str, Precision]:
+        while len(self._loaded) >= KEPT:
+            self._loaded.popitem(last=False)
+        found = load_checked_engine(info, self.device, precision, self.choices)
+        if found.notice and found.notice not in self.notices:
+            self.notices += (found.notice,)
+        if precision == "auto":
+            self._measured[info.id] = precision = found.engine.precision
+        self._loaded[info.id, precision] = found.engine
+        return info.id, precision
 
     def precision(self, asked: Precision) -> Precision:
         """What a request's precision means on this server; PoseDubError when it makes no sense here."""

@@ -12,6 +12,7 @@ from typing import Any
 from model_server.engines.base import WeightsInfo
 from model_server.errors import ErrorKind, PoseDubError, first_line
 from model_server.jobs.execution.ray_workers.node import STORE_MIB, OwnNode, authenticate, is_node_of
+from model_server.pipeline.request import Precision
 
 RESOURCE = "posedub_worker"
 """What a node of the cluster has one of for each worker that may run there."""
@@ -111,9 +112,7 @@ class Cluster:
         """An object that workers can fetch; it is kept as long as somebody has what is returned."""
         return self._ray.put(content)
 
-    def start(
-        self, weights: Sequence[tuple[WeightsInfo, Any]], device: str, precision: str, choices: Path | None
-    ) -> RemoteWorker:
+    def start(self, weights: Sequence[tuple[WeightsInfo, Any]], device: str, choices: Path | None) -> RemoteWorker:
         """A new worker, which may still have to begin; arguments as of `RenderWorker`.
 
         Raises:
@@ -129,7 +128,7 @@ class Cluster:
             concurrency_groups={"frames": 1, "analysis": 1, "preview": 1, "control": 2},
             runtime_env={"env_vars": {**threads, "OMP_WAIT_POLICY": "PASSIVE"}},
         )(_actor_class())
-        return RemoteWorker(self._ray, made.remote(list(weights), device, precision, choices))
+        return RemoteWorker(self._ray, made.remote(list(weights), device, choices))
 
     def leave(self) -> None:
         """The workers end."""
@@ -150,6 +149,11 @@ class RemoteWorker:
     def ready(self, seconds: float = CALL_SECONDS) -> Mapping[str, Any]:
         """As of `RenderWorker`."""
         return self._got(self._actor.ready.options(concurrency_group="control").remote(), seconds)
+
+    def load(self, weights: str, precision: Precision) -> Any:
+        """As of `RenderWorker`."""
+        loaded = self._actor.load.options(concurrency_group="control").remote(weights, precision)
+        return self._got(loaded, READY_SECONDS)
 
     def stop(self, token: str) -> None:
         """As of `RenderWorker`; nobody waits for it."""
@@ -209,15 +213,18 @@ def _actor_class() -> type:
     class PoseDubWorker:
         """Loads nothing before it runs where it belongs."""
 
-        def __init__(self, weights: Any, device: str, precision: str, choices: Path | None) -> None:
+        def __init__(self, weights: Any, device: str, choices: Path | None) -> None:
             import ray
 
             from model_server.jobs.execution.ray_workers.worker import RenderWorker
 
-            self._worker = RenderWorker(weights, device, precision, choices, ray.get)
+            self._worker = RenderWorker(weights, device, choices, ray.get)
 
         def ready(self) -> Mapping[str, Any]:
             return self._worker.ready()
+
+        def load(self, weights: str, precision: Any) -> Any:
+            return self._worker.load(weights, precision)
 
         def stop(self, token: str) -> None:
             self._worker.stop(token)

@@ -28,7 +28,7 @@ from model_server.jobs.store import GAVE_UP, Store
 from model_server.pipeline.analysis import Kind, Reporter
 from model_server.pipeline.preview import Preview
 from model_server.pipeline.render import Frame
-from model_server.pipeline.request import DubRequest
+from model_server.pipeline.request import DubRequest, Precision
 from model_server.pipeline.result_cache import digest
 
 # How often it is looked for new workers, and whether idle ones live.
@@ -81,7 +81,8 @@ class Farm:
         self._previewing = 0
         self._ranges = Ranges(lambda: len(self._seats))
         self._media = ValueCache()
-        self._precision, self._first = str(engines.precision("auto")), threading.Lock()
+        self._precisions: dict[str, Precision] = {}
+        self._first = threading.Lock()
         self._weights = [(info, cluster.put(info.path.read_bytes()) if info.path else None) for info in engines.weights]
         self._looking = threading.Thread(target=self._look, name="farm", daemon=True)
         self._looking.start()
@@ -129,10 +130,10 @@ class Farm:
         return Preview(png, approximate)
 
     def _analysed(self, work: Work, report: Reporter) -> tuple[list[tuple[int, str]], Task]:
-        task = self._task(work)
-
         def beat() -> None:
             report.progress("workers", 0, 1)
+
+        task = self._task(work, beat)
 
         def look(task: Task, kind: Kind, share: frozenset[int], told: Reporter) -> Heard:
             return self._with_worker(
@@ -232,13 +233,23 @@ class Farm:
     def _ready(self) -> list[_Seat]:
         return [seat for seat in self._seats if seat.worker]
 
-    def _task(self, work: Work) -> Task:
+    def _task(self, work: Work, beat: Callable[[], None] = lambda: None) -> Task:
         spec = work.request.spec
         blob = self._store.result(self._analysis_key(work))
         seeds = unpacked(self._store.blobs.read(blob)) if blob else {}
         media = {asset: (str(self._store.blobs.media(asset)), None) for asset in spec.assets()}
         run, text = uuid.uuid4().hex, work.request.to_json()
-        return Task(run, run, text, work.weights.id, work.setup, media, seeds)
+        return Task(run, run, text, work.weights.id, self._precision_of(work, beat), work.setup, media, seeds)
+
+    def _precision_of(self, work: Work, beat: Callable[[], None]) -> Precision:
+        """What all workers draw a dub with: what one of them has measured, or frames would differ."""
+        asked, weights = self._engines.precision(work.request.spec.precision), work.weights.id
+        if asked != "auto":
+            return asked
+        if weights not in self._precisions:
+            measured = self._with_worker(lambda _, worker: worker.load(weights, "auto"), work, beat)
+            self._precisions.setdefault(weights, measured)
+        return self._precisions[weights]
 
     def _for(self, seat: _Seat, task: Task) -> Task:
         """The task as a worker needs it; on another computer with what it cannot read."""
@@ -290,11 +301,13 @@ class Farm:
                 self._lock.notify_all()
 
     def _begun(self) -> tuple[RemoteWorker, Mapping[str, Any]]:
-        """A worker that is ready; the first one's arithmetic is that of all, or frames would differ."""
-        with self._first if self._precision == "auto" else nullcontext():
-            worker = self._cluster.start(self._weights, self.device, self._precision, self._engines.choices)
-            found = worker.ready(READY_SECONDS)
-            self._precision = found["precision"]
+        """A worker that is ready, the default weights loaded; the first one measures their precision for all."""
+        default, asked = self._engines.info().id, self._engines.precision("auto")
+        worker = self._cluster.start(self._weights, self.device, self._engines.choices)
+        found = worker.ready(READY_SECONDS)
+        with nullcontext() if default in self._precisions else self._first:
+            loaded = worker.load(default, self._precisions.get(default, asked))
+            self._precisions.setdefault(default, loaded)
         return worker, found
 
     def _keep_busy(self, seat: _Seat, worker: RemoteWorker) -> None:

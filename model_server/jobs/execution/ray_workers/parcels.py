@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from model_server.pipeline.request import DubRequest
+from model_server.pipeline.request import DubRequest, Precision
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Task:
         job: names this run of a dub, whatever range of it; for `stop`, too.
         text: the request as JSON.
         weights: id.
+        precision: of all workers, measured by one of them where nobody has said it.
         setup: as of `jobs.marks.job_id`.
         media: for each asset its path at the front, and the object that holds it where that path means nothing.
         seeds: what was found in the sources before, by key.
@@ -29,6 +30,7 @@ class Task:
     job: str
     text: str
     weights: str
+    precision: Precision
     setup: str
     media: Mapping[str, tuple[str, Any]]
     seeds: Mapping[str, bytes]

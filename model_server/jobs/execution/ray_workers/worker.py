@@ -28,6 +28,7 @@ from model_server.pipeline.faces.parts import PartsMissing
 from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.preview import preview
 from model_server.pipeline.render import Rendering
+from model_server.pipeline.request import Precision
 from model_server.scratch import make_folder
 from model_server.surroundings import explained
 
@@ -72,7 +73,6 @@ class RenderWorker:
 
     Args:
         weights: what the front offers, each with what `fetch` gets its file from.
-        precision: "auto" measures, unless somebody on this computer has.
         choices: file in which the front keeps what was measured on its computer.
         fetch: an object of the store as bytes.
     """
@@ -81,7 +81,6 @@ class RenderWorker:
         self,
         weights: Sequence[tuple[WeightsInfo, Any]],
         device: str,
-        precision: Any,
         choices: Path | None,
         fetch: Fetch,
     ) -> None:
@@ -90,15 +89,19 @@ class RenderWorker:
         (self._folder / "media").mkdir()
         offered = [_here(info, source, self._folder, fetch) for info, source in weights]
         known = choices if choices and choices.parent.is_dir() else self._folder / "precision.json"
-        self._engines = EnginePool(offered, device, precision, known)
+        self._engines = EnginePool(offered, device, choices=known)
         self._memory = ValueCache()
         self._jobs = ValueCache(JOBS_KEPT)
         self._stopped: set[str] = set()
 
     def ready(self) -> dict[str, str | int]:
-        """Who this is: version, device, precision with the default weights, process, computer."""
-        own = {"version": __version__, "device": self._engines.device, "precision": self._engines.engine().precision}
+        """Who this is: version, device, process, computer."""
+        own = {"version": __version__, "device": self._engines.device}
         return {**own, "process": os.getpid(), "host": platform.node()}
+
+    def load(self, weights: str, precision: Precision) -> Precision:
+        """Have an engine ready; what its precision is, by measurement where "auto" is asked."""
+        return self._engines.engine(weights, precision).precision
 
     def stop(self, token: str) -> None:
         """Make no more frames of a call, or of all calls of a dub, which then end."""
@@ -171,7 +174,7 @@ class RenderWorker:
         return _Job(context, rendering, results, range(task.request.first, task.request.end))
 
     def _context(self, task: Task, results: MemoryResults, report: Reporter) -> tuple[Context, Any]:
-        engine = self._engines.engine(task.weights, task.request.spec.precision)
+        engine = self._engines.engine(task.weights, task.precision)
         media = _Media(task.media, self._folder / "media", self._fetch)
         context = Context(engine, media, results, report, lambda: task.job in self._stopped, self._memory)
         return context, frame_marking(task.request, engine.weights, task.setup)
