@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +23,7 @@ STORE_MIB = 512
 END_SECONDS = 20.0
 # What Ray writes once a node belongs to its cluster.
 _JOINED = "block forever"
+log = logging.getLogger(__name__)
 
 
 def authenticate(token_file: Path, make: bool) -> None:
@@ -93,6 +97,8 @@ def is_node_of(address: str) -> bool:
 class OwnNode:
     """A node without workers: Ray speaks to a cluster only through a node of the same computer.
 
+    What it says goes into this process's log.
+
     Raises:
         PoseDubError: it could not join; says why.
     """
@@ -103,17 +109,28 @@ class OwnNode:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
+        self._joined: Future[str] = Future()
+        self._listener = threading.Thread(target=self._listen, name="node", daemon=True)
+        self._listener.start()
+        if problem := self._joined.result():
+            self.end()
+            raise PoseDubError(problem, ErrorKind.UNAVAILABLE)
+
+    def _listen(self) -> None:
+        """Take what the node says as long as it lives: it would stand still with a full pipe."""
         assert self._process.stdout
-        said = ""
+        said = "The node ended without a word."
         for line in self._process.stdout:
             said = line.strip() or said
-            if _JOINED in line:
-                return
-        self.end()
-        raise PoseDubError(said, ErrorKind.UNAVAILABLE)
+            log.info("the Ray node of this computer: %s", line.rstrip())
+            if _JOINED in line and not self._joined.done():
+                self._joined.set_result("")
+        if not self._joined.done():
+            self._joined.set_result(said)
 
     def end(self) -> None:
         """Leave the cluster."""
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
+        self._listener.join(END_SECONDS)
