@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,13 +38,21 @@ class RayNode:
     Args:
         folder: with a short path, since Ray's sockets lie below it.
         node: its own address; the head's is that of the cluster.
+        environment: variables that its workers get besides this process's.
     """
 
-    def __init__(self, folder: Path, address: str, workers: int = 1, node: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        workers: int = 1,
+        node: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         place = ["--node", node] if node else ["--head"]
         words = ["worker", *place, "--ray", address, "--workers", str(workers), "--object-store-mib", "80"]
         self._command = [sys.executable, "-m", "model_server", *words, "--ray-token", str(folder / "token")]
-        self._environment = {**os.environ, **PATIENCE, "RAY_TMPDIR": str(folder)}
+        self._environment = {**os.environ, **PATIENCE, **(environment or {}), "RAY_TMPDIR": str(folder)}
 
     def start(self) -> RayNode:
         """Start it and wait until it belongs to the cluster."""
@@ -78,8 +87,13 @@ class RayNode:
 
 def workers_of(server: ServerProcess, count: int) -> list[int]:
     """Processes of the workers that have joined a server so far, once there were `count`."""
+    return [int(process) for process in said(server, r"joins: process (\d+)", count)]
+
+
+def said(server: ServerProcess, pattern: str, count: int = 1) -> list[str]:
+    """What a server, or who watches over it, has said that matches, once it has said it so often."""
     limit = time.monotonic() + HANGS
-    while len(found := re.findall(r"joins: process (\d+)", server.log.read_text())) < count:
+    while len(found := re.findall(pattern, server.log.read_text())) < count:
         assert time.monotonic() < limit, server.log.read_text()
         time.sleep(0.1)
-    return [int(process) for process in found]
+    return found

@@ -39,11 +39,11 @@ def load(weights, device, precision, choices):
     return Toy(weights, device)
 
 
-def write_weights(path: Path) -> Path:
-    """A weights file of this engine."""
+def write_weights(path: Path, engine: str = "toy") -> Path:
+    """A weights file of this engine, or of another one that draws like it."""
     from safetensors.numpy import save_file
 
-    metadata = {"format": "posedub-weights-1", "engine": "toy", "preset": "tiny", "kind": "trained", "name": "toy"}
+    metadata = {"format": "posedub-weights-1", "engine": engine, "preset": "tiny", "kind": "trained", "name": "toy"}
     save_file({"tint": np.full(3, 0.5, np.float32)}, path, metadata)
     return path
 
