@@ -18,6 +18,8 @@ from tests.gate import Gate, program
 from tests.limits import HANGS
 
 NO_PROXY = (("grpc.enable_http_proxy", 0),)
+# gRPC looks again after a second, which is longer than many servers take to start.
+_SOON = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100))
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -64,11 +66,14 @@ class ServerProcess:
     def start(self) -> ServerProcess:
         """Start the process and wait until it serves."""
         command = [sys.executable, *self._program, "serve", "--port", str(self.port), "--data", str(self.data)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, *self.options], stderr=log, env=self.environment)
+        self.process = self._begun([*command, *self.options])
         with self._channel() as channel:
             self._await(grpc.channel_ready_future(channel))
         return self
+
+    def _begun(self, command: list[str]) -> subprocess.Popen:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stderr=log, env=self.environment)
 
     def _await(self, ready: grpc.Future) -> None:
         """Until it serves; one that has ended never will."""
@@ -81,12 +86,16 @@ class ServerProcess:
 
     def _channel(self) -> grpc.Channel:
         if "--tls-cert" not in self.options:
-            return grpc.insecure_channel(self.address, NO_PROXY)
+            return grpc.insecure_channel(self.address, [*NO_PROXY, *_SOON])
         given = {name: Path(file).read_bytes() for name, file in zip(self.options, self.options[1:], strict=False)
                  if name.startswith("--tls-")}  # fmt: skip
         cert, key = given["--tls-cert"], given["--tls-key"]
         known = grpc.ssl_channel_credentials(given.get("--tls-client-ca", cert), key, cert)
-        options = [*NO_PROXY, ("grpc.ssl_target_name_override", "localhost")]  # the certificate's, at any address
+        options = [
+            *NO_PROXY,
+            *_SOON,
+            ("grpc.ssl_target_name_override", "localhost"),
+        ]  # the certificate's, at any address
         return grpc.secure_channel(self.address, known, options)
 
     def kill(self) -> None:

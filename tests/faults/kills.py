@@ -23,7 +23,7 @@ FRAMES = 200
 @case(100)
 def kill_server(lab: Lab, count: int) -> str:
     """kill -9 at a random moment of a 200-frame job; by the command's client and by the add-on's in turn."""
-    server = lab.paced_server(0.01).start()
+    server = lab.paced_server(0.005).start()
     usual = _usual(lab, server)
     inside = 0
     for number in range(count):

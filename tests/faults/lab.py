@@ -25,6 +25,7 @@ from model_server.jobs.model import Ended, FrameMade, Job, JobState
 from model_server.pipeline.request import DubRequest, DubSpec, PoseSpeech, Speech
 from model_server.service.remote import Address, RemoteServer
 from tests.conftest import speechlike, write_wav
+from tests.faults.warm import Template, WarmServer
 from tests.limits import HANGS
 from tests.servers import ServerProcess
 from tests.toy_engine.toy_engine import write_weights
@@ -79,6 +80,8 @@ class Lab:
         places = os.pathsep.join([str(TOY), str(ROOT)])
         self.environment = {"PYTHONPATH": places, "TMPDIR": str(self.temporary), "HOME": str(folder)}
         self.servers: list[ServerProcess] = []
+        self.templates: list[Template] = []
+        self._usual = ["--weights", str(self.weights), "--device", "cpu"]
         self._reference: ServerProcess | None = None
         self._seeds = iter(range(1, 1 << 30))
 
@@ -90,17 +93,23 @@ class Lab:
                **environment: str) -> ServerProcess:  # fmt: skip
         """A server that is not started yet, over a new data folder where none is given."""
         data = data or self.folder / f"data{len(self.servers)}"
-        made = ServerProcess(
-            data, ["--weights", str(self.weights), *options], environment={**self.environment, **environment}
-        )
+        made = ServerProcess(data, [*self._usual, *options], environment={**self.environment, **environment})
         if program:
             made._program = program
         self.servers.append(made)
         return made
 
     def paced_server(self, seconds: float) -> ServerProcess:
-        """One whose frames come over a time that does not depend on how busy the computer is, as from networks."""
-        return self.server(program=["-m", "tests.faults.posedub"], POSEDUB_FAULT="slow", POSEDUB_PACE=str(seconds))
+        """One whose frames come over a time that does not depend on how busy the computer is, as from networks.
+
+        It starts quickly, again and again.
+        """
+        data = self.folder / f"data{len(self.servers)}"
+        made = WarmServer(data, self._usual)
+        made.template = Template(self.environment | {"POSEDUB_FAULT": "slow", "POSEDUB_PACE": str(seconds)})
+        self.templates.append(made.template)
+        self.servers.append(made)
+        return made
 
     def request(self, seed: int, frames: int = 50) -> DubRequest:
         """A dub of that many frames."""
@@ -156,6 +165,8 @@ class Lab:
         for server in self.servers:
             if server.process and server.process.poll() is None:
                 server.stop()
+        while self.templates:
+            self.templates.pop().close()
 
     def left_over(self) -> list[str]:
         """What a case left behind that should not be there."""
