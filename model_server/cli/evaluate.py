@@ -61,6 +61,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--train-judge", type=shared.number(0), metavar="MINUTES", help="train --judge on the corpora SRC; no more"
     )
     parser.add_argument(
+        "--voices", type=Path, nargs="+", default=[], metavar="DIR", help="corpora from which --train-judge hears more"
+    )
+    parser.add_argument(
         "--syncnet", type=Path, metavar="FILE", help="the official syncnet_v2.model, for LSE-C and LSE-D"
     )
     parser.add_argument(
@@ -157,13 +160,16 @@ def _add_weights_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_judge(options: argparse.Namespace) -> int:
+    from model_server.cli.recogniser import chosen_recogniser
     from model_server.evaluation.sync.judge_training import Settings, train_judge
+    from model_server.evaluation.sync.voice_lessons import Voices
 
     if not options.judge:
         raise SystemExit("posedub evaluate: --train-judge needs --judge FILE to write to")
     try_file(options.judge, "choose another --judge")
     console.log(form="%(message)s")
-    judge = train_judge(options.sources, Settings(minutes=options.train_judge))
+    voices = Voices(options.voices, chosen_recogniser(None)) if options.voices else None
+    judge = train_judge(options.sources, Settings(minutes=options.train_judge), voices)
     judge.save(options.judge)
     print(f"{options.judge}: {json.dumps(judge.facts)}")
     return 0

@@ -13,8 +13,10 @@ from model_server.engines.speech_recogniser import SpeechRecogniser, load_recogn
 from model_server.engines.weights import load_engine
 from model_server.engines.weights_file import describe, keep_part, read_pose_map, read_state
 from model_server.evaluation.quiet_lips import quiet_windows
+from model_server.evaluation.sync.voice_lessons import VoiceLessons, Voices
 from model_server.networks.pcavs.presets import OPTIONAL_PARTS, PRESETS
 from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
+from model_server.networks.sync_network import SyncNetwork
 from model_server.synthetic.pronunciation import UNITS
 from model_server.training.distributed import ProcessGroup
 from model_server.training.face_network import ANGLE_UNIT
@@ -214,3 +216,17 @@ def test_weights_with_a_gate_are_learnt_from_without_it(tmp_path: Path) -> None:
         models.networks.speech_encoder.readout.weight, read_state(weights)["speech_encoder.readout.weight"]
     )
     assert models.networks.speech_encoder.gate is None
+
+
+def test_the_sync_judge_hears_what_other_voices_say(voices: Path, recogniser: SpeechRecogniser) -> None:
+    torch.manual_seed(0)
+    lessons, network = VoiceLessons(Voices([voices], recogniser, windows=64), 0), SyncNetwork()
+    optimizer = torch.optim.Adam([*lessons.parameters(), *network.parameters()], 3e-3)
+    losses = []
+    for _ in range(40):
+        loss = lessons.loss(network, np.random.default_rng(0), 32)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]

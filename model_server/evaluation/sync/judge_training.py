@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,12 +23,16 @@ from model_server.evaluation.comparison import Acceptance, Pair
 from model_server.evaluation.metrics.sync import accepted, confidence, found_offset, movement, retrieved_share
 from model_server.evaluation.sync.hard_negatives import DAMPED_TO, KINDS, SHIFTS, Example, damped_frames
 from model_server.evaluation.sync.judge import MARGIN, Mouths, Runs, SyncJudge, mouths, paired
+from model_server.evaluation.sync.voice_lessons import VoiceLessons, Voices
 from model_server.networks.sync_network import FRAMES, SyncNetwork
 from model_server.pipeline.faces.alignment import network_view
+from model_server.training.prefetch import ahead
 
 _LOG = logging.getLogger(__name__)
 
 _SHIFT = 3  # pixels that mouths are moved by at most
+_TURN, _SIZES, _SOFTNESS, _NOISE = 8.0, (0.9, 1.12), 1.2, 8.0  # degrees, scales, pixels, grey levels
+_LOUDER, _TILT, _HISS = 0.03, 0.03, 0.04  # deviations and most, of mel values in [0, 1]
 _SHORTEST = 3 * FRAMES
 TRUE_SHARE = 0.95
 _OPENING = 1.0  # weight of the errors of lip opening, in tenths of the distance between the eyes
@@ -64,8 +70,13 @@ def read_example(clip: Clip) -> Example:
     return Example(mouths(views), windows(clip, range(len(clip.jpegs))), clip.opening)
 
 
-def train_judge(folders: Sequence[Path], settings: Settings | None = None) -> SyncJudge:
+def train_judge(folders: Sequence[Path], settings: Settings | None = None, voices: Voices | None = None) -> SyncJudge:
     """Train a judge on the train splits, and state how well it does on the clips kept for validation and testing.
+
+    Args:
+        folders: corpora of clips.
+        settings: how.
+        voices: others, from which its hearing learns besides.
 
     Raises:
         PoseDubError: a corpus cannot be read or is too small.
@@ -77,7 +88,7 @@ def train_judge(folders: Sequence[Path], settings: Settings | None = None) -> Sy
         raise PoseDubError("The sync judge needs at least 2 clips of 15 frames to learn from; give a larger corpus.")
     torch.manual_seed(settings.seed)
     network = SyncNetwork()
-    steps = _train(network, examples, settings)
+    steps = _train(network, examples, settings, VoiceLessons(voices, settings.seed) if voices else None)
     judge = SyncJudge(network, {})
     validation = [e for corpus in corpora for e in _examples(corpus, ("val",), _KEPT_OUT)] or examples[:_KEPT_OUT]
     testing = {folder.name: _examples(c, ("test",), _KEPT_OUT) for folder, c in zip(folders, corpora, strict=True)}
@@ -140,26 +151,37 @@ def _examples(corpus: Corpus, splits: Sequence[str], limit: int) -> list[Example
     return [read_example(corpus.clip(name)) for name in names[:limit]]
 
 
-def _train(network: SyncNetwork, examples: Sequence[Example], settings: Settings) -> int:
+def _train(
+    network: SyncNetwork, examples: Sequence[Example], settings: Settings, lessons: VoiceLessons | None = None
+) -> int:
     """Train until the time is up; the number of steps."""
     rng = np.random.default_rng(settings.seed)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=1e-2)
+    learning = [*network.parameters(), *(lessons.parameters() if lessons else ())]
+    optimiser = torch.optim.AdamW(learning, lr=settings.rate, weight_decay=1e-2)
     begin, step = time.monotonic(), 0
 
     def spent() -> float:
         return step / settings.steps if settings.steps else (time.monotonic() - begin) / (60 * settings.minutes)
 
-    while (part := spent()) < 1:
+    steps = range(settings.steps) if settings.steps else itertools.count()
+    for step, batch in ahead(lambda number: _batch(_chance(settings, number), examples, settings), steps):
+        if (part := spent()) >= 1:
+            return step
         for group in optimiser.param_groups:  # warm up, then fall along a cosine over the time given
             group["lr"] = settings.rate * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * float(np.cos(np.pi * part)))
-        loss = _loss(network, _batch(rng, examples, settings))
+        loss = _loss(network, batch)
+        if lessons:
+            loss = loss + lessons.loss(network, rng, settings.clips * settings.moments)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         if step % 50 == 0:
             _LOG.info("sync judge: step %d, loss %.3f", step, loss.item())
-        step += 1
-    return step
+    return step + 1  # of a given number
+
+
+def _chance(settings: Settings, step: int) -> np.random.Generator:
+    return np.random.default_rng([settings.seed, step])
 
 
 @dataclass(frozen=True)
@@ -182,19 +204,26 @@ class _Batch:
 
 
 def _batch(rng: np.random.Generator, examples: Sequence[Example], settings: Settings) -> _Batch:
-    chosen = [examples[k] for k in rng.choice(len(examples), min(settings.clips, len(examples)), replace=False)]
-    moments = [_moments(rng, example, settings.moments) for example in chosen]
-    runs = np.concatenate([example.mouths[frames] for example, (frames, _) in zip(chosen, moments, strict=True)], 1)
-    told = np.abs(runs[1:].astype(np.float32) - runs[0]).mean(axis=(2, 3, 4)) > _ALIKE
-    changes = rng.integers(2**32, size=len(runs))
-    seen = [_varied(np.random.default_rng(change), part) for change, part in zip(changes, runs, strict=True)]
-    opening, sound, late = zip(
-        *(_facts(e, frames, lag) for e, (frames, lag) in zip(chosen, moments, strict=True)), strict=True
-    )
+    chosen = rng.choice(len(examples), min(settings.clips, len(examples)), replace=False)
+    parts = [_part(rng, examples[k], settings.moments) for k in chosen]
+    pictures, opening, told, sound, late = zip(*parts, strict=True)
     return _Batch(
-        torch.from_numpy(np.stack(seen)).float() / 255, torch.tensor(np.concatenate(opening, 1)),
-        torch.from_numpy(told), torch.tensor(np.concatenate(sound)), torch.tensor(np.concatenate(late)),
+        torch.from_numpy(np.concatenate(pictures, 1)).float() / 255, torch.from_numpy(np.concatenate(opening, 1)),
+        torch.from_numpy(np.concatenate(told, 1)), torch.from_numpy(np.concatenate(sound)),
+        torch.from_numpy(np.concatenate(late)),
     )  # fmt: skip
+
+
+def _part(rng: np.random.Generator, example: Example, moments: int) -> tuple[NDArray, ...]:
+    """What some moments of one clip give to a batch, in the order of `_Batch`."""
+    frames, lag = _moments(rng, example, moments)
+    runs = example.mouths[frames]
+    told = np.abs(runs[1:].astype(np.float32) - runs[0]).mean(axis=(2, 3, 4)) > _ALIKE
+    pictures = np.stack([_varied(rng, kind) for kind in runs])
+    opening, sound, late = _facts(example, frames, lag)
+    microphone = rng.integers(2**32)  # one for both
+    sound, late = (_heard(np.random.default_rng(microphone), part) for part in (sound, late))
+    return pictures, opening, told, sound, late
 
 
 def _moments(rng: np.random.Generator, example: Example, moments: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -219,17 +248,38 @@ def _facts(
 
 
 def _varied(rng: np.random.Generator, runs: Mouths) -> Mouths:
-    """One clip's mouths (m, 5, 48, 48), every picture moved a little by itself, and all mirrored half of the time.
+    """One clip's mouths (m, 5, 48, 48), every picture moved a little by itself, and all mirrored half of the time,
+    turned, sized, blurred and made noisy.
 
     The alignment centres the mouth, so the whole face bobs as the lips part: without these moves the judge would learn
     the bobbing, and find even a frozen mouth in sync.
     """
-    padded = np.pad(runs, ((0, 0), (0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)), mode="edge")
     side = runs.shape[-1]
+    seen = _turned(rng, runs.reshape(-1, side, side)).reshape(runs.shape)
+    padded = np.pad(seen, ((0, 0), (0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)), mode="edge")
     places = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))  # type: ignore[call-overload]
     y, x = rng.integers(0, 2 * _SHIFT + 1, (2, *runs.shape[:2]))
     moved = places[np.arange(runs.shape[0])[:, None], np.arange(runs.shape[1]), y, x]
-    return np.ascontiguousarray(moved[..., ::-1] if rng.random() < 0.5 else moved)
+    noisy = moved + np.float32(rng.uniform(0, _NOISE)) * rng.standard_normal(moved.shape, np.float32)
+    return np.ascontiguousarray(noisy[..., ::-1] if rng.random() < 0.5 else noisy).clip(0, 255).astype(np.uint8)
+
+
+def _turned(rng: np.random.Generator, pictures: Mouths) -> Mouths:
+    """Pictures (n, 48, 48) turned and sized alike, and sometimes softened."""
+    middle = (pictures.shape[-1] - 1) / 2
+    change = cv2.getRotationMatrix2D((middle, middle), rng.uniform(-_TURN, _TURN), rng.uniform(*_SIZES))
+    size = pictures.shape[1:]
+    turned = [cv2.warpAffine(picture, change, size, borderMode=cv2.BORDER_REPLICATE) for picture in pictures]
+    softness = rng.uniform(0, _SOFTNESS)
+    soft = [cv2.GaussianBlur(picture, (5, 5), softness) for picture in turned] if softness > 0.3 else turned
+    return np.stack(soft)
+
+
+def _heard(rng: np.random.Generator, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Windows (n, 80, 20) of one clip through another microphone: louder or softer, tilted, with noise."""
+    tilt = np.linspace(-1, 1, sound.shape[1], dtype=np.float32)[:, None] * rng.normal(0, _TILT)
+    noise = rng.standard_normal(sound.shape, np.float32) * rng.uniform(0, _HISS)
+    return (sound + rng.normal(0, _LOUDER) + tilt + noise).clip(0, 1).astype(np.float32)
 
 
 def _loss(network: SyncNetwork, batch: _Batch) -> Tensor:
