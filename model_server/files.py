@@ -39,6 +39,14 @@ def replacing(path: Path, parts: Path | None = None, durable: bool = False) -> I
             part.unlink(missing_ok=True)
 
 
+def share_as_usual(path: Path) -> None:
+    """Let others read a file as they may read any new one; some libraries keep what they write to its owner."""
+    probe = part_of(path, None)
+    probe.touch()
+    path.chmod(probe.stat().st_mode)
+    probe.unlink()
+
+
 @contextmanager
 def atomic_file(path: Path, parts: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file that appears at `path`, complete and on disk, when the block succeeds; makes its folder.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.errors import ErrorKind, PoseDubError, first_line
-from model_server.files import replacing
+from model_server.files import replacing, share_as_usual
 from model_server.surroundings import naming
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def save_recogniser(network: Recogniser, units: tuple[str, ...], facts: dict[str
     }
     with naming(path), replacing(path) as part:
         save_file(halved, part, metadata)
+        share_as_usual(part)
 
 
 def load_recogniser(path: Path) -> SpeechRecogniser:

@@ -13,7 +13,7 @@ from model_server.engines import registry
 from model_server.engines.base import POSE_READINGS, PoseReading, WeightsInfo, WeightsKind
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.files import file_digest, replacing
+from model_server.files import file_digest, replacing, share_as_usual
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,7 @@ def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> No
     try:
         with replacing(path, durable=True) as part:
             save_file({key: value.detach().clone().contiguous() for key, value in state.items()}, part, metadata)
+            share_as_usual(part)
     except (OSError, SafetensorError) as problem:
         raise PoseDubError(
             f"The weights could not be written to {path} ({problem}); choose another place."

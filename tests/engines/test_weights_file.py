@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,13 @@ def test_written_weights_come_back_exactly(tmp_path: Path) -> None:
         engine = load_engine(weights, "cpu", "fp32")
         drawn.append(engine.frames(engine.identity(crops), windows, codes, 1.2, 3))
     np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no such modes there")
+def test_weights_can_be_read_by_whoever_can_read_new_files(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    write_weights(tmp_path / "w.safetensors", untrained_state("lite"), "lite", "trained", "w")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 def test_half_precision_files_load(tmp_path: Path) -> None:

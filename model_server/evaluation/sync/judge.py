@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from model_server.evaluation.comparison import Acceptance, Pair
-from model_server.files import replacing
+from model_server.files import replacing, share_as_usual
 from model_server.networks.sync_network import (
     FORMAT,
     FRAMES,
@@ -95,6 +95,7 @@ class SyncJudge:
         halved = {name: (value.half() if value.ndim > 1 else value).contiguous() for name, value in state.items()}
         with replacing(path) as part:
             save_file(halved, part, {"format": FORMAT, "facts": json.dumps(self.facts)})
+            share_as_usual(part)
 
 
 def _rows(vectors: torch.Tensor, opening: torch.Tensor) -> Vectors:
