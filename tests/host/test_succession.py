@@ -41,6 +41,7 @@ def test_a_new_take_is_shown_by_the_strip_there_is(dubbing: Blender, shown: dict
         key: shown[key] for key in shown if key not in marks
     } | {"select": True}
     assert all(second[key] != shown[key] for key in marks) and second["version"] > shown["version"]
+    assert second["name"] == shown["name"].replace(shown["version"], second["version"])
     assert dubbing.pose_keys(name=second["name"], prop="posedub_yaw") == {"0": [[107.0, 5.0]]}
     dubbing.undo()
     assert dubbing.strips() == before

@@ -65,9 +65,9 @@ def succeed(
     old.directory, name = strip.directory, strip.name
     relabel(scene, old, strip[UID], strip[VERSION], strip[JOB], strip.get(SOURCES, ""))
     old[IDENTITY] = strip[IDENTITY]
-    for name in footage.AMOUNTS:
-        if not pose_keys.is_keyed(scene, old, (name,)):
-            setattr(old, name, getattr(strip, name))
+    for amount in footage.AMOUNTS:
+        if not pose_keys.is_keyed(scene, old, (amount,)):
+            setattr(old, amount, getattr(strip, amount))
     sequencer.remove(scene, strip)
     old.name = name
 
