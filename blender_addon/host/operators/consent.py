@@ -15,14 +15,14 @@ from ..planning import scene_plan
 from ..tasks import runtime
 from .base import FINISHED, SentenceOperator
 
-DIALOG_WIDTH = 380
+_QUESTION, _WIDTH = "Person Shown", 380
 
 
 class ConsentProperties:
     """A short statement, as properties of an operator."""
 
     consent: bpy.props.EnumProperty(
-        name="Person Shown",
+        name=_QUESTION,
         items=CHOICES,
         description="What you state about the person. It is kept for this portrait or footage, and noted in the takes "
         "and in signed marks",
@@ -34,6 +34,10 @@ class ConsentProperties:
 
     layout: bpy.types.UILayout
     properties: bpy.types.OperatorProperties
+
+    def ask(self, context: bpy.types.Context, confirm: str = "") -> set[str]:
+        """Open the dialog; the button that confirms it says what happens then."""
+        return context.window_manager.invoke_props_dialog(self, width=_WIDTH, title=_QUESTION, confirm_text=confirm)
 
     def draw_question(self, person: Path | None) -> None:
         """Ask who is shown in a file."""
@@ -68,11 +72,11 @@ class POSEDUB_OT_consent(ConsentProperties, SentenceOperator, bpy.types.Operator
     """State again who is shown in the portrait or footage"""
 
     bl_idname = "posedub.consent"
-    bl_label = "Person Shown"
+    bl_label = _QUESTION
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Called by Blender for a button."""
-        return context.window_manager.invoke_props_dialog(self, width=DIALOG_WIDTH)
+        return self.ask(context)
 
     def draw(self, context: bpy.types.Context) -> None:
         """The dialog."""

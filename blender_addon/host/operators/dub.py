@@ -31,8 +31,6 @@ class POSEDUB_OT_dub(consent.ConsentProperties, SentenceOperator, bpy.types.Oper
 
     bl_idname = "posedub.dub"
     bl_label = "Dub"
-    bl_options = {"REGISTER", "PRESET"}
-
     sounds: bpy.props.EnumProperty(
         name="Sounds", items=SOUNDS, description="What is dubbed when several sound strips are selected"
     )
@@ -55,7 +53,7 @@ class POSEDUB_OT_dub(consent.ConsentProperties, SentenceOperator, bpy.types.Oper
         self._asking = not bpy.app.background and consent.unasked(context) is not None
         if not self._asking:
             return self.execute(context)
-        return context.window_manager.invoke_props_dialog(self, width=consent.DIALOG_WIDTH)
+        return self.ask(context, self.bl_label)
 
     def draw(self, context: bpy.types.Context) -> None:
         """The dialog that asks, else the operator's own property."""
