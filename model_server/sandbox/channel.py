@@ -117,7 +117,8 @@ class Channel:
 
     def _fill(self, view: memoryview) -> None:
         while len(view):
-            count = self._socket.recv_into(view)
+            # All at once: a thread that came back for each part would wait for Python each time.
+            count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
             if not count:
                 raise EOFError
             view = view[count:]

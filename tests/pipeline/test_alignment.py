@@ -14,6 +14,7 @@ from model_server.pipeline.faces.alignment import (
     RIGHT_EYE,
     average_similarity,
     clip_transforms,
+    inverse,
     network_view,
     similarity,
     warp,
@@ -75,6 +76,12 @@ def test_identity_warp_and_border() -> None:
     shifted = warp(picture, np.array([[1.0, 0, 30], [0, 1, -20]]))
     assert np.array_equal(shifted[:204, 30:], picture[20:, :194])
     assert not shifted[:, :30].any() and not shifted[204:].any()
+
+
+def test_the_inverse_takes_back() -> None:
+    matrix = np.array([[0.3, -1.7, 40.0], [2.1, 0.4, -9.0]])
+    points = np.random.default_rng(4).uniform(-500, 500, (20, 2))
+    np.testing.assert_allclose(moved(moved(points, matrix), inverse(matrix)), points, atol=1e-9)
 
 
 def test_face_outside_the_picture_is_black() -> None:

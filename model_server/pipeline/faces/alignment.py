@@ -102,7 +102,10 @@ def moved(points: Points, matrix: Matrix) -> Points:
 
 def inverse(matrix: Matrix) -> Matrix:
     """The transform (2, 3) that takes back what `matrix` (2, 3) did."""
-    back = np.linalg.inv(matrix[:, :2])
+    # NumPy's own wakes a thread for it, and waits until that gets a processor: milliseconds where all are busy.
+    (a, b), (c, d) = matrix[:, :2].tolist()
+    area = a * d - b * c
+    back = np.array([[d / area, -b / area], [-c / area, a / area]])
     return np.column_stack([back, -back @ matrix[:, 2]])
 
 
@@ -145,11 +148,11 @@ def resized(picture: Picture) -> Picture:
 
 def _region(rgb: AnyPicture, matrix: Matrix, size: tuple[int, int]) -> tuple[Picture, Matrix]:
     """The part of the picture that the crop shows (a 4K frame is mostly not), and the transform from there."""
-    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * size
-    seen = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T)
+    corners = np.multiply([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], size)
+    seen = moved(corners, inverse(matrix))
     margin = ceil(2 / min(hypot(matrix[0, 0], matrix[1, 0]), 1))
-    left, top = np.maximum(np.floor(seen.min(axis=1)) - margin, 0).astype(int)
-    right, bottom = np.maximum(np.ceil(seen.max(axis=1)) + margin, 0).astype(int)
+    left, top = np.maximum(np.floor(seen.min(axis=0)) - margin, 0).astype(int)
+    right, bottom = np.maximum(np.ceil(seen.max(axis=0)) + margin, 0).astype(int)
     return rgb[top:bottom, left:right], _after(matrix, 1, 1, left, top)
 
 
