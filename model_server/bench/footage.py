@@ -34,7 +34,7 @@ Size = tuple[int, int]
 
 MODES: tuple[OutputMode, ...] = ("overlay", "full_frame")
 LONGER = 4
-STAGE_FRAMES = 12
+STAGE_FRAMES = 50
 DECODE, FOLLOW, COMPOSE, ENCODE = "decode", "decode, follow the face", "place the face", "encode"
 _GRAINS, _GRAIN = 8, 4
 
