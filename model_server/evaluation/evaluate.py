@@ -188,7 +188,7 @@ class _Scene:
         self._true = self._measure(take.views(*span) for span in batches(take.count))
         judge, syncnet = instruments.judge, instruments.syncnet
         self._sound = self._judged(0) if judge else None
-        self._delayed = self._judged(DELAY) if judge else None
+        self._delayed = self._judged(DELAY)[:, :-1] if judge else None
         self._official = embed_sound(syncnet, take) if syncnet else None
 
     def comparisons(self, generators: Mapping[str, FilmMaker]) -> Iterator[tuple[str, Comparison]]:
@@ -253,7 +253,7 @@ class _Scene:
         return frozen_source(self._take, self._tools.reader, self._folder)
 
     def _judged(self, delay: int) -> NDArray[np.float32]:
-        """The judge's embeddings of the sound of all frames but two at either end, coming `delay` frames later."""
+        """What the judge hears in all frames but two at either end, the sound coming `delay` frames later."""
         judge = self._tools.judge
         assert judge is not None
         frames = range(MARGIN - delay, self._take.count - MARGIN - delay)
