@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 import cv2
@@ -103,22 +103,27 @@ class Rendering:
                 drawn = digest(self._base_key, *self._references_key(index), condition.key)
                 yield Wanted(index, self._canvas.key(self._row(index), drawn), condition)
 
-    def frames(self, frames: range) -> Iterator[Frame]:
+    def frames(self, frames: range, end: Callable[[], int] | None = None) -> Iterator[Frame]:
         """Every frame of a range once: known ones as they are met, others as they are made.
 
         Networks, encoders and the caller work at the same time.
+
+        Args:
+            end: asked before each frame is begun, which is left out from there on.
         """
         waiting = CROPS_AHEAD if self._spec.output.footage is None else PICTURES_AHEAD
         with ThreadPoolExecutor(ENCODERS) as pool:
-            for frame, png in prefetch(self._made(frames, pool), waiting):
+            for frame, png in prefetch(self._made(frames, end or (lambda: frames.stop), pool), waiting):
                 yield replace(frame, png=png.result()) if png else frame
         self._warn_of_covered()
 
-    def _made(self, frames: range, pool: ThreadPoolExecutor) -> Generator[tuple[Frame, Future[bytes] | None]]:
+    def _made(
+        self, frames: range, end: Callable[[], int], pool: ThreadPoolExecutor
+    ) -> Generator[tuple[Frame, Future[bytes] | None]]:
         """Frames known, and frames drawn with their PNGs to come."""
         batch: list[Wanted] = []
-        size = min(self._context.engine.first_batch, self._batch_size)
-        for frame in self.wanted(frames):
+        size = self._first_batch
+        for frame in takewhile(lambda frame: frame.index < end(), self.wanted(frames)):
             blob = self._context.results.result(frame.key)
             if blob:
                 yield Frame(frame.index, frame.key, blob), None
@@ -126,8 +131,17 @@ class Rendering:
             batch.append(frame)
             if len(batch) == size:
                 yield from self._encoding(batch, pool)
-                batch, size = [], self._batch_size
+                batch, size = [], self._size(end() - frame.index - 1)
         yield from self._encoding(batch, pool)
+
+    def _size(self, left: int) -> int:
+        """Frames of a batch when so many are left: at a range's end fewer, so that others can take some of them."""
+        first = self._first_batch
+        return max(first, min(self._batch_size, left // 2 // first * first))
+
+    @property
+    def _first_batch(self) -> int:
+        return min(self._context.engine.first_batch, self._batch_size)
 
     @property
     def _batch_size(self) -> int:

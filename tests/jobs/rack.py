@@ -60,6 +60,9 @@ class Card:
         """It has no engine."""
         return precision
 
+    def cut(self, token: str, end: int) -> None:
+        """What is beyond is not wanted from here, and said to be so."""
+
     def stop(self, token: str) -> None:
         """Nothing is ahead."""
 

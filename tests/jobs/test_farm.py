@@ -71,6 +71,9 @@ class NearWorker:
         self._alive()
         return self.worker.load(weights, precision)
 
+    def cut(self, token: str, end: int) -> None:
+        self.worker.cut(token, end)
+
     def stop(self, token: str) -> None:
         self.worker.stop(token)
 

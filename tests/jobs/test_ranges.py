@@ -37,13 +37,14 @@ def test_pieces_become_smaller_and_every_frame_is_made_once() -> None:
 def test_an_idle_worker_takes_the_half_that_a_slow_one_has_not_begun() -> None:
     ranges, made = Ranges(lambda: 1), list[int]()
     ranges.add(Dub("work", lambda value: None), [(0, 40)])
-    slow = ranges.take(0)
+    slow, told = ranges.take(0), list[int]()
+    slow.cut = told.append
     assert ranges.made(slow, slow.next)
     while (piece := ranges.take(0)) and piece.end != 40:
         finish(ranges, piece, made)
     finish(ranges, piece, made)
     stolen = ranges.take(0)
-    assert stolen is not None and slow.next < stolen.next == slow.end
+    assert stolen is not None and slow.next < stolen.next == slow.end == told[-1]
     assert not ranges.made(slow, stolen.next)  # what it makes beyond is not wanted
 
 
@@ -69,11 +70,13 @@ def test_no_dub_starves_beside_a_long_one() -> None:
 
 
 def test_a_dub_that_comes_when_nobody_is_idle_has_a_long_piece_cut_short() -> None:
-    ranges, made = Ranges(lambda: 1), list[int]()
+    ranges, made, told = Ranges(lambda: 1), list[int](), list[int]()
     ranges.add(Dub("long", lambda value: None), [(0, 200)])
     piece = ranges.take(0)
     assert (piece.next, piece.end) == (0, 200)
+    piece.cut = told.append
     ranges.add(Dub("short", lambda value: None), [(0, 8)])
+    assert told == [CUT_TO]
     finish(ranges, piece, made)
     assert made == list(range(CUT_TO))
     assert ranges.take(0).dub.work == "short"

@@ -85,6 +85,13 @@ def test_any_range_is_the_wholes_also_from_another_process(analysis: Analysis, w
         assert elsewhere.submit(rendered, analysis, 5, FRAMES).result() == whole[5:]
 
 
+def test_a_range_that_somebody_else_takes_the_end_of_is_not_drawn_beyond(
+    analysis: Analysis, whole: list[Frame]
+) -> None:
+    rendering, ends = Rendering(analysis, context()), iter([FRAMES, FRAMES, *[3] * FRAMES])
+    assert list(rendering.frames(range(FRAMES), lambda: next(ends))) == whole[:3]
+
+
 def test_a_preview_is_a_range_of_one_frame(request_: DubRequest, whole: list[Frame]) -> None:
     here = context()
     analyse(request_, here)  # pose source and footage are looked through

@@ -2,8 +2,9 @@
 
     python -m tests.service.spread --frames 150 --workers 0 1 2 4
 
-says for each number of workers (0: the server itself, held to one core) how long a dub took whose sources and engine
-are known, from being asked for to its last frame, and what part of a linear gain that is.
+says for each number of workers (0: the server itself, held to one core) how long a dub took whose portrait and engine
+are known and whose sound is new to all, from being asked for to its last frame, and what part of a linear gain that is.
+What two cores gain at most is said by their milliseconds for a frame: two that draw at once may need more for each.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from tests.ray_cluster import RayNode, cluster_address, workers_of
 from tests.servers import ServerProcess
 
 FPS = 25
+LATER = 137
+"""Samples by which a dub's sound begins later than that of the one before: no window of one is one of the other."""
 
 
 def main() -> None:
@@ -59,14 +62,13 @@ def measured(workers: int, options: argparse.Namespace) -> tuple[float, dict[str
         folder = Path(name)
         extra = ["--weights", str(full_size(folder / "full.safetensors"))] if options.full else []
         with serving(workers, folder, ["--device", "cpu", "--precision", "fp32", *extra]) as server:
-            request = asked(folder, options.frames)
+            requests = [asked(folder, options.frames, number) for number in range(options.dubs + 1)]
             with RemoteServer(Address(server.address)) as remote:
-                for asset in ("head.png", "speech.wav"):
-                    remote.add(file_digest(folder / asset), folder / asset)
-                seeded = [replace(request, spec=replace(request.spec, seed=seed)) for seed in range(options.dubs + 1)]
-                made(remote, replace(seeded[0], end=options.frames // 2))  # engines and sources are met
+                for path in (*folder.glob("*.png"), *folder.glob("*.wav")):
+                    remote.add(file_digest(path), path)
+                made(remote, replace(requests[0], end=options.frames // 2))  # engines and the portrait are met
                 before = spent_by(server)
-                took = min(made(remote, one) for one in seeded[1:])
+                took = min(made(remote, one) for one in requests[1:])
                 after, frames = spent_by(server), options.frames * options.dubs
     return took, {name: round(1000 * (after[name] - before.get(name, 0)) / frames, 2) for name in after}
 
@@ -94,15 +96,15 @@ def full_size(path: Path) -> Path:
     return path
 
 
-def asked(folder: Path, frames: int) -> DubRequest:
-    """A dub of a drawn head."""
+def asked(folder: Path, frames: int, number: int = 0) -> DubRequest:
+    """A dub of a drawn head, with a sound of its own."""
     from PIL import Image
 
     Image.fromarray(drawn_head()).save(folder / "head.png")
-    write_wav(folder / "speech.wav", speechlike(frames / FPS))
-    head, speech = (file_digest(folder / name) for name in ("head.png", "speech.wav"))
-    portrait = Portrait(head, FaceSelection("aligned"))
-    return DubRequest(DubSpec(portrait, Speech(speech), PoseFrontal(), Fraction(FPS), frames))
+    sound = folder / f"speech{number}.wav"
+    write_wav(sound, speechlike(frames / FPS + number)[number * LATER :])
+    portrait = Portrait(file_digest(folder / "head.png"), FaceSelection("aligned"))
+    return DubRequest(DubSpec(portrait, Speech(file_digest(sound)), PoseFrontal(), Fraction(FPS), frames))
 
 
 def made(remote: RemoteServer, request: DubRequest) -> float:

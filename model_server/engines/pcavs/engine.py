@@ -114,7 +114,8 @@ class PcavsEngine:
     @property
     def batch_size(self) -> int:
         """See `Engine.batch_size`."""
-        return self._pictures * CALLS * self._threads.size
+        alone = self.device == "cpu" and self._threads.size == 1  # nobody waits for anybody
+        return max(self._pictures, self._rows) if alone else self._pictures * CALLS * self._threads.size
 
     @property
     def first_batch(self) -> int:
@@ -160,10 +161,7 @@ class PcavsEngine:
         return self._in_turn(encode)
 
     def speech_contents(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1].
-
-        They are remembered, for `frames` of the same windows too.
-        """
+        """Speech contents (n, feature size) of log-mel windows (n, 80, 20) in [0, 1]; they are remembered."""
         return self._in_turn(lambda: self._contents(windows).cpu().numpy())
 
     def conditioning(self, performance: Performance) -> WindowConditioning:

@@ -155,6 +155,10 @@ class RemoteWorker:
         loaded = self._actor.load.options(concurrency_group="control").remote(weights, precision)
         return self._got(loaded, READY_SECONDS)
 
+    def cut(self, token: str, end: int) -> None:
+        """As of `RenderWorker`; nobody waits for it."""
+        self._actor.cut.options(concurrency_group="control").remote(token, end)
+
     def stop(self, token: str) -> None:
         """As of `RenderWorker`; nobody waits for it."""
         self._actor.stop.options(concurrency_group="control").remote(token)
@@ -225,6 +229,9 @@ def _actor_class() -> type:
 
         def load(self, weights: str, precision: Any) -> Any:
             return self._worker.load(weights, precision)
+
+        def cut(self, token: str, end: int) -> None:
+            self._worker.cut(token, end)
 
         def stop(self, token: str) -> None:
             self._worker.stop(token)

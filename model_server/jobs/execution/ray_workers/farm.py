@@ -325,6 +325,7 @@ class Farm:
     def _make(self, piece: Piece, seat: _Seat, worker: RemoteWorker) -> None:
         dub, died = piece.dub, True
         task = replace(self._for(seat, dub.work), token=piece.token)
+        piece.cut = lambda end: worker.cut(piece.token, end)
         try:
             for one in worker.frames(task, piece.next, piece.end):
                 if not isinstance(one, Made) or self._ranges.made(piece, one.index):

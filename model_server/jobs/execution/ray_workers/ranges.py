@@ -26,12 +26,17 @@ DEATHS = 3
 
 @dataclass(eq=False)
 class Piece:
-    """Frames `next <= k < end` of a dub that one worker makes."""
+    """Frames `next <= k < end` of a dub that one worker makes.
+
+    Attributes:
+        cut: told of an end that has come nearer.
+    """
 
     dub: Dub
     next: int
     end: int
     token: str
+    cut: Callable[[int], None] = lambda end: None
 
 
 @dataclass(eq=False)
@@ -139,22 +144,27 @@ class Ranges:
         return self._begun(dub, first, end)
 
     def _cut_longest(self) -> None:
-        """Have a worker come back soon; it learns of it by its next frame."""
+        """Have a worker come back soon."""
         victim = self._victim()
         if victim and victim.end - victim.next > 2 * CUT_TO:
             middle = victim.next + CUT_TO
             victim.dub.left.insert(0, (middle, victim.end))
-            victim.end = middle
+            self._shorten(victim, middle)
 
     def _stolen(self) -> Piece | None:
-        """The later half of the piece with the most frames to come; its worker learns of it by its next frame."""
+        """The later half of the piece with the most frames to come."""
         victim = self._victim()
         if victim is None:
             return None
         half = (victim.end - victim.next + 1) // 2
         middle = victim.next + (_whole(half) if half > AT_ONCE else half)
-        end, victim.end = victim.end, middle
+        end = victim.end
+        self._shorten(victim, middle)
         return self._begun(victim.dub, middle, end)
+
+    def _shorten(self, piece: Piece, end: int) -> None:
+        piece.end = end
+        piece.cut(end)
 
     def _victim(self) -> Piece | None:
         pieces = [piece for dub in self._dubs for piece in dub.pieces if piece.end - piece.next >= SHARED]

@@ -93,6 +93,7 @@ class RenderWorker:
         self._memory = ValueCache()
         self._jobs = ValueCache(JOBS_KEPT)
         self._stopped: set[str] = set()
+        self._ends: dict[str, int] = {}
 
     def ready(self) -> dict[str, str | int]:
         """Who this is: version, device, process, computer."""
@@ -102,6 +103,11 @@ class RenderWorker:
     def load(self, weights: str, precision: Precision) -> Precision:
         """Have an engine ready; what its precision is, by measurement where "auto" is asked."""
         return self._engines.engine(weights, precision).precision
+
+    def cut(self, token: str, end: int) -> None:
+        """A call of `frames` makes none from `end` on that it has not begun."""
+        if token in self._ends:
+            self._ends[token] = end
 
     def stop(self, token: str) -> None:
         """Make no more frames of a call, or of all calls of a dub, which then end."""
@@ -142,8 +148,10 @@ class RenderWorker:
 
     def frames(self, task: Task, first: int, end: int) -> Iterator[Any]:
         """Frames `first <= k < end` as `Made`, in order, `Told` of what deserves a look, or a `Fault`."""
+        self._ends[task.token] = end
         try:
-            for frame in self._job(task, Quiet()).rendering.frames(range(first, end)):
+            rendering = self._job(task, Quiet()).rendering
+            for frame in rendering.frames(range(first, end), lambda: self._ends.get(task.token, 0)):
                 yield Made(frame.index, frame.key, frame.png)
                 if self._stopped & {task.token, task.job}:
                     break
@@ -151,6 +159,7 @@ class RenderWorker:
             yield _fault(error)
         finally:
             self._stopped.discard(task.token)
+            del self._ends[task.token]
 
     def preview(self, task: Task) -> Any:
         """The request's one frame, before what else is being drawn; a tuple (key, PNG, approximate), or a `Fault`."""
