@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
+from typing import NamedTuple
 
 import psutil
 
@@ -18,37 +19,32 @@ from tests.faults.lab import AddonDub, Frames, Lab, case, follow, one_sentence, 
 from tests.servers import ServerProcess
 
 FRAMES = 200
+DELAY = 0.25
+"""Seconds in which frames are committed together: kills come at all times of that, too."""
 
 
 @case(100)
 def kill_server(lab: Lab, count: int) -> str:
     """kill -9 at a random moment of a 200-frame job; by the command's client and by the add-on's in turn."""
-    server = lab.paced_server(0.005).start()
-    usual = _usual(lab, server)
+    server = lab.paced_server(0.01).start()
     inside = 0
     for number in range(count):
         request = lab.request(lab.seed(), FRAMES)
-        moment = usual * (number + lab.random.random()) / count
+        moment = Moment(int(FRAMES * (number + lab.random.random()) / count), DELAY * lab.random.random())
         by, expected = (_by_addon, lab.expected_by_addon) if number % 2 else (_by_command, lab.expected)
         got, hit = by(lab, server, request, moment)
         same(got, expected(request))
         inside += hit
     server.stop()
     assert inside >= 0.6 * count, f"only {inside} of {count} kills fell inside the job"
-    return f"all frames byte-identical; {inside} of {count} kills fell inside the job, which takes {usual:.1f} s"
+    return f"all frames byte-identical; {inside} of {count} kills fell inside the job"
 
 
-def _usual(lab: Lab, server: ServerProcess) -> float:
-    """Seconds that a job takes from its submission on, on a server that was killed before it, as each of these was."""
-    taken = []
-    for _ in range(3):
-        server.kill()
-        server.start()
-        with RemoteServer(Address(server.address)) as remote:
-            job, begun = lab.submit(remote, lab.request(lab.seed(), FRAMES)), time.monotonic()
-            follow(remote, job, {})
-        taken.append(time.monotonic() - begun)
-    return min(taken)
+class Moment(NamedTuple):
+    """When a client has so many frames, and some seconds later: however quick the computer is, all of a job is met."""
+
+    frames: int
+    delay: float
 
 
 def _killed(server: ServerProcess, job: str) -> bool:
@@ -59,12 +55,19 @@ def _killed(server: ServerProcess, job: str) -> bool:
     return JobState(state) in (JobState.QUEUED, JobState.RUNNING)
 
 
-def _by_command(lab: Lab, server: ServerProcess, request: DubRequest, moment: float) -> tuple[Frames, bool]:
+def _by_command(lab: Lab, server: ServerProcess, request: DubRequest, moment: Moment) -> tuple[Frames, bool]:
     got: Frames = {}
     inside: list[bool] = []
     with RemoteServer(Address(server.address)) as remote:
         job = lab.submit(remote, request)
-        killer = threading.Timer(moment, lambda: inside.append(_killed(server, job.id)))
+
+        def kill() -> None:
+            while len(got) < moment.frames:
+                time.sleep(0.001)
+            time.sleep(moment.delay)
+            inside.append(_killed(server, job.id))
+
+        killer = threading.Thread(target=kill, name="Thread-killer")
         killer.start()
         try:
             follow(remote, job, got)
@@ -75,10 +78,12 @@ def _by_command(lab: Lab, server: ServerProcess, request: DubRequest, moment: fl
     return lab.frames(server, request, got), inside[0]
 
 
-def _by_addon(lab: Lab, server: ServerProcess, request: DubRequest, moment: float) -> tuple[Frames, bool]:
+def _by_addon(lab: Lab, server: ServerProcess, request: DubRequest, moment: Moment) -> tuple[Frames, bool]:
     dub = AddonDub(server.address, lab.plan(request, lab.folder / f"take{request.spec.seed}"))
     job = dub.wait(lambda event: isinstance(event, JobAccepted))
-    time.sleep(moment)
+    if moment.frames:
+        dub.wait(lambda event: len(list(dub.plan.folder.glob("*.png"))) >= moment.frames)
+    time.sleep(moment.delay)
     inside = _killed(server, job.job_id)
     server.start()
     frames = dub.frames()
