@@ -3,7 +3,8 @@
     python -m tests.provenance.presence_figures FILE...
 
 Each file counts as one clean picture (of a movie its first). Movies are marked as if networks had drawn all of them, at
-224 and at 448 pixels' height, coded by H.264 at CRF 28, in full and in half size, whole and without their borders.
+224 and at 448 pixels' height, coded by H.264 at CRF 28, in full and in half size, whole, without their borders, and the
+middle alone.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ Picture = np.ndarray
 FRAMES, CRF = 25, "28"
 MOST_MOVIES = 20
 SIZES = (224, 448)
-BORDER = 0.1
-"""Cut off on each side of a cropped movie."""
+BORDER, WIDE_BORDER = 0.1, 0.25
+"""Cut off on each side of a cropped movie, and around the middle."""
 
 
 def main(files: Sequence[str]) -> None:
@@ -68,8 +69,8 @@ def _half(picture: Picture) -> Picture:
     return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
-def _cropped(picture: Picture) -> Picture:
-    top, left = (round(BORDER * side) for side in picture.shape[:2])
+def _cropped(picture: Picture, border: float = BORDER) -> Picture:
+    top, left = (round(border * side) for side in picture.shape[:2])
     return picture[top:-top, left:-left]
 
 
@@ -78,6 +79,7 @@ _SHOWN = {
     "half size": _half,
     "cropped": _cropped,
     "cropped, half size": lambda picture: _half(_cropped(picture)),
+    "the middle quarter": lambda picture: _cropped(picture, WIDE_BORDER),
 }
 
 
