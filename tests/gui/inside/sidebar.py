@@ -14,6 +14,8 @@ MIDDLE, ICONS = (0.5,), (-55, -77)
 """Where buttons are looked for: share of the width, or pixels from the right, where rows end with icons."""
 SETTLE = 4
 """Ticks after which Blender has surely taken note of the mouse."""
+PAGES = 8
+"""Screenfuls of the sidebar with all panels unfolded, and some more."""
 
 
 class Sidebar:
@@ -96,11 +98,11 @@ class Sidebar:
 
     def find(self, wanted):
         """Window position of a button, scrolled to if need be; raises Stuck."""
-        for turns in (0, 6, 6, 6):
+        for turns in (0, *[6] * PAGES):
             yield from self.scroll("WHEELDOWNMOUSE", turns)
             if found := (yield from self._sweep(wanted)):
                 return found
-        yield from self.scroll("WHEELUPMOUSE", 30)
+        yield from self.scroll("WHEELUPMOUSE", 6 * PAGES)
         if found := (yield from self._sweep(wanted)):
             return found
         raise Stuck(f"The sidebar has no button or field {wanted}.")
