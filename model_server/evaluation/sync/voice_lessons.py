@@ -33,7 +33,7 @@ class Voices:
 
     folders: Sequence[Path]
     recogniser: SpeechRecogniser
-    windows: int = 16000
+    windows: int = 8000
 
 
 class VoiceLessons(nn.Module):
