@@ -18,7 +18,7 @@ FRAMES = 5
 MOUTH_SIDE = 48
 EMBEDDING = 128
 FORMAT = "posedub-sync-judge-2"
-_OPENING_UNIT = 0.1  # of the distance between the eyes: lips of speech open by about so much
+OPENING_UNIT = 0.1  # of the distance between the eyes: lips of speech open by about so much
 # The alignment keeps the mouth at one place of the network view: (112, 140), a little above this window's middle.
 TOP, LEFT, SIDE = 100, 68, 88
 
@@ -56,7 +56,7 @@ class SyncNetwork(nn.Module):
 
 
 def _split(values: Tensor) -> tuple[Tensor, Tensor]:
-    return F.normalize(values[:, :EMBEDDING], dim=1), values[:, EMBEDDING] * _OPENING_UNIT
+    return F.normalize(values[:, :EMBEDDING], dim=1), values[:, EMBEDDING] * OPENING_UNIT
 
 
 def _encoder(channels: int, stages: Iterable[tuple[int, int | tuple[int, int]]], places: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from model_server.errors import PoseDubError
 from model_server.evaluation.comparison import Acceptance, Pair
 from model_server.evaluation.metrics import METRICS
 from model_server.evaluation.metrics.lse import distances
-from model_server.evaluation.metrics.sync import confidence, found_offset, movement
+from model_server.evaluation.metrics.sync import accepted, confidence, found_offset, movement
 from model_server.evaluation.sync import hard_negatives
 from model_server.evaluation.sync.hard_negatives import KINDS, Example
 from model_server.evaluation.sync.judge import Runs, SyncJudge, load_judge
@@ -108,6 +108,11 @@ def test_a_clip_is_accepted_at_its_place_and_confidence() -> None:
     assert [taken(pair, 0.9 * enough, 0.8) for pair in (exact, late, small)] == [1, 0, 0]
     assert taken(exact, 1.1 * enough, 0.8) == 0 and taken(small, 0.9 * enough, 0.3) == 1
     assert np.isnan(METRICS["sync_accepted"].measure([comparison(face(course(1)), face(course(1)), sync=exact)]))
+
+
+def test_clips_too_short_to_tell_accept_nothing(judge: SyncJudge) -> None:
+    limits = acceptance(embed(judge, example(seed, frames=16)) for seed in range(3))
+    assert not accepted(embed(judge, example(5)), limits)
 
 
 def test_a_judge_survives_its_file(judge: SyncJudge, tmp_path: Path) -> None:

@@ -123,8 +123,7 @@ def retrieved_share(pair: Pair) -> float:
 )  # fmt: skip
 def sync_confidence(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    found = [confidence(c.sync) for c in comparisons if c.sync]
-    return mean(value for value in found if np.isfinite(value))
+    return mean(confidence(c.sync) for c in comparisons if c.sync)
 
 
 @metric(
@@ -143,8 +142,7 @@ def sync_accepted(comparisons: Sequence[Comparison]) -> float:
 )  # fmt: skip
 def sync_movement(comparisons: Sequence[Comparison]) -> float:
     """See the definition."""
-    found = [movement(c.sync) for c in comparisons if c.sync]
-    return mean(value for value in found if np.isfinite(value))
+    return mean(movement(c.sync) for c in comparisons if c.sync)
 
 
 @metric(

@@ -24,7 +24,7 @@ from model_server.evaluation.metrics.sync import accepted, confidence, found_off
 from model_server.evaluation.sync.hard_negatives import DAMPED_TO, KINDS, SHIFTS, Example, damped_frames
 from model_server.evaluation.sync.judge import MARGIN, Mouths, Runs, SyncJudge, mouths, paired
 from model_server.evaluation.sync.voice_lessons import VoiceLessons, Voices
-from model_server.networks.sync_network import FRAMES, SyncNetwork
+from model_server.networks.sync_network import FRAMES, OPENING_UNIT, SyncNetwork
 from model_server.pipeline.faces.alignment import network_view
 from model_server.training.prefetch import ahead
 
@@ -109,7 +109,9 @@ def acceptance(pairs: Iterable[Pair]) -> Acceptance:
     """The same low percentile of confidence and of movement, the highest one at which 95 % of true clips reach both."""
     figures = np.array([(confidence(pair), movement(pair)) for pair in pairs])
     figures = figures[np.isfinite(figures).all(axis=1)]
-    lowest = Acceptance(float("-inf"), float("-inf"))
+    lowest = Acceptance(float("nan"), float("nan"))  # of clips that are all too short to tell: takes none
+    if not len(figures):
+        return lowest
     for percentile in np.arange(0.0, 100 * (1 - TRUE_SHARE), 0.1):
         limits = np.percentile(figures, percentile, axis=0)
         if (figures >= limits).all(axis=1).mean() < TRUE_SHARE:
@@ -302,4 +304,4 @@ def _loss(network: SyncNetwork, batch: _Batch) -> Tensor:
 def _error(opening: Tensor, true: Tensor) -> Tensor:
     """Mean squared error in tenths of the distance between the eyes, over what is known."""
     known = torch.isfinite(true)
-    return (((opening - true) / 0.1)[known] ** 2).sum() / known.sum().clamp(min=1)
+    return (((opening - true) / OPENING_UNIT)[known] ** 2).sum() / known.sum().clamp(min=1)

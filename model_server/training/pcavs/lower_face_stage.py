@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model_server.errors import PoseDubError
 from model_server.networks.pcavs.lower_face import LowerFace, LowerFaceGenerator
-from model_server.networks.sync_network import FRAMES, SyncNetwork, load_sync_network
+from model_server.networks.sync_network import FRAMES, OPENING_UNIT, SyncNetwork, load_sync_network
 from model_server.training.distributed import ProcessGroup
 from model_server.training.learner import Learner
 from model_server.training.losses import (
@@ -37,7 +37,6 @@ Critic = Callable[[Tensor], tuple[list[Tensor], list[list[Tensor]]]]
 # Gain of speech contents, as in dubs that ask for nothing else.
 GAIN = 1.2
 _DETAIL = 5  # pixels; what is finer than their mean is detail
-_OPENING_UNIT = 0.1
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -198,7 +197,7 @@ def _expert_losses(expert: SyncNetwork, composite: Tensor, faces: LowerFaces) ->
         true, true_opening = expert.seen(_mouths(faces.target, faces.mouth_places))
     return {
         "sync": F.relu((true * sound).sum(1) - (drawn * sound).sum(1)).mean(),
-        "opening": F.l1_loss(opening, true_opening) / _OPENING_UNIT,
+        "opening": F.l1_loss(opening, true_opening) / OPENING_UNIT,
     }
 
 
