@@ -1,4 +1,4 @@
-# make demo: a portrait speaks on Blender's timeline; results in demo/
+# make demo: a portrait speaks on Blender's timeline; results in demo/; ENGINE=dae-talker: the built-in actor instead
 # make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
 # make test: the whole test suite
 # make faults: kills, full disks, fuzz, soak and more, on real processes; CASES=names for some of them, SCALE=0.1 for a tenth
@@ -15,7 +15,7 @@ PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 .PHONY: demo showcase test faults gui lint train environment
 
 demo: $(READY)
-	@$(BIN)/python -m tests.demo.run --out demo \
+	@$(BIN)/python -m tests.demo.run --out demo $(if $(ENGINE),--engine "$(ENGINE)") \
 	  $(if $(PORTRAIT),--portrait "$(PORTRAIT)") $(if $(AUDIO),--audio "$(AUDIO)") $(if $(POSE),--pose "$(POSE)")
 
 showcase: $(READY)

@@ -122,7 +122,7 @@ class Batch:
         """Those that shots name, where they can be read; the shots of the other ones say what is wrong."""
         if self._options.server:
             return []
-        named = {shot.path(shot.options["weights"]): None for shot in listed if "weights" in shot.options}
+        named = {_weights(shot, shot.options["weights"]): None for shot in listed if "weights" in shot.options}
         return [path for path in named if _readable(path)]
 
     def _shot(self, shot: shots.Shot, server: LocalServer | RemoteServer) -> None:
@@ -208,6 +208,8 @@ class _RowParser(Parser):
                 raise PoseDubError(f"{shot.where} has a column {name!r}, which is no option of posedub dub.")
             if isinstance(action, argparse.BooleanOptionalAction):
                 yield f"--{'' if _truth(name, text) else 'no-'}{name}"
+            elif action.type is shared.weights_path:
+                yield f"--{name}={_weights(shot, text)}"
             elif action.type is Path and name not in places:
                 yield f"--{name}={shot.path(text)}"
             else:
@@ -254,6 +256,12 @@ def _truth(name: str, text: str) -> bool:
     if text.lower() not in truths:
         raise PoseDubError(f"{name} is yes or no, not {text!r}.")
     return truths[text.lower()]
+
+
+def _weights(shot: shots.Shot, text: str) -> Path:
+    """The weights file that a shot names, or the built-in one."""
+    path = shot.path(text)
+    return path if path.exists() else shared.weights_path(text) if text == shared.ACTOR else path
 
 
 def _first_frame(folder: Path) -> Path:

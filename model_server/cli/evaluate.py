@@ -150,7 +150,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", type=Path, nargs="+", action="extend", default=[], metavar="FILE", help="or runs; one row for each"
+        "--weights",
+        type=shared.weights_path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="or runs; one row for each",
     )
     parser.add_argument(
         "--steps", type=shared.whole(1), nargs="+", default=[1], metavar="N", help="in which actors are drawn (1)"

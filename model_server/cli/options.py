@@ -33,16 +33,29 @@ LIBRARY_CACHES = ("NUMBA_CACHE_DIR", "MPLCONFIGDIR")
 OTHER_DATA = "choose another data folder (--data)"
 NTSC_TOLERANCE = Fraction(1, 100)
 MAX_SECONDS = 24 * 3600
+ACTOR = "actor"  # in place of a weights file
 Item = TypeVar("Item")
 _RATIO = re.compile(r"[0-9]{1,9}([.][0-9]{0,9}|/0*[1-9][0-9]{0,8})?", re.ASCII)
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """--weights, --device, --precision and --data."""
-    parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help="safetensors weights")
+    parser.add_argument(
+        "--weights", type=weights_path, action="append", default=[], metavar="FILE|actor",
+        help="safetensors weights; actor: the built-in one",
+    )  # fmt: skip
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), default="auto")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the user's)")
+
+
+def weights_path(text: str) -> Path:
+    """A weights file by its path; "actor" is the built-in actor, unless a file is called so."""
+    from model_server.engines.shipped import shipped_actor
+
+    path = Path(text)
+    actor = shipped_actor() if text == ACTOR and not path.exists() else None
+    return actor.path if actor and actor.path else path
 
 
 def add_parameters(parser: argparse._ActionsContainer, cls: type, **bounds: str) -> None:
@@ -83,7 +96,7 @@ def engine_pool(options: argparse.Namespace, more: Sequence[Path] = ()) -> Engin
     from model_server.jobs.execution.engine_pool import EnginePool
 
     offered = [*(given_weights(options) or [default_weights()]), *map(_described, more)]
-    return EnginePool(offered, options.device, options.precision, choices)
+    return EnginePool(list({one.id: one for one in offered}.values()), options.device, options.precision, choices)
 
 
 def given_weights(options: argparse.Namespace) -> list[WeightsInfo]:

@@ -51,8 +51,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     shared.add_engine_options(parser)
     store.add_limits(parser)
     parser.add_argument(
-        "--actor", type=Path, action="append", default=[], metavar="FILE", help="weights offered beside the others"
-    )
+        "--actor", type=Path, action="append", default=[], metavar="FILE",
+        help="weights offered beside the others and the built-in actor",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     making = worker.farm_of(options, shared.data_folder(options, "server"))
     config = Config(
         data=shared.data_folder(options, "server"),
-        engines=shared.engine_pool(options, options.actor),
+        engines=shared.engine_pool(options, _actors(options)),
         host=host,
         port=options.port,
         security=security,
@@ -105,6 +106,14 @@ def _traced(target: str | None, data: Path) -> Iterator[None]:
     finally:
         if finish:
             finish()
+
+
+def _actors(options: argparse.Namespace) -> list[Path]:
+    """Weights offered beside the first ones."""
+    from model_server.engines.shipped import shipped_actor
+
+    built_in = shipped_actor()
+    return [*options.actor, *([built_in.path] if built_in and built_in.path else [])]
 
 
 def _let_others_go_first() -> None:

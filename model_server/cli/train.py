@@ -55,12 +55,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
     parser.add_argument(
-        "--from", dest="begin", type=Path, metavar="RUN", help="begin with a run's encoders, or with weights"
+        "--from", dest="begin", type=Path, metavar="RUN", help="begin with a run's stages, or with weights"
     )
     parser.add_argument(
         "--from-stage",
         choices=(*STAGES[1:-1], *ACTOR_STAGES[1:]),
-        help="trained anew then (generator; after weights lower_face)",
+        help="the first that is trained then: anew, after weights further (generator; after weights lower_face)",
     )
     parser.add_argument(
         "--max-minutes", type=shared.number(0), default=float("inf"), metavar="N", help="leave before so long"
@@ -99,7 +99,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
     parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, if the run hears with that")
     parser.add_argument("--student-only", action="store_true", help="an actor that is drawn in one step alone: small")
-    parser.add_argument("--ship", action="store_true", help="make them the package's built-in weights as well")
+    parser.add_argument("--ship", action="store_true", help="make them built-in ones of the package as well")
     parser.set_defaults(run=_export)
 
 
@@ -143,8 +143,9 @@ def _train_recogniser(options: argparse.Namespace) -> bool:
 def _train_actor(options: argparse.Namespace) -> bool:
     """Whether all stages of DAE-Talker asked for are finished."""
     from model_server.engines.device import resolve_device
+    from model_server.training.dae_talker.beginning import Beginning
     from model_server.training.dae_talker.config import named
-    from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
+    from model_server.training.dae_talker.trainer import DaeTrainer
     from model_server.training.distributed import join_group, leave_group
     from model_server.training.settings import changed, parse_settings
     from model_server.training.timing import Limits
@@ -284,10 +285,14 @@ def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
 
 
 def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
+    from model_server.engines.shipped import ship_actor
     from model_server.training.dae_talker.export import export_actor
 
     speech = _heard_with(options, options.run_folder)
-    return export_actor(options.run_folder, options.corpus, speech, options.out, name, options.student_only)
+    info = export_actor(options.run_folder, options.corpus, speech, options.out, name, options.student_only)
+    if options.ship:
+        print(f"Built in: {ship_actor(options.out).path}")
+    return info
 
 
 def _heard_with(options: argparse.Namespace, run: Path) -> SpeechNetwork | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.engines.base import PoseReading, WeightsInfo
+from model_server.engines.registry import traits
 from model_server.engines.speech_recogniser import load_recogniser
 from model_server.engines.weights_file import (
     compacted,
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 RECORD = "shipped.json"
-FILE, RECOGNISER = "lite.safetensors", "recogniser.safetensors"
-MAX_BYTES = 20_000_000
+FILE, RECOGNISER, ACTOR = "lite.safetensors", "recogniser.safetensors", "actor.safetensors"
+MAX_BYTES, MAX_ACTOR_BYTES = 20_000_000, 25_000_000
 
 
 def shipped_weights(folder: Path = DATA) -> WeightsInfo | None:
@@ -37,6 +38,12 @@ def shipped_weights(folder: Path = DATA) -> WeightsInfo | None:
         PoseDubError: the package has some, but they are missing or not what was shipped.
     """
     path = _shipped(FILE, folder)
+    return describe(path) if path else None
+
+
+def shipped_actor(folder: Path = DATA) -> WeightsInfo | None:
+    """The package's actor; None when it was built without one. Raises as `shipped_weights`."""
+    path = _shipped(ACTOR, folder)
     return describe(path) if path else None
 
 
@@ -87,12 +94,19 @@ def ship(source: Path, folder: Path = DATA) -> WeightsInfo:
 def ship_recogniser(source: Path, folder: Path = DATA) -> Path:
     """Make a trained speech recogniser that of the package; raises PoseDubError when it is none, or too large."""
     load_recogniser(source)
-    if source.stat().st_size > MAX_BYTES:
-        raise PoseDubError(f"{source} is larger than {MAX_BYTES} bytes; train a smaller one.", ErrorKind.TOO_LARGE)
-    folder.mkdir(exist_ok=True)
-    path = Path(shutil.copyfile(source, folder / RECOGNISER))
-    _note(path)
-    return path
+    return _copied(source, folder / RECOGNISER, MAX_BYTES)
+
+
+def ship_actor(source: Path, folder: Path = DATA) -> WeightsInfo:
+    """Make a trained actor that of the package, as the file is.
+
+    Raises:
+        PoseDubError: the weights draw no actor, are not trained, or are too large to be shipped.
+    """
+    info = describe(source)
+    if info.kind != "trained" or traits(info).portrait:
+        raise PoseDubError(f"{source} holds {info.kind} weights of {info.engine}; only a trained actor can be shipped.")
+    return describe(_copied(source, folder / ACTOR, MAX_ACTOR_BYTES))
 
 
 def ship_pose_reading(pose_reading: PoseReading, folder: Path = DATA) -> WeightsInfo:
@@ -107,6 +121,15 @@ def ship_part(prefix: str, part: Mapping[str, Tensor], folder: Path = DATA) -> W
     info = keep_part(folder / FILE, prefix, part)
     _note(folder / FILE)
     return info
+
+
+def _copied(source: Path, path: Path, limit: int) -> Path:
+    if source.stat().st_size > limit:
+        raise PoseDubError(f"{source} is larger than {limit} bytes; train a smaller one.", ErrorKind.TOO_LARGE)
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, path)
+    _note(path)
+    return path
 
 
 def _record(folder: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ import bpy  # noqa: E402
 
 ADDON = "bl_ext.user_default.posedub"
 PORTRAIT, SOUND, POSE = "Portrait", "Speech", "Pose"
+CAPTIONS = {"portrait": "portrait", "pose": "pose source"}
 WIDTH, HEIGHT = 1280, 720
 SIDE = 400  # pixels of each of the three pictures
 
@@ -50,7 +51,7 @@ def use_server(address: str) -> None:
 
 
 def lay_out(job: dict) -> bpy.types.Scene:
-    """An edit at 24 fps: portrait on the left, pose source on the right, the speech beneath."""
+    """An edit at 24 fps: portrait on the left, pose source on the right, where there are such; the speech beneath."""
     bpy.ops.wm.read_homefile(use_empty=True)
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = 24, 1.0
@@ -60,12 +61,13 @@ def lay_out(job: dict) -> bpy.types.Scene:
     sound = strips.new_sound(SOUND, job["audio"], 1, 1)
     scene.frame_start, scene.frame_end = 1, sound.frame_final_end - 1
     for name, role, channel, centre in ((PORTRAIT, "portrait", 2, -SIDE), (POSE, "pose", 3, SIDE)):
+        if role not in job:
+            continue
         add = strips.new_movie if job[f"{role}_kind"] == "video" else strips.new_image
         strip = add(name, job[role], channel, 1, fit_method="FIT")
         strip.frame_final_end = sound.frame_final_end
         place(strip, centre)
-    caption(strips, "portrait", -SIDE, 5, scene.frame_end)
-    caption(strips, "pose source", SIDE, 6, scene.frame_end)
+        caption(strips, CAPTIONS[role], centre, channel + 3, scene.frame_end)
     return scene
 
 
@@ -89,13 +91,26 @@ def caption(strips, text: str, centre: int, channel: int, last: int) -> None:
     strip.blend_type = "ALPHA_OVER"
 
 
-def dub(scene: bpy.types.Scene):
+def choose(scene: bpy.types.Scene, engine: str) -> None:
+    """Ask the server what it offers, and take the weights of an engine."""
+    bpy.ops.posedub.server_check()
+    link = host("tasks.runtime").current().link
+    host("tasks.main_loop").run_until(lambda: not link.changing)
+    offered = [one.weights_id for one in link.info.weights if one.engine == engine] if link.info else []
+    if not offered:
+        raise SystemExit(f"The server offers no weights of {engine} ({link.problem or 'none are built in'}).")
+    scene.posedub.weights = offered[0]
+
+
+def dub(scene: bpy.types.Scene, job: dict):
     """Set the sources, press Dub, and pump until its strip lies on the timeline; the strip and its job's record."""
     context = {"scene": scene}
     if bpy.app.version >= (5, 0):
         context["sequencer_scene"] = scene
     with bpy.context.temp_override(**context):
         for role, name in (("portrait", PORTRAIT), ("audio", SOUND), ("pose", POSE)):
+            if role not in job:
+                continue
             for strip in scene.sequence_editor.strips_all:
                 strip.select = strip.name == name
             bpy.ops.posedub.assign_source(role=role)
@@ -133,7 +148,8 @@ def main(job: dict) -> None:
     use_server(job["server"])
     scene = lay_out(job)
     bpy.ops.wm.save_as_mainfile(filepath=job["blend"])  # frames then go beside the file
-    strip, record = dub(scene)
+    choose(scene, job["engine"])
+    strip, record = dub(scene, job)
     place(strip, 0)
     words = "dub (untrained weights)" if record.weights_kind == "untrained" else "dub"
     caption(scene.sequence_editor.strips, words, 0, 7, scene.frame_end)

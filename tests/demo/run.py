@@ -31,6 +31,9 @@ PLATFORM_NAMES = {"Linux": "linux-x64", "Windows": "windows-x64", "Darwin": "mac
 NOTE = "PoseDub demo, {fps} fps, {count} frames. {weights}"
 UNTRAINED = "Weights: lite, UNTRAINED. The path is real from end to end; the portrait does not speak or turn yet."
 TRAINED = "Weights: {name} ({kind})."
+ENGINES = {"pc-avs": "pcavs", "dae-talker": "dae_talker"}
+ROLES = {"pc-avs": ("portrait", "audio", "pose"), "dae-talker": ("audio",)}
+"""What each engine's demo is made of."""
 
 
 def main() -> int:
@@ -39,8 +42,8 @@ def main() -> int:
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        for path in (options.portrait, options.audio, options.pose):
-            probe(path)
+        for name in ROLES[options.engine]:
+            probe(getattr(options, name))
         speech_duration(options.audio)
         shape = "{desc:42} {percentage:3.0f}%|{bar:30}| {elapsed}"
         with tqdm(total=100, bar_format=shape, file=progress.stream()) as bar:
@@ -59,6 +62,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--engine", choices=tuple(ENGINES), default="pc-avs")
     parser.add_argument("--portrait", type=Path, default=INPUTS / "portrait.png")
     parser.add_argument("--audio", type=Path, default=INPUTS / "speech.flac")
     parser.add_argument("--pose", type=Path, default=INPUTS / "pose.mp4")
@@ -81,16 +85,19 @@ def _run(options: argparse.Namespace, out: Path, bar: tqdm) -> dict:
     note = NOTE.format(fps=FPS, count=len(result["frames"]), weights=words)
     frames = list(map(Path, result["frames"]))
     sheet = out / "contact_sheet.png"
-    make_sheet(options.portrait, options.pose, options.audio, frames, Fraction(FPS), note, sheet)
+    given = {name: getattr(options, name) for name in ROLES[options.engine] if name != "audio"}
+    make_sheet(options.audio, frames, Fraction(FPS), note, sheet, **given)
     _advance(bar, "done", 100)
     return result
 
 
 def _job(options: argparse.Namespace, out: Path, zip_file: Path, server: ServerProcess) -> dict[str, str]:
-    files = {name: str(getattr(options, name).resolve()) for name in ("portrait", "audio", "pose")}
-    kinds = {f"{name}_kind": probe(getattr(options, name)).kind for name in ("portrait", "pose")}
+    roles = ROLES[options.engine]
+    files = {name: str(getattr(options, name).resolve()) for name in roles}
+    kinds = {f"{name}_kind": probe(getattr(options, name)).kind for name in roles if name != "audio"}
+    engine = {"engine": ENGINES[options.engine]}
     made = {"zip": zip_file, "server": server.address, "blend": out / "dub.blend", "movie": out / "dub.mp4"}
-    return files | kinds | {name: str(value) for name, value in made.items()}
+    return files | kinds | engine | {name: str(value) for name, value in made.items()}
 
 
 def _edit(job: Path, scratch: Path, out: Path, bar: tqdm) -> dict:

@@ -19,26 +19,36 @@ INK, PAPER, FAINT = (235, 235, 235), (32, 32, 34), (120, 170, 210)
 
 
 def make_sheet(
-    portrait: Path, pose: Path, sound: Path, frames: list[Path], fps: Fraction, note: str, out: Path
+    sound: Path,
+    frames: list[Path],
+    fps: Fraction,
+    note: str,
+    out: Path,
+    portrait: Path | None = None,
+    pose: Path | None = None,
 ) -> None:
     """Write the sheet: the portrait, then per column a pose picture, the dub's frame and its stretch of sound."""
     picks = [round(place) for place in np.linspace(0, len(frames) - 1, COLUMNS)]
-    width, height = EDGE + (COLUMNS + 1) * (CELL + EDGE), 3 * EDGE + 2 * (CELL + EDGE) + WAVE + 60
-    sheet = Image.new("RGB", (width, height), PAPER)
+    times = [(index + Fraction(1, 2)) / fps for index in picks]
+    poses = pose_pictures(pose, times) if pose else []
+    rows, margin = 2 if poses else 1, 1 if portrait else 0
+    width = EDGE + (COLUMNS + margin) * (CELL + EDGE)
+    sheet = Image.new("RGB", (width, 3 * EDGE + rows * (CELL + EDGE) + WAVE + 60), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     draw.text((EDGE, EDGE), note, INK, font)
     top = EDGE + LINE
-    times = [(index + Fraction(1, 2)) / fps for index in picks]
-    sheet.paste(square(picture_at(portrait, Fraction(0))), (EDGE, top))
-    draw.text((EDGE, top + CELL + 6), "portrait", INK, font)
-    draw.text((EDGE, top + CELL + 34), "above: pose source\nbelow: dub, sound", INK, font, spacing=8)
-    poses = pose_pictures(pose, times)
-    for column, (index, time, shown) in enumerate(zip(picks, times, poses, strict=True), 1):
-        left = EDGE + column * (CELL + EDGE)
+    if portrait:
+        sheet.paste(square(picture_at(portrait, Fraction(0))), (EDGE, top))
+        words = "portrait\n\n" + ("above: pose source\nbelow: dub, sound" if poses else "dub, sound")
+        draw.text((EDGE, top + CELL + 6), words, INK, font, spacing=4)
+    low = top + (rows - 1) * (CELL + EDGE)
+    lefts = [EDGE + (column + margin) * (CELL + EDGE) for column in range(COLUMNS)]
+    for left, shown in zip(lefts, poses, strict=False):
         sheet.paste(square(shown), (left, top))
-        sheet.paste(square(np.asarray(Image.open(frames[index]).convert("RGB"))), (left, top + CELL + EDGE))
-        draw.text((left, top + 2 * (CELL + EDGE) + WAVE), f"frame {index}, {float(time):.2f} s", INK, font)
-    _draw_wave(draw, sound, picks, fps, top + 2 * (CELL + EDGE))
+    for left, index, time in zip(lefts, picks, times, strict=True):
+        sheet.paste(square(np.asarray(Image.open(frames[index]).convert("RGB"))), (left, low))
+        draw.text((left, low + CELL + EDGE + WAVE), f"frame {index}, {float(time):.2f} s", INK, font)
+    _draw_wave(draw, sound, dict(zip(lefts, times, strict=True)), low + CELL + EDGE)
     sheet.save(out)
 
 
@@ -74,18 +84,18 @@ def square(picture: Picture, side: int = CELL) -> Image.Image:
     return middle.resize((side, side), Image.Resampling.LANCZOS)
 
 
-def _draw_wave(draw: ImageDraw.ImageDraw, sound: Path, picks: list[int], fps: Fraction, top: int) -> None:
-    """A fifth of a second of sound below each frame: its speech window."""
+def _draw_wave(draw: ImageDraw.ImageDraw, sound: Path, middles: dict[int, Fraction], top: int) -> None:
+    """A fifth of a second of sound around each time, right of each place: a frame's speech window."""
     with tempfile.TemporaryDirectory() as folder:
         decode_speech(sound, Path(folder) / "speech.f32")
         samples = np.fromfile(Path(folder) / "speech.f32", np.float32)
     peak = max(float(np.abs(samples).max()), 1e-6)
-    for column, index in enumerate(picks, 1):
-        middle = int((index + Fraction(1, 2)) / fps * SAMPLE_RATE)
+    for left, time in middles.items():
+        middle = int(time * SAMPLE_RATE)
         part = np.zeros(SAMPLE_RATE // 5, np.float32)
         found = samples[max(0, middle - len(part) // 2) : middle + len(part) // 2]
         part[: len(found)] = found / peak
         columns = part.reshape(CELL, -1)
         for x, (low, high) in enumerate(zip(columns.min(1), columns.max(1), strict=True)):
-            at, centre = EDGE + column * (CELL + EDGE) + x, top + WAVE // 2 - 6
+            at, centre = left + x, top + WAVE // 2 - 6
             draw.line([(at, centre - high * WAVE / 2.4), (at, centre - low * WAVE / 2.4 + 1)], FAINT)

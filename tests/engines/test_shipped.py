@@ -10,19 +10,27 @@ import numpy as np
 import pytest
 import torch
 
+from model_server.cli.options import weights_path
 from model_server.cli.recogniser import chosen_recogniser
 from model_server.engines import shipped, weights
+from model_server.engines.base import WeightsKind
+from model_server.engines.dae_talker.actor_file import write_actor
+from model_server.engines.dae_talker.untrained import TOY, untrained_networks
+from model_server.engines.dae_talker.weights import Actor
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.pose_map import PoseMap
 from model_server.engines.shipped import (
+    ACTOR,
     FILE,
     MAX_BYTES,
     RECOGNISER,
     RECORD,
     ship,
+    ship_actor,
     ship_pose_reading,
     ship_recogniser,
+    shipped_actor,
     shipped_recogniser,
     shipped_weights,
 )
@@ -46,6 +54,12 @@ def trained(tmp_path: Path) -> Path:
     """A weights file that claims to be trained, for the test's own folder only."""
     path = tmp_path / "run.safetensors"
     write_weights(path, untrained_state("lite"), "lite", "trained", "A run", pose_map=POSE_MAP)
+    return path
+
+
+def toy_actor(path: Path, kind: WeightsKind) -> Path:
+    """An actor's file that says how it was trained, for the test's own folder only."""
+    write_actor(path, untrained_networks(), Actor("Toy", (-9, -9, -9), (9, 9, 9)), TOY, kind)
     return path
 
 
@@ -76,7 +90,7 @@ def test_what_the_package_holds_is_the_default(folder: Path, monkeypatch: pytest
 
 def test_the_package_as_it_is() -> None:
     """Whatever lies in the package must be whole: `shipped_weights` raises otherwise."""
-    info, recogniser = shipped_weights(), shipped_recogniser()
+    info, recogniser, actor = shipped_weights(), shipped_recogniser(), shipped_actor()
     files = {path.name for path in shipped.DATA.glob("*.*")} if shipped.DATA.is_dir() else set()
     wanted = ({FILE} if info else set()) | ({RECOGNISER} if recogniser else set())
     assert files == (wanted | {RECORD} if wanted else set())
@@ -108,6 +122,32 @@ def test_damaged_or_missing_shipped_weights_are_refused(folder: Path) -> None:
             shipped_weights(folder)
         assert caught.value.kind is ErrorKind.CORRUPT
         path.unlink(missing_ok=True)
+
+
+def test_a_trained_actor_is_shipped_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, source = tmp_path / "data", toy_actor(tmp_path / "toy.safetensors", "trained")
+    assert shipped_actor(data) is None
+    info = ship_actor(source, data)
+    assert shipped_actor(data) == info and info.path == data / ACTOR
+    assert info.path.read_bytes() == source.read_bytes()
+    monkeypatch.setattr(shipped, "shipped_actor", lambda: info)
+    monkeypatch.chdir(tmp_path)
+    assert weights_path("actor") == info.path and weights_path("toy.safetensors") == Path("toy.safetensors")
+    (tmp_path / "actor").touch()
+    assert weights_path("actor") == Path("actor")
+
+
+def test_only_a_trained_actor_can_be_the_shipped_one(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, source = tmp_path / "data", toy_actor(tmp_path / "toy.safetensors", "untrained")
+    for path in (source, trained):
+        with pytest.raises(PoseDubError, match="only a trained actor"):
+            ship_actor(path, data)
+    monkeypatch.setattr(shipped, "MAX_ACTOR_BYTES", 1000)
+    with pytest.raises(PoseDubError, match="larger than 1000 bytes"):
+        ship_actor(toy_actor(tmp_path / "large.safetensors", "trained"), data)
+    assert not (data / ACTOR).exists()
 
 
 def test_without_a_record_there_are_none(folder: Path) -> None:

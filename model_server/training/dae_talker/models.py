@@ -19,7 +19,8 @@ from model_server.networks.dae_talker.student import StudentDecoder
 from model_server.training.dae_talker.config import DaeConfig, StageName
 from model_server.training.face_network import FaceNetwork
 
-_LEARNING, _AVERAGED = "learning.", "averaged."
+AVERAGED = "averaged."
+_LEARNING = "learning."
 
 
 class DaeModels:
@@ -92,7 +93,7 @@ class DaeModels:
         for name, network in self.networks.items():
             if not steps.get(name):
                 continue
-            state |= {f"{_AVERAGED}{name}.{key}": value for key, value in self.averaged[name].state_dict().items()}
+            state |= {f"{AVERAGED}{name}.{key}": value for key, value in self.averaged[name].state_dict().items()}
             if steps[name] < getattr(self.config, name).steps:
                 state |= {f"{_LEARNING}{name}.{key}": value for key, value in network.state_dict().items()}
         return state
@@ -108,9 +109,9 @@ class DaeModels:
             else:
                 self._kept[key] = value
         for name, network in self.networks.items():
-            if f"{_AVERAGED}{name}" in parts:
-                self.averaged[name].load_state_dict(parts[f"{_AVERAGED}{name}"])
-                network.load_state_dict(parts.get(f"{_LEARNING}{name}", parts[f"{_AVERAGED}{name}"]))
+            if f"{AVERAGED}{name}" in parts:
+                self.averaged[name].load_state_dict(parts[f"{AVERAGED}{name}"])
+                network.load_state_dict(parts.get(f"{_LEARNING}{name}", parts[f"{AVERAGED}{name}"]))
 
 
 def _built(config: DaeConfig, reader: SpeechReader | None) -> Iterator[tuple[str, Callable[[], nn.Module]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from model_server.networks.dae_talker.speech_features import SpeechNetwork, read
 from model_server.training import checkpoint as checkpoints
 from model_server.training.bank import Bank
 from model_server.training.checkpoint import Checkpoint
+from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.models import DaeModels
@@ -42,30 +43,6 @@ _NEEDED: dict[StageName, tuple[StageName, ...]] = {
     "speech2latent": ("autoencoder",),
     "student": ("face", "autoencoder"),
 }
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """Stages that a new run takes over from another one of equal networks.
-
-    Attributes:
-        run: the other one's folder.
-        stage: the first stage that is trained anew.
-    """
-
-    run: Path
-    stage: StageName
-
-    def checkpoint(self) -> Checkpoint:
-        """What the other run handed on before that stage; PoseDubError where there is no checkpoint."""
-        path = checkpoints.latest(self.run)
-        if path is None:
-            raise PoseDubError(f"There is no checkpoint in {self.run}; train it first.", ErrorKind.NOT_FOUND)
-        found = checkpoints.load(path)
-        names: Sequence[str] = STAGES[: STAGES.index(self.stage)]
-        models = {key: value for key, value in found.models.items() if key.split(".")[1] in names}
-        steps = {name: count for name, count in found.steps.items() if name in names}
-        return Checkpoint("", self.stage, steps, models, {})
 
 
 class DaeTrainer:
@@ -104,6 +81,7 @@ class DaeTrainer:
         self.steps: dict[str, int] = {}
         self._autocast = precision == "bf16"
         self._resume_state: tuple[str, dict[str, Any]] = ("", {})
+        self._given: set[str] = set()  # networks that came with values, by stage
         self._resume(begin)
 
     def train(self, stages: Sequence[StageName] | None = None, limits: Limits | None = None) -> bool:
@@ -127,7 +105,8 @@ class DaeTrainer:
         if stage is None:
             return False
         if not self.steps.get(name):
-            stage.begin()
+            if name not in self._given:
+                stage.begin()
         elif self._resume_state[0] == name and self._resume_state[1]:
             stage.load_state(self._resume_state[1])
         meter, samples = Meter(self.config.log_every), stage.schedule.batch * self.process_group.size
@@ -297,12 +276,22 @@ class DaeTrainer:
                 )
 
     def _resume(self, begin: Beginning | None) -> None:
-        found = checkpoints.to_resume(self.run_folder, self.config.digest())
-        if found is None and begin:
-            found = begin.checkpoint()
-        if found is None:
-            return
-        self.models.load(found.models)
+        """Take over what the run begins with, then its own last checkpoint, which may not have come to all of that."""
+        own = checkpoints.to_resume(self.run_folder, self.config.digest())
+        given = begin.checkpoint(self.config) if begin and (begin.further or own is None) else None
+        if given and begin and begin.further:
+            self._given = {key.split(".")[1] for key in given.models}
+        for found in filter(None, (given, own)):
+            self._load(found, begin.source if begin and found is given else self.run_folder)
+
+    def _load(self, found: Checkpoint, source: Path) -> None:
+        try:
+            self.models.load(found.models)
+        except RuntimeError as error:
+            raise PoseDubError(
+                f"The networks in {source} have other sizes than the preset's; choose the one they were made with.",
+                ErrorKind.UNSUPPORTED,
+            ) from error
         self.steps = dict(found.steps)
         self._resume_state = found.stage, found.optimizers
 

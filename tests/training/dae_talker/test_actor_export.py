@@ -9,15 +9,18 @@ import torch
 from model_server.cli.train import UNFINISHED
 from model_server.engines.dae_talker.actor_file import read_networks
 from model_server.engines.dae_talker.weights import read_actor
+from model_server.engines.shipped import DATA, FILE
 from model_server.engines.speech_recogniser import SpeechRecogniser, save_recogniser
 from model_server.engines.weights_file import describe
 from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.speech2latent import Speech2Latent
+from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, DaeConfig
 from model_server.training.dae_talker.data import ActorStore
 from model_server.training.dae_talker.export import export_actor, pose_rescale
 from model_server.training.dae_talker.hearing import kept_recogniser
 from model_server.training.dae_talker.trainer import DaeTrainer
+from model_server.training.settings import changed
 from tests.recogniser.conftest import command
 from tests.training.dae_talker.conftest import SIDE
 from tests.training.dae_talker.test_actor_training import ALONE
@@ -54,6 +57,42 @@ def test_small_files_hold_the_student_alone(run: Path, actor: Path, tmp_path: Pa
     assert command("checkpoint", "export", run, "--corpus", actor, "--out", small, "--student-only") == 0
     assert read_networks(describe(small)).autoencoder is None
     assert small.stat().st_size < whole.stat().st_size
+
+
+def test_an_actor_is_trained_further(run: Path, actor: Path, toy: DaeConfig, tmp_path: Path) -> None:
+    speech = kept_recogniser(run, None)
+    file = tmp_path / "actor.safetensors"
+    networks = read_networks(export_actor(run, [actor], speech, file, "Drawn"))
+    begin = Beginning(file, "autoencoder")
+    trainer = DaeTrainer(toy, [actor], tmp_path / "further", ALONE, speech=speech, begin=begin)
+    assert trainer.steps == {"pictures": toy.pictures.steps}
+    given = trainer.models.networks["autoencoder"].encoder.out.weight.clone()  # type: ignore[union-attr]
+    assert networks.autoencoder and torch.equal(given, networks.autoencoder.encoder.out.weight)
+    with pytest.raises(PoseDubError, match="stage face"):
+        trainer.train(["autoencoder", "speech2latent", "student"])
+    learnt = trainer.models.networks["autoencoder"].encoder.out.weight  # type: ignore[union-attr]
+    assert not torch.equal(learnt, given)
+    assert torch.allclose(learnt, given, atol=0.01)  # it was not made ready as a new one is
+    again = DaeTrainer(toy, [actor], tmp_path / "further", ALONE, speech=speech, begin=begin)
+    assert again.steps == dict.fromkeys(("pictures", "autoencoder", "speech2latent"), 2)
+    constant = again.models.networks["student"].constant  # type: ignore[union-attr]
+    assert networks.student and torch.equal(constant, networks.student.constant)  # not come to yet
+    assert again.train(["face", "student"])
+    assert not torch.equal(constant, networks.student.constant)
+
+
+def test_only_an_actor_of_the_same_sizes_is_trained_further(
+    run: Path, actor: Path, toy: DaeConfig, tmp_path: Path
+) -> None:
+    speech = kept_recogniser(run, None)
+    file = tmp_path / "actor.safetensors"
+    export_actor(run, [actor], speech, file, "Drawn")
+    wide = changed(toy, {"student.width": "16"})
+    with pytest.raises(PoseDubError, match="other sizes"):
+        DaeTrainer(wide, [actor], tmp_path / "wide", ALONE, speech=speech, begin=Beginning(file, "student"))
+    portraits = DATA / FILE
+    with pytest.raises(PoseDubError, match="no actor"):
+        DaeTrainer(toy, [actor], tmp_path / "lite", ALONE, speech=speech, begin=Beginning(portraits, "student"))
 
 
 def test_what_an_export_lacks_is_named(run: Path, actor: Path, toy: DaeConfig, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
 from model_server.training import checkpoint as checkpoints
+from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.losses import part_weights, parts_mask, psnr
 from model_server.training.dae_talker.spoken_stage import changed_sound, lip_readout, whitening_of
 from model_server.training.dae_talker.stages import AutoencoderStage, spread_latents
-from model_server.training.dae_talker.trainer import Beginning, DaeTrainer
+from model_server.training.dae_talker.trainer import DaeTrainer
 from model_server.training.distributed import ProcessGroup
 from model_server.training.settings import changed
 from model_server.training.timing import Limits
