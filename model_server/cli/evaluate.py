@@ -150,14 +150,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights",
-        type=shared.weights_path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
+        "--weights", type=shared.weights_path, nargs="+", action="extend", default=[], metavar="FILE|actor",
         help="or runs; one row for each",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--steps", type=shared.whole(1), nargs="+", default=[1], metavar="N", help="in which actors are drawn (1)"
     )

@@ -23,6 +23,7 @@ from model_server.engines.pose_map import PoseMap
 from model_server.engines.shipped import (
     ACTOR,
     FILE,
+    MAX_ACTOR_BYTES,
     MAX_BYTES,
     RECOGNISER,
     RECORD,
@@ -92,10 +93,12 @@ def test_the_package_as_it_is() -> None:
     """Whatever lies in the package must be whole: `shipped_weights` raises otherwise."""
     info, recogniser, actor = shipped_weights(), shipped_recogniser(), shipped_actor()
     files = {path.name for path in shipped.DATA.glob("*.*")} if shipped.DATA.is_dir() else set()
-    wanted = ({FILE} if info else set()) | ({RECOGNISER} if recogniser else set())
+    found = {FILE: info, RECOGNISER: recogniser, ACTOR: actor}
+    wanted = {name for name, one in found.items() if one}
     assert files == (wanted | {RECORD} if wanted else set())
     assert info is None or info.kind == "trained"
     assert recogniser is None or chosen_recogniser(None).facts["steps"] > 10_000
+    assert actor is None or (actor.kind == "trained" and actor.path and actor.path.stat().st_size <= MAX_ACTOR_BYTES)
 
 
 def test_a_recogniser_is_shipped_beside_them(folder: Path, tmp_path: Path) -> None:
