@@ -14,6 +14,7 @@ from tqdm import tqdm
 from model_server.cli import console
 from model_server.cli import options as shared
 from model_server.cli import progress as bars
+from model_server.cli.evaluate_actor import actors_of, draws_an_actor, sections
 from model_server.engines.base import POSE_READINGS, PoseReadingChoice
 from model_server.engines.device import DEVICES
 from model_server.errors import PoseDubError
@@ -24,8 +25,6 @@ from model_server.surroundings import naming
 if TYPE_CHECKING:
     from model_server.engines.base import Precision, WeightsInfo
     from model_server.engines.pcavs.engine import PcavsEngine
-    from model_server.evaluation.actor_films import ActorFilms
-    from model_server.evaluation.actor_movement import Figure
     from model_server.evaluation.clips import EvalSource
     from model_server.evaluation.generate import FilmMaker, Generator
     from model_server.evaluation.measure import Instruments
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 OUT = Path("evaluation")
 OTHER = "choose another --out"
 GALLERY = 20  # people to tell apart
+TITLES = {"movement": "movement of its own", "reconstruction": "unseen frames drawn of their own latents"}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -117,12 +117,12 @@ def _recogniser(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from model_server.evaluation.actor_movement import as_table as movement_table
+    from model_server.evaluation.actor_movement import as_table as figures_table
     from model_server.evaluation.evaluate import Settings, evaluate
     from model_server.evaluation.report import as_json, as_markdown
 
-    actors = _actors(options)
-    plain = not actors or not all(map(_draws_an_actor, options.weights))
+    actors = actors_of(options)
+    plain = not actors or not all(map(draws_an_actor, options.weights))
     engines = _engines(options) if plain else {}
     generators: dict[str, FilmMaker] = {n: _generator(engine, options.pose_reading) for n, engine in engines.items()}
     generators |= actors
@@ -138,10 +138,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         outcome = evaluate(sources, generators, instruments, settings, _portraits(options), progress)
     notes = _notes(engines, instruments)
     document, table = as_json(outcome, notes), as_markdown(outcome, notes)
-    for name, films in actors.items():
-        figures = _movement(films, sources, instruments)
-        document.setdefault("movement", {})[name] = {figure.title: figure.values for figure in figures}
-        table += f"\n## {name}: movement of its own\n\n{movement_table(figures)}"
+    for kind, name, figures in sections(actors, sources, instruments.reader, options.steps):
+        document.setdefault(kind, {})[name] = {figure.title: figure.values for figure in figures}
+        table += f"\n## {name}: {TITLES[kind]}\n\n{figures_table(figures)}"
     write_text(options.out.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
     write_text(options.out.with_suffix(".md"), table)
     print(table)
@@ -236,7 +235,7 @@ def _engines(options: argparse.Namespace) -> dict[str, PcavsEngine]:
     engines: dict[str, PcavsEngine] = {}
     arithmetic = options.device, options.precision
     for path in options.weights:
-        if _draws_an_actor(path):
+        if draws_an_actor(path):
             continue
         engine = _of_run(path, options) if path.is_dir() else as_pcavs(load_engine(describe(path), *arithmetic))
         engines[_row_name(engine.weights, path, engines)] = engine
@@ -252,38 +251,6 @@ def _shipped(options: argparse.Namespace) -> PcavsEngine:
     from model_server.engines.weights import default_weights, load_engine
 
     return as_pcavs(load_engine(default_weights(), options.device, options.precision))
-
-
-def _draws_an_actor(path: Path) -> bool:
-    from model_server.engines.dae_talker.weights import NAME
-    from model_server.engines.weights import describe
-
-    return path.is_file() and describe(path).engine == NAME
-
-
-def _actors(options: argparse.Namespace) -> dict[str, ActorFilms]:
-    """A row for each actor among the weights and each number of steps."""
-    from model_server.engines.dae_talker.engine import DaeTalkerEngine
-    from model_server.engines.weights import describe, load_engine
-    from model_server.evaluation.actor_films import ActorFilms
-
-    rows: dict[str, ActorFilms] = {}
-    for path in filter(_draws_an_actor, options.weights):
-        engine = load_engine(describe(path), options.device, options.precision)
-        assert isinstance(engine, DaeTalkerEngine)
-        for steps in options.steps:
-            rows[f"{path.stem}, {steps} step{'s' if steps > 1 else ''}"] = ActorFilms(engine, steps)
-    return rows
-
-
-def _movement(films: ActorFilms, sources: list[EvalSource], instruments: Instruments) -> list[Figure]:
-    """Figures of an actor's own movement on the sounds of the same takes."""
-    from model_server import scratch
-    from model_server.evaluation.actor_movement import own_movement
-
-    with scratch.folder() as folder:
-        takes = [source.open(folder) for source in sources]
-        return own_movement(films, takes, instruments.reader, films.steps if films.steps > 1 else 0)
 
 
 def _of_run(run: Path, options: argparse.Namespace) -> PcavsEngine:

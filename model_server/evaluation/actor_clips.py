@@ -50,6 +50,10 @@ class ActorTake:
         """See `EvalClip.views`."""
         return np.stack([resized(decode_jpeg(jpeg)) for jpeg in self._clip.jpegs[first : min(end, self.count)]])
 
+    def pictures(self, moments: Sequence[int]) -> Pictures:
+        """Frames as the corpus has them, uint8 (n, size, size, 3)."""
+        return np.stack([decode_jpeg(self._clip.jpegs[moment]) for moment in moments])
+
     def windows(self, indices: Sequence[int]) -> Windows:
         """See `EvalClip.windows`."""
         return self._mel.windows(indices)

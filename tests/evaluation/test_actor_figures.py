@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model_server.cli.main import main
+from model_server.engines.dae_talker.actor_file import read_networks
 from model_server.engines.dae_talker.engine import DaeTalkerEngine
 from model_server.engines.dae_talker.untrained import write_untrained
 from model_server.engines.weights import describe, load_engine
+from model_server.errors import PoseDubError
 from model_server.evaluation.actor_clips import ActorTake
 from model_server.evaluation.actor_films import ActorFilms
 from model_server.evaluation.actor_movement import (
@@ -21,7 +24,8 @@ from model_server.evaluation.actor_movement import (
     motion_beats,
     sound_onsets,
 )
-from tests.training.dae_talker.conftest import actor_clip
+from model_server.evaluation.actor_reconstruction import psnr, reconstruction
+from tests.training.dae_talker.conftest import actor_clip, write_corpus
 
 
 def syllables(times: list[float], seconds: float = 6.0) -> np.ndarray:
@@ -110,6 +114,30 @@ def test_an_actor_held_still_does_not_move(films: ActorFilms, take: ActorTake) -
 def test_noise_of_its_own_for_each_frame_flickers(films: ActorFilms, take: ActorTake) -> None:
     still = replace(films, gain=0.0, steps=4)
     assert flicker(replace(still, shared=False).spoken(take, 20)) > flicker(still.spoken(take, 20))
+
+
+def test_an_actors_unseen_frames_are_drawn_without_speech(films: ActorFilms, take: ActorTake, tmp_path: Path) -> None:
+    networks, pictures = read_networks(films.engine.weights), take.pictures([0, 9, 20, 39])
+    figures = {figure.title: figure.values for figure in reconstruction(networks, pictures, [1, 4])}
+    assert figures["reconstruction"].keys() == {"1 steps", "4 steps"}
+    real = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    assert networks.pictures
+    with torch.no_grad():
+        assert figures["pictures"]["made"] == pytest.approx(psnr(networks.pictures(real), real), abs=1e-3)
+    assert all(5 < value <= 100 for figure in figures.values() for value in figure.values())
+    white = torch.ones(2, 3, 8, 8)
+    assert psnr(real, real) == 100 and psnr(0.9 * white, white) == pytest.approx(26.02, 1e-3)
+    with pytest.raises(PoseDubError, match="student-only"):
+        reconstruction(replace(networks, autoencoder=None), pictures, [1])
+
+
+def test_an_actors_own_corpus_tells_how_well_it_is_drawn(films: ActorFilms, tmp_path: Path) -> None:
+    corpus, weights = write_corpus(tmp_path / "corpus"), str(films.engine.weights.path)
+    command = ["evaluate", str(corpus), "--split", "val", "--weights", weights, "--max-frames", "12"]
+    assert main([*command, "--out", str(tmp_path / "own")]) == 0
+    document = json.loads((tmp_path / "own.json").read_text())
+    assert document["reconstruction"]["toy"].keys() >= {"reconstruction", "swapped", "student", "inversion"}
+    assert "unseen frames drawn of their own latents" in (tmp_path / "own.md").read_text()
 
 
 def test_actors_stand_beside_pcavs_in_one_table(footage: Path, films: ActorFilms, tmp_path: Path) -> None:

@@ -66,7 +66,11 @@ def actor_clip(name: str, seed: int, identity: str = "drawn") -> ActorClip:
 
 @pytest.fixture(scope="session")
 def actor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("actors") / "drawn"
+    return write_corpus(tmp_path_factory.mktemp("actors") / "drawn")
+
+
+def write_corpus(folder: Path) -> Path:
+    """An actor's corpus of four short clips, the last one for validation."""
     folder.mkdir()
     clips = [actor_clip(f"clip{k}", k) for k in range(4)]
     write_shard(folder / "shard-00000.safetensors", clips)
