@@ -3,6 +3,7 @@
 # make test: the whole test suite
 # make faults: kills, full disks, fuzz, soak and more, on real processes; CASES=names for some of them, SCALE=0.1 for a tenth
 # make train ICT=ict.npz MINUTES=20: synthetic people, a slice of training (again to go on), weights; results in runs/
+# make ablations ACTOR=runs/actor CORPUS=corpus/actor: DAE-Talker without its pose adaptor, and with landmarks for latents
 # make gui: a real Blender on a virtual display, worked with mouse and keyboard; BLENDER=/path or CHROOT=folder
 # make lint: ruff, mypy, buf
 
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo showcase test faults gui lint train environment
+.PHONY: demo showcase test faults gui lint train ablations environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo $(if $(ENGINE),--engine "$(ENGINE)") \
@@ -58,3 +59,19 @@ $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --editable ".[blender,train,studio,dev]"
 	@touch $(READY)
+
+ACTOR ?= runs/actor
+CORPUS ?= runs/corpora/actor
+STAGES_no-pose = speech2latent
+STAGES_landmarks = autoencoder speech2latent
+
+# What an actor's run is worth without its pose adaptor, and with landmarks in place of latents; again to go on.
+ablations: $(READY) $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors
+	$(BIN)/posedub evaluate $(CORPUS) --weights $(ACTOR).safetensors $(ACTOR)-no-pose.safetensors \
+	  $(ACTOR)-landmarks.safetensors --steps 1 4 20 100 --out $(ACTOR)-ablations
+
+$(ACTOR)-%.safetensors:
+	for stage in $(STAGES_$*); do $(BIN)/posedub train --preset dae-cpu-$* --stage $$stage --from $(ACTOR) \
+	  --from-stage $(firstword $(STAGES_$*)) --corpus $(CORPUS) --recogniser $(ACTOR)/recogniser.safetensors \
+	  --precision $(PRECISION) --out $(ACTOR)-$* $(if $(SET),--set $(SET)) || exit; done
+	$(BIN)/posedub checkpoint export $(ACTOR)-$* --corpus $(CORPUS) --out $@

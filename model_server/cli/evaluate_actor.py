@@ -23,8 +23,9 @@ def draws_an_actor(path: Path) -> bool:
 
 
 def actors_of(options: argparse.Namespace) -> dict[str, ActorFilms]:
-    """A row for each actor among the weights and each number of steps."""
+    """A row for each actor among the weights and each number of steps that it can be drawn in."""
     from model_server.engines.dae_talker.engine import DaeTalkerEngine
+    from model_server.engines.dae_talker.weights import read_actor
     from model_server.engines.weights import describe, load_engine
     from model_server.evaluation.actor_films import ActorFilms
 
@@ -33,6 +34,8 @@ def actors_of(options: argparse.Namespace) -> dict[str, ActorFilms]:
         engine = load_engine(describe(path), options.device, options.precision)
         assert isinstance(engine, DaeTalkerEngine)
         for steps in options.steps:
+            if steps == 1 and "student" not in read_actor(engine.weights).sizes:
+                continue  # ablations have no student of their own
             rows[f"{path.stem}, {steps} step{'s' if steps > 1 else ''}"] = ActorFilms(engine, steps)
     return rows
 

@@ -108,7 +108,7 @@ def _checked(result: dict, movie: Path, out: Path) -> dict:
     if result["dub_strips"] != 1:
         raise GuiError(f"{result['dub_strips']} strips show the takes of one dub.")
     first, again, part = (result["versions"][name] for name in ("dub", "keyframes", "range"))
-    for version in (first, again, part):
+    for version in result["versions"].values():
         if version["saved"] != version["frames"]:
             raise GuiError(f"{version['folder']} holds {version['saved']} of {version['frames']} frames.")
     changed = _changed(first, again)

@@ -39,6 +39,7 @@ class Run(Script):
             self.lay_out, self.select_sources, self.idle, self.dub_and_cancel, self.undo, self.dub, self.bake,
             self.key_field,
             self.edit_key, self.look_around, self.dub_keyframes, self.redub_range, self.render, self.verify,
+            self.dub_actor,
         )  # fmt: skip
 
     def lay_out(self):
@@ -308,6 +309,7 @@ class Run(Script):
 
     def verify(self):
         """Wait for the render's mark, and read what the command says of it."""
+        self.close_render()
         marks, movie = host("tasks.runtime").current().marks, Path(self.job["movie"])
         yield from until(lambda: marks.problem or marks.marked == movie, "The render got no mark", 120)
         if marks.problem:
@@ -318,6 +320,31 @@ class Run(Script):
         editor.spaces.active.text = bpy.data.texts.load(self.job["verified"])
         editor.spaces.active.show_word_wrap = True
         yield from self.picture("verified")
+
+    def close_render(self):
+        """Close the window that Blender shows a render in: it covers the others."""
+        for window in list(bpy.context.window_manager.windows)[1:]:
+            with bpy.context.temp_override(window=window):
+                bpy.ops.wm.window_close()
+
+    def dub_actor(self):
+        """Choose the actor, where the server offers one, and dub the sentence with it: a sound is enough."""
+        info = host("tasks.runtime").current().link.info
+        actors = [k for k, one in enumerate(info.weights) if not info.offer(one.weights_id).engine.portrait]
+        if not actors:
+            return
+        yield from self.view(area("SEQUENCE_EDITOR"))
+        yield from self.select(SOUND)
+        wanted = info.weights[actors[0]].weights_id
+        yield from self.sidebar.choose("POSEDUB_MT_weights", actors[0], lambda: scene().posedub.weights == wanted)
+        yield from self.picture("actor-chosen")
+        record = yield from self.start()
+        began = time.monotonic()
+        yield from self.ended(record)
+        self.require(record, "done")
+        self.note("actor", record, time.monotonic() - began)
+        scene().frame_set(FRAMES[1])
+        yield from self.picture("actor")
 
 
 def set_right(strip, frame):

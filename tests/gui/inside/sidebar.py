@@ -9,9 +9,11 @@ from hands import Stuck, area, region
 
 STEP = 9
 MARGIN = 60
-PANELS = "POSEDUB_PT_"
+PANELS, MENUS = "POSEDUB_PT_", "POSEDUB_MT_"
 MIDDLE, ICONS = (0.5,), (-55, -77)
 """Where buttons are looked for: share of the width, or pixels from the right, where rows end with icons."""
+LIST = 0.7
+"""Share of the width at which menus are looked for, right of their names."""
 SETTLE = 4
 """Ticks after which Blender has surely taken note of the mouse."""
 PAGES = 8
@@ -24,11 +26,11 @@ class Sidebar:
     def __init__(self, hands):
         self.hands = hands
         self.drawn = set()
-        for name in filter(lambda name: name.startswith(PANELS), dir(bpy.types)):
+        for name in filter(lambda name: name.startswith((PANELS, MENUS)), dir(bpy.types)):
             self._observe(name, getattr(bpy.types, name))
 
     def _observe(self, name, panel):
-        """Take note of each drawing: a folded panel is not drawn."""
+        """Take note of each drawing: a folded panel is not drawn, nor is a menu that is not open."""
         draw = panel.draw
 
         def noting(drawing, context):
@@ -127,6 +129,37 @@ class Sidebar:
                 if (yield from self._toggles(name, y)):
                     return self.hands.at
         raise Stuck(f"The panel {name} does not unfold.")
+
+    def choose(self, menu, entry, chosen):
+        """Open a menu of the tab's upper half, and go down to an entry, counted from 0, until it is `chosen`."""
+        yield from self.scroll("WHEELUPMOUSE", 6 * PAGES)
+        for y in range(self.region.height - STEP, self.region.height // 2, -STEP):
+            if not (yield from self._opens(menu, y)):
+                continue
+            for _ in range(entry):
+                yield from self.hands.key("DOWN_ARROW")
+            yield from self.hands.key("RET")
+            for _ in range(SETTLE):
+                yield
+            if chosen():
+                return
+        raise Stuck(f"The menu {menu} does not open, or does not do what its entry {entry + 1} says.")
+
+    def _opens(self, menu, y):
+        """Click a row that is no button or field: menus do not tell either."""
+        x = self.region.x + self.region.width * LIST
+        if (yield from self._lies_at(".", x, self.region.y + y)):
+            return False
+        before = yield from self.shown()
+        yield from self.hands.click(x, self.region.y + y)
+        after = yield from self.shown()
+        if menu in after - before:
+            return True
+        if any(name.startswith(MENUS) for name in after - before):
+            yield from self.hands.key("ESC")
+        elif after != before:
+            yield from self.hands.click(x, self.region.y + y)  # a panel's header
+        return False
 
     def _toggles(self, name, y):
         x = self.region.x + MARGIN
