@@ -53,7 +53,7 @@ class ServerSettings:
         executable: the local server's command, "" to look for it.
         port: of the local server, on loopback.
         data_dir: the local server's store, "" for the add-on's own folder.
-        actor: weights file that the local server offers beside its own, "" for none.
+        actor: weights file that the local server offers beside its own ones, "" for none.
         address, token, tls_ca, tls_cert, tls_key: as in `client.connection.Endpoint`, for "address".
     """
 

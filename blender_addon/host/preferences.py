@@ -50,7 +50,7 @@ class PoseDubPreferences(bpy.types.AddonPreferences):
     actor: bpy.props.StringProperty(
         name="Actor",
         subtype="FILE_PATH",
-        description="Weights of an actor, which the server on this computer offers beside its own; empty: none",
+        description="Weights of another actor, which the server on this computer offers beside its own; empty: none",
     )
     device: bpy.props.EnumProperty(name="Device", items=DEVICES, description="What the server is set up to draw on")
     server_root: bpy.props.StringProperty(
