@@ -99,6 +99,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
     parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, if the run hears with that")
     parser.add_argument("--student-only", action="store_true", help="an actor that is drawn in one step alone: small")
+    parser.add_argument(
+        "--licence", nargs="+", default=[], metavar="LINE", help="an actor's: what it was trained with, on which terms"
+    )
     parser.add_argument("--ship", action="store_true", help="make them built-in ones of the package as well")
     parser.set_defaults(run=_export)
 
@@ -289,7 +292,8 @@ def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.training.dae_talker.export import export_actor
 
     speech = _heard_with(options, options.run_folder)
-    info = export_actor(options.run_folder, options.corpus, speech, options.out, name, options.student_only)
+    more = options.student_only, options.licence
+    info = export_actor(options.run_folder, options.corpus, speech, options.out, name, *more)
     if options.ship:
         print(f"Built in: {ship_actor(options.out).path}")
     return info

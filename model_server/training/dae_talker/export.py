@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +34,13 @@ _PERCENTILES = (1, 99)
 
 
 def export_actor(
-    run: Path, corpora: Sequence[Path], speech: SpeechNetwork | None, out: Path, name: str, student_only: bool = False
+    run: Path,
+    corpora: Sequence[Path],
+    speech: SpeechNetwork | None,
+    out: Path,
+    name: str,
+    student_only: bool = False,
+    licence: Sequence[str] = (),
 ) -> WeightsInfo:
     """Write an actor's weights file.
 
@@ -44,6 +51,7 @@ def export_actor(
         out: the file.
         name: of the actor.
         student_only: leave the diffusion autoencoder out, for a small file that draws in one step.
+        licence: lines on what it was trained with and under which terms.
 
     Raises:
         PoseDubError: the run lacks a stage, or no corpus was given.
@@ -66,7 +74,8 @@ def export_actor(
         student=models.student if _finished(found, config, "student") else None,
         pictures=models.pictures,
     )
-    write_actor(out, networks, _actor(name, found, models, speech, corpora), config.name, source=file_digest(path))
+    actor = replace(_actor(name, found, models, speech, corpora), licence=tuple(licence))
+    write_actor(out, networks, actor, config.name, source=file_digest(path))
     return describe(out)
 
 

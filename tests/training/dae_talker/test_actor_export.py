@@ -53,7 +53,9 @@ def test_the_file_draws_what_the_run_draws(run: Path, actor: Path, toy: DaeConfi
 
 def test_small_files_hold_the_student_alone(run: Path, actor: Path, tmp_path: Path) -> None:
     whole, small = tmp_path / "whole.safetensors", tmp_path / "small.safetensors"
-    assert command("checkpoint", "export", run, "--corpus", actor, "--out", whole) == 0
+    told = ("--licence", "Footage: my own.", "Voices: CC0.")
+    assert command("checkpoint", "export", run, "--corpus", actor, "--out", whole, *told) == 0
+    assert read_actor(describe(whole)).licence == told[1:]
     assert command("checkpoint", "export", run, "--corpus", actor, "--out", small, "--student-only") == 0
     assert read_networks(describe(small)).autoencoder is None
     assert small.stat().st_size < whole.stat().st_size
