@@ -151,7 +151,7 @@ class DubParameters:
     Attributes:
         mouth_strength: gain of the speech content in [0, 3]; published 1.2.
         size: width and height of the network's pictures in pixels, even, in [224, 512].
-        seed: of the generator's noise, in [0, 2^64).
+        seed: of the generator's noise and an actor's movement, in [0, 2^64).
         steps: in which a frame is rendered.
         pose_gain: of head movement made of the speech, in [0, 1.5].
         shared_noise: whether all frames start from the same noise.
@@ -169,7 +169,7 @@ class DubParameters:
     )
     size: int = _parameter(SIZE, "Picture Size", "Width and height of the frames", choices=SIZES, fixed=True)
     seed: int = _parameter(
-        0, "Seed", "Of the generator's noise; the same seed gives the same dub", low=0, optional=True
+        0, "Seed", "Of noise, and of an actor's movement; the same seed gives the same dub", low=0, optional=True
     )
     steps: int = _parameter(1, "Steps", "In which a frame is rendered", choices=STEPS, optional=True)
     pose_gain: float = _parameter(

@@ -283,7 +283,7 @@ class PoseTeller(Protocol):
 
         Args:
             performance: its own poses do not count.
-            seed: of movement that speech does not tell, in [0, 2^64); 0 for none.
+            seed: of movement that speech does not tell, in [0, 2^64).
         """
         ...
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model_server.corpus.shards import FPS
 from model_server.engines.base import Performance
 from model_server.engines.dae_talker.engine import DaeTalkerEngine, Identity
-from model_server.engines.dae_talker.traits import POSE_GAIN, SHARED_NOISE, STEPS
+from model_server.engines.dae_talker.traits import POSE_GAIN, SEED, SHARED_NOISE, STEPS
 from model_server.engines.dae_talker.weights import Actor, read_actor
 from model_server.errors import PoseDubError
 from model_server.evaluation.clips import EvalClip
@@ -60,7 +60,7 @@ class ActorFilms:
         steps: in which a frame is drawn; 1 asks the student.
         shared: whether all frames start from one noise.
         gain: of predicted head movement; 0 holds the head still.
-        seed: of the noise; 0 for the actor's own.
+        seed: of the noise, 0 for the actor's own, and of the movement that speech does not tell.
     """
 
     engine: DaeTalkerEngine
@@ -104,7 +104,7 @@ class ActorFilms:
         return self.engine.spoken(self._performance(take, None)).spoken(range(take.count)).poses
 
     def told_poses(self, take: EvalClip, seed: int) -> Angles:
-        """The same with what speech does not tell drawn from a seed, as Pose from Speech has it; 0 for without."""
+        """The same with what speech does not tell drawn from a seed, as Pose from Speech has it."""
         return self.engine.angles_of(self._performance(take, None), range(take.count), seed)
 
     def with_steps(self, steps: int) -> ActorFilms:
@@ -123,5 +123,5 @@ class ActorFilms:
         return self.engine.identity_of(None, self.actor.resolution)
 
     def _performance(self, take: EvalClip, poses: Angles | None) -> Performance:
-        parameters = {STEPS: self.steps, POSE_GAIN: self.gain, SHARED_NOISE: self.shared}
+        parameters = {STEPS: self.steps, POSE_GAIN: self.gain, SHARED_NOISE: self.shared, SEED: self.seed}
         return Performance(TakeSound(take), Fraction(FPS), 0, poses, parameters)

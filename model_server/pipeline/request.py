@@ -209,7 +209,7 @@ class DubSpec:
     fps: Fraction
     frame_count: int
     mouth_strength: float = parameter(1.2, 0, 3, "how far the mouth opens; 1.2 as published, 0 closes it")
-    seed: int = parameter(0, 0, 2**64 - 1, "of the generator's noise")
+    seed: int = parameter(0, 0, 2**64 - 1, "of the generator's noise, and of head movement that speech does not tell")
     steps: int = parameter(1, 1, 100, "in which a picture is rendered; 1 is the fast decoder made of the others")
     pose_gain: float = parameter(1.0, 0, 1.5, "of head movement made of the speech; 0 holds the head still")
     shared_noise: bool = parameter(

@@ -27,7 +27,7 @@ class SpeechPoseRequest:
     Attributes:
         frame_count: frames of the whole, > 0.
         weights: id of the dub's weights, "" for the default.
-        seed: of movement that speech does not tell; 0 for none.
+        seed: of movement that speech does not tell.
     """
 
     speech: Speech

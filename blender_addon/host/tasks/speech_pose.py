@@ -25,7 +25,7 @@ class Movement:
     """What becomes of the pose that is told.
 
     Attributes:
-        seed: of movement that speech does not tell; 0 for none.
+        seed: of movement that speech does not tell.
         amount: factor of the movement around its mean.
         smoothing: standard deviation of a Gaussian, frames; 0 for none.
         tolerance: leave out keys that straight lines miss by no more than so many degrees; 0 keeps one for each frame.

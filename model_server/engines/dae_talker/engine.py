@@ -23,7 +23,7 @@ from model_server.engines.dae_talker.decoding import noise_of, rendered, to_byte
 from model_server.engines.dae_talker.pose_noise import pose_noise
 from model_server.engines.dae_talker.spoken_latents import PoseChoice, SpokenLatents
 from model_server.engines.dae_talker.time_axis import Floats, between, frame_place, latent_place
-from model_server.engines.dae_talker.traits import POSE_GAIN
+from model_server.engines.dae_talker.traits import POSE_GAIN, SEED
 from model_server.engines.dae_talker.weights import NAME, Actor
 from model_server.engines.registry import check_size
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
@@ -118,7 +118,8 @@ class DaeTalkerEngine:
     def spoken(self, performance: Performance) -> SpokenLatents:
         """What the speech of a performance tells, latent by latent."""
         given = None if performance.poses is None else partial(_poses_at, performance)
-        pose = PoseChoice(self._actor, performance.parameters[POSE_GAIN], given)
+        untold = partial(self._untold, int(performance.parameters[SEED]))
+        pose = PoseChoice(self._actor, performance.parameters[POSE_GAIN], given, untold)
         return self._latents(performance, pose)
 
     def _latents(self, performance: Performance, pose: PoseChoice) -> SpokenLatents:
@@ -131,10 +132,8 @@ class DaeTalkerEngine:
             return np.zeros((0, len(ANGLES)), np.float32)
         places = [latent_place(frame, performance.fps) for frame in frames]
         run = range(max(floor(places[0]), 0), max(floor(places[-1]), 0) + 2)
-        pose = PoseChoice(self._actor, 1.0, rescaled=not seed)
+        pose = PoseChoice(self._actor, 1.0, untold=partial(self._untold, seed))
         told = self._latents(performance, pose).spoken(run).poses
-        if seed:
-            told = self._kept(told + self._untold_deviation() * pose_noise(run, len(ANGLES), seed))
         return np.stack([between(told, place - run.start) for place in places])
 
     @property
@@ -142,10 +141,11 @@ class DaeTalkerEngine:
         """Of yaw, pitch and roll (3,) of the training frames, degrees."""
         return self._networks.speech2latent.pose_deviation.cpu().numpy()
 
-    def _untold_deviation(self) -> Floats:
-        """Of yaw, pitch and roll (3,), degrees: what is lacking between predicted and trained movement."""
+    def _untold(self, seed: int, latents: range) -> Floats:
+        """Movement (n, 3), degrees, that speech does not tell: what predicted movement lacks of the trained one."""
         shrunk = 1 / np.square(np.maximum(self._actor.pose_rescale, 1.0))
-        return (self.trained_deviation * np.sqrt(1 - shrunk)).astype(np.float32)
+        lacking = self.trained_deviation * np.sqrt(1 - shrunk)
+        return (lacking * pose_noise(latents, len(ANGLES), seed)).astype(np.float32)
 
     def _kept(self, poses: Floats) -> Floats:
         """Poses within what was trained."""

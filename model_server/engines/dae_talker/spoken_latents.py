@@ -51,7 +51,7 @@ class PoseChoice:
         actor: whose poses are kept within what was trained.
         gain: of the predicted movement around the actor's usual pose; 0 holds the head still.
         given: yaw, pitch and roll (n, 3) of latents n, degrees; None for the predicted ones.
-        rescaled: whether predicted movement is first made as large as that of the training.
+        untold: movement (n, 3) of latents n, degrees, that is added to the predicted one.
     """
 
     def __init__(
@@ -59,16 +59,18 @@ class PoseChoice:
         actor: Actor,
         gain: float,
         given: Callable[[range], Floats] | None = None,
-        rescaled: bool = True,
+        untold: Callable[[range], Floats] | None = None,
     ) -> None:
         self._low, self._high = (np.array(bound, np.float32) for bound in (actor.pose_low, actor.pose_high))
-        rescale = actor.pose_rescale if rescaled else (1.0,) * len(actor.pose_rescale)
-        self._gain = gain * np.array(rescale, np.float32)
-        self._given = given
+        self._gain = np.float32(gain)
+        self._given, self._untold = given, untold
 
     def settings(self, latents: range) -> bytes:
         """What decides poses besides the predicted ones."""
-        return self._gain.tobytes() if self._given is None else self._given(latents).tobytes()
+        if self._given is not None:
+            return self._given(latents).tobytes()
+        more = self._untold(latents).tobytes() if self._untold and self._gain else b""
+        return self._gain.tobytes() + more
 
     def of(self, latents: range, predicted: Floats, usual: Floats) -> Floats:
         """Poses (n, 3), degrees.
@@ -77,7 +79,11 @@ class PoseChoice:
             predicted: (n, 3), degrees.
             usual: the actor's mean pose (3,).
         """
-        poses = usual + self._gain * (predicted - usual) if self._given is None else self._given(latents)
+        if self._given is not None:
+            poses = self._given(latents)
+        else:
+            more = self._untold(latents) if self._untold else np.float32(0)
+            poses = usual + self._gain * (predicted - usual + more)
         return np.clip(poses, self._low, self._high).astype(np.float32)
 
 

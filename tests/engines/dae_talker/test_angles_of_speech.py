@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +15,7 @@ from model_server.engines.dae_talker.pose_noise import pose_noise
 from model_server.engines.dae_talker.traits import TRAITS
 from model_server.engines.pcavs.family import TRAITS as PCAVS
 
-GIVEN = {"steps": 1, "pose_gain": 1.0, "shared_noise": True}
+GIVEN = {"steps": 1, "pose_gain": 1.0, "shared_noise": True, "seed": 0}
 
 
 @pytest.fixture
@@ -29,8 +30,17 @@ def test_a_range_is_part_of_the_whole(engine: DaeTalkerEngine, said: Performance
     assert whole.shape == (300, 3) and engine.angles_of(said, range(0), seed).shape == (0, 3)
 
 
-def test_without_a_seed_it_is_the_pose_of_a_dub(engine: DaeTalkerEngine, said: Performance) -> None:
-    np.testing.assert_array_equal(engine.angles_of(said, range(100), 0), engine.spoken(said).spoken(range(100)).poses)
+@pytest.mark.parametrize("seed", [0, 7])
+def test_it_is_the_pose_of_a_dub_with_that_seed(engine: DaeTalkerEngine, said: Performance, seed: int) -> None:
+    dub = replace(said, parameters=GIVEN | {"seed": seed})
+    np.testing.assert_array_equal(engine.angles_of(said, range(100), seed), engine.spoken(dub).spoken(range(100)).poses)
+
+
+def test_movement_is_as_large_as_trained(engine: DaeTalkerEngine, said: Performance) -> None:
+    told = engine.angles_of(said, range(2000), 3)
+    np.testing.assert_allclose(told.std(axis=0), engine.trained_deviation, rtol=0.4)
+    held = replace(said, parameters=GIVEN | {"pose_gain": 0.0})
+    assert np.ptp(engine.spoken(held).spoken(range(100)).poses, axis=0).max() == 0
 
 
 def test_seeds_move_otherwise_and_keep_within_what_was_trained(engine: DaeTalkerEngine, said: Performance) -> None:
