@@ -52,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     store.add_limits(parser)
     parser.add_argument(
         "--actor", type=Path, action="append", default=[], metavar="FILE",
-        help="weights offered beside the others and the built-in actor",
+        help="weights offered beside the others",
     )  # fmt: skip
 
 
@@ -109,10 +109,10 @@ def _traced(target: str | None, data: Path) -> Iterator[None]:
 
 
 def _actors(options: argparse.Namespace) -> list[Path]:
-    """Weights offered beside the first ones."""
+    """Weights offered beside the first ones: those named, and the built-in actor beside the built-in weights."""
     from model_server.engines.shipped import shipped_actor
 
-    built_in = shipped_actor()
+    built_in = None if options.weights else shipped_actor()
     return [*options.actor, *([built_in.path] if built_in and built_in.path else [])]
 
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from model_server.engines.dae_talker.untrained import write_untrained
 from model_server.engines.weights import describe
+from model_server.errors import PoseDubError
 from model_server.files import file_digest
+from model_server.pipeline.speech_pose import teller_among
 from model_server.service import rpc
 from model_server.service.messages import dubbing, media
 from model_server.service.remote import Address, RemoteServer
@@ -71,6 +73,7 @@ def test_what_makes_no_sense_is_a_sentence(both: ServerProcess, change: dict, se
         angles(both, asked(**change))
 
 
-def test_a_server_without_an_actor_says_so(server: ServerProcess) -> None:
-    with pytest.raises(grpc.RpcError, match="None of the server's weights tell head movement from speech; start it"):
-        angles(server, asked())
+def test_weights_of_which_none_tells_a_pose_are_a_sentence(untrained_weights: Path) -> None:
+    weights = describe(untrained_weights)
+    with pytest.raises(PoseDubError, match="None of the server's weights tell head movement from speech; start it"):
+        teller_among(weights, [weights])
