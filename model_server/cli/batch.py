@@ -261,7 +261,7 @@ def _truth(name: str, text: str) -> bool:
 def _weights(shot: shots.Shot, text: str) -> Path:
     """The weights file that a shot names, or the built-in one."""
     path = shot.path(text)
-    return path if path.exists() else shared.weights_path(text) if text == shared.ACTOR else path
+    return shared.weights_path(text) if text == shared.ACTOR and not path.exists() else path
 
 
 def _first_frame(folder: Path) -> Path:

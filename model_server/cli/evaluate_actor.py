@@ -58,8 +58,9 @@ def sections(
         takes = [source.open(folder) for source in sources]
         for name, films in actors.items():
             yield "movement", name, own_movement(films, takes, reader, films.steps if films.steps > 1 else 0)
-        for name, films in {row.rpartition(",")[0]: films for row, films in actors.items()}.items():
+        for films in {films.engine.weights.id: films for films in actors.values()}.values():
             if figures := _reconstruction(films, takes, steps):
+                name = films.engine.weights.path.stem if films.engine.weights.path else films.actor.name
                 yield "reconstruction", name, figures
 
 

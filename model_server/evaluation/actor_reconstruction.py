@@ -14,6 +14,7 @@ from model_server.engines.dae_talker.decoding import noise_of, rendered
 from model_server.errors import PoseDubError
 from model_server.evaluation.actor_movement import Figure
 from model_server.networks.dae_talker.diffusion import start_noise
+from model_server.training.dae_talker.losses import psnr
 
 FRAMES = 24
 _INVERTED, _INVERTED_STEPS = 3, 100  # frames and steps of the way to noise and back
@@ -47,27 +48,24 @@ def reconstruction(networks: ActorNetworks, pictures: NDArray[np.uint8], steps: 
     latents = networks.autoencoder.encoder(clean)
 
     def drawn(count: int, c: Tensor = latents, start: Tensor = networks.start_noise) -> Tensor:
-        return rendered(networks, c, count, start.expand(len(c), -1, -1, -1))
+        return rendered(networks, c, count, start.expand(len(c), -1, -1, -1)).clamp(-1, 1)
 
     counts = [count for count in steps if count > 1 or networks.student]
-    teacher = drawn(_TEACHER_STEPS)
+    known = {count: drawn(count) for count in {*counts, _TEACHER_STEPS, *([1] if networks.student else [])}}
+    teacher = known[_TEACHER_STEPS]
     figures = [
-        Figure("reconstruction", {f"{count} steps": psnr(drawn(count), real) for count in counts}, _DRAWN),
-        Figure("swapped", {"other latent": psnr(drawn(_TEACHER_STEPS, latents.roll(1, 0)), real)}, _SWAPPED),
-        Figure("noise", {"other noise": psnr(drawn(_TEACHER_STEPS, start=_other_noise(networks)), teacher)}, _NOISE),
+        Figure("reconstruction", {f"{count} steps": float(psnr(known[count], real)) for count in counts}, _DRAWN),
+        Figure("swapped", {"other latent": float(psnr(drawn(_TEACHER_STEPS, latents.roll(1, 0)), real))}, _SWAPPED),
+        Figure(
+            "noise", {"other noise": float(psnr(drawn(_TEACHER_STEPS, start=_other_noise(networks)), teacher))}, _NOISE
+        ),
         Figure("inversion", {"made": _inverted(networks, real[:_INVERTED], drawn, latents)}, _INVERSION),
     ]
     if networks.pictures:
-        figures.append(Figure("pictures", {"made": psnr(networks.pictures.decode(clean), real)}, _CEILING))
+        figures.append(Figure("pictures", {"made": float(psnr(networks.pictures.decode(clean), real))}, _CEILING))
     if networks.student:
-        figures.append(Figure("student", {"made": psnr(drawn(1), teacher)}, _STUDENT))
+        figures.append(Figure("student", {"made": float(psnr(known[1], teacher))}, _STUDENT))
     return figures
-
-
-def psnr(drawn: Tensor, real: Tensor) -> float:
-    """Peak signal to noise ratio in dB of pictures (n, 3, s, s) in -1 to 1, cut to that; the mean over pictures."""
-    error = (drawn.clamp(-1, 1) - real.clamp(-1, 1)).square().mean((1, 2, 3)) / 4
-    return float((-10 * error.clamp(min=1e-10).log10()).mean())
 
 
 def _other_noise(networks: ActorNetworks) -> Tensor:
@@ -77,4 +75,4 @@ def _other_noise(networks: ActorNetworks) -> Tensor:
 def _inverted(networks: ActorNetworks, real: Tensor, drawn: Callable[..., Tensor], latents: Tensor) -> float:
     starts = [noise_of(networks, one[None]) for one in real]
     again = [drawn(_INVERTED_STEPS, c[None], start) for c, start in zip(latents, starts, strict=False)]
-    return psnr(torch.cat(again), real)
+    return float(psnr(torch.cat(again), real))

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from model_server.engines.dae_talker.untrained import write_untrained
 from model_server.engines.weights import describe
-from model_server.errors import PoseDubError
 from model_server.files import file_digest
-from model_server.pipeline.speech_pose import teller_among
 from model_server.service import rpc
 from model_server.service.messages import dubbing, media
 from model_server.service.remote import Address, RemoteServer
@@ -73,7 +71,11 @@ def test_what_makes_no_sense_is_a_sentence(both: ServerProcess, change: dict, se
         angles(both, asked(**change))
 
 
-def test_weights_of_which_none_tells_a_pose_are_a_sentence(untrained_weights: Path) -> None:
-    weights = describe(untrained_weights)
-    with pytest.raises(PoseDubError, match="None of the server's weights tell head movement from speech; start it"):
-        teller_among(weights, [weights])
+def test_a_server_without_an_actor_says_so(untrained_weights: Path, tmp_path: Path) -> None:
+    sound = file_digest(SOUND)
+    with ServerProcess(tmp_path, ["--weights", str(untrained_weights)]) as server:
+        with RemoteServer(Address(server.address)) as remote:
+            remote.add(sound, SOUND)
+        match = "None of the server's weights tell head movement from speech; start it"
+        with pytest.raises(grpc.RpcError, match=match):
+            angles(server, asked())

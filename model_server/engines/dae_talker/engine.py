@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import floor
 from pathlib import Path
@@ -119,10 +119,7 @@ class DaeTalkerEngine:
         """What the speech of a performance tells, latent by latent."""
         given = None if performance.poses is None else partial(_poses_at, performance)
         untold = partial(self._untold, int(performance.parameters[SEED]))
-        pose = PoseChoice(self._actor, performance.parameters[POSE_GAIN], given, untold)
-        return self._latents(performance, pose)
-
-    def _latents(self, performance: Performance, pose: PoseChoice) -> SpokenLatents:
+        pose = PoseChoice(self._actor, performance.parameters[POSE_GAIN], untold, given)
         network = self._networks.speech2latent
         return SpokenLatents(network, self._reader, performance.speech, pose, self._threads, self._windows)
 
@@ -132,8 +129,8 @@ class DaeTalkerEngine:
             return np.zeros((0, len(ANGLES)), np.float32)
         places = [latent_place(frame, performance.fps) for frame in frames]
         run = range(max(floor(places[0]), 0), max(floor(places[-1]), 0) + 2)
-        pose = PoseChoice(self._actor, 1.0, untold=partial(self._untold, seed))
-        told = self._latents(performance, pose).spoken(run).poses
+        dub = replace(performance, poses=None, parameters={**performance.parameters, POSE_GAIN: 1.0, SEED: seed})
+        told = self.spoken(dub).spoken(run).poses
         return np.stack([between(told, place - run.start) for place in places])
 
     @property

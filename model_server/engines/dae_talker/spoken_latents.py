@@ -50,27 +50,26 @@ class PoseChoice:
     Args:
         actor: whose poses are kept within what was trained.
         gain: of the predicted movement around the actor's usual pose; 0 holds the head still.
-        given: yaw, pitch and roll (n, 3) of latents n, degrees; None for the predicted ones.
         untold: movement (n, 3) of latents n, degrees, that is added to the predicted one.
+        given: yaw, pitch and roll (n, 3) of latents n, degrees; None for the predicted ones.
     """
 
     def __init__(
         self,
         actor: Actor,
         gain: float,
+        untold: Callable[[range], Floats],
         given: Callable[[range], Floats] | None = None,
-        untold: Callable[[range], Floats] | None = None,
     ) -> None:
         self._low, self._high = (np.array(bound, np.float32) for bound in (actor.pose_low, actor.pose_high))
         self._gain = np.float32(gain)
-        self._given, self._untold = given, untold
+        self._untold, self._given = untold, given
 
     def settings(self, latents: range) -> bytes:
         """What decides poses besides the predicted ones."""
         if self._given is not None:
             return self._given(latents).tobytes()
-        more = self._untold(latents).tobytes() if self._untold and self._gain else b""
-        return self._gain.tobytes() + more
+        return self._gain.tobytes() + (self._untold(latents).tobytes() if self._gain else b"")
 
     def of(self, latents: range, predicted: Floats, usual: Floats) -> Floats:
         """Poses (n, 3), degrees.
@@ -82,8 +81,7 @@ class PoseChoice:
         if self._given is not None:
             poses = self._given(latents)
         else:
-            more = self._untold(latents) if self._untold else np.float32(0)
-            poses = usual + self._gain * (predicted - usual + more)
+            poses = usual + self._gain * (predicted - usual + self._untold(latents))
         return np.clip(poses, self._low, self._high).astype(np.float32)
 
 

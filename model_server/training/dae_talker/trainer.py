@@ -278,11 +278,12 @@ class DaeTrainer:
     def _resume(self, begin: Beginning | None) -> None:
         """Take over what the run begins with, then its own last checkpoint, which may not have come to all of that."""
         own = checkpoints.to_resume(self.run_folder, self.config.digest())
-        given = begin.checkpoint(self.config) if begin and (begin.further or own is None) else None
-        if given and begin and begin.further:
+        if begin and (begin.further or own is None):
+            given = begin.checkpoint(self.config)
             self._given = {key.split(".")[1] for key in given.models}
-        for found in filter(None, (given, own)):
-            self._load(found, begin.source if begin and found is given else self.run_folder)
+            self._load(given, begin.source)
+        if own:
+            self._load(own, self.run_folder)
 
     def _load(self, found: Checkpoint, source: Path) -> None:
         try:

@@ -126,7 +126,7 @@ class Sidebar:
         for turns in (0, 8, 8):
             yield from self.scroll("WHEELDOWNMOUSE", turns)
             for y in range(STEP, self.region.height, STEP):
-                if (yield from self._toggles(name, y)):
+                if (yield from self._shows(name, MARGIN, y)):
                     return self.hands.at
         raise Stuck(f"The panel {name} does not unfold.")
 
@@ -134,7 +134,7 @@ class Sidebar:
         """Open a menu of the tab's upper half, and go down to an entry, counted from 0, until it is `chosen`."""
         yield from self.scroll("WHEELUPMOUSE", 6 * PAGES)
         for y in range(self.region.height - STEP, self.region.height // 2, -STEP):
-            if not (yield from self._opens(menu, y)):
+            if not (yield from self._shows(menu, self.region.width * LIST, y)):
                 continue
             for _ in range(entry):
                 yield from self.hands.key("DOWN_ARROW")
@@ -145,34 +145,23 @@ class Sidebar:
                 return
         raise Stuck(f"The menu {menu} does not open, or does not do what its entry {entry + 1} says.")
 
-    def _opens(self, menu, y):
-        """Click a row that is no button or field: menus do not tell either."""
-        x = self.region.x + self.region.width * LIST
-        if (yield from self._lies_at(".", x, self.region.y + y)):
+    def _shows(self, name, x, y):
+        """Click a row that is no button or field; whether that unfolds a panel or opens a menu, else it is undone."""
+        x, y = self.region.x + x, self.region.y + y
+        if (yield from self._lies_at(".", x, y)):
             return False
         before = yield from self.shown()
-        yield from self.hands.click(x, self.region.y + y)
+        if name in before:
+            return True
+        yield from self.hands.click(x, y)
         after = yield from self.shown()
-        if menu in after - before:
+        if name in after:
             return True
-        if any(name.startswith(MENUS) for name in after - before):
+        if any(other.startswith(MENUS) for other in after - before):
             yield from self.hands.key("ESC")
-        elif after != before:
-            yield from self.hands.click(x, self.region.y + y)  # a panel's header
-        return False
-
-    def _toggles(self, name, y):
-        x = self.region.x + MARGIN
-        if (yield from self._lies_at(".", x, self.region.y + y)):
-            return False  # a button or a field
-        if name in (yield from self.shown()):
-            return True
-        yield from self.hands.click(x, self.region.y + y)
-        if name in (yield from self.shown()):
-            return True
-        # Perhaps another panel's header: as it was, even where its body lies out of view and nothing seems changed.
-        if not (yield from self._lies_at(".", x, self.region.y + y)):
-            yield from self.hands.click(x, self.region.y + y)
+        # Perhaps another panel's header, even where its body lies out of view and nothing seems changed.
+        elif not (yield from self._lies_at(".", x, y)):
+            yield from self.hands.click(x, y)
         return False
 
     def shown(self):
