@@ -53,9 +53,9 @@ def weights_path(text: str) -> Path:
     """A weights file by its path; "actor" is the built-in actor, unless a file is called so."""
     from model_server.engines.shipped import shipped_actor
 
-    path = Path(text)
-    actor = shipped_actor() if text == ACTOR and not path.exists() else None
-    return actor.path if actor and actor.path else path
+    given = path(text)
+    actor = shipped_actor() if text == ACTOR and not given.exists() else None
+    return actor.path if actor and actor.path else given
 
 
 def add_parameters(parser: argparse._ActionsContainer, cls: type, **bounds: str) -> None:
@@ -83,7 +83,7 @@ def parameter_values(options: argparse.Namespace, cls: type) -> dict[str, Any]:
 
 
 def engine_pool(options: argparse.Namespace, more: Sequence[Path] = ()) -> EnginePool:
-    """The weights given, else the built-in default, and `more` beside them."""
+    """The weights given, else those that are built in, and `more` beside them."""
     from model_server.sandbox import client
 
     client.begin()  # beside all that is loaded from here on
@@ -92,10 +92,10 @@ def engine_pool(options: argparse.Namespace, more: Sequence[Path] = ()) -> Engin
         from model_server.networks.cpu import loops
 
         loops.begin()
-    from model_server.engines.weights import default_weights
+    from model_server.engines.weights import built_in_weights
     from model_server.jobs.execution.engine_pool import EnginePool
 
-    offered = [*(given_weights(options) or [default_weights()]), *map(_described, more)]
+    offered = [*(given_weights(options) or built_in_weights()), *map(_described, more)]
     return EnginePool(list({one.id: one for one in offered}.values()), options.device, options.precision, choices)
 
 

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     making = worker.farm_of(options, shared.data_folder(options, "server"))
     config = Config(
         data=shared.data_folder(options, "server"),
-        engines=shared.engine_pool(options, _actors(options)),
+        engines=shared.engine_pool(options, options.actor),
         host=host,
         port=options.port,
         security=security,
@@ -106,14 +106,6 @@ def _traced(target: str | None, data: Path) -> Iterator[None]:
     finally:
         if finish:
             finish()
-
-
-def _actors(options: argparse.Namespace) -> list[Path]:
-    """Weights offered beside the first ones: those named, and the built-in actor beside the built-in weights."""
-    from model_server.engines.shipped import shipped_actor
-
-    built_in = None if options.weights else shipped_actor()
-    return [*options.actor, *([built_in.path] if built_in and built_in.path else [])]
 
 
 def _let_others_go_first() -> None:

@@ -8,10 +8,10 @@ from model_server.engines import registry
 from model_server.engines.base import Engine, PrecisionChoice, WeightsInfo
 from model_server.engines.device import check_precision, device_name, resolve_device
 from model_server.engines.runtime.device_check import CheckedEngine, checked
-from model_server.engines.shipped import shipped_weights
+from model_server.engines.shipped import shipped_actor, shipped_weights
 from model_server.engines.weights_file import describe
 
-__all__ = ["default_weights", "describe", "load_checked_engine", "load_engine"]
+__all__ = ["built_in_weights", "default_weights", "describe", "load_checked_engine", "load_engine"]
 
 
 def load_engine(
@@ -49,3 +49,9 @@ def load_checked_engine(
 def default_weights() -> WeightsInfo:
     """The weights used when nobody names any: the package's trained ones, untrained ones where it has none."""
     return shipped_weights() or registry.untrained()
+
+
+def built_in_weights() -> list[WeightsInfo]:
+    """All weights that need no file: the default ones, then the package's actor where it has one."""
+    actor = shipped_actor()
+    return [default_weights(), *([actor] if actor else [])]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_server.engines.dae_talker.untrained import write_untrained
-from model_server.engines.weights import default_weights
+from model_server.engines.weights import built_in_weights, default_weights, describe
 from tests.gate import Gate
 from tests.servers import ServerProcess, free_port
 
@@ -214,5 +214,6 @@ def test_managed_server_offers_an_actor_beside_its_weights(managed: Blender, tmp
     managed.preferences(actor=str(actor))
     assert managed.op(name="server_start", wait=True) == {"result": ["FINISHED"]}
     managed.op(name="server_check", wait=True)
-    assert [one["engine"] for one in managed.offered()] == [default_weights().engine, "dae_talker"]
+    offered = [one["weights_id"] for one in managed.offered()]
+    assert offered == [*(one.id for one in built_in_weights()), describe(actor).id]
     managed.preferences(actor="")

@@ -76,10 +76,15 @@ class PicturesSchedule(Schedule):
 
 @dataclass(frozen=True)
 class AutoencoderSchedule(Schedule):
-    """The diffusion autoencoder; its one loss needs no weight.
+    """The diffusion autoencoder.
 
     Attributes:
+        noise: squared error of the prediction, the one loss that is published.
         parts: how much more eyes and mouth count; 0 as published.
+        shapes: mean squared error of the eyes' and lips' shapes as a linear layer reads them off c (our choice; 0 as
+            published). Nine tenths of what changes in an actor's frames is the pose: c tells little else for long.
+        balanced: share of the frames that are drawn evenly over how far lips are open (our choice; 0 as published);
+            most frames show lips that are nearly closed.
         spread: whether the encoder's last layer begins so that c has mean 0 and deviation 1 over the training frames
             (data-dependent initialization, Salimans and Kingma 2016). One actor's frames are alike: without it their
             latents are, too, and are long overlooked.
@@ -89,7 +94,10 @@ class AutoencoderSchedule(Schedule):
         guard_steps: after so many, pictures drawn with another frame's latent must differ, or the stage stops.
     """
 
+    noise: float = 1.0
     parts: float = 0.0
+    shapes: float = 0.0
+    balanced: float = 0.0
     spread: bool = False
     codes: str = "encoder"
     gradient_norm: float = 1.0
@@ -109,6 +117,8 @@ class SpeechSchedule(Schedule):
         whitened: mean squared error of the latents' principal components, each brought to the same deviation (our
             choice, off: it slows the first steps down): nine tenths of the latents' variance are the pose, and lips
             count little in the plain error.
+        lips: mean squared error of the eyes' and lips' shapes as a linear read-out tells them of the latents (our
+            choice, for the same reason; 0 as published).
         latent, pose: mean squared errors. latent_speed: of the change from frame to frame.
     """
 
@@ -122,6 +132,7 @@ class SpeechSchedule(Schedule):
     pose: float = 1.0
     latent_speed: float = 0.5
     whitened: float = 0.0
+    lips: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -225,9 +236,9 @@ _CPU = DaeConfig(
     face=FaceSchedule(steps=1500, batch=16),
     pictures=PicturesSchedule(steps=16000, batch=8, learning_rate=8e-4, critic_width=16),
     autoencoder=AutoencoderSchedule(
-        15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01, parts=3.0, spread=True
+        15000, 16, learning_rate=6e-4, falling=0.8, weight_decay=0.01, parts=12.0, shapes=0.2, balanced=0.5, spread=True
     ),
-    speech2latent=SpeechSchedule(steps=4000, batch=4, learning_rate=4e-4),
+    speech2latent=SpeechSchedule(steps=4000, batch=4, learning_rate=4e-4, lips=0.5),
     student=StudentSchedule(
         steps=12000, batch=16, learning_rate=8e-4, critic_width=16, width=64, pairs=8000, teacher_steps=10
     ),

@@ -22,6 +22,10 @@ from model_server.training.face_network import VISEMES
 
 Rows = NDArray[np.integer]
 
+# Eyes and lips among the iBUG points.
+PARTS = (slice(36, 42), slice(42, 48), slice(48, 68))
+
+_OPENINGS = 12  # kinds of frames by how far lips are open
 _EYE_DISTANCE = 29.0  # half of that between the eyes of a view of 224 pixels
 
 
@@ -89,6 +93,14 @@ class ActorStore:
         """Random frames' numbers (count,)."""
         return rng.integers(len(self), size=count)
 
+    def draw_balanced(self, rng: np.random.Generator, count: int, balanced: float) -> Rows:
+        """Random frames' numbers (count,), a share of them drawn evenly over how far lips are open."""
+        rows = self.draw(rng, count)
+        even = np.flatnonzero(rng.random(count) < balanced)
+        kinds = rng.integers(len(self._by_opening), size=len(even))
+        rows[even] = [rng.choice(self._by_opening[kind]) for kind in kinds]
+        return rows
+
     def images(self, rows: Rows) -> Tensor:
         """Pictures (n, 3, size, size) in [-1, 1] of frames by number."""
         pictures = np.stack([decode_jpeg(self.clips[self._clip[k]].jpegs[self._frame[k]]) for k in rows])
@@ -126,6 +138,19 @@ class ActorStore:
     def opening(self) -> NDArray[np.float32]:
         """Lip opening over inter-ocular distance (frames,) of all frames."""
         return lip_opening(self._landmarks)
+
+    @cached_property
+    def _by_opening(self) -> list[Rows]:
+        """Numbers of frames, by how far lips are open, in even steps; steps without frames are left out."""
+        low, high = float(self.opening.min()), float(self.opening.max())
+        kinds = np.minimum((self.opening - low) / max(high - low, 1e-6) * _OPENINGS, _OPENINGS - 1).astype(int)
+        return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+
+    @cached_property
+    def part_shapes(self) -> Tensor:
+        """Where the points of eyes and lips lie about their middle (frames, 64); 1 is half an eye distance."""
+        moved = [self._landmarks[:, part] - self._landmarks[:, part].mean(1, keepdims=True) for part in PARTS]
+        return torch.from_numpy(np.concatenate(moved, 1)).flatten(1) / _EYE_DISTANCE
 
     @cached_property
     def _visemes(self) -> NDArray[np.float32]:

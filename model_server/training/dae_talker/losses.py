@@ -10,15 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model_server.training.augment import box_mask
+from model_server.training.dae_talker.data import PARTS
 from model_server.training.face_network import FaceNetwork
 from model_server.training.losses import Losses, feature_matching, generator_hinge, perceptual
 
 # Scores and features by scale of pictures of which the first half is real.
 Critic = Callable[[Tensor], tuple[Sequence[Tensor], Sequence[Sequence[Tensor]]]]
 
-# Eyes and lips among the iBUG points, and the rim around them, of their width.
-_PARTS = (slice(36, 42), slice(42, 48), slice(48, 68))
-_RIM = 0.3
+_RIM = 0.3  # around eyes and lips, of their width
 
 
 class PictureWeights(Protocol):
@@ -56,7 +55,7 @@ def picture_losses(
 
 def parts_mask(landmarks: Tensor, size: int) -> Tensor:
     """Masks (n, 1, size, size): 1 around eyes and lips of landmarks (n, 68, 2) in units of a view of 224 pixels."""
-    masks = [box_mask(_box(landmarks[:, part]), size) for part in _PARTS]
+    masks = [box_mask(_box(landmarks[:, part]), size) for part in PARTS]
     return torch.stack(masks).amax(0)
 
 

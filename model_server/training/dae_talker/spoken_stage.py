@@ -31,7 +31,7 @@ _ROOM, _NOISE, _BAND, _TELEPHONE = 0.3, 0.4, 0.15, 0.05  # shares of the stretch
 _SNR_DB, _HIGHEST, _GAIN_DB = (8.0, 35.0), (3400.0, 7500.0), 4.0
 _JUDGED = 4  # unseen stretches
 _LEAST_VARIANCE = 0.03  # of a component that is brought up, of the mean one's; smaller ones are mostly noise
-_RIDGE = 1e-3  # of the read-out of lips
+_RIDGE = 1e-3  # of read-outs
 
 
 class SpeechStage(Stage):
@@ -51,7 +51,9 @@ class SpeechStage(Stage):
         for network in (self.network, self.models.averaged[self.name]):
             self._standardize(cast(Speech2Latent, network))
         self._whitening = whitening_of(self.latents).to(self.device)
-        self._readout = lip_readout(self.latents, torch.from_numpy(self.store.opening)).to(self.device)
+        opening = torch.from_numpy(self.store.opening)[:, None]
+        self._lip_opening = readout(self.latents, opening)[:, 0].to(self.device)
+        self._shapes = readout(self.latents, self.store.part_shapes).to(self.device)
         self.learners = {"task": self._learner(self._task(cast(Speech2Latent, self.network)))}
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,7 +72,7 @@ class SpeechStage(Stage):
         """Losses on plain unseen stretches with the true pose and with the predicted one, and how the pose moves.
 
         `lips_r` is the correlation of the lips' opening as a linear read-out tells it of the latents that speech tells,
-        and of the true ones.
+        and of the true ones; `lips_moved` how far they go, of the true ones.
         """
         batch = self._stretches(self.unseen, self.unseen_latents, np.random.default_rng(0), _JUDGED, False)
         stretches, network = self._read(batch), self.models.speech2latent
@@ -80,13 +82,14 @@ class SpeechStage(Stage):
         figures["latent_own_pose"] = float(task(stretches, 1.0)[1]["latent"])
         spoken = network(stretches.speech, stretches.poses.shape[1])
         pose = spoken.pose.float()
-        lips = [latents.float() @ self._readout for latents in (spoken.latent, stretches.latents)]
-        figures["lips_r"] = float(torch.corrcoef(torch.stack([course.flatten() for course in lips]))[0, 1])
+        lips = [(latents.float() @ self._lip_opening).flatten() for latents in (spoken.latent, stretches.latents)]
+        figures["lips_r"] = float(torch.corrcoef(torch.stack(lips))[0, 1])
+        figures["lips_moved"] = float(lips[0].std() / lips[1].std().clamp(min=1e-6))
         moved = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
         return figures | {f"moved_{axis}": float(value) for axis, value in zip(AXES, moved, strict=True)}
 
     def _task(self, network: Speech2Latent) -> SpeechTask:
-        return SpeechTask(network, self.models.config.speech2latent, self._whitening)
+        return SpeechTask(network, self.models.config.speech2latent, self._whitening, self._shapes)
 
     def _stretches(
         self, store: Any, latents: Tensor, rng: np.random.Generator, count: int, changes: bool
@@ -131,11 +134,11 @@ def whitening_of(latents: Tensor) -> Tensor:
     return vectors / values.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
-def lip_readout(latents: Tensor, opening: Tensor) -> Tensor:
-    """Weights (latent,) that read the lips' opening (frames,) off standardized latents, by least squares."""
-    standard = (latents - latents.mean(0)) / latents.std(0).clamp(min=1e-4)
+def readout(latents: Tensor, values: Tensor) -> Tensor:
+    """Weights (latent, n) that read values (frames, n), standardized, off standardized latents, by least squares."""
+    standard, wanted = ((x - x.mean(0)) / x.std(0).clamp(min=1e-4) for x in (latents, values))
     gram = standard.T @ standard / len(standard) + _RIDGE * torch.eye(standard.shape[1])
-    return torch.linalg.solve(gram, standard.T @ (opening - opening.mean()) / len(standard))
+    return torch.linalg.solve(gram, standard.T @ wanted / len(standard))
 
 
 def changed_sound(samples: Samples, rng: np.random.Generator, strength: float) -> Samples:

@@ -32,6 +32,7 @@ _CRITIC_BETAS = (0.0, 0.9)
 _JUDGED, _SHOWN = 16, 6  # unseen frames for figures, frames of a grid
 _JUDGE_STEPS = 10  # of the sampler, for figures on the way
 _STANDARDIZED, _ENCODED = 512, 32  # frames that statistics are taken over, and those encoded at once
+_LEAST_DEVIATION = 1e-4  # of a shape's numbers
 _LEAST_SWAP = 0.3  # dB by which another frame's latent must draw worse
 
 
@@ -249,8 +250,23 @@ class AutoencoderStage(Stage):
         self.codes, self.unseen_codes = codes, unseen_codes
         if codes is not None:
             cast(DiffusionAutoencoder, self.network).encoder.requires_grad_(False)
-        task = AutoencoderTask(cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear())
-        self.learners = {"task": self._learner(task, self.models.config.autoencoder.gradient_norm)}
+        weights, shapes = self.models.config.autoencoder, self.store.part_shapes
+        self._shapes = (shapes - shapes.mean(0)) / shapes.std(0).clamp(min=_LEAST_DEVIATION)
+        torch.manual_seed(self.models.config.seed)
+        network, schedule = cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear()
+        self._task = AutoencoderTask(network, schedule, weights, shapes.shape[1]).to(self.device)
+        self.learners = {"task": self._learner(self._task, weights.gradient_norm)}
+
+    def state(self) -> dict[str, Any]:
+        """See `Stage.state`."""
+        reader = self._task.shape_reader
+        return super().state() | ({"shape reader": reader.state_dict()} if reader else {})
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `Stage.load_state`."""
+        super().load_state(state)
+        if self._task.shape_reader:
+            self._task.shape_reader.load_state_dict(state["shape reader"])
 
     def begin(self) -> None:
         """See `Stage.begin`: latents that differ from frame to frame."""
@@ -261,14 +277,15 @@ class AutoencoderStage(Stage):
             self.models.averaged[self.name].load_state_dict(self.network.state_dict())
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor | None, ...]:
-        """What is to be drawn, latents that stand in for the encoder's, and how much each place counts."""
-        rows, parts = self.store.draw(rng, self.schedule.batch), self.models.config.autoencoder.parts
+        """What is to be drawn, latents that stand in for the encoder's, how much each place counts, and shapes."""
+        config = self.models.config
+        rows = self.store.draw_balanced(rng, self.schedule.batch, config.autoencoder.balanced)
         clean = self.store.images(rows) if self.clean is None else self.clean[rows].float()
         codes = None if self.codes is None else self.codes[rows]
-        if not parts:
-            return clean, codes, None
-        resolution, cells = self.models.config.resolution, clean.shape[-1]
-        return clean, codes, part_weights(self.store.landmarks(rows), resolution, parts, cells)
+        importance, parts = None, config.autoencoder.parts
+        if parts:
+            importance = part_weights(self.store.landmarks(rows), config.resolution, parts, clean.shape[-1])
+        return clean, codes, importance, self._shapes[rows]
 
     def learn(self, batch: tuple[Tensor | None, ...], step: int) -> Losses:
         """See `Stage.learn`."""
@@ -282,8 +299,8 @@ class AutoencoderStage(Stage):
         """PSNR with the own latent, with another frame's, and between the two; stops a run that ignores c."""
         rows = self._fixed(_JUDGED // 2)
         own, swapped = self._drawn(rows), self._drawn(np.roll(rows, 1))
-        real = self.unseen.images(rows).to(self.device)
-        figures = {"psnr": float(psnr(own, real)), "swapped_psnr": float(psnr(swapped, real))}
+        real = self._real(rows)
+        figures = {"psnr": float(psnr(own, real)), "swapped_psnr": float(psnr(swapped, real))} | self._lips()
         told = figures["psnr"] - figures["swapped_psnr"]
         if step >= self.models.config.autoencoder.guard_steps and told < _LEAST_SWAP:
             raise PoseDubError(
@@ -293,10 +310,28 @@ class AutoencoderStage(Stage):
             )
         return figures
 
+    def _lips(self) -> dict[str, float]:
+        """How lips open in what is drawn of unseen frames' latents, as the face network reads it.
+
+        `lips_r` is the correlation with what it reads of the frames themselves, `lips_moved` how far they go, of that.
+        """
+        rows = self._opening(_JUDGED)
+        drawn, real = (self.models.face(images).opening.float() for images in (self._drawn(rows), self._real(rows)))
+        moved = drawn.std() / real.std().clamp(min=1e-6)
+        return {"lips_r": float(torch.corrcoef(torch.stack([drawn, real]))[0, 1]), "lips_moved": float(moved)}
+
     def picture(self) -> Tensor:
         """Truth, drawn with its own latent, and with the one of the frame before it in the list."""
-        rows = self._fixed(_SHOWN)
-        return grid([self.unseen.images(rows).to(self.device), self._drawn(rows), self._drawn(np.roll(rows, 1))])
+        rows = self._opening(_SHOWN)
+        return grid([self._real(rows), self._drawn(rows), self._drawn(np.roll(rows, 1))])
+
+    def _real(self, rows: np.ndarray) -> Tensor:
+        return self.unseen.images(rows).to(self.device)
+
+    def _opening(self, count: int) -> np.ndarray:
+        """Unseen frames, the same ones each time, from lips that are closed to the widest open ones."""
+        wanted = np.linspace(self.unseen.opening.min(), self.unseen.opening.max(), count)
+        return np.abs(self.unseen.opening[None] - wanted[:, None]).argmin(1)
 
     def _drawn(self, rows: np.ndarray) -> Tensor:
         """What the averaged network draws of unseen frames' latents, as pictures."""

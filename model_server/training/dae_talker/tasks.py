@@ -14,7 +14,13 @@ from model_server.networks.dae_talker.diffusion import NoiseSchedule
 from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoder
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.student import StudentDecoder
-from model_server.training.dae_talker.config import FaceSchedule, PicturesSchedule, SpeechSchedule, StudentSchedule
+from model_server.training.dae_talker.config import (
+    AutoencoderSchedule,
+    FaceSchedule,
+    PicturesSchedule,
+    SpeechSchedule,
+    StudentSchedule,
+)
 from model_server.training.dae_talker.data import Frames
 from model_server.training.dae_talker.losses import Critic, picture_losses
 from model_server.training.discriminator import Discriminator
@@ -72,26 +78,41 @@ class CriticTask(nn.Module):
 
 
 class AutoencoderTask(nn.Module):
-    """Tells noise from picture, given the picture's latent."""
+    """Tells noise from picture, given the picture's latent; a linear layer tells shapes of that latent.
 
-    def __init__(self, network: DiffusionAutoencoder, schedule: NoiseSchedule) -> None:
+    Args:
+        network: learns.
+        schedule: of the noise.
+        weights: of the losses.
+        shapes: numbers of a frame's shapes.
+    """
+
+    def __init__(
+        self, network: DiffusionAutoencoder, schedule: NoiseSchedule, weights: AutoencoderSchedule, shapes: int
+    ) -> None:
         super().__init__()
-        self.network, self.schedule = network, schedule
+        self.network, self.schedule, self.weights = network, schedule, weights
+        self.shape_reader = nn.Linear(network.size.unet.latent, shapes) if weights.shapes else None
 
-    def forward(self, clean: Tensor, given: Tensor | None, importance: Tensor | None) -> tuple[Tensor, Losses, Tensor]:
+    def forward(
+        self, clean: Tensor, given: Tensor | None, importance: Tensor | None, shapes: Tensor
+    ) -> tuple[Tensor, Losses, Tensor]:
         """Losses of pictures or their latents (n, channels, h, w), and c, whose gradient is kept to be looked at.
 
         Args:
             given: c, in place of what the encoder says.
             importance: (n, 1, h, w) of places; None where all count alike.
+            shapes: (n, shapes), standardized, to be told of c.
         """
         times = torch.randint(0, self.schedule.steps, (len(clean),), device=clean.device)
         latent = self.network.encoder(clean) if given is None else given
         if latent.requires_grad:
             latent.retain_grad()
         noise = torch.randn_like(clean)
-        loss = self.network(clean, noise, times, self.schedule, latent, importance).float().mean()
-        return loss, {"noise": loss}, latent
+        losses = {"noise": self.network(clean, noise, times, self.schedule, latent, importance).float().mean()}
+        if self.shape_reader:
+            losses["shapes"] = F.mse_loss(self.shape_reader(latent).float(), shapes)
+        return weighted(losses, self.weights), losses, latent
 
 
 @dataclass(frozen=True)
@@ -116,14 +137,19 @@ class SpeechTask(nn.Module):
         network: learns.
         weights: of the losses.
         whitening: (latent, latent) that brings errors of standardized latents to components of one deviation.
+        shapes: (latent, n) that reads eyes' and lips' shapes off standardized latents.
     """
 
     whitening: Tensor
+    shapes: Tensor
 
-    def __init__(self, network: Speech2Latent, weights: SpeechSchedule, whitening: Tensor) -> None:
+    def __init__(
+        self, network: Speech2Latent, weights: SpeechSchedule, whitening: Tensor, shapes: Tensor
+    ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.weights = network, weights
         self.register_buffer("whitening", whitening)
+        self.register_buffer("shapes", shapes)
 
     def forward(self, stretches: Stretches, predicted: float) -> tuple[Tensor, Losses]:
         """Losses of stretches; a random share `predicted` of them gets the pose that is predicted, not the true one."""
@@ -134,9 +160,11 @@ class SpeechTask(nn.Module):
         own = torch.rand(count, 1, 1, device=pose.device) < predicted
         given = torch.where(own, pose.float(), stretches.poses) * self.weights.pose_adaptor
         latents = self.network.decode(heard, given, valid).float()
+        error = latents - stretches.latents
         losses = {
-            "latent": F.mse_loss(latents, stretches.latents),
-            "whitened": ((latents - stretches.latents) @ self.whitening).square().mean(),
+            "latent": error.square().mean(),
+            "whitened": (error @ self.whitening).square().mean(),
+            "lips": (error @ self.shapes).square().mean(),
             "pose": F.mse_loss(pose.float(), stretches.poses),
             "latent_speed": F.mse_loss(latents.diff(dim=1), stretches.latents.diff(dim=1)),
         }

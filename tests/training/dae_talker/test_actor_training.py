@@ -16,7 +16,7 @@ from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
 from model_server.training.dae_talker.losses import part_weights, parts_mask, psnr
-from model_server.training.dae_talker.spoken_stage import changed_sound, lip_readout, whitening_of
+from model_server.training.dae_talker.spoken_stage import changed_sound, readout, whitening_of
 from model_server.training.dae_talker.stages import AutoencoderStage, spread_latents
 from model_server.training.dae_talker.trainer import DaeTrainer
 from model_server.training.distributed import ProcessGroup
@@ -75,7 +75,8 @@ def test_a_run_keeps_what_each_stage_hands_on(trained: Path, toy: DaeConfig) -> 
     lines = [json.loads(line) for line in (trained / "losses.jsonl").read_text().splitlines()]
     told = {line["stage"]: line for line in lines}
     assert told["autoencoder"].keys() >= {"log_gradient_of_c", "unseen_psnr", "unseen_swapped_psnr", "gradient"}
-    assert told["speech2latent"].keys() >= {"pose", "unseen_lips_r", "unseen_moved_yaw", "whitened"}
+    assert told["autoencoder"].keys() >= {"shapes", "unseen_lips_r", "unseen_lips_moved"}
+    assert told["speech2latent"].keys() >= {"pose", "lips", "unseen_lips_r", "unseen_moved_yaw", "whitened"}
     with Image.open(trained / "samples" / "autoencoder-0000002.png") as picture:
         assert picture.size == (3 * SIDE, 6 * SIDE)
 
@@ -163,6 +164,23 @@ def test_eyes_and_mouth_count_more() -> None:
     assert weights[0, 0, y // 8, x // 8] > 1.5 * weights[0, 0, 0, 0]
 
 
+def test_rare_openings_of_lips_may_be_drawn_as_often_as_others(actor: Path) -> None:
+    store, rng = ActorStore([actor], "train", SIDE), np.random.default_rng(0)
+    plain, even = (np.histogram(store.opening[store.draw_balanced(rng, 6000, part)], 4)[0] for part in (0.0, 1.0))
+    assert plain.min() / plain.max() < 0.5 and even.min() / even.max() > 0.8
+
+
+def test_shapes_of_parts_do_not_tell_where_the_head_is(actor: Path) -> None:
+    store = ActorStore([actor], "train", SIDE)
+    shapes, yaw = store.part_shapes, torch.from_numpy(store.angles[:, 0])
+    assert shapes.shape == (len(store), 64) and float(shapes.view(-1, 32, 2)[:, 12:].mean(1).abs().max()) < 1e-5
+    moving = shapes.std(0) > 1e-4
+    correlations = [float(torch.corrcoef(torch.stack([column, yaw]))[0, 1]) for column in shapes[:, moving].T]
+    assert moving.any() and max(map(abs, correlations)) < 0.5
+    opened = shapes.view(-1, 32, 2)[:, 12 + 18, 1] - shapes.view(-1, 32, 2)[:, 12 + 14, 1]  # points 66 and 62
+    assert torch.corrcoef(torch.stack([opened, torch.from_numpy(store.opening)]))[0, 1] > 0.99
+
+
 def test_psnr_is_that_of_pixels() -> None:
     real = torch.zeros(2, 3, 8, 8)
     assert float(psnr(real + 0.2, real)) == pytest.approx(20.0, abs=1e-3)
@@ -175,8 +193,8 @@ def test_small_components_of_latents_count_as_much() -> None:
     whitened = (mixed - mixed.mean(0)) / mixed.std(0) @ whitening_of(mixed)
     assert sorted(whitened.std(0).round(decimals=1).tolist())[2:] == [1.0, 1.0] and whitened.std(0).min() < 0.1
     standard = (mixed - mixed.mean(0)) / mixed.std(0)
-    told = standard @ lip_readout(mixed, lips[:, 0])
-    assert torch.corrcoef(torch.stack([told, lips[:, 0]]))[0, 1] > 0.95
+    told = (standard @ readout(mixed, lips))[:, 0]
+    assert torch.corrcoef(torch.stack([told, lips[:, 0]]))[0, 1] > 0.95 and 0.9 < told.std() < 1.1
 
 
 def test_changed_sound_keeps_its_times() -> None:
