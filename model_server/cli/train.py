@@ -292,7 +292,7 @@ def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.training.dae_talker.export import export_actor
 
     speech = _heard_with(options, options.run_folder)
-    more = options.student_only, options.licence
+    more = options.student_only, options.licence, options.ship
     info = export_actor(options.run_folder, options.corpus, speech, options.out, name, *more)
     if options.ship:
         print(f"Built in: {ship_actor(options.out).path}")

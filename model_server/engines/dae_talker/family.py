@@ -49,8 +49,9 @@ def check_tensors(path: Path, preset: str, shapes: Mapping[str, tuple[int, ...]]
     """See `Family.check_tensors`."""
     from model_server.engines.dae_talker.actor_networks import shapes_of
 
+    actor = actor_in(path)
     try:
-        wanted = shapes_of(actor_in(path).sizes)
+        wanted = {name: shape for name, shape in shapes_of(actor.sizes).items() if actor.holds(name)}
     except ValueError as problem:
         raise PoseDubError(
             f"The weights file {path} names no networks of this version ({problem}); export the actor again.",

@@ -1,6 +1,7 @@
 """What an actor's weights file says of all the networks of one trained actor. Does not import torch.
 
-Metadata `actor` is JSON of `Actor`; tensors are named by the network they belong to: `speech.` (what it hears with),
+Metadata `actor` is JSON of `Actor`; tensors are named by the network they belong to: `speech.` (what it hears with,
+unless that is the package's own recogniser),
 `speech2latent.`, and of the decoders `autoencoder.` with `pictures.` where it works in latents, `student.`, or both;
 `start_noise` is the x_T that all frames share.
 """
@@ -22,6 +23,7 @@ from model_server.errors import ErrorKind, PoseDubError
 NAME = "dae_talker"
 KEY = "actor"
 START_NOISE = "start_noise"
+SPEECH = "speech."  # begins names of tensors of what it hears with
 _SAME = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 # Pose codes are the head angles themselves.
 POSE_MAP = PoseMap(_SAME, (0.0, 0.0, 0.0), _SAME, (0.0, 0.0, 0.0))
@@ -41,6 +43,8 @@ class Actor:
             which regression shrinks; 1 where it was not measured.
         resolution: width and height of the pictures.
         sizes: of the networks, as `ActorNetworks.sizes` gives them.
+        recogniser: SHA-256 of the package's speech recogniser where that is what it hears with and the file leaves it
+            out; "" where the file holds what it hears with.
         licence: lines on what it was trained with and under which terms.
         facts: whatever else is known of the training: steps, hours, figures.
     """
@@ -51,6 +55,7 @@ class Actor:
     pose_rescale: Angles = (1.0, 1.0, 1.0)
     resolution: int = 0
     sizes: Mapping[str, Any] = field(default_factory=dict)
+    recogniser: str = ""
     licence: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,6 +72,10 @@ class Actor:
     def to_json(self) -> str:
         """Text for the file's metadata."""
         return json.dumps(asdict(self))
+
+    def holds(self, tensor: str) -> bool:
+        """Whether a tensor of the networks, by its name, is in the file."""
+        return not (self.recogniser and tensor.startswith(SPEECH))
 
     @staticmethod
     def from_json(text: str) -> Actor:

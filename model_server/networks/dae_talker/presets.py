@@ -35,8 +35,8 @@ AUTOENCODERS: dict[str, DiffusionAutoencoderSize] = {
         prediction="clean",
     ),
     "dae-cpu": DiffusionAutoencoderSize(
-        UNetSize(_SIDE, 96, (1, 2), _CHANNELS, latent=256, embedding=256),
-        SemanticEncoderSize(_SIDE, 96, (1, 2), _CHANNELS, latent=256),
+        UNetSize(_SIDE, 64, (1, 2), _CHANNELS, latent=256, embedding=128),
+        SemanticEncoderSize(_SIDE, 64, (1, 2), _CHANNELS, latent=256),
         prediction="clean",
         pictures=_LATENTS,
     ),

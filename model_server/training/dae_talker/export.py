@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model_server.corpus.shards import Corpus
 from model_server.engines.base import WeightsInfo
-from model_server.engines.dae_talker.actor_file import write_actor
+from model_server.engines.dae_talker.actor_file import built_in_recogniser, write_actor
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
 from model_server.engines.dae_talker.weights import Actor, Angles
 from model_server.engines.weights_file import describe
@@ -41,6 +41,7 @@ def export_actor(
     name: str,
     student_only: bool = False,
     licence: Sequence[str] = (),
+    built_in: bool = False,
 ) -> WeightsInfo:
     """Write an actor's weights file.
 
@@ -52,6 +53,7 @@ def export_actor(
         name: of the actor.
         student_only: leave the diffusion autoencoder out, for a small file that draws in one step.
         licence: lines on what it was trained with and under which terms.
+        built_in: for the package: its own speech recogniser is left out of the file.
 
     Raises:
         PoseDubError: the run lacks a stage, or no corpus was given.
@@ -74,7 +76,8 @@ def export_actor(
         student=models.student if _finished(found, config, "student") else None,
         pictures=models.pictures,
     )
-    actor = replace(_actor(name, found, models, speech, corpora), licence=tuple(licence))
+    recogniser = built_in_recogniser(speech) if built_in else ""
+    actor = replace(_actor(name, found, models, speech, corpora), licence=tuple(licence), recogniser=recogniser)
     write_actor(out, networks, actor, config.name, source=file_digest(path))
     return describe(out)
 

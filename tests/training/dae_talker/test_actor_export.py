@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from model_server.cli.train import UNFINISHED
+from model_server.engines.dae_talker import actor_file
 from model_server.engines.dae_talker.actor_file import read_networks
 from model_server.engines.dae_talker.weights import read_actor
 from model_server.engines.shipped import DATA, FILE
 from model_server.engines.speech_recogniser import SpeechRecogniser, save_recogniser
-from model_server.engines.weights_file import describe
+from model_server.engines.weights_file import describe, tensor_names
 from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.speech2latent import Speech2Latent
+from model_server.networks.dae_talker.speech_features import SpeechNetwork
+from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, DaeConfig
 from model_server.training.dae_talker.data import ActorStore
@@ -59,6 +62,29 @@ def test_small_files_hold_the_student_alone(run: Path, actor: Path, tmp_path: Pa
     assert command("checkpoint", "export", run, "--corpus", actor, "--out", small, "--student-only") == 0
     assert read_networks(describe(small)).autoencoder is None
     assert small.stat().st_size < whole.stat().st_size
+
+
+def test_the_packages_actor_leaves_out_the_packages_recogniser(
+    run: Path, actor: Path, recogniser: SpeechRecogniser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears, other = tmp_path / "ears.safetensors", tmp_path / "other.safetensors"
+    save_recogniser(recogniser.network, recogniser.units, {}, ears)
+    save_recogniser(Recogniser(recogniser.network.size), recogniser.units, {}, other)
+    speech, file = kept_recogniser(run, None), tmp_path / "actor.safetensors"
+    monkeypatch.setattr(actor_file, "shipped_recogniser", lambda: other)
+    assert any(name.startswith("speech.") for name in exported_names(run, actor, speech, file))  # another one
+    monkeypatch.setattr(actor_file, "shipped_recogniser", lambda: ears)
+    assert not any(name.startswith("speech.") for name in exported_names(run, actor, speech, file))
+    assert speech
+    heard = read_networks(describe(file)).speech.state_dict()
+    assert all(torch.equal(heard[name], value) for name, value in speech.state_dict().items())
+    monkeypatch.setattr(actor_file, "shipped_recogniser", lambda: other)
+    with pytest.raises(PoseDubError, match="another version"):
+        read_networks(describe(file))
+
+
+def exported_names(run: Path, actor: Path, speech: SpeechNetwork | None, file: Path) -> frozenset[str]:
+    return tensor_names(export_actor(run, [actor], speech, file, "Drawn", built_in=True).path or file)
 
 
 def test_an_actor_is_trained_further(run: Path, actor: Path, toy: DaeConfig, tmp_path: Path) -> None:
