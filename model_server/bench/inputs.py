@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,16 @@ from numpy.typing import NDArray
 import model_server
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.pipeline.request import CropMode, DubRequest, DubSpec, FaceSelection, Portrait, PoseVideo, Speech
+from model_server.pipeline.request import (
+    CropMode,
+    DubRequest,
+    DubSpec,
+    FaceSelection,
+    Portrait,
+    PoseSpeech,
+    PoseVideo,
+    Speech,
+)
 from model_server.pipeline.speech.audio import SAMPLE_RATE, decode_speech, speech_duration
 
 FPS = Fraction(25)
@@ -23,6 +33,22 @@ NOISE = 1e-3
 _STARTS = 97
 _BLOCK = 30 * SAMPLE_RATE
 _DEMO = Path(model_server.__file__).parents[1] / "tests" / "demo" / "inputs"
+
+
+class DubInputs(Protocol):
+    """Media files of measured dubs."""
+
+    @property
+    def speech(self) -> Path: ...
+
+    def files(self) -> dict[str, Path]:
+        """The files by their content ids."""
+
+    def request(self, seconds: float, seed: int = 0) -> DubRequest:
+        """A dub of `seconds` at 25 fps, of a sound that is another one for each seed."""
+
+
+_Spoken = TypeVar("_Spoken", bound=DubInputs)
 
 
 @dataclass(frozen=True)
@@ -49,10 +75,9 @@ class Inputs:
         nothing that it encoded for another one.
         """
         face = FaceSelection(self.crop)
-        start = Fraction(seed % _STARTS, 10 * _STARTS)
         spec = DubSpec(
             portrait=Portrait(file_digest(self.portrait), face),
-            speech=Speech(file_digest(self.speech), start),
+            speech=_speech(self.speech, seed),
             pose=PoseVideo(file_digest(self.pose), face, start=1 / (2 * FPS)),
             fps=FPS,
             frame_count=math.ceil(seconds * FPS),
@@ -60,6 +85,42 @@ class Inputs:
             pose_reading="encoder",  # as published, so that both paths do the same
         )
         return DubRequest(spec)
+
+
+@dataclass(frozen=True)
+class ActorInputs:
+    """The sound that an actor's weights speak.
+
+    Attributes:
+        size: width and height of its pictures.
+        steps: in which its frames are drawn.
+    """
+
+    speech: Path
+    size: int
+    steps: int = 1
+
+    def files(self) -> dict[str, Path]:
+        """See `DubInputs.files`."""
+        return {file_digest(self.speech): self.speech}
+
+    def request(self, seconds: float, seed: int = 0) -> DubRequest:
+        """See `Inputs.request`."""
+        spec = DubSpec(
+            portrait=None,
+            speech=_speech(self.speech, seed),
+            pose=PoseSpeech(),
+            fps=FPS,
+            frame_count=math.ceil(seconds * FPS),
+            seed=seed,
+            steps=self.steps,
+            size=self.size,
+        )
+        return DubRequest(spec)
+
+
+def _speech(path: Path, seed: int) -> Speech:
+    return Speech(file_digest(path), Fraction(seed % _STARTS, 10 * _STARTS))
 
 
 def demo_inputs() -> Inputs:
@@ -76,7 +137,7 @@ def demo_inputs() -> Inputs:
     return Inputs(_DEMO / "portrait.png", _DEMO / "speech.flac", _DEMO / "pose.mp4")
 
 
-def with_speech_of(inputs: Inputs, seconds: float, folder: Path) -> Inputs:
+def with_speech_of(inputs: _Spoken, seconds: float, folder: Path) -> _Spoken:
     """The same inputs with sound of at least `seconds`: repeated in a file in `folder` if it is shorter.
 
     Repeated sound gets faint noise, so that no window, and with it no frame, comes twice and could be remembered.
@@ -92,7 +153,7 @@ def with_speech_of(inputs: Inputs, seconds: float, folder: Path) -> Inputs:
         file.setframerate(SAMPLE_RATE)
         for block in _repeated(samples, math.ceil(seconds * SAMPLE_RATE)):
             file.writeframes((block.clip(-1, 1) * 32767).astype("<i2").tobytes())
-    return Inputs(inputs.portrait, path, inputs.pose, inputs.crop)
+    return replace(inputs, speech=path)  # type: ignore[type-var]
 
 
 def _repeated(samples: NDArray[np.float32], count: int) -> Iterator[NDArray[np.float32]]:

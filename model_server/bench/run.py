@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from model_server import scratch
 from model_server.bench.figures import Row
 from model_server.bench.footage import IntoPlan, Size, into_rows
-from model_server.bench.inputs import Inputs, with_speech_of
+from model_server.bench.inputs import FPS, ActorInputs, DubInputs, Inputs, with_speech_of
 from model_server.bench.machine import machine_facts
 from model_server.bench.paths import compare
 from model_server.bench.report import Report
 from model_server.bench.roofline import reached
-from model_server.bench.serving import Plan, serve_rows
+from model_server.bench.serving import Plan, actor_rows, serve_rows
+from model_server.engines import registry
 from model_server.engines.base import WeightsInfo
+from model_server.engines.device import resolve_device
 from model_server.engines.pcavs.engine import as_pcavs
 from model_server.errors import PoseDubError
 from model_server.jobs.execution.engine_pool import EnginePool
@@ -36,6 +38,8 @@ class Settings:
         lengths: of long clips on servers, seconds.
         jobs: at once on a server.
         into: sizes of footage, width and height, into which dubs on servers are measured.
+        actors: weights that draw an actor of their own, measured on servers in place of `weights`.
+        steps: in which their frames are drawn.
     """
 
     inputs: Inputs
@@ -49,6 +53,8 @@ class Settings:
     lengths: Sequence[float] = (10, 60, 600)
     jobs: int = 4
     into: Sequence[Size] = ()
+    actors: Sequence[WeightsInfo] = ()
+    steps: Sequence[int] = (1,)
 
     def validate(self) -> None:
         """Raise PoseDubError, with one sentence, for the first value out of range."""
@@ -72,7 +78,9 @@ def run(settings: Settings, say: Callable[[str], None]) -> Report:
     settings.validate()
     rows: list[Row] = []
     facts: dict[str, str] = {}
-    for info in settings.weights:
+    for info in settings.actors:
+        facts |= _measure_actor(settings, info, rows, say)
+    for info in () if settings.actors else settings.weights:
         facts |= _measure(settings, info, rows, say)
     return Report(facts, tuple(rows))
 
@@ -85,7 +93,7 @@ def _measure(settings: Settings, info: WeightsInfo, rows: list[Row], say: Callab
         rows += compare(request, engine, inputs.files(), settings.repeats, say)
         rows += reached(engine, settings.repeats, say, settings.batches)
         if settings.serve:
-            rows += serve_rows(_plan(settings, info), say)
+            rows += serve_rows(_plan(settings, info, settings.inputs), say)
         if settings.into:
             rows += into_rows(_into(settings, info), say)
     said = f"{info.kind} weights {info.name}, {engine.precision}, batches of {engine.batch_size}"
@@ -93,9 +101,19 @@ def _measure(settings: Settings, info: WeightsInfo, rows: list[Row], say: Callab
     return {**machine_facts(engine.device), "clip": clip, info.preset: said}
 
 
-def _plan(settings: Settings, info: WeightsInfo) -> Plan:
+def _measure_actor(
+    settings: Settings, info: WeightsInfo, rows: list[Row], say: Callable[[str], None]
+) -> dict[str, str]:  # fmt: skip
+    for steps in settings.steps:
+        inputs = ActorInputs(settings.inputs.speech, registry.sizes(info).low, steps)
+        rows += actor_rows(_plan(settings, info, inputs), say)
+    clip = f"{settings.seconds:g} s at {FPS} fps, {settings.repeats} repeats"
+    return {**machine_facts(resolve_device(settings.device)), "clip": clip, info.name: f"{info.kind} weights"}
+
+
+def _plan(settings: Settings, info: WeightsInfo, inputs: DubInputs) -> Plan:
     return Plan(
-        settings.inputs,
+        inputs,
         info,
         settings.device,
         settings.precision,

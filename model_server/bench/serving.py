@@ -12,7 +12,7 @@ from time import perf_counter
 from model_server import scratch
 from model_server.bench.addon import addon_dub, available
 from model_server.bench.figures import FRAME_RATE, Row, figure
-from model_server.bench.inputs import Inputs, with_speech_of
+from model_server.bench.inputs import ActorInputs, DubInputs, Inputs, with_speech_of
 from model_server.bench.server import Course, MemoryWatch, Server, help_seconds, running_server
 from model_server.engines.base import WeightsInfo
 from model_server.engines.pcavs.untrained import untrained_state
@@ -27,13 +27,15 @@ class Plan:
     """What is measured on servers.
 
     Attributes:
+        inputs: of the dubs.
+        weights: that the servers offer.
         seconds: of the clip for waits, rates and concurrent jobs.
         lengths: clips of these many seconds, each on a fresh server.
         jobs: how many at once.
         repeats: of what is measured on a warm server.
     """
 
-    inputs: Inputs
+    inputs: DubInputs
     weights: WeightsInfo
     device: str
     precision: str
@@ -42,12 +44,27 @@ class Plan:
     jobs: int
     repeats: int
 
+    @property
+    def group(self) -> str:
+        """What the rows belong to."""
+        if isinstance(self.inputs, ActorInputs):
+            return f"{self.weights.name}, {self.inputs.steps} step{'s' if self.inputs.steps > 1 else ''}"
+        return self.weights.preset
+
 
 def serve_rows(plan: Plan, say: Callable[[str], None]) -> list[Row]:
     """All rows of one set of weights."""
     with scratch.folder() as folder:
         bench = _Bench(replace(plan, weights=with_file(plan.weights, folder)), folder, say)
         return [*bench.waits(), *bench.long_clips(), *bench.concurrent_jobs()]
+
+
+def actor_rows(plan: Plan, say: Callable[[str], None]) -> list[Row]:
+    """Waits and rates of an actor's weights; long clips where it is drawn in one step."""
+    assert isinstance(plan.inputs, ActorInputs)
+    with scratch.folder() as folder:
+        bench = _Bench(plan, folder, say)
+        return [*bench.waits(), *(bench.long_clips() if plan.inputs.steps == 1 else [])]
 
 
 class _Bench:
@@ -58,7 +75,7 @@ class _Bench:
         self._folder = folder
         self._say = say
         self._servers = 0
-        self._group = plan.weights.preset
+        self._group = plan.group
 
     def waits(self) -> list[Row]:
         """Start, first frames cold and warm, previews, and the frame rate of whole clips."""
@@ -84,8 +101,8 @@ class _Bench:
         ]
         return [figure(self._group, name, unit, *values) for name, unit, values in rows if values]
 
-    def _by_the_addon(self, server: Server, inputs: Inputs) -> list[Course]:
-        if not available():
+    def _by_the_addon(self, server: Server, inputs: DubInputs) -> list[Course]:
+        if not (available() and isinstance(inputs, Inputs)):
             return []
         folders = [self._folder / f"addon-{n}" for n in range(self._plan.repeats)]
         requests = [inputs.request(self._plan.seconds, seed=2000 + n) for n in range(self._plan.repeats)]
@@ -149,7 +166,7 @@ class _Bench:
         ]
         return [figure(self._group, name, unit, *values) for name, unit, values in rows]
 
-    def _previews_beside(self, server: Server, inputs: Inputs) -> list[float]:
+    def _previews_beside(self, server: Server, inputs: DubInputs) -> list[float]:
         """Seconds for previews while jobs are at work."""
         plan = self._plan
         jobs = [server.client.submit(inputs.request(plan.seconds, seed=3000 + n)) for n in range(plan.jobs)]
@@ -161,7 +178,7 @@ class _Bench:
         return seconds
 
     @contextmanager
-    def _server(self, seconds: float, purpose: str) -> Iterator[tuple[Server, Inputs]]:
+    def _server(self, seconds: float, purpose: str) -> Iterator[tuple[Server, DubInputs]]:
         """A fresh server that holds the media, and inputs with enough sound."""
         plan = self._plan
         self._say(f"{self._group}: server, {purpose}")

@@ -39,6 +39,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--lengths", type=_lengths, default=LENGTHS, metavar="S,S", help="of long clips (10,60,600)")
     parser.add_argument("--jobs", type=shared.whole(1), default=4, metavar="N", help="at once on a server (4)")
     parser.add_argument("--into", type=_sizes, default=(), metavar="WxH,WxH", help="dubs into footage, on servers, too")
+    parser.add_argument(
+        "--actor", type=shared.weights_path, action="append", default=[], metavar="FILE|actor",
+        help="measure this actor on servers, nothing else",
+    )  # fmt: skip
+    parser.add_argument(
+        "--steps", type=shared.whole(1), nargs="+", default=[1], metavar="N", help="in which actors are drawn (1)"
+    )
     parser.add_argument("--portrait", type=Path, metavar="FILE", help="instead of the demo's")
     parser.add_argument("--audio", type=Path, metavar="FILE", help="instead of the demo's")
     parser.add_argument("--pose", type=Path, metavar="FILE", help="instead of the demo's")
@@ -66,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         options.lengths,
         options.jobs,
         options.into,
+        _actors(options),
+        options.steps,
     )
     with tqdm(bar_format="{desc} [{elapsed}]", file=progress.stream()) as bar:
         report = measure(settings, lambda text: bar.set_description_str(text))
@@ -97,6 +106,17 @@ def _weights(options: argparse.Namespace) -> list[WeightsInfo]:
             raise PoseDubError(f"{info.path} holds {info.preset} weights; choose --preset {info.preset}.")
     offered = {info.preset: info for info in (default_weights(), *given)}
     return [offered.get(preset) or untrained(preset) for preset in presets]
+
+
+def _actors(options: argparse.Namespace) -> list[WeightsInfo]:
+    from model_server.engines import registry
+    from model_server.engines.weights import describe
+
+    given = [describe(path) for path in options.actor]
+    for info in given:
+        if registry.traits(info).portrait:
+            raise PoseDubError(f"{info.path} draws no actor but a portrait; give it with --weights.")
+    return given
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from model_server.bench.footage import IntoPlan, into_rows
 from model_server.bench.inputs import demo_inputs
 from model_server.bench.serving import Plan, serve_rows
 from model_server.cli.main import main
+from model_server.engines.dae_talker.untrained import write_untrained
 from model_server.engines.pcavs.weights import untrained
 
 STAGES = ("mel", "identity", "pose", "speech", "generator", "encode")
@@ -51,6 +52,22 @@ def test_servers_are_measured_through_both_clients(tmp_path: Path) -> None:
         "2 jobs, at once against in sequence",
         "preview of one frame beside 2 jobs",
     } < set(values)
+
+
+def test_actors_are_measured_on_servers_in_each_number_of_steps(tmp_path: Path) -> None:
+    actor, path = write_untrained(tmp_path / "actor.safetensors"), tmp_path / "speed.json"
+    options = ["--actor", str(actor), "--steps", "1", "4", "--seconds", "0.2", "--repeats", "1", "--lengths", "0.2,0.4"]
+    assert main(["bench", *options, "--device", "cpu", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    names = {steps: {row["name"] for row in rows if row["group"].endswith(steps)} for steps in ("1 step", "4 steps")}
+    assert names["4 steps"] >= {"first frame, warm", "preview of one frame, warm", "0.2 s through gRPC, warm"}
+    assert names["1 step"] - names["4 steps"] >= {"memory growth, 0.4 s against 0.2 s", "clip of 0.4 s"}
+    assert all(row["fast"]["median"] > 0 for row in rows if "growth" not in row["name"])
+
+
+def test_what_draws_portraits_is_no_actor(untrained_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--actor", str(untrained_weights)]) == 1
+    assert "give it with --weights" in capsys.readouterr().err
 
 
 def test_dubs_into_footage_have_their_rates_memory_and_stages(tmp_path: Path) -> None:

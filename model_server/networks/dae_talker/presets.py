@@ -35,7 +35,7 @@ AUTOENCODERS: dict[str, DiffusionAutoencoderSize] = {
         prediction="clean",
     ),
     "dae-cpu": DiffusionAutoencoderSize(
-        UNetSize(_SIDE, 64, (1, 2), _CHANNELS, latent=256, embedding=128),
+        UNetSize(_SIDE, 64, (1, 2), _CHANNELS, latent=256, embedding=128, dropout=0.0),
         SemanticEncoderSize(_SIDE, 64, (1, 2), _CHANNELS, latent=256),
         prediction="clean",
         pictures=_LATENTS,
