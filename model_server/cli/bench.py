@@ -116,6 +116,8 @@ def _actors(options: argparse.Namespace) -> list[WeightsInfo]:
     for info in given:
         if registry.traits(info).portrait:
             raise PoseDubError(f"{info.path} draws no actor but a portrait; give it with --weights.")
+        if max(options.steps) > 1 and "steps" not in registry.traits(info).parameters:
+            raise PoseDubError(f"{info.path} draws in one step only; leave --steps out.")
     return given
 
 

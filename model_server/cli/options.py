@@ -95,7 +95,8 @@ def engine_pool(options: argparse.Namespace, more: Sequence[Path] = ()) -> Engin
     from model_server.engines.weights import built_in_weights
     from model_server.jobs.execution.engine_pool import EnginePool
 
-    offered = [*(given_weights(options) or built_in_weights()), *map(_described, more)]
+    given, others = given_weights(options), list(map(_described, more))
+    offered = [*given, *others] if given else built_in_weights(others)
     return EnginePool(list({one.id: one for one in offered}.values()), options.device, options.precision, choices)
 
 

@@ -292,11 +292,15 @@ def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.training.dae_talker.export import export_actor
 
     speech = _heard_with(options, options.run_folder)
-    more = options.student_only, options.licence, options.ship
-    info = export_actor(options.run_folder, options.corpus, speech, options.out, name, *more)
+
+    def exported(path: Path, built_in: bool = False) -> WeightsInfo:
+        given = name, options.student_only, options.licence
+        return export_actor(options.run_folder, options.corpus, speech, path, *given, built_in)
+
     if options.ship:
-        print(f"Built in: {ship_actor(options.out).path}")
-    return info
+        with scratch.folder() as folder:
+            print(f"Built in: {ship_actor(exported(folder / 'actor.safetensors', built_in=True).path).path}")
+    return exported(options.out)
 
 
 def _heard_with(options: argparse.Namespace, run: Path) -> SpeechNetwork | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from model_server.engines import registry
@@ -10,8 +12,11 @@ from model_server.engines.device import check_precision, device_name, resolve_de
 from model_server.engines.runtime.device_check import CheckedEngine, checked
 from model_server.engines.shipped import shipped_actor, shipped_weights
 from model_server.engines.weights_file import describe
+from model_server.errors import PoseDubError
 
 __all__ = ["built_in_weights", "default_weights", "describe", "load_checked_engine", "load_engine"]
+
+log = logging.getLogger(__name__)
 
 
 def load_engine(
@@ -20,7 +25,7 @@ def load_engine(
     """Build the engine that `info` names.
 
     Args:
-        info: from `default_weights` or `describe`.
+        info: from `built_in_weights` or `describe`.
         device: "cpu", a kind of GPU, or "auto" for "cuda" where there is such a GPU.
         precision: "auto" takes bf16 where it is faster here and draws the same pictures, by measurement.
         choices: file in which what was measured is kept.
@@ -51,7 +56,14 @@ def default_weights() -> WeightsInfo:
     return shipped_weights() or registry.untrained()
 
 
-def built_in_weights() -> list[WeightsInfo]:
-    """All weights that need no file: the default ones, then the package's actor where it has one."""
-    actor = shipped_actor()
-    return [default_weights(), *([actor] if actor else [])]
+def built_in_weights(more: Sequence[WeightsInfo] = ()) -> list[WeightsInfo]:
+    """What is offered where no weights are named: the default ones, `more`, and the package's actor.
+
+    An actor that is damaged is left out with a warning: nothing but a dub with it needs it.
+    """
+    try:
+        actor = shipped_actor()
+    except PoseDubError as problem:
+        log.warning("%s", problem)
+        actor = None
+    return [default_weights(), *more, *([actor] if actor else [])]

@@ -1,6 +1,7 @@
 """The whole command on a short clip: what it compares, never how fast it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from model_server.bench.footage import IntoPlan, into_rows
 from model_server.bench.inputs import demo_inputs
 from model_server.bench.serving import Plan, serve_rows
 from model_server.cli.main import main
-from model_server.engines.dae_talker.untrained import write_untrained
+from model_server.engines.dae_talker.actor_file import write_actor
+from model_server.engines.dae_talker.untrained import TOY, untrained_networks, write_untrained
+from model_server.engines.dae_talker.weights import Actor
 from model_server.engines.pcavs.weights import untrained
 
 STAGES = ("mel", "identity", "pose", "speech", "generator", "encode")
@@ -65,9 +68,16 @@ def test_actors_are_measured_on_servers_in_each_number_of_steps(tmp_path: Path) 
     assert all(row["fast"]["median"] > 0 for row in rows if "growth" not in row["name"])
 
 
-def test_what_draws_portraits_is_no_actor(untrained_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_measured_is_said_before_anything_is(
+    untrained_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["bench", "--actor", str(untrained_weights)]) == 1
     assert "give it with --weights" in capsys.readouterr().err
+    small = tmp_path / "small.safetensors"
+    networks = replace(untrained_networks(), autoencoder=None)
+    write_actor(small, networks, Actor("Toy", (-9, -9, -9), (9, 9, 9)), TOY, "untrained")
+    assert main(["bench", "--actor", str(small), "--steps", "1", "4"]) == 1
+    assert "draws in one step only" in capsys.readouterr().err
 
 
 def test_dubs_into_footage_have_their_rates_memory_and_stages(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from model_server.cli.options import weights_path
 from model_server.cli.recogniser import chosen_recogniser
 from model_server.engines import shipped, weights
 from model_server.engines.base import WeightsKind
-from model_server.engines.dae_talker.actor_file import write_actor
+from model_server.engines.dae_talker.actor_file import read_networks, write_actor
 from model_server.engines.dae_talker.untrained import TOY, untrained_networks
 from model_server.engines.dae_talker.weights import Actor
 from model_server.engines.pcavs.untrained import untrained_state
@@ -39,6 +39,7 @@ from model_server.engines.speech_recogniser import save_recogniser
 from model_server.engines.weights_file import describe, keep_pose_reading, read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.speech_recogniser.recogniser import Recogniser, RecogniserSize
+from model_server.pipeline.speech_pose import teller_among
 from model_server.synthetic.pronunciation import UNITS
 
 POSE_MAP = PoseMap(
@@ -99,6 +100,7 @@ def test_the_package_as_it_is() -> None:
     assert info is None or info.kind == "trained"
     assert recogniser is None or chosen_recogniser(None).facts["steps"] > 10_000
     assert actor is None or (actor.kind == "trained" and actor.path and actor.path.stat().st_size <= MAX_ACTOR_BYTES)
+    assert actor is None or read_networks(actor).speech  # it may hear with the recogniser beside it
 
 
 def test_a_recogniser_is_shipped_beside_them(folder: Path, tmp_path: Path) -> None:
@@ -138,6 +140,21 @@ def test_a_trained_actor_is_shipped_as_it_is(tmp_path: Path, monkeypatch: pytest
     assert weights_path("actor") == info.path and weights_path("toy.safetensors") == Path("toy.safetensors")
     (tmp_path / "actor").touch()
     assert weights_path("actor") == Path("actor")
+
+
+def test_where_no_weights_are_named_the_actor_is_offered_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, own = tmp_path / "data", describe(toy_actor(tmp_path / "own.safetensors", "untrained"))
+    info = ship_actor(toy_actor(tmp_path / "toy.safetensors", "trained"), data)
+    monkeypatch.setattr(weights, "shipped_actor", lambda: shipped_actor(data))
+    default = weights.default_weights()
+    assert weights.built_in_weights([own]) == [default, own, info]
+    assert teller_among(default, weights.built_in_weights([own])) == own
+    (data / ACTOR).write_bytes(b"damaged")
+    assert weights.built_in_weights() == [default] and "install PoseDub again" in caplog.text
+    (data / RECORD).unlink()
+    assert weights.built_in_weights() == [default]
 
 
 def test_only_a_trained_actor_can_be_the_shipped_one(

@@ -36,7 +36,8 @@ def notes(weights: WeightsInfo) -> list[str]:
     bounds = zip(ANGLES, actor.pose_low, actor.pose_high, strict=True)
     seen = ", ".join(f"{name} {low:.0f} to {high:.0f}" for name, low, high in bounds)
     facts = [f"{name.replace('_', ' ')}: {value}" for name, value in actor.facts.items()]
-    return [f"Actor:      {actor.name}", f"Seen poses: {seen} degrees", *actor.licence, *facts]
+    hears = ["Hears with: the package's speech recogniser, which this file leaves out"] if actor.recogniser else []
+    return [f"Actor:      {actor.name}", f"Seen poses: {seen} degrees", *hears, *actor.licence, *facts]
 
 
 def sizes(weights: WeightsInfo) -> Sizes:

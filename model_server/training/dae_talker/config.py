@@ -117,8 +117,8 @@ class SpeechSchedule(Schedule):
         whitened: mean squared error of the latents' principal components, each brought to the same deviation (our
             choice, off: it slows the first steps down): nine tenths of the latents' variance are the pose, and lips
             count little in the plain error.
-        lips: mean squared error of the eyes' and lips' shapes as a linear read-out tells them of the latents (our
-            choice, for the same reason; 0 as published).
+        lips: mean squared error of the lips' shape as a linear read-out tells it of the latents (our choice, for the
+            same reason; 0 as published).
         latent, pose: mean squared errors. latent_speed: of the change from frame to frame.
     """
 
@@ -247,7 +247,7 @@ _NO_POSE = replace(
     _CPU, name="dae-cpu-no-pose", speech2latent=replace(_CPU.speech2latent, pose_adaptor=False)
 )  # fmt: skip
 _LANDMARKS = replace(
-    _CPU, name="dae-cpu-landmarks", autoencoder=replace(_CPU.autoencoder, codes="landmarks")
+    _CPU, name="dae-cpu-landmarks", autoencoder=replace(_CPU.autoencoder, codes="landmarks", shapes=0.0)
 )  # fmt: skip
 PRESETS = {
     "dae-256": _published("dae-256", 64, 200000),

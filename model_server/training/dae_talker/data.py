@@ -24,6 +24,7 @@ Rows = NDArray[np.integer]
 
 # Eyes and lips among the iBUG points.
 PARTS = (slice(36, 42), slice(42, 48), slice(48, 68))
+EYES = 24  # numbers of a frame's shapes that are the eyes'; the rest are the lips'
 
 _OPENINGS = 12  # kinds of frames by how far lips are open
 _EYE_DISTANCE = 29.0  # half of that between the eyes of a view of 224 pixels
@@ -141,9 +142,13 @@ class ActorStore:
 
     @cached_property
     def _by_opening(self) -> list[Rows]:
-        """Numbers of frames, by how far lips are open, in even steps; steps without frames are left out."""
-        low, high = float(self.opening.min()), float(self.opening.max())
-        kinds = np.minimum((self.opening - low) / max(high - low, 1e-6) * _OPENINGS, _OPENINGS - 1).astype(int)
+        """Numbers of frames, by how far lips are open, in even steps; steps without frames are left out.
+
+        The widest hundredth is one step with those below, and so the narrowest: single frames there may be misread.
+        """
+        low, high = np.percentile(self.opening, (1, 99))
+        share = np.clip((self.opening - low) / max(high - low, 1e-6), 0, 1)
+        kinds = np.minimum(share * _OPENINGS, _OPENINGS - 1).astype(int)
         return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
 
     @cached_property

@@ -56,7 +56,8 @@ def export_actor(
         built_in: for the package: its own speech recogniser is left out of the file.
 
     Raises:
-        PoseDubError: the run lacks a stage, or no corpus was given.
+        PoseDubError: the run lacks a stage, or has networks of other sizes than its preset's now, or no corpus was
+            given; or the file is for the package but hears with another recogniser.
     """
     path, found = _last(run)
     config = changed(PRESETS["dae-cpu"], dict(flat(found.settings)))
@@ -65,7 +66,7 @@ def export_actor(
         raise PoseDubError(f"An actor's weights need {lacking}; give it to posedub checkpoint export.")
     _check(found, config, student_only)
     models = DaeModels(config, reader_of(speech))
-    models.load(found.models)
+    models.load(found.models, run)
     if not config.speech2latent.pose_adaptor:
         cast(nn.Linear, models.speech2latent.pose_projection[0]).weight.data.zero_()  # no pose was ever learnt
     networks = ActorNetworks(
@@ -77,6 +78,12 @@ def export_actor(
         pictures=models.pictures,
     )
     recogniser = built_in_recogniser(speech) if built_in else ""
+    if built_in and not recogniser:
+        raise PoseDubError(
+            f"{run} hears with another speech recogniser than the package's; only an actor that hears with that one "
+            "can be built in.",
+            ErrorKind.UNSUPPORTED,
+        )
     actor = replace(_actor(name, found, models, speech, corpora), licence=tuple(licence), recogniser=recogniser)
     write_actor(out, networks, actor, config.name, source=file_digest(path))
     return describe(out)

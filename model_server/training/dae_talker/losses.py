@@ -79,6 +79,21 @@ def psnr(drawn: Tensor, real: Tensor) -> Tensor:
     return (-10 * error.clamp(min=1e-10).log10()).mean()
 
 
+def correlation(one: Tensor, other: Tensor) -> float:
+    """Of two courses (n,); 0 where either never moves."""
+    return float(torch.corrcoef(torch.stack([one, other]))[0, 1].nan_to_num(0.0))
+
+
+def moved(course: Tensor, true: Tensor) -> float:
+    """How far a course (n,) goes, of the true one."""
+    return float(course.std() / true.std().clamp(min=1e-6))
+
+
+def standardized(values: Tensor, least: float = 1e-4) -> Tensor:
+    """Values (n, k) with mean 0 and deviation 1 over n; what moves less than `least` is not brought up to that."""
+    return (values - values.mean(0)) / values.std(0, correction=0).clamp(min=least)
+
+
 def _box(points: Tensor) -> Tensor:
     low, high = points.amin(1), points.amax(1)
     rim = _RIM * (high[:, :1] - low[:, :1])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from model_server.errors import ErrorKind, PoseDubError
 from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
 from model_server.networks.dae_talker.diffusion import start_noise
 from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoder
@@ -98,8 +100,25 @@ class DaeModels:
                 state |= {f"{_LEARNING}{name}.{key}": value for key, value in network.state_dict().items()}
         return state
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state` gave; what belongs to networks that are not here is kept."""
+    def load(self, state: dict[str, Tensor], source: Path) -> None:
+        """Take over what `state` gave; what belongs to networks that are not here is kept.
+
+        Args:
+            source: where it is from.
+
+        Raises:
+            PoseDubError: its networks have other sizes.
+        """
+        try:
+            self._load(state)
+        except RuntimeError as error:
+            raise PoseDubError(
+                f"The networks in {source} have other sizes than those of the preset {self.config.name}; choose the "
+                "preset that they were made with, or train them anew.",
+                ErrorKind.UNSUPPORTED,
+            ) from error
+
+    def _load(self, state: dict[str, Tensor]) -> None:
         self._kept = {}
         parts: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():

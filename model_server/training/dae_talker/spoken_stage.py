@@ -12,6 +12,8 @@ from torch import Tensor
 from model_server.corpus.actor.statistics import AXES
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.speech_features import SpeechReader
+from model_server.training.dae_talker.data import EYES
+from model_server.training.dae_talker.losses import correlation, moved, standardized
 from model_server.training.dae_talker.stages import Stage
 from model_server.training.dae_talker.tasks import SpeechTask, Stretches
 from model_server.training.losses import Losses
@@ -31,6 +33,7 @@ _ROOM, _NOISE, _BAND, _TELEPHONE = 0.3, 0.4, 0.15, 0.05  # shares of the stretch
 _SNR_DB, _HIGHEST, _GAIN_DB = (8.0, 35.0), (3400.0, 7500.0), 4.0
 _JUDGED = 4  # unseen stretches
 _LEAST_VARIANCE = 0.03  # of a component that is brought up, of the mean one's; smaller ones are mostly noise
+_LEAST_DEVIATION = 0.01  # of a number of the lips' shape
 _RIDGE = 1e-3  # of read-outs
 
 
@@ -53,7 +56,8 @@ class SpeechStage(Stage):
         self._whitening = whitening_of(self.latents).to(self.device)
         opening = torch.from_numpy(self.store.opening)[:, None]
         self._lip_opening = readout(self.latents, opening)[:, 0].to(self.device)
-        self._shapes = readout(self.latents, self.store.part_shapes).to(self.device)
+        lips = self.store.part_shapes[:, EYES:]  # speech tells nothing of the eyes
+        self._shapes = readout(self.latents, lips, _LEAST_DEVIATION).to(self.device)
         self.learners = {"task": self._learner(self._task(cast(Speech2Latent, self.network)))}
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,10 +87,9 @@ class SpeechStage(Stage):
         spoken = network(stretches.speech, stretches.poses.shape[1])
         pose = spoken.pose.float()
         lips = [(latents.float() @ self._lip_opening).flatten() for latents in (spoken.latent, stretches.latents)]
-        figures["lips_r"] = float(torch.corrcoef(torch.stack(lips))[0, 1])
-        figures["lips_moved"] = float(lips[0].std() / lips[1].std().clamp(min=1e-6))
-        moved = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
-        return figures | {f"moved_{axis}": float(value) for axis, value in zip(AXES, moved, strict=True)}
+        figures |= {"lips_r": correlation(*lips), "lips_moved": moved(*lips)}
+        shares = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
+        return figures | {f"moved_{axis}": float(value) for axis, value in zip(AXES, shares, strict=True)}
 
     def _task(self, network: Speech2Latent) -> SpeechTask:
         return SpeechTask(network, self.models.config.speech2latent, self._whitening, self._shapes)
@@ -129,14 +132,18 @@ def whitening_of(latents: Tensor) -> Tensor:
 
     Components of less than a thirtieth of the mean variance are noise; they are brought up no further than that.
     """
-    standard = (latents - latents.mean(0)) / latents.std(0).clamp(min=1e-4)
+    standard = standardized(latents)
     values, vectors = torch.linalg.eigh(standard.T @ standard / len(standard))
     return vectors / values.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
-def readout(latents: Tensor, values: Tensor) -> Tensor:
-    """Weights (latent, n) that read values (frames, n), standardized, off standardized latents, by least squares."""
-    standard, wanted = ((x - x.mean(0)) / x.std(0).clamp(min=1e-4) for x in (latents, values))
+def readout(latents: Tensor, values: Tensor, least: float = 1e-4) -> Tensor:
+    """Weights (latent, n) that read values (frames, n), standardized, off standardized latents, by least squares.
+
+    Args:
+        least: deviation below which values are not brought up.
+    """
+    standard, wanted = standardized(latents), standardized(values, least)
     gram = standard.T @ standard / len(standard) + _RIDGE * torch.eye(standard.shape[1])
     return torch.linalg.solve(gram, standard.T @ wanted / len(standard))
 

@@ -17,7 +17,7 @@ from model_server.networks.dae_talker.semantic_encoder import SemanticEncoder
 from model_server.training.averaging import average
 from model_server.training.dae_talker.config import Schedule, StageName
 from model_server.training.dae_talker.data import ActorStore, Frames
-from model_server.training.dae_talker.losses import part_weights, psnr
+from model_server.training.dae_talker.losses import correlation, moved, part_weights, psnr, standardized
 from model_server.training.dae_talker.models import DaeModels
 from model_server.training.dae_talker.tasks import AutoencoderTask, CriticTask, FaceTask, PicturesTask
 from model_server.training.discriminator import Discriminator
@@ -29,10 +29,10 @@ from model_server.training.run_log import grid
 
 _BETAS = (0.9, 0.999)
 _CRITIC_BETAS = (0.0, 0.9)
-_JUDGED, _SHOWN = 16, 6  # unseen frames for figures, frames of a grid
+_JUDGED, _COMPARED, _SHOWN = 16, 12, 6  # unseen frames for figures, for those of a sampler, frames of a grid
 _JUDGE_STEPS = 10  # of the sampler, for figures on the way
 _STANDARDIZED, _ENCODED = 512, 32  # frames that statistics are taken over, and those encoded at once
-_LEAST_DEVIATION = 1e-4  # of a shape's numbers
+_LEAST_DEVIATION = 0.01  # of a shape's numbers: what moves less is how landmarks are found
 _LEAST_SWAP = 0.3  # dB by which another frame's latent must draw worse
 
 
@@ -233,6 +233,7 @@ class AutoencoderStage(Stage):
     Attributes:
         clean, unseen_clean: what it draws, (frames, channels, h, w) in half precision; None for pixels.
         codes, unseen_codes: c of all frames (frames, latent) that stands in for the encoder's; None for that.
+        reads_lips: whether the face network is trained, so that it can judge what is drawn.
     """
 
     name = "autoencoder"
@@ -244,14 +245,16 @@ class AutoencoderStage(Stage):
         unseen_clean: Tensor | None = None,
         codes: Tensor | None = None,
         unseen_codes: Tensor | None = None,
+        reads_lips: bool = True,
     ) -> None:
         super().__init__(*arguments)
         self.clean, self.unseen_clean = clean, unseen_clean
         self.codes, self.unseen_codes = codes, unseen_codes
+        self.reads_lips = reads_lips
         if codes is not None:
             cast(DiffusionAutoencoder, self.network).encoder.requires_grad_(False)
         weights, shapes = self.models.config.autoencoder, self.store.part_shapes
-        self._shapes = (shapes - shapes.mean(0)) / shapes.std(0).clamp(min=_LEAST_DEVIATION)
+        self._shapes = standardized(shapes, _LEAST_DEVIATION)
         torch.manual_seed(self.models.config.seed)
         network, schedule = cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear()
         self._task = AutoencoderTask(network, schedule, weights, shapes.shape[1]).to(self.device)
@@ -296,11 +299,18 @@ class AutoencoderStage(Stage):
         return losses | {"total": total, "log_gradient_of_c": gradient.clamp(min=1e-12).log10()}
 
     def judge(self, step: int) -> dict[str, float]:
-        """PSNR with the own latent, with another frame's, and between the two; stops a run that ignores c."""
-        rows = self._fixed(_JUDGED // 2)
+        """PSNR with the own latent and with another frame's, and how lips open; stops a run that ignores c.
+
+        The face network reads lips: `drawn_lips_r` is the correlation with what it reads of the frames themselves,
+        `drawn_lips_moved` how far they go, of that.
+        """
+        rows = self._opening(_COMPARED)
         own, swapped = self._drawn(rows), self._drawn(np.roll(rows, 1))
         real = self._real(rows)
-        figures = {"psnr": float(psnr(own, real)), "swapped_psnr": float(psnr(swapped, real))} | self._lips()
+        figures = {"psnr": float(psnr(own, real)), "swapped_psnr": float(psnr(swapped, real))}
+        if self.reads_lips:
+            drawn, true = (self.models.face(images).opening.float() for images in (own, real))
+            figures |= {"drawn_lips_r": correlation(drawn, true), "drawn_lips_moved": moved(drawn, true)}
         told = figures["psnr"] - figures["swapped_psnr"]
         if step >= self.models.config.autoencoder.guard_steps and told < _LEAST_SWAP:
             raise PoseDubError(
@@ -309,16 +319,6 @@ class AutoencoderStage(Stage):
                 ErrorKind.UNSUPPORTED,
             )
         return figures
-
-    def _lips(self) -> dict[str, float]:
-        """How lips open in what is drawn of unseen frames' latents, as the face network reads it.
-
-        `lips_r` is the correlation with what it reads of the frames themselves, `lips_moved` how far they go, of that.
-        """
-        rows = self._opening(_JUDGED)
-        drawn, real = (self.models.face(images).opening.float() for images in (self._drawn(rows), self._real(rows)))
-        moved = drawn.std() / real.std().clamp(min=1e-6)
-        return {"lips_r": float(torch.corrcoef(torch.stack([drawn, real]))[0, 1]), "lips_moved": float(moved)}
 
     def picture(self) -> Tensor:
         """Truth, drawn with its own latent, and with the one of the frame before it in the list."""

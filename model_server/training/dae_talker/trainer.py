@@ -143,8 +143,9 @@ class DaeTrainer:
         if name == "autoencoder":
             given = self._landmark_codes() or (None, None)
             return AutoencoderStage(
-                *arguments, clean=clean[0], unseen_clean=clean[1], codes=given[0], unseen_codes=given[1]
-            )
+                *arguments, clean=clean[0], unseen_clean=clean[1], codes=given[0], unseen_codes=given[1],
+                reads_lips=bool(self.steps.get("face")),
+            )  # fmt: skip
         latents = self._landmark_codes() or self._latents(clock)
         if latents is None:
             return None
@@ -286,13 +287,7 @@ class DaeTrainer:
             self._load(own, self.run_folder)
 
     def _load(self, found: Checkpoint, source: Path) -> None:
-        try:
-            self.models.load(found.models)
-        except RuntimeError as error:
-            raise PoseDubError(
-                f"The networks in {source} have other sizes than the preset's; choose the one they were made with.",
-                ErrorKind.UNSUPPORTED,
-            ) from error
+        self.models.load(found.models, source)
         self.steps = dict(found.steps)
         self._resume_state = found.stage, found.optimizers
 

@@ -72,7 +72,8 @@ def test_the_packages_actor_leaves_out_the_packages_recogniser(
     save_recogniser(Recogniser(recogniser.network.size), recogniser.units, {}, other)
     speech, file = kept_recogniser(run, None), tmp_path / "actor.safetensors"
     monkeypatch.setattr(actor_file, "shipped_recogniser", lambda: other)
-    assert any(name.startswith("speech.") for name in exported_names(run, actor, speech, file))  # another one
+    with pytest.raises(PoseDubError, match="another speech recogniser than the package's"):
+        exported_names(run, actor, speech, file)
     monkeypatch.setattr(actor_file, "shipped_recogniser", lambda: ears)
     assert not any(name.startswith("speech.") for name in exported_names(run, actor, speech, file))
     assert speech

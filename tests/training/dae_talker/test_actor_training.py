@@ -15,7 +15,7 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
-from model_server.training.dae_talker.losses import part_weights, parts_mask, psnr
+from model_server.training.dae_talker.losses import correlation, moved, part_weights, parts_mask, psnr, standardized
 from model_server.training.dae_talker.spoken_stage import changed_sound, readout, whitening_of
 from model_server.training.dae_talker.stages import AutoencoderStage, spread_latents
 from model_server.training.dae_talker.trainer import DaeTrainer
@@ -75,7 +75,7 @@ def test_a_run_keeps_what_each_stage_hands_on(trained: Path, toy: DaeConfig) -> 
     lines = [json.loads(line) for line in (trained / "losses.jsonl").read_text().splitlines()]
     told = {line["stage"]: line for line in lines}
     assert told["autoencoder"].keys() >= {"log_gradient_of_c", "unseen_psnr", "unseen_swapped_psnr", "gradient"}
-    assert told["autoencoder"].keys() >= {"shapes", "unseen_lips_r", "unseen_lips_moved"}
+    assert told["autoencoder"].keys() >= {"shapes", "unseen_drawn_lips_r", "unseen_drawn_lips_moved"}
     assert told["speech2latent"].keys() >= {"pose", "lips", "unseen_lips_r", "unseen_moved_yaw", "whitened"}
     with Image.open(trained / "samples" / "autoencoder-0000002.png") as picture:
         assert picture.size == (3 * SIDE, 6 * SIDE)
@@ -128,8 +128,9 @@ def test_latents_of_one_actors_frames_begin_apart(toy: DaeConfig, actor: Path, t
 
 
 def test_the_gradient_of_c_is_told(toy: DaeConfig, actor: Path, trained: Path, tmp_path: Path) -> None:
-    run = copied(trained, ("face", "pictures"), tmp_path, changed(toy, {"autoencoder.steps": 6}))
-    trainer = DaeTrainer(changed(toy, {"autoencoder.steps": 6}), [actor], run, ALONE)
+    config = changed(toy, {"autoencoder.steps": 6, "autoencoder.shapes": 0})  # shapes have a gradient from the first
+    run = copied(trained, ("face", "pictures"), tmp_path, config)
+    trainer = DaeTrainer(config, [actor], run, ALONE)
     assert trainer.train(["autoencoder"])
     last = json.loads((run / "losses.jsonl").read_text().splitlines()[-1])
     # The last convolutions begin at zero: c gets a gradient from the third step on.
@@ -179,6 +180,29 @@ def test_shapes_of_parts_do_not_tell_where_the_head_is(actor: Path) -> None:
     assert moving.any() and max(map(abs, correlations)) < 0.5
     opened = shapes.view(-1, 32, 2)[:, 12 + 18, 1] - shapes.view(-1, 32, 2)[:, 12 + 14, 1]  # points 66 and 62
     assert torch.corrcoef(torch.stack([opened, torch.from_numpy(store.opening)]))[0, 1] > 0.99
+
+
+def test_one_misread_frame_is_not_drawn_often(actor: Path) -> None:
+    store, rng = ActorStore([actor], "train", SIDE), np.random.default_rng(0)
+    store.opening = store.opening.copy()
+    store.opening[7] = 40.0
+    assert (store.draw_balanced(rng, 4000, 1.0) == 7).mean() < 0.02
+
+
+def test_figures_of_lips_that_never_move_are_numbers() -> None:
+    still, moving = torch.ones(9), torch.arange(9.0)
+    assert correlation(still, moving) == 0 and moved(still, moving) == 0
+    assert correlation(2 * moving, moving) == pytest.approx(1) and moved(2 * moving, moving) == pytest.approx(2)
+    assert not standardized(torch.ones(1, 3)).any()  # one frame alone
+
+
+def test_lips_are_not_judged_by_a_face_network_that_never_learnt(
+    toy: DaeConfig, actor: Path, trained: Path, tmp_path: Path
+) -> None:
+    run = copied(trained, ("pictures",), tmp_path, toy)
+    assert DaeTrainer(toy, [actor], run, ALONE).train(["autoencoder"])
+    last = json.loads((run / "losses.jsonl").read_text().splitlines()[-1])
+    assert "unseen_psnr" in last and "unseen_drawn_lips_r" not in last
 
 
 def test_psnr_is_that_of_pixels() -> None:
