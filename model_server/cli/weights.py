@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     importer.set_defaults(run=_import)
 
     info = actions.add_parser("info", help="show what a weights file holds")
-    info.add_argument("path", type=Path, metavar="X.safetensors")
+    info.add_argument("path", type=shared.weights_path, metavar="X.safetensors|actor", help="actor: the built-in one")
     info.set_defaults(run=_info)
 
     pose = actions.add_parser("pose", help="measure how pose sources are best read with weights, and keep it in them")

@@ -37,19 +37,22 @@ def shipped_weights(folder: Path = DATA) -> WeightsInfo | None:
     Raises:
         PoseDubError: the package has some, but they are missing or not what was shipped.
     """
-    path = _shipped(FILE, folder)
-    return describe(path) if path else None
+    return _described(FILE, folder)
 
 
 def shipped_actor(folder: Path = DATA) -> WeightsInfo | None:
     """The package's actor; None when it was built without one. Raises as `shipped_weights`."""
-    path = _shipped(ACTOR, folder)
-    return describe(path) if path else None
+    return _described(ACTOR, folder)
 
 
 def shipped_recogniser(folder: Path = DATA) -> Path | None:
     """The package's speech recogniser; None when it was built without one. Raises as `shipped_weights`."""
     return _shipped(RECOGNISER, folder)
+
+
+def _described(name: str, folder: Path) -> WeightsInfo | None:
+    path = _shipped(name, folder)
+    return describe(path, _record(folder)[name]) if path else None
 
 
 def _shipped(name: str, folder: Path) -> Path | None:

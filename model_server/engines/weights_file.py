@@ -109,15 +109,20 @@ def check_shapes(
         )
 
 
-def describe(path: Path) -> WeightsInfo:
+def describe(path: Path, digest: str = "") -> WeightsInfo:
     """Read a weights file's metadata and check that its tensors fit the networks it names.
+
+    Args:
+        digest: SHA-256 of the file where that is known to be the one of a file that fits; its tensors are then not
+            checked, for which some engines have to build their networks.
 
     Raises:
         PoseDubError: the file is missing, damaged, of another format, or does not fit.
     """
     with _opened(path) as (metadata, shapes):
-        info = _info(path, metadata)
-    registry.family(info.engine).check_tensors(path, info.preset, shapes)
+        info = _info(path, metadata, digest or file_digest(path))
+    if not digest:
+        registry.family(info.engine).check_tensors(path, info.preset, shapes)
     return info
 
 
@@ -186,7 +191,7 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, str], dict[str, tuple[int, .
         yield file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
 
-def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
+def _info(path: Path, metadata: dict[str, str], digest: str) -> WeightsInfo:
     preset, kind, engine = (metadata.get(name, "") for name in ("preset", "kind", "engine"))
     if metadata.get("format") != FORMAT or kind not in KINDS or not engine:
         raise PoseDubError(
@@ -194,7 +199,7 @@ def _info(path: Path, metadata: dict[str, str]) -> WeightsInfo:
             ErrorKind.UNSUPPORTED,
         )
     return WeightsInfo(
-        id=file_digest(path),
+        id=digest,
         name=metadata.get("name") or path.stem.encode(errors="backslashreplace").decode(),
         kind=cast(WeightsKind, kind),
         preset=preset,

@@ -97,6 +97,7 @@ def test_the_package_as_it_is() -> None:
     found = {FILE: info, RECOGNISER: recogniser, ACTOR: actor}
     wanted = {name for name, one in found.items() if one}
     assert files == (wanted | {RECORD} if wanted else set())
+    assert [describe(one.path) for one in (info, actor) if one and one.path] == [one for one in (info, actor) if one]
     assert info is None or info.kind == "trained"
     assert recogniser is None or chosen_recogniser(None).facts["steps"] > 10_000
     assert actor is None or (actor.kind == "trained" and actor.path and actor.path.stat().st_size <= MAX_ACTOR_BYTES)

@@ -279,5 +279,8 @@ def test_a_stage_judges_by_unseen_frames(toy: DaeConfig, actor: Path, trained: P
             trainer.models, trainer.store, trainer.unseen, ALONE, clean=clean[0], unseen_clean=clean[1]
         )
         figures = stage.judge(0)
-    assert figures.keys() == {"psnr", "swapped_psnr"} and np.isfinite(list(figures.values())).all()
+    assert (
+        figures.keys() == {"psnr", "swapped_psnr", "drawn_lips_r", "drawn_lips_moved"}
+        and np.isfinite(list(figures.values())).all()
+    )
     assert drawn_actor(0, 0, 0) != drawn_actor(0, 1, 0)
