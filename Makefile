@@ -23,7 +23,7 @@ showcase: $(READY)
 	@$(BIN)/python -m tests.demo.showcase --out demo $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 faults: $(READY)
 	@$(BIN)/python -m tests.faults.run $(CASES) --scale $(or $(SCALE),1)

@@ -299,7 +299,9 @@ def _export_actor(options: argparse.Namespace, name: str) -> WeightsInfo:
 
     if options.ship:
         with scratch.folder() as folder:
-            print(f"Built in: {ship_actor(exported(folder / 'actor.safetensors', built_in=True).path).path}")
+            small = folder / "actor.safetensors"
+            exported(small, built_in=True)
+            print(f"Built in: {ship_actor(small).path}")
     return exported(options.out)
 
 
