@@ -281,6 +281,7 @@ class Run(Script):
         yield from until(lambda: scene().posedub.seed == 7, "The seed was not typed", 10)
         book = host("tasks.runtime").current().book
         before, began = len(list(book)), time.monotonic()
+        yield from self.sidebar.unfold("POSEDUB_PT_takes")
         yield from self.sidebar.press("posedub.redub_range(")
         yield from until(lambda: len(list(book)) > before, "The button Re-dub Range started nothing", 10)
         record = list(book)[-1]

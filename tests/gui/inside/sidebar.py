@@ -16,6 +16,8 @@ LIST = 0.7
 """Share of the width at which menus are looked for, right of their names."""
 SETTLE = 4
 """Ticks after which Blender has surely taken note of the mouse."""
+UNFOLDED = 5
+"""Turns of the view down in which a panel's header is looked for, eight clicks of the wheel each."""
 PAGES = 8
 """Screenfuls of the sidebar with all panels unfolded, and some more."""
 
@@ -123,7 +125,7 @@ class Sidebar:
 
     def unfold(self, name):
         """Open a folded panel: headers are not told either, so click rows until it is drawn; where its header is."""
-        for turns in (0, 8, 8):
+        for turns in (0, *[8] * UNFOLDED):
             yield from self.scroll("WHEELDOWNMOUSE", turns)
             for y in range(STEP, self.region.height, STEP):
                 if (yield from self._shows(name, MARGIN, y)):
