@@ -155,8 +155,10 @@ class Sidebar:
         before = yield from self.shown()
         if name in before:
             return True
+        self.drawn.clear()
         yield from self.hands.click(x, y)
-        after = yield from self.shown()
+        opened = set(self.drawn)  # a menu is drawn once, when it opens
+        after = opened | (yield from self.shown())
         if name in after:
             return True
         if any(other.startswith(MENUS) for other in after - before):
