@@ -1,9 +1,8 @@
 """What an actor's weights file says of all the networks of one trained actor. Does not import torch.
 
 Metadata `actor` is JSON of `Actor`; tensors are named by the network they belong to: `speech.` (what it hears with,
-unless that is the package's own recogniser),
-`speech2latent.`, and of the decoders `autoencoder.` with `pictures.` where it works in latents, `student.`, or both;
-`start_noise` is the x_T that all frames share.
+unless that is the package's own recogniser), `speech2latent.`, and of the decoders `autoencoder.` with `pictures.`
+where it works in latents, `student.`, or both; `start_noise` is the x_T that all frames share.
 """
 
 from __future__ import annotations

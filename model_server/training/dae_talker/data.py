@@ -25,6 +25,7 @@ Rows = NDArray[np.integer]
 # Eyes and lips among the iBUG points.
 PARTS = (slice(36, 42), slice(42, 48), slice(48, 68))
 EYES = 24  # numbers of a frame's shapes that are the eyes'; the rest are the lips'
+LEAST_SHAPE = 0.01  # deviation of a shape's number: what moves less is how landmarks are found
 
 _OPENINGS = 12  # kinds of frames by how far lips are open
 _EYE_DISTANCE = 29.0  # half of that between the eyes of a view of 224 pixels

@@ -12,7 +12,7 @@ from torch import Tensor
 from model_server.corpus.actor.statistics import AXES
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.speech_features import SpeechReader
-from model_server.training.dae_talker.data import EYES
+from model_server.training.dae_talker.data import EYES, LEAST_SHAPE
 from model_server.training.dae_talker.losses import correlation, moved, standardized
 from model_server.training.dae_talker.stages import Stage
 from model_server.training.dae_talker.tasks import SpeechTask, Stretches
@@ -33,7 +33,6 @@ _ROOM, _NOISE, _BAND, _TELEPHONE = 0.3, 0.4, 0.15, 0.05  # shares of the stretch
 _SNR_DB, _HIGHEST, _GAIN_DB = (8.0, 35.0), (3400.0, 7500.0), 4.0
 _JUDGED = 4  # unseen stretches
 _LEAST_VARIANCE = 0.03  # of a component that is brought up, of the mean one's; smaller ones are mostly noise
-_LEAST_DEVIATION = 0.01  # of a number of the lips' shape
 _RIDGE = 1e-3  # of read-outs
 
 
@@ -57,7 +56,7 @@ class SpeechStage(Stage):
         opening = torch.from_numpy(self.store.opening)[:, None]
         self._lip_opening = readout(self.latents, opening)[:, 0].to(self.device)
         lips = self.store.part_shapes[:, EYES:]  # speech tells nothing of the eyes
-        self._shapes = readout(self.latents, lips, _LEAST_DEVIATION).to(self.device)
+        self._shapes = readout(self.latents, lips, LEAST_SHAPE).to(self.device)
         self.learners = {"task": self._learner(self._task(cast(Speech2Latent, self.network)))}
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from model_server.networks.dae_talker.picture_autoencoder import PictureAutoenco
 from model_server.networks.dae_talker.semantic_encoder import SemanticEncoder
 from model_server.training.averaging import average
 from model_server.training.dae_talker.config import Schedule, StageName
-from model_server.training.dae_talker.data import ActorStore, Frames
+from model_server.training.dae_talker.data import LEAST_SHAPE, ActorStore, Frames
 from model_server.training.dae_talker.losses import correlation, moved, part_weights, psnr, standardized
 from model_server.training.dae_talker.models import DaeModels
 from model_server.training.dae_talker.tasks import AutoencoderTask, CriticTask, FaceTask, PicturesTask
@@ -32,7 +32,6 @@ _CRITIC_BETAS = (0.0, 0.9)
 _JUDGED, _COMPARED, _SHOWN = 16, 12, 6  # unseen frames for figures, for those of a sampler, frames of a grid
 _JUDGE_STEPS = 10  # of the sampler, for figures on the way
 _STANDARDIZED, _ENCODED = 512, 32  # frames that statistics are taken over, and those encoded at once
-_LEAST_DEVIATION = 0.01  # of a shape's numbers: what moves less is how landmarks are found
 _LEAST_SWAP = 0.3  # dB by which another frame's latent must draw worse
 
 
@@ -254,7 +253,7 @@ class AutoencoderStage(Stage):
         if codes is not None:
             cast(DiffusionAutoencoder, self.network).encoder.requires_grad_(False)
         weights, shapes = self.models.config.autoencoder, self.store.part_shapes
-        self._shapes = standardized(shapes, _LEAST_DEVIATION)
+        self._shapes = standardized(shapes, LEAST_SHAPE)
         torch.manual_seed(self.models.config.seed)
         network, schedule = cast(DiffusionAutoencoder, self.network), NoiseSchedule.linear()
         self._task = AutoencoderTask(network, schedule, weights, shapes.shape[1]).to(self.device)

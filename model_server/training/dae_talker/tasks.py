@@ -137,7 +137,7 @@ class SpeechTask(nn.Module):
         network: learns.
         weights: of the losses.
         whitening: (latent, latent) that brings errors of standardized latents to components of one deviation.
-        shapes: (latent, n) that reads eyes' and lips' shapes off standardized latents.
+        shapes: (latent, n) that reads the lips' shape off standardized latents.
     """
 
     whitening: Tensor
