@@ -117,8 +117,8 @@ class LocalServer:
 
     @property
     def owned(self) -> bool:
-        """Whether this object started the process, rather than found one."""
-        return self._process is not None
+        """Whether this object started the process, rather than found one, and has not stopped it since."""
+        return self._process is not None and self._state is not ServerState.STOPPED
 
     @property
     def advice(self) -> str:

@@ -73,7 +73,7 @@ def test_start_serve_stop(local, tmp_path):
     ]
     process = server._process
     server.stop(grace=HANGS)
-    assert server.state is ServerState.STOPPED
+    assert server.state is ServerState.STOPPED and not server.owned
     server.wait(HANGS)
     assert process.returncode == 0
 

@@ -187,9 +187,9 @@ def test_the_choice_is_one_undo_step(acting: Blender) -> None:
 HANDLES = ("posedub_yaw", "posedub_pitch", "posedub_roll")
 
 
-def movement(blender: Blender, name: str) -> np.ndarray:
+def movement(blender: Blender, name: str, frames: int = FRAMES) -> np.ndarray:
     """Yaw, pitch and roll (frames, 3) of a strip."""
-    columns = [blender.pose_rows(name=name, first=FIRST, end=FIRST + FRAMES, prop=prop) for prop in HANDLES]
+    columns = [blender.pose_rows(name=name, first=FIRST, end=FIRST + frames, prop=prop) for prop in HANDLES]
     return np.concatenate(columns, axis=1)
 
 

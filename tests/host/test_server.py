@@ -38,6 +38,7 @@ def test_dub_starts_the_managed_server_which_can_be_stopped(managed: Blender, me
     assert "serves on 127.0.0.1" in managed.texts()["PoseDub server log"]
     assert managed.op(name="server_stop") == {"result": ["FINISHED"]}
     assert managed.server()["state"] == "stopped"
+    assert "[posedub.server_start]" in managed.panel(name="POSEDUB_PT_server")
 
 
 def test_managed_server_has_the_default_weights(managed: Blender, media: Path) -> None:

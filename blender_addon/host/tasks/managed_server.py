@@ -87,7 +87,8 @@ class ManagedServer:
     def stop_for_setup(self) -> Callable[[], None]:
         """The same, before its files change; returns what waits for its end."""
         server = self._server
-        if server is None or not server.owned:
+        stopped = self.state is ServerState.STOPPED  # its process may still be ending
+        if server is None or not (server.owned or stopped):
             return lambda: None
         server.stop()
         return partial(_await_end, server)
