@@ -3,7 +3,8 @@
 # make test: the whole test suite
 # make faults: kills, full disks, fuzz, soak and more, on real processes; CASES=names for some of them, SCALE=0.1 for a tenth
 # make train ICT=ict.npz MINUTES=20: synthetic people, a slice of training (again to go on), weights; results in runs/
-# make ablations ACTOR=runs/actor CORPUS=corpus/actor: DAE-Talker without its pose adaptor, and with landmarks for latents
+# make ablations ACTOR=runs/actor CORPUS=corpus/actor: DAE-Talker in 1 to 100 steps, without its pose adaptor, and with
+#   landmarks for latents; CLIPS=3 unseen clips of FRAMES=75, PRECISION=bf16 where the run had it
 # make gui: a real Blender on a virtual display, worked with mouse and keyboard; BLENDER=/path or CHROOT=folder
 # make lint: ruff, mypy, buf
 
@@ -62,13 +63,19 @@ $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 
 ACTOR ?= runs/actor
 CORPUS ?= runs/corpora/actor
+CLIPS ?= 3
+FRAMES ?= 75
 STAGES_no-pose = speech2latent
 STAGES_landmarks = autoencoder speech2latent
 
-# What an actor's run is worth without its pose adaptor, and with landmarks in place of latents; again to go on.
+# What an actor's run is worth in other numbers of steps, without its pose adaptor, and with landmarks in place of
+# latents; again to go on. Shared noise and independent noise are compared wherever an actor is evaluated.
 ablations: $(READY) $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors
-	$(BIN)/posedub evaluate $(CORPUS) --weights $(ACTOR).safetensors $(ACTOR)-no-pose.safetensors \
-	  $(ACTOR)-landmarks.safetensors --steps 1 4 20 100 --out $(ACTOR)-ablations
+	$(BIN)/posedub evaluate $(CORPUS) --limit $(CLIPS) --max-frames $(FRAMES) --pose-source frozen \
+	  --weights $(ACTOR).safetensors --steps 1 4 20 100 --out $(ACTOR)-steps
+	$(BIN)/posedub evaluate $(CORPUS) --limit $(CLIPS) --max-frames $(FRAMES) --pose-source frozen \
+	  --weights $(ACTOR).safetensors $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors --steps 20 \
+	  --out $(ACTOR)-ablations
 
 $(ACTOR)-%.safetensors:
 	for stage in $(STAGES_$*); do $(BIN)/posedub train --preset dae-cpu-$* --stage $$stage --from $(ACTOR) \

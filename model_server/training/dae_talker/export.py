@@ -8,28 +8,25 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from model_server.corpus.shards import Corpus
 from model_server.engines.base import WeightsInfo
 from model_server.engines.dae_talker.actor_file import built_in_recogniser, write_actor
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
-from model_server.engines.dae_talker.weights import Actor, Angles
+from model_server.engines.dae_talker.weights import Actor
 from model_server.engines.weights_file import describe
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest
-from model_server.networks.dae_talker.speech2latent import Speech2Latent
 from model_server.networks.dae_talker.speech_features import SpeechNetwork, reader_of
 from model_server.training import checkpoint as checkpoints
 from model_server.training.checkpoint import Checkpoint
 from model_server.training.dae_talker.config import PRESETS, DaeConfig
 from model_server.training.dae_talker.data import ActorStore
 from model_server.training.dae_talker.models import DaeModels
+from model_server.training.dae_talker.rescale import lips_rescale, pose_rescale
 from model_server.training.settings import changed, flat
 
-_WINDOW = 250  # frames that the engine hears at once
-_RESCALE = (1.0, 2.5)
 _PERCENTILES = (1, 99)
 
 
@@ -89,34 +86,6 @@ def export_actor(
     return describe(out)
 
 
-def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Angles:
-    """How much farther yaw, pitch and roll go in truth than predicted on a store's clips: 1 to 2.5 each."""
-    if not len(store):
-        return 1.0, 1.0, 1.0
-    predicted, true = [], []
-    for clip in range(len(store.clips)):
-        for pose, truth in _spoken_poses(network, speech, store, clip):
-            predicted.append(pose.var(axis=0))
-            true.append(truth.var(axis=0))
-    ratios = np.sqrt(np.mean(true, axis=0) / np.maximum(np.mean(predicted, axis=0), 1e-9))
-    yaw, pitch, roll = np.clip(ratios, *_RESCALE).tolist()
-    return yaw, pitch, roll
-
-
-@torch.no_grad()
-def _spoken_poses(
-    network: Speech2Latent, speech: SpeechNetwork, store: ActorStore, clip: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Predicted and true poses (frames, 3) of each window of a clip."""
-    found, rows, reader = [], store.rows_of(clip), reader_of(speech)
-    for first in range(0, len(rows), _WINDOW):
-        frames = min(_WINDOW, len(rows) - first)
-        sound = torch.from_numpy(store.sound(clip, first, frames))[None]
-        pose: Tensor = network.speak(reader.read(sound), frames).pose[0]
-        found.append((pose.float().numpy(), store.angles[rows[first : first + frames]]))
-    return found
-
-
 def _actor(
     name: str, found: Checkpoint, models: DaeModels, speech: SpeechNetwork, corpora: Sequence[Path]
 ) -> Actor:  # fmt: skip
@@ -131,6 +100,8 @@ def _actor(
         "footage": sorted({str(Corpus.open(folder).index.settings.get("generator", "")) for folder in corpora}),
     }
     rescale = pose_rescale(models.speech2latent, speech, unseen)
+    if models.config.autoencoder.codes == "encoder" and len(unseen):
+        facts["lips_rescale"] = [round(factor, 3) for factor in lips_rescale(models, speech, store, unseen)]
     return Actor(name, low, high, rescale, facts=facts)  # type: ignore[arg-type]
 
 

@@ -15,13 +15,14 @@ from model_server.engines.speech_recogniser import SpeechRecogniser, save_recogn
 from model_server.engines.weights_file import describe, tensor_names
 from model_server.errors import PoseDubError
 from model_server.networks.dae_talker.speech2latent import Speech2Latent
-from model_server.networks.dae_talker.speech_features import SpeechNetwork
+from model_server.networks.dae_talker.speech_features import SpeechNetwork, reader_of
 from model_server.networks.speech_recogniser.recogniser import Recogniser
 from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, DaeConfig
 from model_server.training.dae_talker.data import ActorStore
-from model_server.training.dae_talker.export import export_actor, pose_rescale
+from model_server.training.dae_talker.export import export_actor
 from model_server.training.dae_talker.hearing import kept_recogniser
+from model_server.training.dae_talker.rescale import encoded, lips_rescale, pose_rescale
 from model_server.training.dae_talker.trainer import DaeTrainer
 from model_server.training.settings import changed
 from tests.recogniser.conftest import command
@@ -143,6 +144,33 @@ def test_shrunk_poses_are_measured(run: Path, actor: Path, toy: DaeConfig) -> No
     store = ActorStore([actor], "val", SIDE)
     assert pose_rescale(network, speech, store)[:2] == (2.5, 2.5)  # hardly trained: hardly any movement
     assert pose_rescale(network, speech, ActorStore([actor], "test", SIDE)) == (1.0, 1.0, 1.0)
+
+
+def test_lips_go_as_far_as_in_truth(run: Path, actor: Path, toy: DaeConfig) -> None:
+    speech = kept_recogniser(run, None)
+    models = DaeTrainer(toy, [actor], run, ALONE, speech=speech).models
+    known, unseen = (ActorStore([actor], split, SIDE) for split in ("train", "val"))
+    network = models.speech2latent
+    plain = spoken(network, speech, unseen)
+
+    factors = lips_rescale(models, speech, known, unseen)
+
+    moved = spoken(network, speech, unseen)
+    assert factors[0] == pytest.approx(1.6)  # hardly trained: hardly any movement
+    assert moved.std(0).norm() > plain.std(0).norm()
+    lips = torch.from_numpy(known.opening)
+    latents = encoded(models, known, np.arange(len(known)))
+    course = torch.linalg.lstsq(latents - latents.mean(0), (lips - lips.mean())[:, None]).solution[:, 0]
+    assert (moved @ course).std() > (plain @ course).std()
+    assert max(lips_rescale(models, speech, known, unseen)) < max(factors) + 1e-6
+
+
+def spoken(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> torch.Tensor:
+    """Latents (frames, latent) told of a store's first clip."""
+    rows = store.rows_of(0)
+    sound = torch.from_numpy(store.sound(0, 0, len(rows)))[None]
+    with torch.no_grad():
+        return network.speak(reader_of(speech).read(sound), len(rows)).latent[0]
 
 
 def test_one_command_trains_and_keeps_what_it_hears_with(
