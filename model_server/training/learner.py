@@ -24,7 +24,7 @@ class Learner:
         betas: of Adam.
         process_group: the processes that train together.
         gradient_norm: to which gradients are cut.
-        weight_decay: of AdamW; 0 for Adam.
+        weight_decay: of AdamW, which without it is Adam.
     """
 
     def __init__(
@@ -41,11 +41,7 @@ class Learner:
         self.weights = [weight for weight in task.parameters() if weight.requires_grad]
         self.rate, self.gradient_norm = rate, gradient_norm
         # Fused: one pass over the weights, which on processors saves a tenth and more of a step.
-        self.optimizer: torch.optim.Optimizer = (
-            torch.optim.AdamW(self.weights, rate, betas, weight_decay=weight_decay, fused=True)
-            if weight_decay
-            else torch.optim.Adam(self.weights, rate, betas, fused=True)
-        )
+        self.optimizer = torch.optim.AdamW(self.weights, rate, betas, weight_decay=weight_decay, fused=True)
 
     def gathering(self, last: bool) -> AbstractContextManager[None]:
         """Gradients of all but the last micro-batch stay in this process."""

@@ -25,7 +25,7 @@ class Schedule:
         batch: pictures, or stretches of speech.
         learning_rate: at full pace.
         falling: last share of the steps over which the rate falls to zero; 0 to keep it.
-        weight_decay: of AdamW; 0 for Adam.
+        weight_decay: of AdamW, which without it is Adam.
         ema_decay: of the averaged weights.
     """
 

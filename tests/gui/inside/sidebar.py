@@ -136,15 +136,16 @@ class Sidebar:
         """Open a menu of the tab's upper half, and go down to an entry, counted from 0, until it is `chosen`."""
         yield from self.scroll("WHEELUPMOUSE", 6 * PAGES)
         for y in range(self.region.height - STEP, self.region.height // 2, -STEP):
-            if not (yield from self._shows(menu, self.region.width * LIST, y)):
-                continue
-            for _ in range(entry):
-                yield from self.hands.key("DOWN_ARROW")
-            yield from self.hands.key("RET")
-            for _ in range(SETTLE):
-                yield
-            if chosen():
-                return
+            for downs in (entry + 1, entry):  # a menu may open with no entry marked, or with the first one
+                if not (yield from self._shows(menu, self.region.width * LIST, y)):
+                    break
+                for _ in range(downs):
+                    yield from self.hands.key("DOWN_ARROW")
+                yield from self.hands.key("RET")
+                for _ in range(SETTLE):
+                    yield
+                if chosen():
+                    return
         raise Stuck(f"The menu {menu} does not open, or does not do what its entry {entry + 1} says.")
 
     def _shows(self, name, x, y):
