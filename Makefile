@@ -74,7 +74,7 @@ ablations: $(READY) $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors
 	$(BIN)/posedub evaluate $(CORPUS) --limit $(CLIPS) --max-frames $(FRAMES) --pose-source frozen \
 	  --weights $(ACTOR).safetensors --steps 1 4 20 100 --out $(ACTOR)-steps
 	$(BIN)/posedub evaluate $(CORPUS) --limit $(CLIPS) --max-frames $(FRAMES) --pose-source frozen \
-	  --weights $(ACTOR).safetensors $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors --steps 20 \
+	  --weights $(ACTOR).safetensors $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors --steps 4 \
 	  --out $(ACTOR)-ablations
 
 $(ACTOR)-%.safetensors:

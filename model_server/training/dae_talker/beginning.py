@@ -40,15 +40,18 @@ class Beginning:
 
     def checkpoint(self, config: DaeConfig) -> Checkpoint:
         """What a run of `config` takes over; PoseDubError where there is no checkpoint or no actor."""
-        return self._of_actor(config) if self.further else self._of_run()
+        return self._of_actor(config) if self.further else self._of_run(config)
 
-    def _of_run(self) -> Checkpoint:
+    def _of_run(self, config: DaeConfig) -> Checkpoint:
         path = checkpoints.latest(self.source)
         if path is None:
             raise PoseDubError(f"There is no checkpoint in {self.source}; train it first.", ErrorKind.NOT_FOUND)
         found, names = checkpoints.load(path), self._before()
         models = {key: value for key, value in found.models.items() if key.split(".")[1] in names}
         steps = {name: count for name, count in found.steps.items() if name in names}
+        for name in steps:
+            if steps[name] >= found.settings.get(name, {}).get("steps", 0):  # finished there is finished here
+                steps[name] = max(steps[name], getattr(config, name).steps)
         return Checkpoint("", self.stage, steps, models, {})
 
     def _of_actor(self, config: DaeConfig) -> Checkpoint:

@@ -258,9 +258,10 @@ def test_a_run_begins_with_what_another_one_handed_on(
 def test_landmarks_may_stand_in_for_latents(
     toy: DaeConfig, actor: Path, trained: Path, recogniser: SpeechRecogniser, tmp_path: Path
 ) -> None:
-    config = changed(toy, {"autoencoder.codes": "landmarks"})
+    config = changed(toy, {"autoencoder.codes": "landmarks", "pictures.steps": "50"})
     begin = Beginning(trained, "autoencoder")
     trainer = DaeTrainer(config, [actor], tmp_path, ALONE, speech=recogniser.network, begin=begin)
+    assert trainer.steps["pictures"] == 50  # finished in fewer, and not trained further
     before = [value.clone() for value in trainer.models.networks["autoencoder"].encoder.parameters()]  # type: ignore[union-attr]
     assert trainer.train()
     after = trainer.models.networks["autoencoder"].encoder.parameters()  # type: ignore[union-attr]
