@@ -65,7 +65,7 @@ def sections(
 
 
 def _reconstruction(films: ActorFilms, takes: Sequence[Any], steps: Sequence[int]) -> list[Figure]:
-    """Of frames of an actor's corpus; none where the takes are others, or the weights hold the student alone."""
+    """Of frames of an actor's corpus; none where the takes are others, or the weights hold no encoder that learnt c."""
     import numpy as np
 
     from model_server.engines.dae_talker.actor_file import read_networks
@@ -73,8 +73,9 @@ def _reconstruction(films: ActorFilms, takes: Sequence[Any], steps: Sequence[int
     from model_server.evaluation.actor_reconstruction import FRAMES, reconstruction
 
     own = [take for take in takes if isinstance(take, ActorTake)]
-    networks = read_networks(films.engine.weights)
-    if not own or networks.autoencoder is None:
+    networks, trained = read_networks(films.engine.weights), films.actor.facts.get("config", {})
+    by_encoder = trained.get("autoencoder", {}).get("codes", "encoder") == "encoder"
+    if not own or networks.autoencoder is None or not by_encoder:
         return []
     share = -(-FRAMES // len(own))
     pictures = [take.pictures(np.linspace(0, take.count - 1, share).astype(int).tolist()) for take in own]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model_server.cli.main import main
-from model_server.engines.dae_talker.actor_file import read_networks
+from model_server.engines.dae_talker.actor_file import read_networks, write_actor
 from model_server.engines.dae_talker.engine import DaeTalkerEngine
 from model_server.engines.dae_talker.untrained import write_untrained
 from model_server.engines.weights import describe, load_engine
@@ -139,6 +139,16 @@ def test_an_actors_own_corpus_tells_how_well_it_is_drawn(films: ActorFilms, tmp_
     document = json.loads((tmp_path / "own.json").read_text())
     assert document["reconstruction"]["toy"].keys() >= {"reconstruction", "swapped", "student", "inversion"}
     assert "unseen frames drawn of their own latents" in (tmp_path / "own.md").read_text()
+
+
+def test_an_actor_of_landmarks_has_no_latents_of_frames(films: ActorFilms, tmp_path: Path) -> None:
+    corpus, weights = write_corpus(tmp_path / "corpus"), tmp_path / "points.safetensors"
+    by_landmarks = replace(films.actor, facts={"config": {"autoencoder": {"codes": "landmarks"}}})
+    write_actor(weights, read_networks(films.engine.weights), by_landmarks, "toy", "untrained")
+    command = ["evaluate", str(corpus), "--split", "val", "--weights", str(weights), "--max-frames", "12"]
+    assert main([*command, "--out", str(tmp_path / "own")]) == 0
+    document = json.loads((tmp_path / "own.json").read_text())
+    assert document["movement"].keys() == {"points, 1 step"} and "reconstruction" not in document
 
 
 def test_actors_stand_beside_pcavs_in_one_table(footage: Path, films: ActorFilms, tmp_path: Path) -> None:
