@@ -70,7 +70,7 @@ def export_actor(
         speech=speech,
         speech2latent=models.speech2latent,
         start_noise=models.start,
-        autoencoder=None if student_only else models.autoencoder,
+        autoencoder=models.autoencoder,
         student=models.student if _finished(found, config, "student") else None,
         pictures=models.pictures,
     )
@@ -81,16 +81,15 @@ def export_actor(
             "can be built in.",
             ErrorKind.UNSUPPORTED,
         )
-    actor = replace(_actor(name, found, models, speech, corpora), licence=tuple(licence), recogniser=recogniser)
+    actor = replace(_actor(name, found, networks, corpora), licence=tuple(licence), recogniser=recogniser)
+    networks = replace(networks, autoencoder=None) if student_only else networks
     write_actor(out, networks, actor, config.name, source=file_digest(path))
     return describe(out)
 
 
-def _actor(
-    name: str, found: Checkpoint, models: DaeModels, speech: SpeechNetwork, corpora: Sequence[Path]
-) -> Actor:  # fmt: skip
-    resolution = models.config.resolution
-    store, unseen = (ActorStore(corpora, split, resolution) for split in ("train", "val"))
+def _actor(name: str, found: Checkpoint, networks: ActorNetworks, corpora: Sequence[Path]) -> Actor:
+    """What is told of an actor; lips of its speech2latent go as far as in the footage afterwards."""
+    store, unseen = (ActorStore(corpora, split, networks.resolution) for split in ("train", "val"))
     low, high = (tuple(row) for row in np.percentile(store.angles, _PERCENTILES, axis=0).tolist())
     facts = {
         "config": found.settings,
@@ -99,9 +98,9 @@ def _actor(
         "minutes": round(len(store) / 25 / 60, 1),
         "footage": sorted({str(Corpus.open(folder).index.settings.get("generator", "")) for folder in corpora}),
     }
-    rescale = pose_rescale(models.speech2latent, speech, unseen)
-    if models.config.autoencoder.codes == "encoder" and len(unseen):
-        facts["lips_rescale"] = [round(factor, 3) for factor in lips_rescale(models, speech, store, unseen)]
+    rescale = pose_rescale(networks.speech2latent, networks.speech, unseen)
+    if found.settings["autoencoder"]["codes"] == "encoder" and len(unseen):
+        facts["lips_rescale"] = round(lips_rescale(networks, store, unseen), 3)
     return Actor(name, low, high, rescale, facts=facts)  # type: ignore[arg-type]
 
 

@@ -5,25 +5,34 @@ A prediction by least squares is the mean of what may be, and moves less than an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from model_server.corpus.labels import lip_opening
+from model_server.corpus.mesh import MeshReader
+from model_server.engines.dae_talker.actor_networks import ActorNetworks
+from model_server.engines.dae_talker.decoding import rendered
 from model_server.engines.dae_talker.weights import Angles
+from model_server.features import CROP_SIDE
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, Spoken
 from model_server.networks.dae_talker.speech_features import SpeechNetwork, reader_of
-from model_server.training.dae_talker.data import EYES, ActorStore, Rows
-from model_server.training.dae_talker.losses import standardized
-from model_server.training.dae_talker.models import DaeModels
+from model_server.training.dae_talker.data import ActorStore, Rows
 from model_server.training.dae_talker.spoken_stage import readout
 
+Floats = NDArray[np.float32]
+
 _WINDOW = 250  # frames that the engine hears at once
-_POSE, _LIPS = (1.0, 2.5), (1.0, 1.6)
-_SHAPES = 3  # principal components of the lips' shape: about how far they are open, how wide, how rounded
-_FRAMES = 2000  # of the training, from which it is told how latents go with the lips
-_ENCODED = 32  # pictures at once
+_POSE, _LIPS = (1.0, 2.5), (1.0, 1.8)
+_TRIED = 1.5  # factor with which lips are drawn, besides 1, to see what a factor does
+_LEAST_SLOPE = 0.1  # where lips hardly follow their factor, none is told
+_FRAMES, _DRAWN = 2000, 300  # of the training, from which it is told how latents go with the lips; drawn ones
+_STEPS = 4  # in which pictures are drawn where there is no student
+_BATCH = 32  # pictures at once
 
 
 def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Angles:
@@ -36,50 +45,83 @@ def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStor
 
 
 @torch.no_grad()
-def lips_rescale(models: DaeModels, speech: SpeechNetwork, known: ActorStore, unseen: ActorStore) -> list[float]:
-    """Have predicted lips go as far as true ones: the last layer of speech to latents is changed to that.
+def lips_rescale(networks: ActorNetworks, known: ActorStore, unseen: ActorStore) -> float:
+    """Have lips in drawn pictures go as far as true ones: the last layer of speech to latents is changed to that.
 
-    Three numbers of the lips' shape are read off latents by least squares; latents are moved along the directions
-    in which they go with those numbers in the training's frames.
+    Speech tells, and the decoder draws, the mean of what may be, so that lips open less than in the footage. The
+    opening is read off latents by least squares, and latents are moved along the direction in which they go with it.
 
     Args:
-        models: whose averaged network is changed.
-        speech: what it hears with.
-        known: the training's frames.
-        unseen: clips on which lips are predicted; not empty.
+        networks: with an autoencoder; speech2latent is changed.
+        known: the training's frames; not empty.
+        unseen: clips whose speech is heard and drawn, and in which the face mesh reads the lips; not empty.
 
     Returns:
-        The factors, 1 to 1.6, of the lips' first, second and third principal component.
+        The factor, 1 to 1.8.
     """
-    network = models.speech2latent
+    network = networks.speech2latent
     rows = np.linspace(0, len(known) - 1, min(_FRAMES, len(known))).astype(int)
-    latents = _standard(network, encoded(models, known, rows))
-    reading = readout(latents, _lip_components(known.part_shapes[torch.from_numpy(rows), EYES:]))
-    shapes = latents @ reading
-    carried = torch.linalg.lstsq(shapes, latents).solution  # how latents go with a shape, (shapes, latent)
-    found = [(_standard(network, spoken.latent) @ reading, _standard(network, encoded(models, unseen, rows)) @ reading)
-             for rows, spoken in _windows(network, speech, unseen)]  # fmt: skip
-    factors = _factors(found, _LIPS)
-    change = torch.eye(network.size.latent) + reading @ torch.diag(torch.tensor(factors) - 1) @ carried
+    latents = _standard(network, encoded(networks, known, rows))
+    reading = readout(latents, torch.from_numpy(known.opening[rows])[:, None])
+    carried = torch.linalg.lstsq(latents @ reading, latents).solution  # how latents go with the opening, (1, latent)
+    every = max(1, len(unseen) // _DRAWN)
+    windows = [(unseen.opening[rows[::every]], spoken.latent[::every])
+               for rows, spoken in _windows(network, networks.speech, unseen)]  # fmt: skip
+
+    def moved(factor: float) -> float:
+        change = _along(reading, carried, factor)
+        changed = [(true, _raw(network, _standard(network, latent) @ change)) for true, latent in windows]
+        return _lips_moved(networks, changed)
+
+    plain, more = moved(1.0), moved(_TRIED)
+    steeper = (more - plain) / (_TRIED - 1)
+    factor = float(np.clip(1 + (1 - plain) / steeper, *_LIPS)) if steeper > _LEAST_SLOPE else 1.0
+    change = _along(reading, carried, factor)
     network.out.weight.copy_(change.T @ network.out.weight)
     network.out.bias.copy_(network.out.bias @ change)
-    return factors
+    return factor
 
 
 @torch.no_grad()
-def encoded(models: DaeModels, store: ActorStore, rows: Rows) -> Tensor:
+def encoded(networks: ActorNetworks, store: ActorStore, rows: Rows) -> Tensor:
     """Latents c (n, latent) of frames by number."""
+    assert networks.autoencoder
     parts = []
-    for part in np.array_split(rows, -(-len(rows) // _ENCODED)):
+    for part in np.array_split(rows, -(-len(rows) // _BATCH)):
         images = store.images(part)
-        parts.append(models.autoencoder.encoder(models.pictures.encode(images) if models.pictures else images).float())
+        clean = networks.pictures.encode(images) if networks.pictures else images
+        parts.append(networks.autoencoder.encoder(clean).float())
     return torch.cat(parts)
 
 
-def _lip_components(lips: Tensor) -> Tensor:
-    """The first principal components (n, 3) of lips' shapes (n, points)."""
-    moved = lips - lips.mean(0)
-    return standardized(moved @ torch.linalg.svd(moved, full_matrices=False).Vh[:_SHAPES].T)
+def _lips_moved(networks: ActorNetworks, windows: Sequence[tuple[Floats, Tensor]]) -> float:
+    """How far lips go in pictures drawn of latents (frames, latent), of true openings (frames,); mean over windows."""
+    shares = []
+    for true, latents in windows:
+        drawn = np.array([opening for part in latents.split(_BATCH) for opening in _drawn_openings(networks, part)])
+        seen = np.isfinite(drawn)
+        if seen.sum() > 1 and true[seen].std() > 0:
+            shares.append(drawn[seen].std() / true[seen].std())
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def _drawn_openings(networks: ActorNetworks, latents: Tensor) -> list[float]:
+    """Lip openings of pictures drawn of latents (n, latent); NaN where the mesh finds no face."""
+    start = networks.start_noise.expand(len(latents), -1, -1, -1)
+    pictures = rendered(networks, latents, 1 if networks.student else _STEPS, start).clamp(-1, 1)
+    views = F.interpolate(pictures, (CROP_SIDE, CROP_SIDE), mode="bicubic").clamp(-1, 1)
+    pixels = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    faces = [MeshReader().read(view) for view in pixels]
+    return [float(lip_opening(face.landmarks[None])[0]) if face else np.nan for face in faces]
+
+
+def _along(reading: Tensor, carried: Tensor, factor: float) -> Tensor:
+    """Matrix (latent, latent) that makes what is read off standardized latents `factor` times as large."""
+    return torch.eye(len(reading)) + (factor - 1) * reading @ carried
+
+
+def _raw(network: Speech2Latent, latents: Tensor) -> Tensor:
+    return latents * network.latent_deviation + network.latent_mean
 
 
 def _standard(network: Speech2Latent, latents: Tensor) -> Tensor:
