@@ -65,7 +65,7 @@ def lips_rescale(networks: ActorNetworks, known: ActorStore, unseen: ActorStore)
     reading = readout(latents, torch.from_numpy(known.opening[rows])[:, None])
     carried = torch.linalg.lstsq(latents @ reading, latents).solution  # how latents go with the opening, (1, latent)
     every = max(1, len(unseen) // _DRAWN)
-    windows = [(unseen.opening[rows[::every]], spoken.latent[::every])
+    windows = [(_openings(unseen.images(rows[::every])), spoken.latent[::every])
                for rows, spoken in _windows(network, networks.speech, unseen)]  # fmt: skip
 
     def moved(factor: float) -> float:
@@ -98,21 +98,28 @@ def _lips_moved(networks: ActorNetworks, windows: Sequence[tuple[Floats, Tensor]
     """How far lips go in pictures drawn of latents (frames, latent), of true openings (frames,); mean over windows."""
     shares = []
     for true, latents in windows:
-        drawn = np.array([opening for part in latents.split(_BATCH) for opening in _drawn_openings(networks, part)])
-        seen = np.isfinite(drawn)
+        drawn = np.concatenate([_openings(_drawn(networks, part)) for part in latents.split(_BATCH)])
+        seen = np.isfinite(drawn) & np.isfinite(true)
         if seen.sum() > 1 and true[seen].std() > 0:
             shares.append(drawn[seen].std() / true[seen].std())
     return float(np.mean(shares)) if shares else 1.0
 
 
-def _drawn_openings(networks: ActorNetworks, latents: Tensor) -> list[float]:
-    """Lip openings of pictures drawn of latents (n, latent); NaN where the mesh finds no face."""
+def _drawn(networks: ActorNetworks, latents: Tensor) -> Tensor:
+    """Pictures (n, 3, s, s) of latents (n, latent)."""
     start = networks.start_noise.expand(len(latents), -1, -1, -1)
-    pictures = rendered(networks, latents, 1 if networks.student else _STEPS, start).clamp(-1, 1)
+    return rendered(networks, latents, 1 if networks.student else _STEPS, start)
+
+
+def _openings(pictures: Tensor) -> Floats:
+    """Lip openings (n,) that the face mesh reads in pictures (n, 3, s, s); NaN where it finds no face.
+
+    True pictures are read like drawn ones: the mesh sees lips less open than a renderer says that they are.
+    """
     views = F.interpolate(pictures, (CROP_SIDE, CROP_SIDE), mode="bicubic").clamp(-1, 1)
     pixels = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     faces = [MeshReader().read(view) for view in pixels]
-    return [float(lip_opening(face.landmarks[None])[0]) if face else np.nan for face in faces]
+    return np.array([lip_opening(face.landmarks[None])[0] if face else np.nan for face in faces], np.float32)
 
 
 def _along(reading: Tensor, carried: Tensor, factor: float) -> Tensor:
