@@ -73,9 +73,11 @@ def _reconstruction(films: ActorFilms, takes: Sequence[Any], steps: Sequence[int
     from model_server.evaluation.actor_reconstruction import FRAMES, reconstruction
 
     own = [take for take in takes if isinstance(take, ActorTake)]
-    networks, trained = read_networks(films.engine.weights), films.actor.facts.get("config", {})
-    by_encoder = trained.get("autoencoder", {}).get("codes", "encoder") == "encoder"
-    if not own or networks.autoencoder is None or not by_encoder:
+    trained = films.actor.facts.get("config", {}).get("autoencoder", {})
+    if not own or trained.get("codes", "encoder") != "encoder":
+        return []
+    networks = read_networks(films.engine.weights)
+    if networks.autoencoder is None:
         return []
     share = -(-FRAMES // len(own))
     pictures = [take.pictures(np.linspace(0, take.count - 1, share).astype(int).tolist()) for take in own]

@@ -39,8 +39,12 @@ def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStor
     """How much farther yaw, pitch and roll go in truth than predicted on a store's clips: 1 to 2.5 each."""
     if not len(store):
         return 1.0, 1.0, 1.0
-    found = [(spoken.pose, torch.from_numpy(store.angles[rows])) for rows, spoken in _windows(network, speech, store)]
-    yaw, pitch, roll = _factors(found, _POSE)
+    predicted, true = [], []
+    for rows, spoken in _windows(network, speech, store):
+        predicted.append(spoken.pose.numpy().var(axis=0))
+        true.append(store.angles[rows].var(axis=0))
+    ratios = np.sqrt(np.mean(true, axis=0) / np.maximum(np.mean(predicted, axis=0), 1e-9))
+    yaw, pitch, roll = np.clip(ratios, *_POSE).tolist()
     return yaw, pitch, roll
 
 
@@ -65,13 +69,12 @@ def lips_rescale(networks: ActorNetworks, known: ActorStore, unseen: ActorStore)
     reading = readout(latents, torch.from_numpy(known.opening[rows])[:, None])
     carried = torch.linalg.lstsq(latents @ reading, latents).solution  # how latents go with the opening, (1, latent)
     every = max(1, len(unseen) // _DRAWN)
-    windows = [(_openings(unseen.images(rows[::every])), spoken.latent[::every])
+    windows = [(_openings(unseen.images(rows[::every])), _standard(network, spoken.latent[::every]))
                for rows, spoken in _windows(network, networks.speech, unseen)]  # fmt: skip
 
     def moved(factor: float) -> float:
         change = _along(reading, carried, factor)
-        changed = [(true, _raw(network, _standard(network, latent) @ change)) for true, latent in windows]
-        return _lips_moved(networks, changed)
+        return _lips_moved(networks, [(true, _raw(network, latents @ change)) for true, latents in windows])
 
     plain, more = moved(1.0), moved(_TRIED)
     steeper = (more - plain) / (_TRIED - 1)
@@ -146,10 +149,3 @@ def _windows(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -
             sound = torch.from_numpy(store.sound(clip, first, len(part)))[None]
             spoken = network.speak(reader.read(sound), len(part))
             yield part, Spoken(spoken.latent[0].float(), spoken.pose[0].float())
-
-
-def _factors(found: list[tuple[Tensor, Tensor]], bounds: tuple[float, float]) -> list[float]:
-    """How much farther columns go in truth than predicted, of pairs of predicted and true values (frames, n)."""
-    predicted, true = (torch.stack([course.var(0, correction=0) for course in part]).mean(0)
-                       for part in zip(*found, strict=True))  # fmt: skip
-    return (true / predicted.clamp(min=1e-9)).sqrt().clamp(*bounds).tolist()
