@@ -64,6 +64,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--voices", type=Path, nargs="+", default=[], metavar="DIR", help="corpora from which --train-judge hears more"
     )
     parser.add_argument(
+        "--judge-seed", type=int, default=0, metavar="N", help="another one makes another judge, to train with (0)"
+    )
+    parser.add_argument(
         "--syncnet", type=Path, metavar="FILE", help="the official syncnet_v2.model, for LSE-C and LSE-D"
     )
     parser.add_argument(
@@ -169,7 +172,8 @@ def _train_judge(options: argparse.Namespace) -> int:
     try_file(options.judge, "choose another --judge")
     console.log(form="%(message)s")
     voices = Voices(options.voices, chosen_recogniser(None)) if options.voices else None
-    judge = train_judge(options.sources, Settings(minutes=options.train_judge), voices)
+    settings = Settings(minutes=options.train_judge, seed=options.judge_seed)
+    judge = train_judge(options.sources, settings, voices)
     judge.save(options.judge)
     print(f"{options.judge}: {json.dumps(judge.facts)}")
     return 0

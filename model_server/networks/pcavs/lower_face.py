@@ -216,7 +216,8 @@ def composed(pictures: Tensor, flows: Tensor, shares: Tensor, mask: Tensor, rgb:
     fields = enlarged(torch.cat([flows, shares], 2).flatten(0, 1), height)
     offsets, share = fields.split([2, 1], 1)
     bent = (warp(pictures.flatten(0, 1), offsets) * share).unflatten(0, (n, r)).sum(1)
-    image = torch.lerp(enlarged(rgb, height), bent, enlarged(mask, height))
+    # Under autocast parts come in half precision.
+    image = torch.lerp(enlarged(rgb, height).to(bent), bent, enlarged(mask, height).to(bent))
     sure = (torch.sigmoid(-enlarged(covered, mask.shape[-1])) - _UNSURE) / (1 - 2 * _UNSURE)
     return LowerFace(image, sure.clamp(0, 1), rgb, mask, bent, covered)
 

@@ -119,7 +119,9 @@ class SpeechSchedule(Schedule):
             count little in the plain error.
         lips: mean squared error of the lips' shape as a linear read-out tells it of the latents (our choice, for the
             same reason; 0 as published).
-        latent, pose: mean squared errors. latent_speed: of the change from frame to frame.
+        latent, pose: mean squared errors. latent_speed, pose_speed: of the change from frame to frame; nods are quick
+            and small beside the slow movement that speech does not tell (our choice; 0 as published).
+        pose_decay: weight decay of the pose predictor.
     """
 
     frames: int = 250
@@ -131,6 +133,8 @@ class SpeechSchedule(Schedule):
     latent: float = 1.0
     pose: float = 1.0
     latent_speed: float = 0.5
+    pose_speed: float = 100.0
+    pose_decay: float = 0.1
     whitened: float = 0.0
     lips: float = 0.0
 

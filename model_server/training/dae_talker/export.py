@@ -24,7 +24,7 @@ from model_server.training.checkpoint import Checkpoint
 from model_server.training.dae_talker.config import PRESETS, DaeConfig
 from model_server.training.dae_talker.data import ActorStore
 from model_server.training.dae_talker.models import DaeModels
-from model_server.training.dae_talker.rescale import lips_rescale, pose_rescale
+from model_server.training.dae_talker.rescale import lips_rescale, nods_rescale, pose_rescale
 from model_server.training.settings import changed, flat
 
 _PERCENTILES = (1, 99)
@@ -88,7 +88,7 @@ def export_actor(
 
 
 def _actor(name: str, found: Checkpoint, networks: ActorNetworks, corpora: Sequence[Path]) -> Actor:
-    """What is told of an actor; lips of its speech2latent go as far as in the footage afterwards."""
+    """What is told of an actor; lips and nods of its speech2latent go as far as in the footage afterwards."""
     store, unseen = (ActorStore(corpora, split, networks.resolution) for split in ("train", "val"))
     low, high = (tuple(row) for row in np.percentile(store.angles, _PERCENTILES, axis=0).tolist())
     facts = {
@@ -98,6 +98,8 @@ def _actor(name: str, found: Checkpoint, networks: ActorNetworks, corpora: Seque
         "minutes": round(len(store) / 25 / 60, 1),
         "footage": sorted({str(Corpus.open(folder).index.settings.get("generator", "")) for folder in corpora}),
     }
+    nods = nods_rescale(networks.speech2latent, networks.speech, unseen)
+    facts["nods_rescale"] = [round(factor, 3) for factor in nods]
     rescale = pose_rescale(networks.speech2latent, networks.speech, unseen)
     if found.settings["autoencoder"]["codes"] == "encoder" and len(unseen):
         facts["lips_rescale"] = round(lips_rescale(networks, store, unseen), 3)

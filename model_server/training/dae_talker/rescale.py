@@ -17,6 +17,7 @@ from model_server.corpus.labels import lip_opening
 from model_server.corpus.mesh import MeshReader
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
 from model_server.engines.dae_talker.decoding import rendered
+from model_server.engines.dae_talker.pose_noise import pose_noise
 from model_server.engines.dae_talker.weights import Angles
 from model_server.features import CROP_SIDE
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, Spoken
@@ -28,11 +29,38 @@ Floats = NDArray[np.float32]
 
 _WINDOW = 250  # frames that the engine hears at once
 _POSE, _LIPS = (1.0, 2.5), (1.0, 1.8)
+_QUICK = 13  # frames, over whose mean movement is slow
+_NOISE = 5000  # frames of noise, from which it is told how much of it is quick
 _TRIED = 1.5  # factor with which lips are drawn, besides 1, to see what a factor does
 _LEAST_SLOPE = 0.1  # where lips hardly follow their factor, none is told
 _FRAMES, _DRAWN = 2000, 300  # of the training, from which it is told how latents go with the lips; drawn ones
 _STEPS = 4  # in which pictures are drawn where there is no student
 _BATCH = 32  # pictures at once
+
+
+@torch.no_grad()
+def nods_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Angles:
+    """Have quick movement go as far as true one on a store's clips: the pose predictor's last layer is changed to that.
+
+    Not every stressed syllable is nodded at, and a mean nods half as deep at each. Slow movement, which speech does not
+    tell, comes from noise; what quick movement is in that counts as well.
+
+    Returns:
+        The factors of yaw, pitch and roll, 1 to 2.5 each.
+    """
+    if not len(store):
+        return 1.0, 1.0, 1.0
+    predicted, true = [], []
+    for rows, spoken in _windows(network, speech, store):
+        predicted.append(_quick(spoken.pose.numpy()).var(axis=0))
+        true.append(_quick(store.angles[rows]).var(axis=0))
+    of_noise = network.pose_deviation.numpy() ** 2 * _quick(pose_noise(range(_NOISE), network.size.pose, 0)).var(axis=0)
+    lacking = np.maximum(np.mean(true, axis=0) - of_noise, 0)
+    factors = np.clip(np.sqrt(lacking / np.maximum(np.mean(predicted, axis=0), 1e-9)), *_POSE).astype(np.float32)
+    network.pose_predictor.out.weight.mul_(torch.from_numpy(factors)[:, None])
+    network.pose_predictor.out.bias.mul_(torch.from_numpy(factors))
+    yaw, pitch, roll = factors.tolist()
+    return yaw, pitch, roll
 
 
 def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Angles:
@@ -123,6 +151,13 @@ def _openings(pictures: Tensor) -> Floats:
     pixels = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     faces = [MeshReader().read(view) for view in pixels]
     return np.array([lip_opening(face.landmarks[None])[0] if face else np.nan for face in faces], np.float32)
+
+
+def _quick(angles: Floats) -> Floats:
+    """What moves within half a second of angles (n, 3)."""
+    kernel, half = np.ones(_QUICK) / _QUICK, _QUICK // 2
+    slow = [np.convolve(np.pad(column, half, mode="edge"), kernel, "valid") for column in angles.T]
+    return (angles - np.stack(slow, 1)).astype(np.float32)
 
 
 def _along(reading: Tensor, carried: Tensor, factor: float) -> Tensor:

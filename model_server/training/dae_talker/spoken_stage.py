@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from model_server.corpus.actor.statistics import AXES
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.speech_features import SpeechReader
 from model_server.training.dae_talker.data import EYES, LEAST_SHAPE
 from model_server.training.dae_talker.losses import correlation, moved, standardized
-from model_server.training.dae_talker.stages import Stage
-from model_server.training.dae_talker.tasks import SpeechTask, Stretches
+from model_server.training.dae_talker.stages import BETAS, Stage
+from model_server.training.dae_talker.tasks import PoseTask, SpeechTask, Stretches
+from model_server.training.learner import Learner
 from model_server.training.losses import Losses
 from model_server.training.recogniser.sound_augment import (
     amplified,
@@ -37,7 +39,7 @@ _RIDGE = 1e-3  # of read-outs
 
 
 class SpeechStage(Stage):
-    """Speech to latents and pose.
+    """Speech to latents, and apart from it to pose.
 
     Attributes:
         latents, unseen_latents: c (frames, latent) of all frames.
@@ -57,7 +59,13 @@ class SpeechStage(Stage):
         self._lip_opening = readout(self.latents, opening)[:, 0].to(self.device)
         lips = self.store.part_shapes[:, EYES:]  # speech tells nothing of the eyes
         self._shapes = readout(self.latents, lips, LEAST_SHAPE).to(self.device)
-        self.learners = {"task": self._learner(self._task(cast(Speech2Latent, self.network)))}
+        network, weights = cast(Speech2Latent, self.network), self.models.config.speech2latent
+        predictor = network.pose_predictor.requires_grad_(False)
+        self.learners = {"task": self._learner(self._task(network))}
+        self.learners["pose"] = Learner(
+            PoseTask(predictor.requires_grad_(True), weights), weights.learning_rate, BETAS, self.process_group,
+            weight_decay=weights.pose_decay,
+        )  # fmt: skip
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Sounds (n, t), latents and poses as they are (n, frames, ...)."""
@@ -67,9 +75,16 @@ class SpeechStage(Stage):
         """See `Stage.learn`."""
         weights = self.models.config.speech2latent
         late = step >= weights.predicted_from * weights.steps
-        total, losses = self.learners["task"].shared(self._read(batch), weights.predicted if late else 0.0)
+        stretches = self._read(batch)
+        total, losses = self.learners["task"].shared(stretches, weights.predicted if late else 0.0)
         total.backward()
-        return losses | {"total": total}
+        return losses | {"total": total} | self._learn_pose(stretches)
+
+    def _learn_pose(self, stretches: Stretches) -> Losses:
+        features = cast(Speech2Latent, self.network).frame_features(stretches.speech, stretches.poses.shape[1])
+        total, losses = self.learners["pose"].shared(features, stretches.poses)
+        total.backward()
+        return losses
 
     def judge(self, step: int) -> dict[str, float]:
         """Losses on plain unseen stretches with the true pose and with the predicted one, and how the pose moves.
@@ -82,9 +97,10 @@ class SpeechStage(Stage):
         task = self._task(network)
         total, losses = task(stretches, 0.0)
         figures = {name: float(value) for name, value in losses.items()} | {"total": float(total)}
+        figures["pose"] = float(F.mse_loss(stretches.predicted, stretches.poses))
         figures["latent_own_pose"] = float(task(stretches, 1.0)[1]["latent"])
         spoken = network(stretches.speech, stretches.poses.shape[1])
-        pose = spoken.pose.float()
+        pose = stretches.predicted
         lips = [(latents.float() @ self._lip_opening).flatten() for latents in (spoken.latent, stretches.latents)]
         figures |= {"lips_r": correlation(*lips), "lips_moved": moved(*lips)}
         shares = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
@@ -112,10 +128,15 @@ class SpeechStage(Stage):
         sounds, latents, poses = (value.to(self.device) for value in batch)
         network = cast(Speech2Latent, self.network)
         heard = self.reader.read(sounds)
+        speech = SpeechFeatures(heard.layers.float(), heard.prosody.float())
+        valid = torch.ones(poses.shape[:2], dtype=torch.bool, device=self.device)
+        with torch.no_grad():
+            predicted = self.models.speech2latent.predicted_pose(speech, poses.shape[1], valid).float()
         return Stretches(
-            SpeechFeatures(heard.layers.float(), heard.prosody.float()),
+            speech,
             (latents - network.latent_mean) / network.latent_deviation,
             (poses - network.pose_mean) / network.pose_deviation,
+            predicted,
         )
 
     def _standardize(self, network: Speech2Latent) -> None:

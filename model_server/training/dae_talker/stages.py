@@ -27,7 +27,7 @@ from model_server.training.learner import Learner
 from model_server.training.losses import Losses
 from model_server.training.run_log import grid
 
-_BETAS = (0.9, 0.999)
+BETAS = (0.9, 0.999)
 _CRITIC_BETAS = (0.0, 0.9)
 _JUDGED, _COMPARED, _SHOWN = 16, 12, 6  # unseen frames for figures, for those of a sampler, frames of a grid
 _JUDGE_STEPS = 10  # of the sampler, for figures on the way
@@ -105,7 +105,7 @@ class Stage(ABC):
     def _learner(self, task: nn.Module, gradient_norm: float = 5.0) -> Learner:
         schedule = self.schedule
         return Learner(
-            task, schedule.learning_rate, _BETAS, self.process_group, gradient_norm, schedule.weight_decay
+            task, schedule.learning_rate, BETAS, self.process_group, gradient_norm, schedule.weight_decay
         )  # fmt: skip
 
     def _pace(self, step: int) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from model_server.networks.dae_talker.autoencoder import DiffusionAutoencoder
 from model_server.networks.dae_talker.diffusion import NoiseSchedule
 from model_server.networks.dae_talker.picture_autoencoder import PictureAutoencoder
-from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
+from model_server.networks.dae_talker.speech2latent import PosePredictor, Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.student import StudentDecoder
 from model_server.training.dae_talker.config import (
     AutoencoderSchedule,
@@ -123,15 +123,31 @@ class Stretches:
         speech: features of n sounds.
         latents: (n, frames, latent).
         poses: (n, frames, 3).
+        predicted: what the averaged pose predictor tells in their place.
     """
 
     speech: SpeechFeatures
     latents: Tensor
     poses: Tensor
+    predicted: Tensor
+
+
+class PoseTask(nn.Module):
+    """From speech to poses."""
+
+    def __init__(self, predictor: PosePredictor, weights: SpeechSchedule) -> None:
+        super().__init__()
+        self.predictor, self.weights = predictor, weights
+
+    def forward(self, features: Tensor, poses: Tensor) -> tuple[Tensor, Losses]:
+        """Losses of stretches whose frames have such features (n, frames, inputs) and poses (n, frames, 3)."""
+        told = self.predictor(features, torch.ones_like(features[..., 0], dtype=torch.bool)).float()
+        losses = {"pose": F.mse_loss(told, poses), "pose_speed": F.mse_loss(told.diff(dim=1), poses.diff(dim=1))}
+        return weighted(losses, self.weights), losses
 
 
 class SpeechTask(nn.Module):
-    """From speech features to latents and poses.
+    """From speech features and poses to latents.
 
     Args:
         network: learns.
@@ -156,16 +172,14 @@ class SpeechTask(nn.Module):
         count, frames = stretches.latents.shape[:2]
         valid = torch.ones(count, frames, dtype=torch.bool, device=stretches.latents.device)
         heard = self.network.hear(stretches.speech, frames, valid)
-        pose = self.network.pose_predictor(heard, valid)
-        own = torch.rand(count, 1, 1, device=pose.device) < predicted
-        given = torch.where(own, pose.float(), stretches.poses) * self.weights.pose_adaptor
+        own = torch.rand(count, 1, 1, device=valid.device) < predicted
+        given = torch.where(own, stretches.predicted, stretches.poses) * self.weights.pose_adaptor
         latents = self.network.decode(heard, given, valid).float()
         error = latents - stretches.latents
         losses = {
             "latent": error.square().mean(),
             "whitened": (error @ self.whitening).square().mean(),
             "lips": (error @ self.shapes).square().mean(),
-            "pose": F.mse_loss(pose.float(), stretches.poses),
             "latent_speed": F.mse_loss(latents.diff(dim=1), stretches.latents.diff(dim=1)),
         }
         return weighted(losses, self.weights), losses

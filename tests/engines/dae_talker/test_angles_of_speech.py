@@ -60,7 +60,7 @@ def test_noise_is_smooth_and_of_deviation_one() -> None:
     made = pose_noise(range(20000), 3, seed=5)
     np.testing.assert_allclose(made.std(0), 1, atol=0.06)
     power = np.square(np.abs(np.fft.rfft(made[:, 0])))
-    below = np.fft.rfftfreq(len(made), 1 / 25) < 0.8
+    below = np.fft.rfftfreq(len(made), 1 / 25) < 0.5
     assert power[below].sum() / power.sum() == pytest.approx(0.9, abs=0.02)
     np.testing.assert_allclose(pose_noise(range(700, 800), 3, 5), made[700:800], atol=1e-6)
 

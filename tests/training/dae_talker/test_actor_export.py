@@ -23,12 +23,12 @@ from model_server.training.dae_talker.config import PRESETS, DaeConfig
 from model_server.training.dae_talker.data import ActorStore
 from model_server.training.dae_talker.export import export_actor
 from model_server.training.dae_talker.hearing import kept_recogniser
-from model_server.training.dae_talker.rescale import encoded, lips_rescale, pose_rescale
+from model_server.training.dae_talker.rescale import encoded, lips_rescale, nods_rescale, pose_rescale
 from model_server.training.dae_talker.spoken_stage import readout
 from model_server.training.dae_talker.trainer import DaeTrainer
 from model_server.training.settings import changed
 from tests.recogniser.conftest import command
-from tests.training.dae_talker.conftest import SIDE
+from tests.training.dae_talker.conftest import FRAMES, SIDE
 from tests.training.dae_talker.test_actor_training import ALONE
 
 
@@ -137,6 +137,22 @@ def test_what_an_export_lacks_is_named(run: Path, actor: Path, toy: DaeConfig, t
     assert DaeTrainer(toy, [actor], begun, ALONE).train(["face", "pictures"])
     with pytest.raises(PoseDubError, match="stage autoencoder"):
         export_actor(begun, [actor], speech, tmp_path / "x.safetensors", "x")
+
+
+def test_nods_go_as_far_as_in_the_footage(run: Path, actor: Path, toy: DaeConfig) -> None:
+    speech = kept_recogniser(run, None)
+    network = DaeTrainer(toy, [actor], run, ALONE, speech=speech).models.speech2latent
+    store, valid = ActorStore([actor], "val", SIDE), torch.ones(1, FRAMES, dtype=torch.bool)
+    heard = reader_of(speech).read(torch.from_numpy(store.sound(0, 0, FRAMES))[None])
+
+    def told() -> torch.Tensor:
+        return network.predicted_pose(heard, FRAMES, valid)
+
+    with torch.no_grad():
+        before, factors = told(), nods_rescale(network, speech, store)
+        assert factors[0] == 2.5 and all(1 <= factor <= 2.5 for factor in factors)  # hardly trained: hardly any
+        torch.testing.assert_close(told(), before * torch.tensor(factors))
+    assert nods_rescale(network, speech, ActorStore([actor], "test", SIDE)) == (1.0, 1.0, 1.0)
 
 
 def test_shrunk_poses_are_measured(run: Path, actor: Path, toy: DaeConfig) -> None:
