@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,7 +56,7 @@ def own_movement(films: ActorFilms, takes: Sequence[EvalClip], reader: MeshReade
     made = [faces_of(films.spoken(take), reader).angles for take in takes]
     sounds = [take.samples(0, take.count * 640) for take in takes]
     onsets = [sound_onsets(sound) if sound is not None else np.zeros(0) for sound in sounds]
-    figures = _amounts(made, true) + _beats(made, true, onsets)
+    figures = _amounts(made, true) + aligned_beats(made, true, onsets)
     figures += _diversity(films, takes)
     return figures + _control(films, takes[0], reader) + _steadiness(films, takes[0], reader, several)
 
@@ -118,15 +118,19 @@ def _amounts(made: Sequence[Floats], true: Sequence[Floats]) -> list[Figure]:
     return figures
 
 
-def _beats(made: Sequence[Floats], true: Sequence[Floats], onsets: Sequence[Floats]) -> list[Figure]:
-    def aligned(angles: Sequence[Floats], shift: int) -> float:
-        heard = [onsets[(k + shift) % len(onsets)] for k in range(len(onsets))]
-        return mean(beat_alignment(motion_beats(a), o) for a, o in zip(angles, heard, strict=True))
-
-    rows = {"made": aligned(made, 0), "true": aligned(true, 0)}
-    if len(onsets) > 1:
-        rows |= {"made, other sound": _shuffled(lambda s: aligned(made, s), len(onsets)),
-                 "true, other sound": _shuffled(lambda s: aligned(true, s), len(onsets))}  # fmt: skip
+def aligned_beats(made: Sequence[Floats], true: Sequence[Floats], onsets: Sequence[Floats]) -> list[Figure]:
+    """Motion beats of courses of angles at onsets of their own sounds, and of all others' for comparison."""
+    rows: dict[str, float] = {}
+    for name, angles in (("made", made), ("true", true)):
+        beats = [motion_beats(course) for course in angles]
+        own = np.array([beat_alignment(one, heard) for one, heard in zip(beats, onsets, strict=True)])
+        rows[name] = mean(own)
+        if len(onsets) > 1:
+            other = np.array([mean(beat_alignment(one, heard) for k, heard in enumerate(onsets) if k != number)
+                              for number, one in enumerate(beats)])  # fmt: skip
+            apart = (own - other)[np.isfinite(own - other)]
+            rows[f"{name}, other sound"] = mean(other)
+            rows[f"{name}, standard error of the difference"] = float(apart.std() / max(len(apart), 1) ** 0.5)
     return [Figure("beat alignment", rows, beat_alignment.__doc__ or "")]
 
 
@@ -140,11 +144,6 @@ def _diversity(films: ActorFilms, takes: Sequence[EvalClip]) -> list[Figure]:
     values = dict(zip(AXES, np.mean(apart, axis=0).tolist(), strict=True))
     definition = "Deviation of Pose from Speech over five seeds, over that of the poses trained with; 0 without a seed."
     return [Figure("diversity", values, definition)]
-
-
-def _shuffled(aligned: Callable[[int], float], count: int) -> float:
-    """The mean over all pairings of movements with other clips' sounds."""
-    return mean(aligned(shift) for shift in range(1, count))
 
 
 def _control(films: ActorFilms, take: EvalClip, reader: MeshReader) -> list[Figure]:

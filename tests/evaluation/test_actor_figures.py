@@ -18,6 +18,7 @@ from model_server.evaluation.actor_clips import ActorTake
 from model_server.evaluation.actor_films import ActorFilms
 from model_server.evaluation.actor_movement import (
     Figure,
+    aligned_beats,
     as_table,
     beat_alignment,
     flicker,
@@ -61,6 +62,16 @@ def test_a_head_that_moves_with_the_voice_is_better_aligned() -> None:
     assert beat_alignment(onsets, onsets) == 1.0
     assert np.isnan(beat_alignment(np.zeros(0), onsets))
     assert not len(motion_beats(np.full((30, 3), np.nan)))
+
+
+def test_beats_of_several_clips_stand_beside_those_of_other_sounds() -> None:
+    rng = np.random.default_rng(0)
+    times = [np.cumsum(rng.uniform(0.5, 1.1, 6)).tolist() for _ in range(5)]
+    moved, onsets = [nods(each) for each in times], [sound_onsets(syllables(each)) for each in times]
+    values = aligned_beats(moved, moved[1:] + moved[:1], onsets)[0].values
+    assert values["made"] > values["made, other sound"] + 2 * values["made, standard error of the difference"]
+    assert values["true"] < values["made"]  # here the truth moves to another sound
+    assert aligned_beats(moved[:1], moved[:1], onsets[:1])[0].values.keys() == {"made", "true"}
 
 
 def test_only_the_background_flickers() -> None:
