@@ -88,7 +88,8 @@ def test_runs_have_what_is_hidden_other_mouths_and_covers(faces: Path) -> None:
     assert all(torch.equal(getattr(batch, name), getattr(again, name)) for name in vars(batch))
 
 
-def test_a_batch_seen_often_is_learnt(config: Config, faces: Path) -> None:
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
+def test_a_batch_seen_often_is_learnt(config: Config, faces: Path, half: bool) -> None:
     torch.manual_seed(0)
     quick = changed(config, {"lower_face.critic_start": 100, "lower_face.learning_rate": 4e-3})
     store, models = ClipStore([faces], "train", ALONE.device, 4), Models(quick, 3)
@@ -98,7 +99,8 @@ def test_a_batch_seen_often_is_learnt(config: Config, faces: Path) -> None:
         learner.task.train()
     totals = []
     for _ in range(24):
-        totals.append(float(stage.learn(batch, 0, True)["total"]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            totals.append(float(stage.learn(batch, 0, True)["total"]))
         stage.update(0)
     assert max(totals[-3:]) < 0.8 * totals[0]
 
