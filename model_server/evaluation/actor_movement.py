@@ -56,7 +56,12 @@ def own_movement(films: ActorFilms, takes: Sequence[EvalClip], reader: MeshReade
     made = [faces_of(films.spoken(take), reader).angles for take in takes]
     sounds = [take.samples(0, take.count * 640) for take in takes]
     onsets = [sound_onsets(sound) if sound is not None else np.zeros(0) for sound in sounds]
-    figures = _amounts(made, true) + aligned_beats(made, true, onsets)
+    told = [films.told_poses(take, number) for number, take in enumerate(takes)]
+    labels = [read if take.angles is None else take.angles for take, read in zip(takes, true, strict=True)]
+    figures = _amounts(made, true) + [
+        aligned_beats("beat alignment of predicted poses", told, labels, onsets),
+        aligned_beats("beat alignment in frames", made, true, onsets),
+    ]
     figures += _diversity(films, takes)
     return figures + _control(films, takes[0], reader) + _steadiness(films, takes[0], reader, several)
 
@@ -118,8 +123,11 @@ def _amounts(made: Sequence[Floats], true: Sequence[Floats]) -> list[Figure]:
     return figures
 
 
-def aligned_beats(made: Sequence[Floats], true: Sequence[Floats], onsets: Sequence[Floats]) -> list[Figure]:
-    """Motion beats of courses of angles at onsets of their own sounds, and of all others' for comparison."""
+def aligned_beats(title: str, made: Sequence[Floats], true: Sequence[Floats], onsets: Sequence[Floats]) -> Figure:
+    """Motion beats of courses of angles at onsets of their own sounds, and of all others' for comparison.
+
+    The face mesh adds beats of its own where it reads frames: its angles tremble, and open lips look like a nod.
+    """
     rows: dict[str, float] = {}
     for name, angles in (("made", made), ("true", true)):
         beats = [motion_beats(course) for course in angles]
@@ -131,7 +139,7 @@ def aligned_beats(made: Sequence[Floats], true: Sequence[Floats], onsets: Sequen
             apart = (own - other)[np.isfinite(own - other)]
             rows[f"{name}, other sound"] = mean(other)
             rows[f"{name}, standard error of the difference"] = float(apart.std() / max(len(apart), 1) ** 0.5)
-    return [Figure("beat alignment", rows, beat_alignment.__doc__ or "")]
+    return Figure(title, rows, beat_alignment.__doc__ or "")
 
 
 def _diversity(films: ActorFilms, takes: Sequence[EvalClip]) -> list[Figure]:

@@ -68,10 +68,10 @@ def test_beats_of_several_clips_stand_beside_those_of_other_sounds() -> None:
     rng = np.random.default_rng(0)
     times = [np.cumsum(rng.uniform(0.5, 1.1, 6)).tolist() for _ in range(5)]
     moved, onsets = [nods(each) for each in times], [sound_onsets(syllables(each)) for each in times]
-    values = aligned_beats(moved, moved[1:] + moved[:1], onsets)[0].values
+    values = aligned_beats("beats", moved, moved[1:] + moved[:1], onsets).values
     assert values["made"] > values["made, other sound"] + 2 * values["made, standard error of the difference"]
     assert values["true"] < values["made"]  # here the truth moves to another sound
-    assert aligned_beats(moved[:1], moved[:1], onsets[:1])[0].values.keys() == {"made", "true"}
+    assert aligned_beats("beats", moved[:1], moved[:1], onsets[:1]).values.keys() == {"made", "true"}
 
 
 def test_only_the_background_flickers() -> None:
