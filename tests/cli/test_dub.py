@@ -270,7 +270,7 @@ def test_no_server_says_how_to_start_one(dub) -> None:
 
 def test_doctor_reports_and_is_well() -> None:
     done = posedub("doctor")
-    assert f"(lite, {default_weights().kind})" in done.stdout
+    assert f"({default_weights().preset}, {default_weights().kind})" in done.stdout
     assert "face finder works" in done.stdout and "PROBLEM" not in done.stdout
 
 

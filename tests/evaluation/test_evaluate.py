@@ -60,7 +60,7 @@ def test_without_weights_the_default_ones_are_measured(footage: Path, tmp_path: 
     assert main(["evaluate", str(footage / "one.mp4"), "--max-frames", "8", "--out", str(tmp_path / "table")]) == 0
     found, default = json.loads((tmp_path / "table.json").read_text()), default_weights()
     assert list(found["methods"])[-1] == default.name
-    assert found["notes"][default.name].startswith(f"{default.kind} lite weights ")
+    assert found["notes"][default.name].startswith(f"{default.kind} {default.preset} weights ")
 
 
 def test_a_run_is_a_row_also_of_an_ablation(footage: Path, tmp_path: Path) -> None:

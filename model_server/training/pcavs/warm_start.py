@@ -28,6 +28,7 @@ _TRAINED: dict[StageName, tuple[str, ...]] = {
     ),
     "perceptual": ("face", "face_classifier"),
 }
+_LOWER_FACE = "lower_face."
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class WarmStart:
 
     Attributes:
         run: folder of that run; what its frozen encoders read is kept there and shared. Or the file, of which all
-            networks that it has are taken.
+            networks that it has are taken, but a lower face's only by a preset that has one.
         first: the first stage that is trained anew.
     """
 
@@ -72,7 +73,9 @@ class WarmStart:
     def _give_weights(self, models: Models) -> None:
         own, found = models.networks.state_dict(), read_state(self.run)
         # Fitted to a finished speech encoder, see `speech_gate`: what learns does without.
-        found = {name: value for name, value in found.items() if not name.startswith(OPTIONAL_PARTS["speech_gate"])}
+        left = [OPTIONAL_PARTS["speech_gate"]]
+        left += [] if models.networks.lower_face else [_LOWER_FACE]  # laid onto the weights again when they are there
+        found = {name: value for name, value in found.items() if not name.startswith(tuple(left))}
         if any(name not in own or own[name].shape != value.shape for name, value in found.items()):
             raise PoseDubError(
                 f"The weights {self.run} are of other networks than are trained; choose others.", ErrorKind.UNSUPPORTED
