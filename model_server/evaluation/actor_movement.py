@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.corpus.actor.statistics import AXES, power_end
+from model_server.corpus.actor.statistics import AXES, moving_mean, power_end
 from model_server.corpus.mesh import MeshReader
 from model_server.evaluation.actor_films import ActorFilms
 from model_server.evaluation.clips import EvalClip
@@ -84,9 +84,7 @@ def motion_beats(angles: Floats) -> Floats:
     steady = angles[np.isfinite(angles).all(axis=1)]
     if len(steady) < 2 * _SMOOTH:
         return np.zeros(0)
-    kernel = np.ones(_SMOOTH) / _SMOOTH
-    smooth = np.stack([np.convolve(np.pad(c, _SMOOTH // 2, mode="edge"), kernel, "valid") for c in steady.T], 1)
-    speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=1)
+    speed = np.linalg.norm(np.gradient(moving_mean(steady, _SMOOTH), axis=0), axis=1)
     lows = (speed[1:-1] < speed[:-2]) & (speed[1:-1] <= speed[2:])
     return np.flatnonzero(lows) + 1.0
 

@@ -58,6 +58,13 @@ def power_end(clips: Sequence[Floats], fps: float = FPS, share: float = _POWER) 
     return np.array([grid[int(np.argmax(column >= share))] for column in (cumulated / whole).T])
 
 
+def moving_mean(courses: Floats, frames: int) -> Floats:
+    """Courses (n, k), each value the mean of so many frames around it, an odd number; the ends hold on."""
+    kernel = np.ones(frames) / frames
+    held = np.pad(courses, ((frames // 2, frames // 2), (0, 0)), mode="edge")
+    return np.stack([np.convolve(column, kernel, "valid") for column in held.T], 1)
+
+
 def blinks_per_minute(clips: Sequence[ActorClip]) -> float:
     """Closings of the lids in a minute."""
     count = sum(_closings(clip.lids) for clip in clips)

@@ -137,8 +137,9 @@ class Speech2Latent(nn.Module):
         had = spoken.pose * self.pose_deviation + self.pose_mean if pose is None else pose
         return Spoken(spoken.latent * self.latent_deviation + self.latent_mean, had)
 
-    def predicted_pose(self, speech: SpeechFeatures, frames: int, valid: Tensor) -> Tensor:
+    def predicted_pose(self, speech: SpeechFeatures, frames: int, valid: Tensor | None = None) -> Tensor:
         """Standardized poses (n, frames, pose) that go with speech."""
+        valid = self._all(speech, frames) if valid is None else valid
         return self.pose_predictor(self.frame_features(speech, frames), valid)
 
     def frame_features(self, speech: SpeechFeatures, frames: int) -> Tensor:

@@ -26,6 +26,7 @@ OPTIONAL_PARTS = {
     "lids": "generator.lids.",
     "speech_gate": "speech_encoder.gate.",
 }
+LOWER_FACE = "lower_face."  # begins the tensors of the network that only presets for dubs in place have
 
 
 @dataclass(frozen=True)

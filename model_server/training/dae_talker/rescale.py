@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model_server.corpus.actor.statistics import moving_mean
 from model_server.corpus.labels import lip_opening
 from model_server.corpus.mesh import MeshReader
 from model_server.engines.dae_talker.actor_networks import ActorNetworks
@@ -20,7 +21,7 @@ from model_server.engines.dae_talker.decoding import rendered
 from model_server.engines.dae_talker.pose_noise import pose_noise
 from model_server.engines.dae_talker.weights import Angles
 from model_server.features import CROP_SIDE
-from model_server.networks.dae_talker.speech2latent import Speech2Latent, Spoken
+from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures, Spoken
 from model_server.networks.dae_talker.speech_features import SpeechNetwork, reader_of
 from model_server.training.dae_talker.data import ActorStore, Rows
 from model_server.training.dae_talker.spoken_stage import readout
@@ -50,13 +51,11 @@ def nods_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStor
     """
     if not len(store):
         return 1.0, 1.0, 1.0
-    predicted, true = [], []
-    for rows, spoken in _windows(network, speech, store):
-        predicted.append(_quick(spoken.pose.numpy()).var(axis=0))
-        true.append(_quick(store.angles[rows]).var(axis=0))
+    both = [[_quick(angles).var(axis=0) for angles in window] for window in _poses(network, speech, store)]
+    predicted, true = np.mean(both, axis=0)
     of_noise = network.pose_deviation.numpy() ** 2 * _quick(pose_noise(range(_NOISE), network.size.pose, 0)).var(axis=0)
-    lacking = np.maximum(np.mean(true, axis=0) - of_noise, 0)
-    factors = np.clip(np.sqrt(lacking / np.maximum(np.mean(predicted, axis=0), 1e-9)), *_POSE).astype(np.float32)
+    lacking = np.maximum(true - of_noise, 0)
+    factors = np.clip(np.sqrt(lacking / np.maximum(predicted, 1e-9)), *_POSE).astype(np.float32)
     network.pose_predictor.out.weight.mul_(torch.from_numpy(factors)[:, None])
     network.pose_predictor.out.bias.mul_(torch.from_numpy(factors))
     yaw, pitch, roll = factors.tolist()
@@ -67,11 +66,9 @@ def pose_rescale(network: Speech2Latent, speech: SpeechNetwork, store: ActorStor
     """How much farther yaw, pitch and roll go in truth than predicted on a store's clips: 1 to 2.5 each."""
     if not len(store):
         return 1.0, 1.0, 1.0
-    predicted, true = [], []
-    for rows, spoken in _windows(network, speech, store):
-        predicted.append(spoken.pose.numpy().var(axis=0))
-        true.append(store.angles[rows].var(axis=0))
-    ratios = np.sqrt(np.mean(true, axis=0) / np.maximum(np.mean(predicted, axis=0), 1e-9))
+    both = [[angles.var(axis=0) for angles in window] for window in _poses(network, speech, store)]
+    predicted, true = np.mean(both, axis=0)
+    ratios = np.sqrt(true / np.maximum(predicted, 1e-9))
     yaw, pitch, roll = np.clip(ratios, *_POSE).tolist()
     return yaw, pitch, roll
 
@@ -155,9 +152,7 @@ def _openings(pictures: Tensor) -> Floats:
 
 def _quick(angles: Floats) -> Floats:
     """What moves within half a second of angles (n, 3)."""
-    kernel, half = np.ones(_QUICK) / _QUICK, _QUICK // 2
-    slow = [np.convolve(np.pad(column, half, mode="edge"), kernel, "valid") for column in angles.T]
-    return (angles - np.stack(slow, 1)).astype(np.float32)
+    return (angles - moving_mean(angles, _QUICK)).astype(np.float32)
 
 
 def _along(reading: Tensor, carried: Tensor, factor: float) -> Tensor:
@@ -174,13 +169,26 @@ def _standard(network: Speech2Latent, latents: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def _poses(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Iterator[tuple[Floats, Floats]]:
+    """Poses (frames, 3) told of a store's sound, and the true ones, in degrees, by windows."""
+    for rows, features in _heard(speech, store):
+        told = network.predicted_pose(features, len(rows))[0] * network.pose_deviation + network.pose_mean
+        yield told.float().numpy(), store.angles[rows]
+
+
+@torch.no_grad()
 def _windows(network: Speech2Latent, speech: SpeechNetwork, store: ActorStore) -> Iterator[tuple[Rows, Spoken]]:
     """Numbers of frames, and latents (frames, latent) and pose (frames, 3) told of their sound, by windows."""
+    for rows, features in _heard(speech, store):
+        spoken = network.speak(features, len(rows))
+        yield rows, Spoken(spoken.latent[0].float(), spoken.pose[0].float())
+
+
+def _heard(speech: SpeechNetwork, store: ActorStore) -> Iterator[tuple[Rows, SpeechFeatures]]:
+    """Numbers of frames, and features of their sound, by windows."""
     reader = reader_of(speech)
     for clip in range(len(store.clips)):
         rows = store.rows_of(clip)
         for first in range(0, len(rows), _WINDOW):
             part = rows[first : first + _WINDOW]
-            sound = torch.from_numpy(store.sound(clip, first, len(part)))[None]
-            spoken = network.speak(reader.read(sound), len(part))
-            yield part, Spoken(spoken.latent[0].float(), spoken.pose[0].float())
+            yield part, reader.read(torch.from_numpy(store.sound(clip, first, len(part)))[None])

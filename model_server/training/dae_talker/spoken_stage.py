@@ -15,9 +15,8 @@ from model_server.networks.dae_talker.speech2latent import Speech2Latent, Speech
 from model_server.networks.dae_talker.speech_features import SpeechReader
 from model_server.training.dae_talker.data import EYES, LEAST_SHAPE
 from model_server.training.dae_talker.losses import correlation, moved, standardized
-from model_server.training.dae_talker.stages import BETAS, Stage
+from model_server.training.dae_talker.stages import Stage
 from model_server.training.dae_talker.tasks import PoseTask, SpeechTask, Stretches
-from model_server.training.learner import Learner
 from model_server.training.losses import Losses
 from model_server.training.recogniser.sound_augment import (
     amplified,
@@ -62,10 +61,8 @@ class SpeechStage(Stage):
         network, weights = cast(Speech2Latent, self.network), self.models.config.speech2latent
         predictor = network.pose_predictor.requires_grad_(False)
         self.learners = {"task": self._learner(self._task(network))}
-        self.learners["pose"] = Learner(
-            PoseTask(predictor.requires_grad_(True), weights), weights.learning_rate, BETAS, self.process_group,
-            weight_decay=weights.pose_decay,
-        )  # fmt: skip
+        task = PoseTask(predictor.requires_grad_(True), weights)
+        self.learners["pose"] = self._learner(task, weight_decay=weights.pose_decay)
 
     def sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Sounds (n, t), latents and poses as they are (n, frames, ...)."""
@@ -100,10 +97,9 @@ class SpeechStage(Stage):
         figures["pose"] = float(F.mse_loss(stretches.predicted, stretches.poses))
         figures["latent_own_pose"] = float(task(stretches, 1.0)[1]["latent"])
         spoken = network(stretches.speech, stretches.poses.shape[1])
-        pose = stretches.predicted
         lips = [(latents.float() @ self._lip_opening).flatten() for latents in (spoken.latent, stretches.latents)]
         figures |= {"lips_r": correlation(*lips), "lips_moved": moved(*lips)}
-        shares = pose.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
+        shares = stretches.predicted.std(1).mean(0) / stretches.poses.std(1).mean(0).clamp(min=1e-6)
         return figures | {f"moved_{axis}": float(value) for axis, value in zip(AXES, shares, strict=True)}
 
     def _task(self, network: Speech2Latent) -> SpeechTask:
@@ -129,9 +125,8 @@ class SpeechStage(Stage):
         network = cast(Speech2Latent, self.network)
         heard = self.reader.read(sounds)
         speech = SpeechFeatures(heard.layers.float(), heard.prosody.float())
-        valid = torch.ones(poses.shape[:2], dtype=torch.bool, device=self.device)
         with torch.no_grad():
-            predicted = self.models.speech2latent.predicted_pose(speech, poses.shape[1], valid).float()
+            predicted = self.models.speech2latent.predicted_pose(speech, poses.shape[1]).float()
         return Stretches(
             speech,
             (latents - network.latent_mean) / network.latent_deviation,

@@ -23,11 +23,11 @@ from model_server.training.dae_talker.tasks import AutoencoderTask, CriticTask, 
 from model_server.training.discriminator import Discriminator
 from model_server.training.distributed import ProcessGroup
 from model_server.training.face_network import FaceNetwork
-from model_server.training.learner import Learner
+from model_server.training.learner import GRADIENT_NORM, Learner
 from model_server.training.losses import Losses
 from model_server.training.run_log import grid
 
-BETAS = (0.9, 0.999)
+_BETAS = (0.9, 0.999)
 _CRITIC_BETAS = (0.0, 0.9)
 _JUDGED, _COMPARED, _SHOWN = 16, 12, 6  # unseen frames for figures, for those of a sampler, frames of a grid
 _JUDGE_STEPS = 10  # of the sampler, for figures on the way
@@ -102,11 +102,13 @@ class Stage(ABC):
         for name, learner in self.learners.items():
             learner.optimizer.load_state_dict(state[name])
 
-    def _learner(self, task: nn.Module, gradient_norm: float = 5.0) -> Learner:
+    def _learner(
+        self, task: nn.Module, gradient_norm: float = GRADIENT_NORM, weight_decay: float | None = None
+    ) -> Learner:
+        """By the stage's schedule, but for a weight decay that is given."""
         schedule = self.schedule
-        return Learner(
-            task, schedule.learning_rate, BETAS, self.process_group, gradient_norm, schedule.weight_decay
-        )  # fmt: skip
+        decay = schedule.weight_decay if weight_decay is None else weight_decay
+        return Learner(task, schedule.learning_rate, _BETAS, self.process_group, gradient_norm, decay)
 
     def _pace(self, step: int) -> float:
         """Part of the learning rate."""

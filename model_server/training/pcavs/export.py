@@ -22,7 +22,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import write_text
 from model_server.networks.layers.modulation import EqualizedLinear
 from model_server.networks.pcavs.model import COUNTER, Networks
-from model_server.networks.pcavs.presets import OPTIONAL_PARTS, POSE_SIZE
+from model_server.networks.pcavs.presets import LOWER_FACE, OPTIONAL_PARTS, POSE_SIZE
 from model_server.training import checkpoint as checkpoints
 from model_server.training.pcavs.config import Config, restored
 from model_server.training.pcavs.data import ClipStore, Frames
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 MEASURED_FRAMES = 1200
 _BATCH = 32
 _AVERAGED = "averaged."
-_LOWER_FACE = "lower_face."
 # Of optional parts, what all that they say passes through.
 OUTPUTS = ("_head.weight", "_head.fields")
 
@@ -161,8 +160,8 @@ def export_lower_face(run: Path, base: Path, out: Path, name: str) -> WeightsInf
         raise PoseDubError(
             f"The run {run} trains {done.config.preset} networks, which have none for lower faces; name another one."
         )
-    learnt = {f"{_LOWER_FACE}{key}": value for key, value in done.networks.lower_face.state_dict().items()}
-    kept = {key: value for key, value in read_tensors(base).items() if not key.startswith(_LOWER_FACE)}
+    learnt = {f"{LOWER_FACE}{key}": value for key, value in done.networks.lower_face.state_dict().items()}
+    kept = {key: value for key, value in read_tensors(base).items() if not key.startswith(LOWER_FACE)}
     how = info.pose_map, info.pose_reading
     write_weights(out, kept | compacted(learnt), done.config.preset, "trained", name or info.name, info.id, *how)
     account = _account(done, ()) | {"base": info.id}

@@ -9,7 +9,7 @@ import torch
 
 from model_server.engines.weights_file import read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.pcavs.presets import OPTIONAL_PARTS
+from model_server.networks.pcavs.presets import LOWER_FACE, OPTIONAL_PARTS
 from model_server.training import checkpoint as checkpoints
 from model_server.training.face_network import ANGLE_UNIT
 from model_server.training.pcavs.config import STAGES, StageName
@@ -28,7 +28,6 @@ _TRAINED: dict[StageName, tuple[str, ...]] = {
     ),
     "perceptual": ("face", "face_classifier"),
 }
-_LOWER_FACE = "lower_face."
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,10 @@ class WarmStart:
     def _give_weights(self, models: Models) -> None:
         own, found = models.networks.state_dict(), read_state(self.run)
         # Fitted to a finished speech encoder, see `speech_gate`: what learns does without.
-        left = [OPTIONAL_PARTS["speech_gate"]]
-        left += [] if models.networks.lower_face else [_LOWER_FACE]  # laid onto the weights again when they are there
-        found = {name: value for name, value in found.items() if not name.startswith(tuple(left))}
+        left_out: tuple[str, ...] = (OPTIONAL_PARTS["speech_gate"],)
+        if models.networks.lower_face is None:
+            left_out += (LOWER_FACE,)
+        found = {name: value for name, value in found.items() if not name.startswith(left_out)}
         if any(name not in own or own[name].shape != value.shape for name, value in found.items()):
             raise PoseDubError(
                 f"The weights {self.run} are of other networks than are trained; choose others.", ErrorKind.UNSUPPORTED

@@ -142,11 +142,11 @@ def test_what_an_export_lacks_is_named(run: Path, actor: Path, toy: DaeConfig, t
 def test_nods_go_as_far_as_in_the_footage(run: Path, actor: Path, toy: DaeConfig) -> None:
     speech = kept_recogniser(run, None)
     network = DaeTrainer(toy, [actor], run, ALONE, speech=speech).models.speech2latent
-    store, valid = ActorStore([actor], "val", SIDE), torch.ones(1, FRAMES, dtype=torch.bool)
+    store = ActorStore([actor], "val", SIDE)
     heard = reader_of(speech).read(torch.from_numpy(store.sound(0, 0, FRAMES))[None])
 
     def told() -> torch.Tensor:
-        return network.predicted_pose(heard, FRAMES, valid)
+        return network.predicted_pose(heard, FRAMES)
 
     with torch.no_grad():
         before, factors = told(), nods_rescale(network, speech, store)

@@ -15,7 +15,7 @@ FEATURES, LENGTH = 20, 200
 
 
 def spoken(rng: np.random.Generator, clips: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features (n, frames, 20), poses (n, frames, 3), and the nods (n, frames) in every other one's pitch.
+    """Features (n, frames, 20), poses (n, frames, 3), and the nods (n, frames) that stress lets expect.
 
     Stress is heard in some of the features; the head nods at half of the stressed frames, and sways.
     """
