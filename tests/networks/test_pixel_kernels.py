@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model_server.networks.cpu import compiler
 from model_server.networks.layers.blocks import NormConv
+from model_server.networks.pcavs.lower_face import Parts, composed, pictured
 from model_server.networks.pcavs.nonidentity_encoder import MultiBranchBlock
 from model_server.networks.pcavs.optimized_encoders import (
     OptimizedConv,
@@ -92,6 +93,21 @@ def test_a_bent_portrait_with_paint_over_it(size: int, portraits: int) -> None:
     with torch.inference_mode():
         expected = blend(smooth, flow, mouth_flow, mask, rgb).image
         assert (blended(smooth, flow, mouth_flow, mask, rgb) - expected).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("references", [1, 3])
+@pytest.mark.parametrize("size", [96, 300, 512])
+def test_references_bent_into_a_lower_face(size: int, references: int) -> None:
+    torch.manual_seed(3)
+    flows, scores = torch.randn(1, references, 2, 64, 64) * 0.3, torch.randn(1, references, 1, 64, 64) * 4
+    masks, rgb = torch.rand(2, 1, 1, 128, 128), torch.rand(1, 3, 128, 128) * 2 - 1
+    parts = Parts(flows, scores.softmax(1), masks[0], rgb, torch.randn(1, 1, 64, 64) * 4)
+    smooth = F.interpolate(torch.rand(references, 3, 9, 9) * 2 - 1, (size, size), mode="bilinear")[None]
+    with torch.inference_mode():
+        expected, made = composed(smooth, parts), pictured(smooth, parts)
+    visible = F.interpolate(expected.visible, (size, size), mode="bilinear")
+    image = torch.cat([expected.image * 127.5 + 127.5, visible * 255], 1)[0].permute(1, 2, 0)
+    assert (made - image).abs().max() <= 1.0  # half a step of rounding, and what is left out
 
 
 def test_loops_are_compiled_anew_when_what_they_are_made_of_is_newer(tmp_path: Path) -> None:

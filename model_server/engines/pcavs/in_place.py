@@ -13,12 +13,15 @@ from torch import Tensor
 
 from model_server.engines.base import FrameSource
 from model_server.errors import PoseDubError
+from model_server.networks.cpu.compiler import AVAILABLE
 from model_server.networks.pcavs.lower_face import (
     ANGLES,
     REFERENCES,
     LowerFace,
     LowerFaceGenerator,
     References,
+    composed,
+    pictured,
 )
 from model_server.networks.pcavs.model import Networks
 
@@ -55,7 +58,11 @@ class LowerFaces:
         picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden).to(self._device)
         angles = torch.tensor(source.angles[None, :ANGLES]).to(self._device)
         taken = (hidden > 0).float()[None, None]
-        return _rgba(self._network(picture, taken, identity.references, content, angles))
+        references = identity.references
+        parts = self._network.parts(picture, taken, references, content, angles)
+        if self._device == "cpu" and AVAILABLE:
+            return pictured(references.pictures, parts).numpy()
+        return _rgba(composed(references.pictures, parts))
 
     def _images(self, pictures: NDArray[np.uint8]) -> Tensor:
         return torch.tensor(pictures).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1

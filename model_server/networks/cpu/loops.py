@@ -161,6 +161,8 @@ def _pixels() -> None:
     layers = np.zeros(TILE**2 * warp_kernels.LAYERS + LANES, np.float32)
     portrait = np.zeros((1, TILE**2 * warp_kernels.COLOURS + LANES), np.float32)
     warp_kernels.blend(layers, TILE, portrait, np.empty((1, TILE, TILE, 3), np.float32))
+    layers = np.zeros((warp_kernels.OF_REFERENCE + warp_kernels.OF_FACE, TILE, TILE), np.float32)
+    warp_kernels.lower_face(layers, np.zeros((1, TILE, TILE, 3), np.float32), np.empty((TILE, TILE, 4), np.uint8))
 
 
 def _half_precision() -> None:

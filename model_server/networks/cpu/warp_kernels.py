@@ -1,8 +1,9 @@
-"""The loop that bends a portrait and lays what is painted over it, compiled by Numba."""
+"""The loops that bend pictures and lay what is painted over them, compiled by Numba."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_server.networks.cpu.compiler import compiled, compiled_part
 from model_server.networks.cpu.kernels import Floats
@@ -11,6 +12,11 @@ from model_server.networks.cpu.simd import LANES, load, splat, store
 LAYERS = 6  # numbers of a pixel of layers: x, y, the portrait's share, red, green, blue
 # Of a portrait's pixel in memory, the last one of no meaning: two pixels beside each other fill the smallest vector.
 COLOURS = 4
+# Of a pixel of a lower face's layers: for each reference x, y and its share, then these: the references' share, red,
+# green, blue, and how much of the face nothing covers.
+OF_REFERENCE, OF_FACE = 3, 5
+# What takes less than this part of a pixel is left out, which changes none by a step of 8 bits.
+_UNSEEN = np.float32(1 / 1024)
 
 
 @compiled
@@ -70,6 +76,95 @@ def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) ->
         for c in range(3):
             taken, painted = corner[c] + (corner[COLOURS + c] - corner[c]) * across, row[at + 3 + c]
             result[3 * x + c] = painted + (taken - painted) * share
+
+
+@compiled
+def lower_face(layers: Floats, references: Floats, result: NDArray[np.uint8]) -> None:
+    """A picture of the references' size: layers enlarged bilinearly, references bent and mixed as they say, then paint.
+
+    Args:
+        layers: pictures (3 r + 5, coarse, coarse): for each reference x and y of its pixel from this one, in halves of
+            the picture, and its share in [0, 1]; and what `OF_FACE` says.
+        references: (r, h, w, 3) in [-1, 1], w = h.
+        result: RGBA (h, w, 4) of bytes; alpha is how much nothing covers.
+    """
+    count, coarse, _ = layers.shape
+    height, width, _ = result.shape
+    row = np.empty((count, coarse + 1), np.float32)
+    columns, rows = _places(width, coarse), _places(height, coarse)
+    for y in range(height):
+        upper, down = int(rows[0, y]), rows[1, y]
+        lower = min(upper + 1, coarse - 1)
+        for c in range(count):
+            for x in range(coarse):
+                row[c, x] = layers[c, upper, x] + (layers[c, lower, x] - layers[c, upper, x]) * down
+            row[c, coarse] = row[c, coarse - 1]
+        for x in range(width):
+            _face_pixel(row, int(columns[0, x]), columns[1, x], references, x, y, result)
+
+
+@compiled_part
+def _face_pixel(
+    row: Floats, left: int, across: np.float32, references: Floats, x: int, y: int, result: NDArray[np.uint8]
+) -> None:
+    """The pixel at x, y, whose layers lie on a row (3 r + 5, coarse + 1), so far `across` behind the one at `left`."""
+    first = OF_REFERENCE * len(references)
+    mask = _on_row(row, first, left, across)
+    red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+    for n in range(len(references)):
+        share = _on_row(row, OF_REFERENCE * n + 2, left, across)
+        if share * mask >= _UNSEEN:
+            to_x = _on_row(row, OF_REFERENCE * n, left, across)
+            to_y = _on_row(row, OF_REFERENCE * n + 1, left, across)
+            bent = _bent(references, n, np.float32(x), np.float32(y), to_x, to_y)
+            red, green, blue = red + share * bent[0], green + share * bent[1], blue + share * bent[2]
+    for c, bent_one in enumerate((red, green, blue)):
+        paint = _on_row(row, first + 1 + c, left, across)
+        result[y, x, c] = _byte(paint + (bent_one - paint) * mask)
+    result[y, x, 3] = _byte(_on_row(row, first + 4, left, across) * np.float32(2) - np.float32(1))
+
+
+@compiled_part
+def _on_row(row: Floats, layer: int, left: int, across: np.float32) -> np.float32:
+    return row[layer, left] + (row[layer, left + 1] - row[layer, left]) * across
+
+
+@compiled_part
+def _bent(
+    pictures: Floats, n: int, x: np.float32, y: np.float32, to_x: np.float32, to_y: np.float32
+) -> tuple[np.float32, np.float32, np.float32]:
+    """One of pictures (r, h, w, 3) read bilinearly so far from a pixel, in halves of it; beyond its border that repeats."""
+    _, height, width, _ = pictures.shape
+    place_x = min(max(x + to_x * np.float32(width / 2), np.float32(0)), np.float32(width - 1))
+    place_y = min(max(y + to_y * np.float32(height / 2), np.float32(0)), np.float32(height - 1))
+    # Unsigned, or each of the twelve numbers would be looked for from the end, too.
+    left, top = min(np.uintp(place_x), np.uintp(width - 2)), min(np.uintp(place_y), np.uintp(height - 2))
+    share = place_x - np.float32(left), place_y - np.float32(top)
+    red, green, blue = np.uintp(0), np.uintp(1), np.uintp(2)
+    one = np.uintp(n)
+    return (
+        _between(pictures, one, top, left, red, share),
+        _between(pictures, one, top, left, green, share),
+        _between(pictures, one, top, left, blue, share),
+    )
+
+
+@compiled_part
+def _between(
+    pictures: Floats, n: np.uintp, top: np.uintp, left: np.uintp, channel: np.uintp, share: tuple[np.float32, np.float32]
+) -> np.float32:
+    """A picture read bilinearly between four pixels, so far across and down from the first."""
+    lower, right = top + np.uintp(1), left + np.uintp(1)
+    a, b = pictures[n, top, left, channel], pictures[n, top, right, channel]
+    c, d = pictures[n, lower, left, channel], pictures[n, lower, right, channel]
+    above = a + (b - a) * share[0]
+    return above + (c + (d - c) * share[0] - above) * share[1]
+
+
+@compiled_part
+def _byte(value: np.float32) -> np.uint8:
+    """A number in [-1, 1] as one of 0 to 255."""
+    return np.uint8(min(max(value, np.float32(-1)), np.float32(1)) * np.float32(127.5) + np.float32(128))
 
 
 @compiled_part

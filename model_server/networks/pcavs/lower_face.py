@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model_server.networks.cpu import warp_kernels
 from model_server.networks.pcavs.presets import LowerFaceWidths
 from model_server.networks.pcavs.warping import enlarged, warp
 
@@ -39,16 +40,38 @@ class References(NamedTuple):
 
     Attributes:
         pictures: (n, r, 3, H, W) in [-1, 1], as large as frames are to be drawn.
+        bare: the first of them, (n, 3, side, side).
         features: encoded pictures, (n, r, c, side / 4, side / 4) and (n, r, c, side / 8, side / 8).
     """
 
     pictures: Tensor
+    bare: Tensor
     features: tuple[Tensor, Tensor]
 
-    def expand(self, count: int) -> References:
-        """The same ones for each of `count` frames."""
-        coarse, fine = (x.expand(count, *x.shape[1:]) for x in self.features)
-        return References(self.pictures.expand(count, *self.pictures.shape[1:]), (coarse, fine))
+    def repeated(self, times: int) -> References:
+        """Each person so many times in a row."""
+        pictures, bare, coarse, deep = (
+            x.repeat_interleave(times, 0) for x in (self.pictures, self.bare, *self.features)
+        )
+        return References(pictures, bare, (coarse, deep))
+
+
+class Parts(NamedTuple):
+    """What lower faces are made of; s is the network's side.
+
+    Attributes:
+        flows: from a place to where each reference shows it, (n, r, 2, s / 2, s / 2), in halves of the picture.
+        shares: of each reference, (n, r, 1, s / 2, s / 2), summing to 1.
+        mask: share of the bent references, (n, 1, s, s).
+        rgb: what was painted, (n, 3, s, s) in [-1, 1].
+        covered: logits of what covers the face, (n, 1, s / 2, s / 2).
+    """
+
+    flows: Tensor
+    shares: Tensor
+    mask: Tensor
+    rgb: Tensor
+    covered: Tensor
 
 
 @dataclass(frozen=True)
@@ -104,14 +127,20 @@ class LowerFaceGenerator(nn.Module):
 
     def references(self, pictures: Tensor) -> References:
         """Look at pictures (n, r, 3, H, W) in [-1, 1] of the lower face, r in 1..4."""
-        n, r = pictures.shape[:2]
-        *_, coarse, deep = self.reference_encoder(resized(pictures.flatten(0, 1), self.side))
-        return References(pictures, (coarse.unflatten(0, (n, r)), deep.unflatten(0, (n, r))))
+        small = resized(pictures.flatten(0, 1), self.side)
+        *_, coarse, deep = (x.unflatten(0, pictures.shape[:2]) for x in (small, *self.reference_encoder(small)))
+        return References(pictures, small.unflatten(0, pictures.shape[:2])[:, 0], (coarse, deep))
 
     def forward(
         self, source: Tensor, hidden: Tensor, references: References, content: Tensor, angles: Tensor
     ) -> LowerFace:
-        """Draw lower faces.
+        """Draw lower faces; arguments as of `parts`."""
+        return composed(references.pictures, self.parts(source, hidden, references, content, angles))
+
+    def parts(
+        self, source: Tensor, hidden: Tensor, references: References, content: Tensor, angles: Tensor
+    ) -> Parts:
+        """What lower faces are to be made of.
 
         Args:
             source: frames as they are, (n, 3, h, h) in [-1, 1], h at least the network's side.
@@ -131,12 +160,9 @@ class LowerFaceGenerator(nn.Module):
         fine = self.level2[0](torch.cat([_doubled(x), half], 1), style)
         flows = flows + self.refine_head(fine)[:, None]
         last = self.level1[0](_doubled(fine), style)
-        parts = _within(flows), shares, torch.sigmoid(self.mask_head(last)), torch.tanh(self.paint_head(last))
-        return composed(references.pictures, *parts, self._cover(source, references))
-
-    def _cover(self, source: Tensor, references: References) -> Tensor:
-        bare = references.pictures[:, 0]
-        return self.cover(resized(source, self.side), resized(bare, self.side))
+        covered = self.cover(resized(source, self.side), references.bare)
+        mask, rgb = torch.sigmoid(self.mask_head(last)), torch.tanh(self.paint_head(last))
+        return Parts(_within(flows), shares, mask, rgb, covered)
 
     def _attended(self, features: tuple[Tensor, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the references (n, c, h, w), mixed as what is said needs them, quarter and eighth size."""
@@ -207,21 +233,36 @@ class FilmConv(nn.Module):
         return F.leaky_relu(torch.addcmul(shift, self.conv(x), 1 + scale), 0.2)
 
 
-def composed(pictures: Tensor, flows: Tensor, shares: Tensor, mask: Tensor, rgb: Tensor, covered: Tensor) -> LowerFace:
-    """The lower face that the parts make, at the size of the references' pictures (n, r, 3, H, W).
-
-    Args:
-        flows: from a place to where each reference shows it, (n, r, 2, h, w), in halves of the picture.
-        shares: of each reference, (n, r, 1, h, w), summing to 1.
-    """
+def composed(pictures: Tensor, parts: Parts) -> LowerFace:
+    """The lower faces that the parts make of references' pictures (n, r, 3, H, W), at their size."""
     n, r, _, height, _ = pictures.shape
-    fields = enlarged(torch.cat([flows, shares], 2).flatten(0, 1), height)
-    offsets, share = fields.split([2, 1], 1)
-    bent = (warp(pictures.flatten(0, 1), offsets) * share).unflatten(0, (n, r)).sum(1)
+    flows, shares, mask, rgb = (enlarged(x, height) for x in _at_one_size(parts))
+    bent = (warp(pictures.flatten(0, 1), flows) * shares).unflatten(0, (n, r)).sum(1)
     # Under autocast parts come in half precision.
-    image = torch.lerp(enlarged(rgb, height).to(bent), bent, enlarged(mask, height).to(bent))
-    sure = (torch.sigmoid(-enlarged(covered, mask.shape[-1])) - _UNSURE) / (1 - 2 * _UNSURE)
-    return LowerFace(image, sure.clamp(0, 1), rgb, mask, bent, covered)
+    image = torch.lerp(rgb.to(bent), bent, mask.to(bent))
+    return LowerFace(image, _visible(parts), parts.rgb, parts.mask, bent, parts.covered)
+
+
+def pictured(pictures: Tensor, parts: Parts) -> Tensor:
+    """The image of `composed` for one person (1, r, 3, H, W) as bytes RGBA (H, W, 4), A what nothing covers; in one
+    loop, on a processor."""
+    flows, shares, mask, rgb = _at_one_size(parts)
+    layers = [torch.cat([flows, shares], 1).flatten(0, 1), mask[0], rgb[0], _visible(parts)[0]]
+    result = torch.empty(*pictures.shape[3:], 4, dtype=torch.uint8)
+    references = pictures[0].permute(0, 2, 3, 1).contiguous()
+    warp_kernels.lower_face(torch.cat(layers).numpy(), references.numpy(), result.numpy())
+    return result
+
+
+def _at_one_size(parts: Parts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Flows and shares of all references (n r, ...), mask and paint (n, ...), at the mask's size."""
+    fields = enlarged(torch.cat([parts.flows, parts.shares], 2).flatten(0, 1), parts.mask.shape[-1])
+    return *fields.split([2, 1], 1), parts.mask, parts.rgb
+
+
+def _visible(parts: Parts) -> Tensor:
+    sure = (torch.sigmoid(-enlarged(parts.covered, parts.mask.shape[-1])) - _UNSURE) / (1 - 2 * _UNSURE)
+    return sure.clamp(0, 1)
 
 
 def taken_out(source: Tensor, hidden: Tensor, side: int) -> Tensor:

@@ -15,7 +15,7 @@ from model_server.pipeline.compositing.blending import Mask, Patch, coloured, la
 from model_server.pipeline.compositing.canvas import FootageCanvas
 from model_server.pipeline.faces.alignment import moved, view_transform, warp_to
 from model_server.pipeline.faces.lower_face import EYES, SIDE, lower_masks
-from model_server.pipeline.faces.outlines import grid, inside_distance
+from model_server.pipeline.faces.outlines import inside_map
 from model_server.pipeline.faces.tracking import Absence, FaceTrack
 from model_server.pipeline.media.containers import never
 from model_server.pipeline.media.playback import Playback
@@ -37,7 +37,7 @@ _FEWEST = 8
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
 _FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
-_VERSION = "in place 2"
+_VERSION = "in place 3"
 
 
 class Region:
@@ -144,7 +144,7 @@ class InPlaceCanvas(FootageCanvas):
 
     def _fitted(self, index: int, view: Picture, source: FrameSource) -> Picture:
         """A whole drawn face with the colours and the sharpness that the footage has where it stays."""
-        inside = inside_distance(grid(self._side), self._placement(index).outline) > 0
+        inside = inside_map(self._side, self._placement(index).outline) > 0
         return as_sharp(coloured(view, self._placement(index)), source.picture, inside & (source.hidden == 0))
 
     def _row(self, index: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.pipeline.faces.head_angles import axes_of
-from model_server.pipeline.faces.outlines import grid, inside_distance, smooth_step
+from model_server.pipeline.faces.outlines import inside_map, smooth_step
 
 Floats = NDArray[np.floating]
 Mask = NDArray[np.float32]
@@ -86,6 +86,5 @@ def lower_masks(side: int, outline: NDArray[np.float64], edge: float) -> tuple[M
         outline: of what speech moves, (k, 2), pixels.
         edge: width of the soft edge, which lies inside the outline, pixels.
     """
-    inside = inside_distance(grid(side), outline)
-    taken = smooth_step(inside / max(edge, _LEAST_EDGE))
-    return taken.astype(np.float32), (inside > -_BEYOND).astype(np.float32)
+    inside = inside_map(side, outline)
+    return smooth_step(inside / np.float32(max(edge, _LEAST_EDGE))), (inside > -_BEYOND).astype(np.float32)

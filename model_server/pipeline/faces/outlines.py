@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
+
+# Distances change so evenly from place to place that finer cells than these are interpolated.
+_CELLS = 128
 
 
 def grid(side: int) -> NDArray[np.float64]:
@@ -31,7 +37,15 @@ def inside_distance(places: Points, polygon: Points) -> NDArray[np.float64]:
     return np.where(odd, distance, -distance)
 
 
-def smooth_step(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def inside_map(side: int, polygon: Points) -> NDArray[np.float32]:
+    """`inside_distance` of a picture's pixels, (side, side); of large pictures between cells, of which 128 span it."""
+    cells = min(side, _CELLS)
+    size = side / cells
+    near = inside_distance((grid(cells) + 0.5) * size - 0.5, polygon).astype(np.float32)
+    return cv2.resize(near, (side, side)).astype(np.float32, copy=False)
+
+
+def smooth_step(x: NDArray[Any]) -> NDArray[Any]:
     """0 up to 0, 1 from 1 on, without a corner between (Hermite)."""
     t = np.clip(x, 0, 1)
     return t * t * (3 - 2 * t)

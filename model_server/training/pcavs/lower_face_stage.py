@@ -79,12 +79,8 @@ class LowerFaceTask(nn.Module):
         """Lower faces from sound, and frames (n, 3, s, s) with these in place of the old ones, nothing before them."""
         with torch.no_grad():
             content = self.networks.speech_encoder(faces.windows) * GAIN
-        known = self.generator.references(faces.references)
-        each = known._replace(
-            pictures=known.pictures.repeat_interleave(FRAMES, 0),
-            features=(known.features[0].repeat_interleave(FRAMES, 0), known.features[1].repeat_interleave(FRAMES, 0)),
-        )
-        drawn = self.generator(faces.covered(faces.source), faces.hidden, each, content, faces.angles)
+        known = self.generator.references(faces.references).repeated(FRAMES)
+        drawn = self.generator(faces.covered(faces.source), faces.hidden, known, content, faces.angles)
         return drawn, torch.lerp(faces.source, drawn.image.float(), faces.taken)
 
     def _picture_losses(self, drawn: LowerFace, composite: Tensor, faces: LowerFaces) -> Losses:
