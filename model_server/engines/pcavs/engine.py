@@ -226,7 +226,7 @@ class PcavsEngine:
             source = sources[row]
             if source is None:
                 raise ValueError("a frame that is drawn into must be given")
-            return faces.draw(identity, source, contents[row : row + 1] * float(gains[row]))
+            return faces.draw(identity, source, contents[row : row + 1], float(gains[row]))
 
         return np.stack(self._threads.map(draw, range(len(sources))))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.engines.base import FrameSource
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
 from model_server.errors import PoseDubError
 from model_server.networks.cpu.compiler import AVAILABLE
 from model_server.networks.pcavs.lower_face import (
@@ -20,6 +21,7 @@ from model_server.networks.pcavs.lower_face import (
     LowerFace,
     LowerFaceGenerator,
     References,
+    Speech,
     composed,
     pictured,
 )
@@ -28,9 +30,14 @@ from model_server.networks.pcavs.model import Networks
 
 @dataclass(frozen=True)
 class InPlaceIdentity:
-    """A person in a few frames, as the network keeps them; belongs to the engine that made it."""
+    """A person in a few frames, as the network keeps them; belongs to the engine that made it.
+
+    Attributes:
+        pixels: of the frames, bytes (r, side, side, 3).
+    """
 
     references: References
+    pixels: Tensor
 
 
 class LowerFaces:
@@ -49,19 +56,19 @@ class LowerFaces:
     @torch.inference_mode()
     def identity(self, sources: Sequence[FrameSource]) -> InPlaceIdentity:
         """Whom one to four frames show."""
-        pictures = np.stack([source.picture for source in sources[:REFERENCES]])
-        return InPlaceIdentity(self._network.references(self._images(pictures)[None]))
+        pixels = np.stack([source.picture for source in sources[:REFERENCES]])
+        return InPlaceIdentity(self._network.references(self._images(pixels)[None]), torch.from_numpy(pixels))
 
     @torch.inference_mode()
-    def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor) -> NDArray[np.uint8]:
-        """A lower face, RGBA (side, side, 4), of a speech content (1, content) with its gain."""
-        picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden).to(self._device)
-        angles = torch.tensor(source.angles[None, :ANGLES]).to(self._device)
-        taken = (hidden > 0).float()[None, None]
-        references = identity.references
-        parts = self._network.parts(picture, taken, references, content, angles)
+    def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor, gain: float) -> NDArray[np.uint8]:
+        """A lower face, RGBA (side, side, 4), of a speech content (1, content), which opens lips as `gain` says."""
+        picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden > 0)
+        lips = self._network.lip_shape(content) * (gain / PUBLISHED_GAIN)
+        speech = Speech(content * gain, lips, torch.tensor(source.angles[None, :ANGLES]).to(self._device))
+        references, taken = identity.references, hidden.to(self._device).float()[None, None]
+        parts = self._network.parts(picture, taken, references, speech)
         if self._device == "cpu" and AVAILABLE:
-            return pictured(references.pictures, parts).numpy()
+            return pictured(identity.pixels, hidden.to(torch.uint8), parts).numpy()
         return _rgba(composed(references.pictures, parts))
 
     def _images(self, pictures: NDArray[np.uint8]) -> Tensor:

@@ -162,7 +162,8 @@ def _pixels() -> None:
     portrait = np.zeros((1, TILE**2 * warp_kernels.COLOURS + LANES), np.float32)
     warp_kernels.blend(layers, TILE, portrait, np.empty((1, TILE, TILE, 3), np.float32))
     layers = np.zeros((warp_kernels.OF_REFERENCE + warp_kernels.OF_FACE, TILE, TILE), np.float32)
-    warp_kernels.lower_face(layers, np.zeros((1, TILE, TILE, 3), np.float32), np.empty((TILE, TILE, 4), np.uint8))
+    pixels = np.zeros((1, TILE, TILE, 4), np.uint8)
+    warp_kernels.lower_face(layers, pixels[..., :3].copy(), pixels[0, ..., 0].copy(), pixels[0])
 
 
 def _half_precision() -> None:

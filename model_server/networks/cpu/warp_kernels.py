@@ -15,6 +15,7 @@ COLOURS = 4
 # Of a pixel of a lower face's layers: for each reference x, y and its share, then these: the references' share, red,
 # green, blue, and how much of the face nothing covers.
 OF_REFERENCE, OF_FACE = 3, 5
+Bytes = NDArray[np.uint8]
 # What takes less than this part of a pixel is left out, which changes none by a step of 8 bits.
 _UNSEEN = np.float32(1 / 1024)
 
@@ -79,14 +80,15 @@ def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) ->
 
 
 @compiled
-def lower_face(layers: Floats, references: Floats, result: NDArray[np.uint8]) -> None:
+def lower_face(layers: Floats, references: Bytes, drawn: Bytes, result: Bytes) -> None:
     """A picture of the references' size: layers enlarged bilinearly, references bent and mixed as they say, then paint.
 
     Args:
         layers: pictures (3 r + 5, coarse, coarse): for each reference x and y of its pixel from this one, in halves of
             the picture, and its share in [0, 1]; and what `OF_FACE` says.
-        references: (r, h, w, 3) in [-1, 1], w = h.
-        result: RGBA (h, w, 4) of bytes; alpha is how much nothing covers.
+        references: (r, h, w, 3), w = h.
+        drawn: (h, w), not 0 where the picture is wanted.
+        result: RGBA (h, w, 4); alpha is how much nothing covers. All 0 where it is not wanted.
     """
     count, coarse, _ = layers.shape
     height, width, _ = result.shape
@@ -100,13 +102,14 @@ def lower_face(layers: Floats, references: Floats, result: NDArray[np.uint8]) ->
                 row[c, x] = layers[c, upper, x] + (layers[c, lower, x] - layers[c, upper, x]) * down
             row[c, coarse] = row[c, coarse - 1]
         for x in range(width):
-            _face_pixel(row, int(columns[0, x]), columns[1, x], references, x, y, result)
+            if drawn[y, x]:
+                _face_pixel(row, int(columns[0, x]), columns[1, x], references, x, y, result)
+            else:
+                result[y, x] = 0
 
 
 @compiled_part
-def _face_pixel(
-    row: Floats, left: int, across: np.float32, references: Floats, x: int, y: int, result: NDArray[np.uint8]
-) -> None:
+def _face_pixel(row: Floats, left: int, across: np.float32, references: Bytes, x: int, y: int, result: Bytes) -> None:
     """The pixel at x, y, whose layers lie on a row (3 r + 5, coarse + 1), so far `across` behind the one at `left`."""
     first = OF_REFERENCE * len(references)
     mask = _on_row(row, first, left, across)
@@ -118,10 +121,11 @@ def _face_pixel(
             to_y = _on_row(row, OF_REFERENCE * n + 1, left, across)
             bent = _bent(references, n, np.float32(x), np.float32(y), to_x, to_y)
             red, green, blue = red + share * bent[0], green + share * bent[1], blue + share * bent[2]
+    half = np.float32(127.5)
     for c, bent_one in enumerate((red, green, blue)):
-        paint = _on_row(row, first + 1 + c, left, across)
+        paint = _on_row(row, first + 1 + c, left, across) * half + half
         result[y, x, c] = _byte(paint + (bent_one - paint) * mask)
-    result[y, x, 3] = _byte(_on_row(row, first + 4, left, across) * np.float32(2) - np.float32(1))
+    result[y, x, 3] = _byte(_on_row(row, first + 4, left, across) * np.float32(255))
 
 
 @compiled_part
@@ -131,9 +135,9 @@ def _on_row(row: Floats, layer: int, left: int, across: np.float32) -> np.float3
 
 @compiled_part
 def _bent(
-    pictures: Floats, n: int, x: np.float32, y: np.float32, to_x: np.float32, to_y: np.float32
+    pictures: Bytes, n: int, x: np.float32, y: np.float32, to_x: np.float32, to_y: np.float32
 ) -> tuple[np.float32, np.float32, np.float32]:
-    """One of pictures (r, h, w, 3) read bilinearly so far from a pixel, in halves of it; beyond its border that repeats."""
+    """One of pictures (r, h, w, 3) read bilinearly so far from a pixel, in halves of it; its border goes on beyond."""
     _, height, width, _ = pictures.shape
     place_x = min(max(x + to_x * np.float32(width / 2), np.float32(0)), np.float32(width - 1))
     place_y = min(max(y + to_y * np.float32(height / 2), np.float32(0)), np.float32(height - 1))
@@ -151,20 +155,19 @@ def _bent(
 
 @compiled_part
 def _between(
-    pictures: Floats, n: np.uintp, top: np.uintp, left: np.uintp, channel: np.uintp, share: tuple[np.float32, np.float32]
+    pictures: Bytes, n: np.uintp, top: np.uintp, left: np.uintp, channel: np.uintp, share: tuple[np.float32, np.float32]
 ) -> np.float32:
     """A picture read bilinearly between four pixels, so far across and down from the first."""
     lower, right = top + np.uintp(1), left + np.uintp(1)
-    a, b = pictures[n, top, left, channel], pictures[n, top, right, channel]
-    c, d = pictures[n, lower, left, channel], pictures[n, lower, right, channel]
+    a, b = np.float32(pictures[n, top, left, channel]), np.float32(pictures[n, top, right, channel])
+    c, d = np.float32(pictures[n, lower, left, channel]), np.float32(pictures[n, lower, right, channel])
     above = a + (b - a) * share[0]
     return above + (c + (d - c) * share[0] - above) * share[1]
 
 
 @compiled_part
 def _byte(value: np.float32) -> np.uint8:
-    """A number in [-1, 1] as one of 0 to 255."""
-    return np.uint8(min(max(value, np.float32(-1)), np.float32(1)) * np.float32(127.5) + np.float32(128))
+    return np.uint8(min(max(value + np.float32(0.5), np.float32(0)), np.float32(255)))
 
 
 @compiled_part

@@ -1,5 +1,9 @@
 """Draws the lower face into a frame that shows the person already. A departure from PC-AVS, which draws whole heads.
 
+Speech tells how the lips are shaped, and both tell what to draw. In training the lips' true shape takes the told one's
+place: so lips open as far as they are told to, where pictures learnt of sound alone are a mean of all that the sound may
+look like, with lips half open.
+
 The frame comes with its lower face taken out, so that what the old mouth did cannot be seen; one to four pictures of
 the same person say what teeth, lips and beard look like. A flow bends these, a picture is painted for what none of them
 shows, and a mask decides between both. A second, small network sees the frame as it is and says only where something
@@ -29,7 +33,12 @@ MASK_BIAS = 1.0
 COVER_BIAS = -4.0  # nothing covers a face until that is learnt
 # Scores of references count so much: a mean of several is soft, as no two of them are bent to quite the same place.
 _DECIDED = 4.0
-_HIDDEN = 96  # of the layer that joins what is said and how the head is held
+_HIDDEN = 96  # of the layer that joins what is said, the lips' shape and how the head is held
+# Numbers that say how lips are shaped: how far they are open, how far the jaw is down, how much wider than mostly the
+# mouth is and how much thicker the lips; in this part of the distance between the eyes' outer corners.
+LIP_SHAPE, LIP_SHAPE_UNIT = 4, 0.03
+_DROPPED = 0.3
+_LIP_HIDDEN = 256
 _COVER = (12, 24, 32)
 # Nearer to 0 and 1 than that nothing shines through.
 _UNSURE = 0.1
@@ -54,6 +63,20 @@ class References(NamedTuple):
             x.repeat_interleave(times, 0) for x in (self.pictures, self.bare, *self.features)
         )
         return References(pictures, bare, (coarse, deep))
+
+
+class Speech(NamedTuple):
+    """What n people say in their frames.
+
+    Attributes:
+        content: speech contents (n, content), gain included.
+        lips: how their lips are shaped, (n, 4), see `LIP_SHAPE`.
+        angles: yaw and pitch (n, 2) of their heads, degrees.
+    """
+
+    content: Tensor
+    lips: Tensor
+    angles: Tensor
 
 
 class Parts(NamedTuple):
@@ -111,6 +134,8 @@ class LowerFaceGenerator(nn.Module):
         self.style = nn.Sequential(
             nn.Linear(content + ANGLES, _HIDDEN), nn.LeakyReLU(0.2), nn.Linear(_HIDDEN, widths.style), nn.LeakyReLU(0.2)
         )
+        self.lip_style = _starting_at_zero(LIP_SHAPE, _HIDDEN)
+        self.lip_shape = LipShapeNetwork(content)
         self.source_encoder = Encoder(4, widths.seen)
         self.reference_encoder = Encoder(3, widths.seen)
         self.attention = nn.Linear(widths.style, deep)
@@ -131,25 +156,20 @@ class LowerFaceGenerator(nn.Module):
         *_, coarse, deep = (x.unflatten(0, pictures.shape[:2]) for x in (small, *self.reference_encoder(small)))
         return References(pictures, small.unflatten(0, pictures.shape[:2])[:, 0], (coarse, deep))
 
-    def forward(
-        self, source: Tensor, hidden: Tensor, references: References, content: Tensor, angles: Tensor
-    ) -> LowerFace:
+    def forward(self, source: Tensor, hidden: Tensor, references: References, speech: Speech) -> LowerFace:
         """Draw lower faces; arguments as of `parts`."""
-        return composed(references.pictures, self.parts(source, hidden, references, content, angles))
+        return composed(references.pictures, self.parts(source, hidden, references, speech))
 
-    def parts(
-        self, source: Tensor, hidden: Tensor, references: References, content: Tensor, angles: Tensor
-    ) -> Parts:
+    def parts(self, source: Tensor, hidden: Tensor, references: References, speech: Speech) -> Parts:
         """What lower faces are to be made of.
 
         Args:
             source: frames as they are, (n, 3, h, h) in [-1, 1], h at least the network's side.
             hidden: where the lower face is taken out of them, (n, 1, h, h), 0 or 1.
             references: of the same n people.
-            content: speech contents (n, content), gain included.
-            angles: yaw and pitch (n, 2) of the frames, degrees.
+            speech: what they say, how, and how they hold their heads.
         """
-        style = self.style(torch.cat([content, angles / ANGLE_UNIT], 1))
+        style = self._style(speech)
         _, half, quarter, eighth = self.source_encoder(taken_out(source, hidden, self.side))
         shared, own = self._attended(references.features, style)
         x = torch.cat([eighth, own], 1)
@@ -163,6 +183,13 @@ class LowerFaceGenerator(nn.Module):
         covered = self.cover(resized(source, self.side), references.bare)
         mask, rgb = torch.sigmoid(self.mask_head(last)), torch.tanh(self.paint_head(last))
         return Parts(_within(flows), shares, mask, rgb, covered)
+
+    def _style(self, speech: Speech) -> Tensor:
+        first, *rest = self.style
+        x = first(torch.cat([speech.content, speech.angles / ANGLE_UNIT], 1)) + self.lip_style(speech.lips)
+        for layer in rest:
+            x = layer(x)
+        return x
 
     def _attended(self, features: tuple[Tensor, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the references (n, c, h, w), mixed as what is said needs them, quarter and eighth size."""
@@ -179,6 +206,25 @@ class LowerFaceGenerator(nn.Module):
         bent = self.bend_head(self.bend(each, style.repeat_interleave(r, 0)))
         flow, score = enlarged(bent, self.side // 2).unflatten(0, (n, r)).split([2, 1], 2)
         return flow, (_DECIDED * score).softmax(1)
+
+
+class LipShapeNetwork(nn.Module):
+    """Tells how lips are shaped from what is said.
+
+    Args:
+        content: size of speech contents.
+    """
+
+    def __init__(self, content: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(content, affine=False), nn.Dropout(_DROPPED), nn.Linear(content, _LIP_HIDDEN), nn.ReLU(),
+            nn.Dropout(_DROPPED), nn.Linear(_LIP_HIDDEN, LIP_SHAPE),
+        )  # fmt: skip
+
+    def forward(self, content: Tensor) -> Tensor:
+        """Shapes (n, 4) of speech contents (n, content) without gain."""
+        return self.layers(content)
 
 
 class CoverNetwork(nn.Module):
@@ -243,14 +289,17 @@ def composed(pictures: Tensor, parts: Parts) -> LowerFace:
     return LowerFace(image, _visible(parts), parts.rgb, parts.mask, bent, parts.covered)
 
 
-def pictured(pictures: Tensor, parts: Parts) -> Tensor:
-    """The image of `composed` for one person (1, r, 3, H, W) as bytes RGBA (H, W, 4), A what nothing covers; in one
-    loop, on a processor."""
+def pictured(references: Tensor, drawn: Tensor, parts: Parts) -> Tensor:
+    """The image of `composed` for one person as bytes RGBA (H, W, 4), A what nothing covers. One loop, on a processor.
+
+    Args:
+        references: their pictures, bytes (r, H, W, 3).
+        drawn: (H, W) of bytes, not 0 where the image is wanted; elsewhere all of it is 0.
+    """
     flows, shares, mask, rgb = _at_one_size(parts)
-    layers = [torch.cat([flows, shares], 1).flatten(0, 1), mask[0], rgb[0], _visible(parts)[0]]
-    result = torch.empty(*pictures.shape[3:], 4, dtype=torch.uint8)
-    references = pictures[0].permute(0, 2, 3, 1).contiguous()
-    warp_kernels.lower_face(torch.cat(layers).numpy(), references.numpy(), result.numpy())
+    layers = torch.cat([torch.cat([flows, shares], 1).flatten(0, 1), mask[0], rgb[0], _visible(parts)[0]])
+    result = torch.empty(*drawn.shape, 4, dtype=torch.uint8)
+    warp_kernels.lower_face(layers.numpy(), references.numpy(), drawn.numpy(), result.numpy())
     return result
 
 
@@ -291,6 +340,13 @@ def _doubled(x: Tensor) -> Tensor:
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.2))
+
+
+def _starting_at_zero(inputs: int, outputs: int) -> nn.Linear:
+    """Linear layer that gives 0 until it is trained."""
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 def _starting_at(bias: float, inputs: int, outputs: int) -> nn.Conv2d:

@@ -87,4 +87,14 @@ def lower_masks(side: int, outline: NDArray[np.float64], edge: float) -> tuple[M
         edge: width of the soft edge, which lies inside the outline, pixels.
     """
     inside = inside_map(side, outline)
-    return smooth_step(inside / np.float32(max(edge, _LEAST_EDGE))), (inside > -_BEYOND).astype(np.float32)
+    return taken(inside, edge), hidden(inside)
+
+
+def taken(inside: Mask, edge: float) -> Mask:
+    """The first of `lower_masks`, of how far inside the outline places are."""
+    return smooth_step(inside / np.float32(max(edge, _LEAST_EDGE)))
+
+
+def hidden(inside: Mask) -> Mask:
+    """The second of `lower_masks`, of how far inside the outline places are."""
+    return (inside > -_BEYOND).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -18,6 +19,8 @@ PNG_LEVEL = 3
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {3: 2, 4: 6}
 _FILTER_UP = 2
+# A window of 32 KiB (RFC 1950), and an empty last block.
+_ZLIB_HEADER, _DEFLATE_END = b"\x78\x01", b"\x03\x00"
 JPEG_QUALITY = 85
 
 
@@ -25,8 +28,40 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """Lossless PNG of a picture, RGB (height, width, 3) or RGBA (height, width, 4) with straight alpha."""
     height, width, channels = picture.shape
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", isal_zlib.compress(_filtered(picture).data, PNG_LEVEL)), (b"IEND", b"")]
+    parts = [(b"IHDR", header), (b"IDAT", _compressed(_filtered(picture))), (b"IEND", b"")]
     return _PNG_SIGNATURE + b"".join(map(_chunk, *zip(*parts, strict=True)))
+
+
+def _compressed(rows: NDArray[np.uint8]) -> bytes:
+    """Rows (height, bytes) as a zlib stream; those above and below all that is not empty come ready-made.
+
+    Most of an overlay is empty, and to compress that takes as long as anything else.
+    """
+    filled = np.flatnonzero(rows[:, 1:].any(axis=1))
+    first, end = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
+    size = rows.shape[1]
+    blocks = [
+        *_empty_rows(first, size), _deflated(rows[first:end]), *_empty_rows(len(rows) - end, size)
+    ]  # fmt: skip
+    return _ZLIB_HEADER + b"".join(blocks) + _DEFLATE_END + struct.pack(">I", isal_zlib.adler32(rows.data))
+
+
+def _empty_rows(count: int, size: int) -> list[bytes]:
+    """Blocks of so many rows without differences to the ones above: one for each power of two that adds up to them."""
+    return [_empty_block(1 << bit, size) for bit in range(count.bit_length()) if count >> bit & 1]
+
+
+@lru_cache(64)
+def _empty_block(count: int, size: int) -> bytes:
+    rows = np.zeros((count, size), np.uint8)
+    rows[:, 0] = _FILTER_UP
+    return _deflated(rows)
+
+
+def _deflated(rows: NDArray[np.uint8]) -> bytes:
+    """Blocks of a deflate stream that look back at none before them, and are not the last ones (RFC 1951)."""
+    compressor = isal_zlib.compressobj(PNG_LEVEL, wbits=-15)
+    return compressor.compress(rows.data) + compressor.flush(isal_zlib.Z_FULL_FLUSH)
 
 
 def _filtered(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -122,6 +122,7 @@ class SpeechSchedule(Schedule):
         latent, pose: mean squared errors. latent_speed, pose_speed: of the change from frame to frame; nods are quick
             and small beside the slow movement that speech does not tell (our choice; 0 as published).
         pose_decay: weight decay of the pose predictor.
+        only_pose: whether the pose predictor alone is learnt; it learns apart from all else anyway.
     """
 
     frames: int = 250
@@ -135,6 +136,7 @@ class SpeechSchedule(Schedule):
     latent_speed: float = 0.5
     pose_speed: float = 100.0
     pose_decay: float = 0.1
+    only_pose: bool = False
     whitened: float = 0.0
     lips: float = 0.0
 

@@ -60,7 +60,7 @@ class SpeechStage(Stage):
         self._shapes = readout(self.latents, lips, LEAST_SHAPE).to(self.device)
         network, weights = cast(Speech2Latent, self.network), self.models.config.speech2latent
         predictor = network.pose_predictor.requires_grad_(False)
-        self.learners = {"task": self._learner(self._task(network))}
+        self.learners = {} if weights.only_pose else {"task": self._learner(self._task(network))}
         task = PoseTask(predictor.requires_grad_(True), weights)
         self.learners["pose"] = self._learner(task, weight_decay=weights.pose_decay)
 
@@ -70,18 +70,22 @@ class SpeechStage(Stage):
 
     def learn(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> Losses:
         """See `Stage.learn`."""
+        stretches = self._read(batch)
+        losses = self._learn_pose(stretches)
+        return losses | self._learn_latents(stretches, step) if "task" in self.learners else losses
+
+    def _learn_latents(self, stretches: Stretches, step: int) -> Losses:
         weights = self.models.config.speech2latent
         late = step >= weights.predicted_from * weights.steps
-        stretches = self._read(batch)
         total, losses = self.learners["task"].shared(stretches, weights.predicted if late else 0.0)
         total.backward()
-        return losses | {"total": total} | self._learn_pose(stretches)
+        return losses | {"total": total}
 
     def _learn_pose(self, stretches: Stretches) -> Losses:
         features = cast(Speech2Latent, self.network).frame_features(stretches.speech, stretches.poses.shape[1])
         total, losses = self.learners["pose"].shared(features, stretches.poses)
         total.backward()
-        return losses
+        return {"total": total} | losses
 
     def judge(self, step: int) -> dict[str, float]:
         """Losses on plain unseen stretches with the true pose and with the predicted one, and how the pose moves.

@@ -191,6 +191,7 @@ class LowerFaceStage(Schedule):
         perceptual: of the face network's features, which must have been trained.
         sync: how much less than the true frames the expert finds lips and sound to agree.
         opening: L1 of how far open it sees the lips.
+        lip_shape: L1 of how the sound says that lips are shaped.
     """
 
     covers: float = 0.3
@@ -209,6 +210,7 @@ class LowerFaceStage(Schedule):
     feature: float = 3.0
     sync: float = 1.0
     opening: float = 0.5
+    lip_shape: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -252,12 +254,17 @@ class Config:
     def banked_pictures(self) -> tuple[StageName, ...]:
         """Stages whose non-identity trunk is read from the bank."""
         speech: tuple[StageName, ...] = () if self.speech.train_trunk else ("speech",)
-        return (*speech, *self.banked_sound) if self.banked else ()
+        return (*speech, *self._still_generator) if self.banked else ()
 
     @property
     def banked_sound(self) -> tuple[StageName, ...]:
         """Stages whose speech encoder is read from the bank."""
-        return ("generator",) if self.banked and not self.generator.train_encoders else ()
+        return (*self._still_generator, "lower_face") if self.banked else ()
+
+    @property
+    def _still_generator(self) -> tuple[StageName, ...]:
+        """The generator's stage if encoders stay as they are in it."""
+        return () if self.generator.train_encoders else ("generator",)
 
     def digest(self) -> str:
         """Hash of all that a checkpoint must share with the run that resumes it: everything but the lengths."""

@@ -131,12 +131,16 @@ def export(run: Path, corpora: Sequence[Path], out: Path, name: str, measured: i
             "itself.",
             ErrorKind.UNSUPPORTED,
         )
-    every = {key: value for key, value in done.networks.state_dict().items() if not key.endswith(COUNTER)}
-    state = without_untrained(every)
+    state = without_untrained(_stored(done.networks))
     pose_map = done.pose.recentred() if done.pose else None
     write_weights(out, compacted(state), done.config.preset, "trained", name, done.config.digest(), pose_map)
     write_text(out.with_suffix(".json"), json.dumps(_account(done, corpora), indent=1))
     return describe(out)
+
+
+def _stored(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What a file holds of a network."""
+    return {key: value for key, value in network.state_dict().items() if not key.endswith(COUNTER)}
 
 
 def without_untrained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -160,7 +164,7 @@ def export_lower_face(run: Path, base: Path, out: Path, name: str) -> WeightsInf
         raise PoseDubError(
             f"The run {run} trains {done.config.preset} networks, which have none for lower faces; name another one."
         )
-    learnt = {f"{LOWER_FACE}{key}": value for key, value in done.networks.lower_face.state_dict().items()}
+    learnt = {f"{LOWER_FACE}{key}": value for key, value in _stored(done.networks.lower_face).items()}
     kept = {key: value for key, value in read_tensors(base).items() if not key.startswith(LOWER_FACE)}
     how = info.pose_map, info.pose_reading
     write_weights(out, kept | compacted(learnt), done.config.preset, "trained", name or info.name, info.id, *how)

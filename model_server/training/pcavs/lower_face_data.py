@@ -20,6 +20,7 @@ from model_server.pipeline.faces.lower_face import EYES, HeadPlace, lower_masks
 from model_server.pipeline.faces.lower_face import SIDE as CROP_SPANS
 from model_server.synthetic.occluders import occluder
 from model_server.training.pcavs.data import ClipStore, ClipTensors, Frames
+from model_server.training.pcavs.lip_shape import lip_shapes
 from model_server.training.pcavs.samplers import MIRROR_SHARE
 
 # iBUG points: outer corners of the eyes, base of the nose, lips.
@@ -42,7 +43,10 @@ class LowerFaces:
         references: (c, r, 3, s, s).
         hidden, taken: see `lower_masks`, (n, 1, s, s).
         lips: where they are, (n, 1, s, s).
-        windows: log-mel windows (n, 1, 80, 20).
+        windows: log-mel windows (m, 1, 80, 20) of all frames of these clips.
+        content: their speech contents (m, feature); (m, 0) where they are to be read of the windows.
+        shapes: of the lips in them, (m, 4), see `lip_shapes`.
+        rows: of the n frames among these m.
         angles: yaw and pitch (n, 2), degrees.
         covers: what lies over the face, RGBA (n, 4, s, s) in [0, 1], mostly nothing.
         mouth_places: where the sync network's pictures lie in the lower faces, (n, 48, 48, 2) in [-1, 1].
@@ -55,6 +59,9 @@ class LowerFaces:
     taken: Tensor
     lips: Tensor
     windows: Tensor
+    content: Tensor
+    shapes: Tensor
+    rows: Tensor
     angles: Tensor
     covers: Tensor
     mouth_places: Tensor
@@ -80,7 +87,9 @@ def sample_lower_faces(
     references = int(rng.integers(1, REFERENCES + 1))
     parts = [_run(_usable_clip(store, rng), references, side, cover_share, rng) for _ in range(count)]
     names = list(LowerFaces.__dataclass_fields__)
-    return LowerFaces(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    joined = LowerFaces(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    before = np.cumsum([0, *(len(part.windows) for part in parts[:-1])])
+    return replace(joined, rows=torch.cat([part.rows + int(first) for part, first in zip(parts, before, strict=True)]))
 
 
 def _usable_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
@@ -118,7 +127,10 @@ def _run(clip: ClipTensors, references: int, side: int, cover_share: float, rng:
         hidden=hidden,
         taken=taken,
         lips=torch.stack([_lip_mask(frames, row, crops[row], side) for row in range(FRAMES)]),
-        windows=frames.windows[:FRAMES],
+        windows=clip.labels.windows,
+        content=clip.labels.content,
+        shapes=torch.from_numpy(lip_shapes(clip.labels.landmarks.numpy(), clip.labels.angles.numpy())),
+        rows=torch.arange(first, first + FRAMES),
         angles=frames.angles[:FRAMES, :2],
         covers=_covers(side, cover_share, rng),
         mouth_places=torch.stack([_mouth_places(crop, side) for crop in crops[:FRAMES]]),

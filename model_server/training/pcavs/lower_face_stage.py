@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.errors import PoseDubError
-from model_server.networks.pcavs.lower_face import LowerFace, LowerFaceGenerator
+from model_server.networks.pcavs.lower_face import LowerFace, LowerFaceGenerator, Speech
 from model_server.networks.sync_network import FRAMES, OPENING_UNIT, SyncNetwork, load_sync_network
 from model_server.training.distributed import ProcessGroup
 from model_server.training.learner import Learner
@@ -64,12 +64,19 @@ class LowerFaceTask(nn.Module):
     def train(self, mode: bool = True) -> LowerFaceTask:
         """Batch normalisation of the encoders stays as they learnt it."""
         super().train(False)
+        self.generator.lip_shape.train(mode)
         return self
 
     def forward(self, faces: LowerFaces, critic: Critic | None) -> tuple[Tensor, Losses, Tensor]:
-        """Total loss, single losses, and the lower faces laid into their frames (n, 3, s, s), without gradient."""
-        drawn, composite = self.draw(faces)
+        """Total loss, single losses, and the lower faces laid into their frames (n, 3, s, s), without gradient.
+
+        Lips are shaped as they truly are, so that what is drawn follows what is asked, not the mean of all it may be.
+        """
+        content = self._content(faces)
+        told = self.generator.lip_shape(content)
+        drawn, composite = self._drawn(faces, content, faces.shapes)
         losses = self._picture_losses(drawn, composite, faces) | self._read_losses(composite, faces)
+        losses["lip_shape"] = known_l1(told, faces.shapes)
         if critic:
             scores, features = critic(torch.cat([faces.target, composite]))
             losses |= {"gan": generator_hinge(scores), "feature": feature_matching(features)}
@@ -77,10 +84,19 @@ class LowerFaceTask(nn.Module):
 
     def draw(self, faces: LowerFaces) -> tuple[LowerFace, Tensor]:
         """Lower faces from sound, and frames (n, 3, s, s) with these in place of the old ones, nothing before them."""
+        content = self._content(faces)
+        return self._drawn(faces, content, self.generator.lip_shape(content))
+
+    def _content(self, faces: LowerFaces) -> Tensor:
+        if faces.content.shape[1]:
+            return faces.content
         with torch.no_grad():
-            content = self.networks.speech_encoder(faces.windows) * GAIN
+            return self.networks.speech_encoder(faces.windows)
+
+    def _drawn(self, faces: LowerFaces, content: Tensor, shapes: Tensor) -> tuple[LowerFace, Tensor]:
         known = self.generator.references(faces.references).repeated(FRAMES)
-        drawn = self.generator(faces.covered(faces.source), faces.hidden, known, content, faces.angles)
+        speech = Speech(content[faces.rows] * GAIN, shapes[faces.rows], faces.angles)
+        drawn = self.generator(faces.covered(faces.source), faces.hidden, known, speech)
         return drawn, torch.lerp(faces.source, drawn.image.float(), faces.taken)
 
     def _picture_losses(self, drawn: LowerFace, composite: Tensor, faces: LowerFaces) -> Losses:
@@ -187,7 +203,7 @@ def _expert_losses(expert: SyncNetwork, composite: Tensor, faces: LowerFaces) ->
     """How much less the expert finds lips and sound to agree than in true frames (to please it more is no aim), and by
     how many tenths of the distance between the eyes it sees lips open further, or less, than there."""
     middle = slice(FRAMES // 2, None, FRAMES)
-    sound = expert.sound(faces.windows[middle, 0])
+    sound = expert.sound(faces.windows[faces.rows[middle], 0])
     drawn, opening = expert.seen(_mouths(composite, faces.mouth_places))
     with torch.no_grad():
         true, true_opening = expert.seen(_mouths(faces.target, faces.mouth_places))

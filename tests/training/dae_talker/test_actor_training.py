@@ -255,6 +255,21 @@ def test_a_run_begins_with_what_another_one_handed_on(
         DaeTrainer(config, [actor], tmp_path / "new", ALONE, begin=Beginning(tmp_path / "none", "student"))
 
 
+def test_the_pose_predictor_is_trained_alone(
+    toy: DaeConfig, actor: Path, trained: Path, recogniser: SpeechRecogniser, tmp_path: Path
+) -> None:
+    config = changed(toy, {"speech2latent.only_pose": "true"})
+    begin = Beginning(trained, "speech2latent")
+    trainer = DaeTrainer(config, [actor], tmp_path, ALONE, speech=recogniser.network, begin=begin)
+    before = {name: value.clone() for name, value in trainer.models.speech2latent.named_parameters()}
+    assert trainer.train(["speech2latent"])
+    changed_ones = [
+        name for name, value in trainer.models.speech2latent.named_parameters() if not torch.equal(value, before[name])
+    ]
+    assert changed_ones
+    assert all(name.startswith("pose_predictor.") for name in changed_ones)
+
+
 def test_landmarks_may_stand_in_for_latents(
     toy: DaeConfig, actor: Path, trained: Path, recogniser: SpeechRecogniser, tmp_path: Path
 ) -> None:
