@@ -1,8 +1,8 @@
 """Draws the lower face into a frame that shows the person already. A departure from PC-AVS, which draws whole heads.
 
 Speech tells how the lips are shaped, and both tell what to draw. In training the lips' true shape takes the told one's
-place: so lips open as far as they are told to, where pictures learnt of sound alone are a mean of all that the sound may
-look like, with lips half open.
+place: so lips open as far as they are told to, where pictures learnt of sound alone are a mean of all that it may look
+like, with lips half open.
 
 The frame comes with its lower face taken out, so that what the old mouth did cannot be seen; one to four pictures of
 the same person say what teeth, lips and beard look like. A flow bends these, a picture is painted for what none of them
@@ -51,18 +51,20 @@ class References(NamedTuple):
         pictures: (n, r, 3, H, W) in [-1, 1], as large as frames are to be drawn.
         bare: the first of them, (n, 3, side, side).
         features: encoded pictures, (n, r, c, side / 4, side / 4) and (n, r, c, side / 8, side / 8).
+        bends: what these say of their flows, (n, r, c, side / 4, side / 4).
     """
 
     pictures: Tensor
     bare: Tensor
     features: tuple[Tensor, Tensor]
+    bends: Tensor
 
     def repeated(self, times: int) -> References:
         """Each person so many times in a row."""
-        pictures, bare, coarse, deep = (
-            x.repeat_interleave(times, 0) for x in (self.pictures, self.bare, *self.features)
+        pictures, bare, coarse, deep, bends = (
+            x.repeat_interleave(times, 0) for x in (self.pictures, self.bare, *self.features, self.bends)
         )
-        return References(pictures, bare, (coarse, deep))
+        return References(pictures, bare, (coarse, deep), bends)
 
 
 class Speech(NamedTuple):
@@ -153,8 +155,10 @@ class LowerFaceGenerator(nn.Module):
     def references(self, pictures: Tensor) -> References:
         """Look at pictures (n, r, 3, H, W) in [-1, 1] of the lower face, r in 1..4."""
         small = resized(pictures.flatten(0, 1), self.side)
-        *_, coarse, deep = (x.unflatten(0, pictures.shape[:2]) for x in (small, *self.reference_encoder(small)))
-        return References(pictures, small.unflatten(0, pictures.shape[:2])[:, 0], (coarse, deep))
+        *_, coarse, deep = self.reference_encoder(small)
+        bends = F.conv2d(coarse, self.bend.conv.weight[:, -coarse.shape[1] :], padding=1)
+        small, coarse, deep, bends = (x.unflatten(0, pictures.shape[:2]) for x in (small, coarse, deep, bends))
+        return References(pictures, small[:, 0], (coarse, deep), bends)
 
     def forward(self, source: Tensor, hidden: Tensor, references: References, speech: Speech) -> LowerFace:
         """Draw lower faces; arguments as of `parts`."""
@@ -176,7 +180,7 @@ class LowerFaceGenerator(nn.Module):
         for layer in self.level8:
             x = layer(x, style)
         x = self.level4[0](torch.cat([_doubled(x), quarter, shared], 1), style)
-        flows, shares = self._bends(x, references.features[0], style)
+        flows, shares = self._bends(x, references.bends, style)
         fine = self.level2[0](torch.cat([_doubled(x), half], 1), style)
         flows = flows + self.refine_head(fine)[:, None]
         last = self.level1[0](_doubled(fine), style)
@@ -199,12 +203,14 @@ class LowerFaceGenerator(nn.Module):
         shares = scores.softmax(1)[..., None, None, None]
         return (coarse * shares).sum(1), (deep * shares).sum(1)
 
-    def _bends(self, x: Tensor, features: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    def _bends(self, x: Tensor, bends: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Flow (n, r, 2, side / 2, side / 2) to each reference and its share (n, r, 1, side / 2, side / 2)."""
-        n, r = features.shape[:2]
-        each = torch.cat([x[:, None].expand(-1, r, -1, -1, -1), features], 2).flatten(0, 1)
-        bent = self.bend_head(self.bend(each, style.repeat_interleave(r, 0)))
-        flow, score = enlarged(bent, self.side // 2).unflatten(0, (n, r)).split([2, 1], 2)
+        # One convolution of the frame's features beside each reference's, of which the latter are done already.
+        conv = self.bend.conv
+        frame = F.conv2d(x, conv.weight[:, : x.shape[1]], conv.bias, padding=1)
+        each = (frame[:, None] + bends).flatten(0, 1)
+        bent = self.bend_head(self.bend.modulated(each, style.repeat_interleave(bends.shape[1], 0)))
+        flow, score = enlarged(bent, self.side // 2).unflatten(0, bends.shape[:2]).split([2, 1], 2)
         return flow, (_DECIDED * score).softmax(1)
 
 
@@ -275,8 +281,12 @@ class FilmConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Features (n, outputs, h, w) of features (n, inputs, h, w) and styles (n, style)."""
+        return self.modulated(self.conv(x), style)
+
+    def modulated(self, convolved: Tensor, style: Tensor) -> Tensor:
+        """The same of features (n, outputs, h, w) that are convolved already."""
         scale, shift = self.film(style)[..., None, None].chunk(2, 1)
-        return F.leaky_relu(torch.addcmul(shift, self.conv(x), 1 + scale), 0.2)
+        return F.leaky_relu(torch.addcmul(shift, convolved, 1 + scale), 0.2)
 
 
 def composed(pictures: Tensor, parts: Parts) -> LowerFace:
