@@ -198,8 +198,9 @@ def _turn(options: argparse.Namespace) -> int:
 
 def _in_place(options: argparse.Namespace) -> int:
     from model_server.cli.in_place import in_place
+    from model_server.evaluation.sync.judge import BUILT_IN, load_judge
 
-    return _told(options, in_place(_sources(options), _engines(options)))
+    return _told(options, in_place(_sources(options), _engines(options), load_judge(options.judge or BUILT_IN)))
 
 
 def _quiet(options: argparse.Namespace) -> int:

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from model_server.engines.pcavs.engine import PcavsEngine
     from model_server.evaluation.clips import EvalSource
     from model_server.evaluation.measure import Instruments
+    from model_server.evaluation.sync.judge import SyncJudge
     from model_server.evaluation.views import Pictures
 
 
-def in_place(sources: Sequence[EvalSource], engines: Mapping[str, PcavsEngine]) -> str:
-    """Figures of lower faces drawn into clips."""
+def in_place(sources: Sequence[EvalSource], engines: Mapping[str, PcavsEngine], judge: SyncJudge) -> str:
+    """Figures of lower faces drawn into clips, some of them by a judge of sound and lips."""
     from model_server.evaluation.in_place import as_table, evaluate_in_place
 
     tables = []
     for name, engine in engines.items():
         with tqdm(total=len(sources), unit="clip", file=bars.stream()) as bar:
-            found = evaluate_in_place(sources, engine, bar.update)
+            found = evaluate_in_place(sources, engine, judge, bar.update)
         tables.append(f"# {name}: lower faces drawn into clips\n\n{as_table(found)}")
     return "\n".join(tables)
 

@@ -22,7 +22,7 @@ from model_server.evaluation.clips import EvalClip, EvalSource
 from model_server.evaluation.comparison import Comparison, Face, Gallery, Pair
 from model_server.evaluation.frozen_mouth import frozen
 from model_server.evaluation.generate import FilmMaker
-from model_server.evaluation.measure import Instruments, Measured, faces_of, measure
+from model_server.evaluation.measure import Instruments, Measured, faces_of, heard_by, measure
 from model_server.evaluation.pose_sources import (
     Kind,
     PoseSource,
@@ -256,9 +256,7 @@ class _Scene:
         """What the judge hears in all frames but two at either end, the sound coming `delay` frames later."""
         judge = self._tools.judge
         assert judge is not None
-        frames = range(MARGIN - delay, self._take.count - MARGIN - delay)
-        parts = [judge.sound(self._take.windows(frames[a:b])) for a, b in batches(len(frames))]
-        return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+        return heard_by(judge, self._take, range(MARGIN - delay, self._take.count - MARGIN - delay))
 
 
 def _pair(

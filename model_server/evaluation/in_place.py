@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,10 +23,12 @@ from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.registry import traits
 from model_server.errors import PoseDubError
 from model_server.evaluation.clips import EvalClip, EvalSource
-from model_server.evaluation.measure import faces_of
+from model_server.evaluation.measure import faces_of, heard_by, seen_by
 from model_server.evaluation.metrics.lips import correlation, partial_correlation
 from model_server.evaluation.metrics.registry import mean
+from model_server.evaluation.metrics.sync import found_offset
 from model_server.evaluation.pose_sources import to_and_fro
+from model_server.evaluation.sync.judge import MARGIN, SyncJudge, paired
 from model_server.evaluation.views import Pictures, batches
 from model_server.networks.pcavs.lower_face import REFERENCES
 from model_server.networks.pcavs.presets import POSE_SIZE
@@ -56,6 +59,8 @@ class InPlaceFigures:
         other: correlation with the lips of the clip that another sound comes from.
         leak: correlation with the clip's own lips when it speaks another's words, what both share taken away.
         closed: part of the frames with truly closed lips in which the drawn ones are, own sound.
+        shut: opening of the drawn ones in these frames, over the largest true one.
+        found, found_other: 1 where the judge finds own and other words within a frame of the lips, else 0.
         sharpness: energy of the mouth's details for that of the true frames.
         flicker: change from frame to frame of the lower face for the true one's, own sound.
         kept: part of the pixels of things laid over the mouth that stay within 8 of 255.
@@ -66,15 +71,21 @@ class InPlaceFigures:
     other: float
     leak: float
     closed: float
+    shut: float
+    found: float
+    found_other: float
     sharpness: float
     flicker: float
     kept: float
 
 
 def evaluate_in_place(
-    sources: Sequence[EvalSource], engine: PcavsEngine, progress: Callable[[], None] = lambda: None
+    sources: Sequence[EvalSource], engine: PcavsEngine, judge: SyncJudge, progress: Callable[[], None] = lambda: None
 ) -> dict[str, InPlaceFigures]:
     """Figures of each clip; each speaks the words of the next one, too.
+
+    Args:
+        judge: of sound and lips, with which nothing was trained.
 
     Raises:
         PoseDubError: there is only one clip, or one cannot be used.
@@ -83,11 +94,11 @@ def evaluate_in_place(
         raise PoseDubError("Dubs in place are measured with each other's words; give two clips or more.")
     if traits(engine.weights).in_place != "lower_face":
         raise PoseDubError(f"The weights {engine.weights.name} have no network for lower faces; choose others.")
-    reader, found = MeshReader(), {}
+    tools, found = _Tools(MeshReader(), judge), {}
     for number, source in enumerate(sources):
         with scratch.folder() as folder, scratch.folder() as beside:
             clip, other = source.open(folder), sources[(number + 1) % len(sources)].open(beside)
-            found[source.name] = _figures(DubbedClip(clip, engine), other, reader)
+            found[source.name] = _figures(DubbedClip(clip, engine), other, tools)
         progress()
     return found
 
@@ -215,13 +226,18 @@ class CoveredClip:
         return float(same[self.covers].mean()) if self.covers.any() else float("nan")
 
 
-def _figures(dubbed: DubbedClip, other: EvalClip, reader: MeshReader) -> InPlaceFigures:
-    own = list(dubbed.film(dubbed.clip))
-    true, made = faces_of(dubbed.clip, reader).opening, faces_of(own, reader).opening
-    spoken = faces_of(dubbed.film(other), reader).opening
-    wanted = faces_of(other, reader).opening[to_and_fro(other.count, dubbed.clip.count)]
-    closed = true < _CLOSED * np.nanmax(true)
-    covered = CoveredClip.of(dubbed, zlib.crc32(dubbed.clip.name.encode()))
+class _Tools(NamedTuple):
+    reader: MeshReader
+    judge: SyncJudge
+
+
+def _figures(dubbed: DubbedClip, other: EvalClip, tools: _Tools) -> InPlaceFigures:
+    clip, moments = dubbed.clip, to_and_fro(other.count, dubbed.clip.count)
+    own, others = list(dubbed.film(clip)), list(dubbed.film(other))
+    true, made, spoken = (faces_of(film, tools.reader).opening for film in (clip, own, others))
+    wanted = faces_of(other, tools.reader).opening[moments]
+    closed, widest = true < _CLOSED * np.nanmax(true), float(np.nanmax(true))
+    covered = CoveredClip.of(dubbed, zlib.crc32(clip.name.encode()))
     before, after = dubbed.mouths(dubbed.truth()), dubbed.mouths(iter(own))
     changed, change = (float(np.abs(np.diff(mouths, axis=0)).mean()) for mouths in (after, before))
     return InPlaceFigures(
@@ -229,11 +245,21 @@ def _figures(dubbed: DubbedClip, other: EvalClip, reader: MeshReader) -> InPlace
         movement=float(np.nanstd(made)) / max(float(np.nanstd(true)), 1e-6),
         other=correlation(spoken, wanted),
         leak=partial_correlation(spoken, true, wanted),
-        closed=float((made[closed] < _CLOSED * np.nanmax(true)).mean()) if closed.any() else float("nan"),
+        closed=float((made[closed] < _CLOSED * widest).mean()) if closed.any() else float("nan"),
+        shut=mean(made[closed] / widest),
+        found=_within_a_frame(tools.judge, own, clip, range(clip.count)),
+        found_other=_within_a_frame(tools.judge, others, other, moments),
         sharpness=_details(after) / max(_details(before), 1e-6),
         flicker=changed / max(change, 1e-6),
-        kept=covered.kept(np.concatenate(list(dubbed.film(dubbed.clip, covered.frames)))),
+        kept=covered.kept(np.concatenate(list(dubbed.film(clip, covered.frames)))),
     )
+
+
+def _within_a_frame(judge: SyncJudge, film: Sequence[Pictures], sound: EvalClip, moments: Sequence[int]) -> float:
+    """1 where the judge finds a sound within a frame of the lips, 0 where it does not, NaN in clips under a second."""
+    heard = heard_by(judge, sound, moments[MARGIN:-MARGIN])
+    offset = found_offset(paired(seen_by(judge, film), heard))
+    return float(abs(offset) <= 1) if np.isfinite(offset) else float("nan")
 
 
 def _details(mouths: Floats) -> float:

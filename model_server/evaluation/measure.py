@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_server.corpus.mesh import MeshReader
 from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.evaluation.clips import EvalClip
 from model_server.evaluation.comparison import Face
 from model_server.evaluation.head_pose import head_angles
 from model_server.evaluation.metrics.cpbd import cpbd
@@ -125,6 +126,21 @@ def _judge(instruments: Instruments) -> _Embeddings | None:
 def _official(instruments: Instruments) -> _Embeddings | None:
     network = instruments.syncnet
     return _Embeddings(lambda runs: embed_pictures(network, runs)) if network else None
+
+
+def seen_by(judge: SyncJudge, film: Iterable[Pictures]) -> Vectors:
+    """What a judge sees in all frames of a film but two at either end (n, 129); see `SyncJudge.pictures`."""
+    collector = _Embeddings(judge.pictures, mouths)
+    for views in film:
+        collector.add(views)
+    found = collector.result()
+    return np.zeros((0, 1), np.float32) if found is None else found
+
+
+def heard_by(judge: SyncJudge, clip: EvalClip, moments: Sequence[int]) -> Vectors:
+    """What a judge hears at some frames (n, 129); see `SyncJudge.sound`."""
+    parts = [judge.sound(clip.windows(moments[first:end])) for first, end in batches(len(moments))]
+    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 
 def faces_of(film: Film | Iterable[Pictures], reader: MeshReader) -> Face:

@@ -16,6 +16,7 @@ from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import load_engine
 from model_server.errors import PoseDubError
 from model_server.evaluation.in_place import CoveredClip, DubbedClip, as_table, evaluate_in_place
+from model_server.evaluation.sync.judge import load_judge
 from model_server.evaluation.views import Pictures
 from model_server.pipeline.faces.alignment import clip_transforms, network_view, warp
 from model_server.pipeline.faces.finder import FaceFinder
@@ -82,7 +83,7 @@ class Copying:
 
 
 def test_an_old_mouth_that_stays_is_a_leak(films: list[Film]) -> None:
-    found = evaluate_in_place(films, Copying())  # type: ignore[arg-type]
+    found = evaluate_in_place(films, Copying(), load_judge())  # type: ignore[arg-type]
     one = found["first"]
     assert one.lips > 0.97 and 0.9 < one.movement < 1.1 and one.leak > 0.9 and one.other < 0.6
     assert 0.8 < one.sharpness <= 1.1 and 0.8 < one.flicker < 1.2 and one.kept > 0.7
@@ -90,7 +91,7 @@ def test_an_old_mouth_that_stays_is_a_leak(films: list[Film]) -> None:
 
 
 def test_a_soft_mouth_is_told(films: list[Film]) -> None:
-    soft = evaluate_in_place(films, Copying(sigma=2.0))["first"]  # type: ignore[arg-type]
+    soft = evaluate_in_place(films, Copying(sigma=2.0), load_judge())["first"]  # type: ignore[arg-type]
     assert soft.sharpness < 0.3
 
 
@@ -113,4 +114,4 @@ def test_what_is_drawn_over_is_told(films: list[Film]) -> None:
 
 def test_one_clip_alone_has_no_other_words(films: list[Film]) -> None:
     with pytest.raises(PoseDubError, match="give two clips or more"):
-        evaluate_in_place(films[:1], Copying())  # type: ignore[arg-type]
+        evaluate_in_place(films[:1], Copying(), load_judge())  # type: ignore[arg-type]
