@@ -33,7 +33,7 @@ from model_server.evaluation.views import Pictures, batches
 from model_server.networks.pcavs.lower_face import REFERENCES
 from model_server.networks.pcavs.presets import POSE_SIZE
 from model_server.pipeline.compositing.blending import Patch, composed, laid, overlay
-from model_server.pipeline.compositing.in_place import side_of
+from model_server.pipeline.compositing.in_place import differing, side_of
 from model_server.pipeline.faces.alignment import moved, warp, warp_to
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.head_angles import angles_of
@@ -278,8 +278,9 @@ def _place(face: FoundFace) -> HeadPlace:
 
 
 def _reference_rows(faces: Sequence[FoundFace | None]) -> list[int]:
-    """Frames from the most closed to the most open mouth."""
-    shown = [row for row, face in enumerate(faces) if face]
-    openings = [face.opening if face else 0.0 for face in faces]
-    ranked = sorted(shown, key=openings.__getitem__)
-    return [ranked[k] for k in np.linspace(0, len(ranked) - 1, min(REFERENCES, len(ranked))).round().astype(int)]
+    """Frames as a dub would choose them."""
+    shown = [(row, face) for row, face in enumerate(faces) if face]
+    openings, axes = (
+        np.array(values) for values in zip(*((face.opening, face.axes) for _, face in shown), strict=True)
+    )
+    return [shown[k][0] for k in differing(openings, angles_of(axes), REFERENCES)]

@@ -35,9 +35,16 @@ def notes(weights: WeightsInfo) -> list[str]:
     actor = read_actor(weights)
     bounds = zip(ANGLES, actor.pose_low, actor.pose_high, strict=True)
     seen = ", ".join(f"{name} {low:.0f} to {high:.0f}" for name, low, high in bounds)
-    facts = [f"{name.replace('_', ' ')}: {value}" for name, value in actor.facts.items()]
+    facts = [line for name, value in actor.facts.items() for line in _lines(name.replace("_", " "), value)]
     hears = ["Hears with: the package's speech recogniser, which this file leaves out"] if actor.recogniser else []
     return [f"Actor:      {actor.name}", f"Seen poses: {seen} degrees", *hears, *actor.licence, *facts]
+
+
+def _lines(name: str, value: object, indent: str = "") -> list[str]:
+    """A fact on a line, settings on one each below their name."""
+    if not isinstance(value, Mapping):
+        return [f"{indent}{name}: {value}"]
+    return [f"{indent}{name}:", *(line for key, one in value.items() for line in _lines(str(key), one, indent + "  "))]
 
 
 def sizes(weights: WeightsInfo) -> Sizes:

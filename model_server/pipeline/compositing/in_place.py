@@ -14,6 +14,7 @@ from model_server.features import CROP_SIDE
 from model_server.pipeline.compositing.blending import Mask, Patch, coloured, laid
 from model_server.pipeline.compositing.canvas import FootageCanvas
 from model_server.pipeline.faces.alignment import moved, view_transform, warp_to
+from model_server.pipeline.faces.head_angles import angles_of
 from model_server.pipeline.faces.lower_face import EYES, SIDE, hidden, taken
 from model_server.pipeline.faces.outlines import inside_map
 from model_server.pipeline.faces.tracking import Absence, FaceTrack
@@ -34,6 +35,9 @@ _OVERSAMPLED = 1.6
 MOST_COVERED = 0.5
 # Frames in which a shot must show the person for references of its own.
 _FEWEST = 8
+# Lips opened so far, in distances between the eyes, look as different as a head turned by so many degrees; the part of
+# the frames at either end that may be measured wrong.
+_OPENED, _TURNED, _OUTLIERS = 0.1, 10.0, 0.02
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
 _FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
@@ -187,7 +191,7 @@ def as_sharp(view: Picture, like: Picture, where: NDArray[np.bool_]) -> Picture:
 
 
 def reference_rows(track: FaceTrack, shot: slice, count: int = 4) -> list[int]:
-    """Rows of up to `count` frames that show the person's mouth from closed to open, among the sharp ones.
+    """Rows of up to `count` sharp frames that show the person's mouth closed and open, and the head as it turns.
 
     Of the shot, whose light is that of the frames, or of all where it shows the person in few frames.
     """
@@ -197,8 +201,26 @@ def reference_rows(track: FaceTrack, shot: slice, count: int = 4) -> list[int]:
     usable = np.flatnonzero(known & inside)
     if len(usable) < _FEWEST:
         usable = np.flatnonzero(known) if known.any() else np.flatnonzero(track.shown)
-    opening, detail = track.lips[usable].T
+    detail = track.lips[usable, 1]
     sharp = usable[detail >= np.median(detail)] if len(usable) > 2 * count else usable
-    ranked = sharp[np.argsort(track.lips[sharp, 0], kind="stable")]
-    chosen = ranked[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
-    return [int(row) for row in chosen]
+    chosen = differing(track.lips[sharp, 0], angles_of(track.axes[sharp]), count)
+    return [int(row) for row in sharp[chosen]]
+
+
+def differing(openings: NDArray[np.float64], angles: NDArray[np.floating], count: int) -> NDArray[np.intp]:
+    """Up to `count` of n frames that look as different as can be, the one with the most closed lips first.
+
+    Args:
+        openings: of the lips, over the distance between the eyes, (n,).
+        angles: yaw, pitch and roll (n, 3), degrees.
+    """
+    looks = np.column_stack([openings / _OPENED, angles[:, :2] / _TURNED])
+    low, high = np.nanquantile(looks, _OUTLIERS, axis=0), np.nanquantile(looks, 1 - _OUTLIERS, axis=0)
+    looks = np.nan_to_num(np.clip(looks, low, high))
+    chosen = [int(np.argmin(looks[:, 0]))]
+    distance = np.full(len(looks), np.inf)
+    for _ in range(min(count, len(looks)) - 1):
+        distance = np.minimum(distance, np.linalg.norm(looks - looks[chosen[-1]], axis=1))
+        distance[chosen] = -1.0
+        chosen.append(int(np.argmax(distance)))
+    return np.array(chosen)
