@@ -37,7 +37,7 @@ from model_server.pipeline.compositing.in_place import differing, side_of
 from model_server.pipeline.faces.alignment import moved, warp, warp_to
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.head_angles import angles_of
-from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks
+from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, hidden, taken
 from model_server.synthetic.occluders import occluder
 
 Floats = NDArray[np.floating]
@@ -181,8 +181,8 @@ class DubbedClip:
 
     def _seen(self, view: NDArray[np.uint8], place: HeadPlace) -> FrameSource:
         crop, size = place.crop(self._side), (self._side, self._side)
-        _, hidden = lower_masks(self._side, moved(place.outline(), crop), 0.0)
-        return FrameSource(warp_to(view, crop, size, smooth=True), hidden, place.angles.astype(np.float32))
+        unseen = hidden(self._side, moved(place.outline(), crop))
+        return FrameSource(warp_to(view, crop, size, smooth=True), unseen, place.angles.astype(np.float32))
 
     def _dubbed(self, row: int, view: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.uint8]:
         place = self._places[row]
@@ -192,9 +192,11 @@ class DubbedClip:
         value = Row(window, PUBLISHED_GAIN, np.zeros(POSE_SIZE, np.float32))
         source = self._seen(view, place)
         drawn = self._engine.draw(self._identity, [Condition(b"", value, source)], 0)[0]
-        taken, _ = lower_masks(self._side, moved(place.outline(), crop), FEATHER * EYES * self._side / SIDE)
+        edge, drawn_in = FEATHER * EYES * self._side / SIDE, place.drawn_outline()
+        inner = None if drawn_in is None else moved(drawn_in, crop)
+        mask = taken(self._side, moved(place.outline(), crop), edge, inner)
         return composed(
-            view, laid(drawn[..., :3], taken * (drawn[..., 3] / np.float32(255)), crop, (view.shape[1], view.shape[0]))
+            view, laid(drawn[..., :3], mask * (drawn[..., 3] / np.float32(255)), crop, (view.shape[1], view.shape[0]))
         )
 
 

@@ -18,7 +18,7 @@ from model_server.engines.pcavs.conditioning import Row
 from model_server.engines.pcavs.engine import PcavsEngine, as_pcavs
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
-from model_server.engines.weights import describe, load_engine
+from model_server.engines.weights import default_weights, describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, analyse
 from model_server.pipeline.compositing.in_place import as_sharp, differing, reference_rows
@@ -286,3 +286,31 @@ def test_weights_that_cannot_are_refused_in_a_sentence() -> None:
         check_suitable(asked, untrained())
     with pytest.raises(PoseDubError, match="Drawing in place needs footage"):
         spec(Output(face_source="in_place")).validate()
+
+
+def test_mouth_strength_closes_and_opens_the_trained_mouth(shelf: Shelf, finder: FaceFinder) -> None:
+    trained = as_pcavs(load_engine(default_weights(), "cpu", "fp32"))
+    openings = {}
+    for strength in (0.0, 1.2, 2.4):
+        made = analyse(DubRequest(spec(mouth_strength=strength)), context(trained, shelf))
+        faces = [finder.find(decode_png(frame.png)) for frame in rendered(made, trained, 0, FRAMES)]
+        openings[strength] = np.array([found[0].opening for found in faces])
+    assert openings[0.0].mean() < 0.5 * openings[1.2].mean() and openings[1.2].mean() < openings[2.4].mean()
+    assert openings[0.0].max() < 0.5 * openings[1.2].max()
+
+
+def test_of_turned_heads_only_the_mouth_is_taken() -> None:
+    def shares(yaw: float) -> tuple[float, np.ndarray, np.ndarray]:
+        place = HeadPlace.of(np.array([50.0, 60.0]), np.array([[30.0, 30.0], [70.0, 30.0]]), np.array([yaw, 0.0, 0.0]))
+        crop, drawn = place.crop(128), place.drawn_outline()
+        outline = moved(place.outline(), crop)
+        whole, hidden = lower_masks(128, outline, 8.0)
+        taken, _ = lower_masks(128, outline, 8.0, None if drawn is None else moved(drawn, crop))
+        return float(taken.sum() / whole.sum()), hidden, taken
+
+    assert shares(0.0)[0] == shares(-14.0)[0] == 1
+    kept = [shares(yaw)[0] for yaw in (14.0, 18.0, 22.0, 28.0)]
+    assert kept == sorted(kept, reverse=True) and kept[-1] < 0.7
+    for yaw in (20.0, 35.0, -50.0):
+        _, hidden, taken = shares(yaw)
+        assert not taken[hidden == 0].any(), "what is taken was hidden"

@@ -64,27 +64,20 @@ class Region:
             return self._track.place(row).crop(self.side)
         return view_transform(self._track.transforms[row], self.side)
 
-    def inside(self, row: int) -> Mask:
-        """How far places are inside the outline of what speech moves, (side, side), pixels; see `taken`, `hidden`."""
-        return inside_map(self.side, moved(self._track.place(row).outline(), self.crop(row)))
+    def taken(self, row: int, feather: float) -> Mask:
+        """How much of what is drawn is taken, (side, side) in [0, 1]; `feather` in distances between the eyes."""
+        place, crop = self._track.place(row), self.crop(row)
+        edge = feather * EYES * place.span * float(np.hypot(crop[0, 0], crop[1, 0]))
+        drawn = place.drawn_outline()
+        return taken(self.side, moved(place.outline(), crop), edge, None if drawn is None else moved(drawn, crop))
 
-    def edge(self, row: int, feather: float) -> float:
-        """Pixels of so many distances between the eyes."""
-        crop = self.crop(row)
-        return feather * EYES * self._track.place(row).span * float(np.hypot(crop[0, 0], crop[1, 0]))
-
-    def source(
-        self, picture: Picture, row: int, inside: Mask | None = None, crop: NDArray[np.float64] | None = None
-    ) -> FrameSource:
-        """What a picture shows.
-
-        Args:
-            inside: see there, where it is known.
-            crop: (2, 3), where the picture is not in natural proportions.
-        """
+    def source(self, picture: Picture, row: int, crop: NDArray[np.float64] | None = None) -> FrameSource:
+        """What a picture shows; `crop` (2, 3) where the picture is not in natural proportions."""
         cut = warp_to(picture, self.crop(row) if crop is None else crop, (self.side, self.side), smooth=True)
-        unseen = hidden(self.inside(row) if inside is None else inside)
-        return FrameSource(cut, unseen, self._track.place(row).angles.astype(np.float32))
+        place = self._track.place(row)
+        return FrameSource(
+            cut, hidden(self.side, moved(place.outline(), self.crop(row))), place.angles.astype(np.float32)
+        )
 
     def bytes_of(self, row: int) -> bytes:
         """All that decides what is cut out and laid back, for a key."""
@@ -114,7 +107,7 @@ class InPlaceCanvas(FootageCanvas):
         self.covered: set[int] = set()
         self.rate = average_rate(footage.times, footage.duration)
         self._held: dict[int, Picture] = {}
-        self._looked_at: dict[int, tuple[FrameSource, Mask]] = {}
+        self._looked_at: dict[int, FrameSource] = {}
         # What HDR footage looks like in SDR, which is what networks see.
         self._looks = Playback(footage, cancelled) if self._appearance.keeps_hdr else None
 
@@ -133,24 +126,22 @@ class InPlaceCanvas(FootageCanvas):
             self._held[index] = super()._shown(index)
         if not self.draws(index):
             return None
-        inside = self._region.inside(self._row(index))
-        source = self._source(index, self._row(index), inside)
-        self._looked_at[index] = source, inside
-        return source
+        self._looked_at[index] = self._source(index, self._row(index))
+        return self._looked_at[index]
 
-    def _source(self, index: int, row: int, inside: Mask) -> FrameSource:
+    def _source(self, index: int, row: int) -> FrameSource:
         if self._looks:
-            return self._region.source(self._looks.picture(int(self.frames[index])), row, inside)
+            return self._region.source(self._looks.picture(int(self.frames[index])), row)
         picture = self._held[index] if index in self._held else super()._shown(index)
-        return self._region.source(picture, row, inside, self._from_stored(self._region.crop(row)))
+        return self._region.source(picture, row, self._from_stored(self._region.crop(row)))
 
     def _shown(self, index: int) -> Picture:
         held = self._held.pop(index, None)
         return super()._shown(index) if held is None else held
 
     def _piece(self, index: int, view: Picture) -> Patch | None:
-        row, (source, inside) = self._row(index), self._looked_at.pop(index)
-        mask = taken(inside, self._region.edge(row, self._output.feather))
+        row, source = self._row(index), self._looked_at.pop(index)
+        mask = self._region.taken(row, self._output.feather)
         visible = view[..., 3] / np.float32(255) if view.shape[2] == 4 else np.ones_like(mask)
         if float((mask * (1 - visible)).sum()) > MOST_COVERED * float(mask.sum()):
             self.covered.add(index)

@@ -17,6 +17,7 @@ from model_server.pipeline.faces.outlines import inside_map, smooth_step
 
 Floats = NDArray[np.floating]
 Mask = NDArray[np.float32]
+Outline = NDArray[np.float64]
 
 # Middle and side of the square that shows the lower face, from the nose's base to below an open jaw.
 MIDDLE, SIDE = (0.0, -0.52, -0.12), 1.4
@@ -25,13 +26,26 @@ _HALF = (
     (0.14, -0.06, 0.02), (0.40, -0.04, -0.22), (0.55, -0.18, -0.50), (0.56, -0.42, -0.66), (0.48, -0.76, -0.52),
     (0.28, -1.02, -0.26), (0.0, -1.1, -0.16),
 )  # fmt: skip
+# The same of a turned head, whose cheek and jaw a drawing shows at the wrong place: only the mouth, opened wide. Up to
+# the first yaw the whole lower face is taken, from the second on no more than that, degrees.
+_MOUTH_HALF = (
+    (0.12, -0.06, 0.02), (0.32, -0.05, -0.10), (0.42, -0.18, -0.20), (0.43, -0.40, -0.24), (0.38, -0.62, -0.22),
+    (0.22, -0.78, -0.14), (0.0, -0.82, -0.10),
+)  # fmt: skip
+_TURNED = (14.0, 28.0)
 # A head turned further than that is measured no better.
 _LEAST_SHORTENED = 0.2
 # Distance between the eyes for that of their outer corners.
 EYES = 0.7
 # A soft edge is at least so many pixels wide, and what is hidden from the network reaches so much further.
 _LEAST_EDGE, _BEYOND = 2.0, 1.5
-OUTLINE = np.array([*_HALF, *((-x, y, z) for x, y, z in _HALF[-2::-1])])
+
+
+def _both_halves(half: tuple[tuple[float, float, float], ...]) -> NDArray[np.float64]:
+    return np.array([*half, *((-x, y, z) for x, y, z in half[-2::-1])])
+
+
+OUTLINE, MOUTH_OUTLINE = _both_halves(_HALF), _both_halves(_MOUTH_HALF)
 
 
 def span_of(left: Floats, right: Floats, angles: Floats) -> NDArray[np.float64]:
@@ -76,8 +90,14 @@ class HeadPlace:
         """Edge (13, 2) of what speech moves, pixels."""
         return self.places(OUTLINE)
 
+    def drawn_outline(self) -> NDArray[np.float64] | None:
+        """Edge (13, 2) inside which a drawn lower face is taken, pixels; None where all inside `outline` is."""
+        first, last = _TURNED
+        turned = (abs(float(self.angles[0])) - first) / (last - first)
+        return self.places(OUTLINE + min(turned, 1) * (MOUTH_OUTLINE - OUTLINE)) if turned > 0 else None
 
-def lower_masks(side: int, outline: NDArray[np.float64], edge: float) -> tuple[Mask, Mask]:
+
+def lower_masks(side: int, outline: Outline, edge: float, drawn: Outline | None = None) -> tuple[Mask, Mask]:
     """How much of a drawn lower face is taken, and what of the old one the network must not see.
 
     Both (side, side) in [0, 1]; wherever something is taken, the old face was hidden.
@@ -85,16 +105,19 @@ def lower_masks(side: int, outline: NDArray[np.float64], edge: float) -> tuple[M
     Args:
         outline: of what speech moves, (k, 2), pixels.
         edge: width of the soft edge, which lies inside the outline, pixels.
+        drawn: another outline, inside which, too, lies what is taken.
     """
+    return taken(side, outline, edge, drawn), hidden(side, outline)
+
+
+def taken(side: int, outline: Outline, edge: float, drawn: Outline | None) -> Mask:
+    """The first of `lower_masks`."""
     inside = inside_map(side, outline)
-    return taken(inside, edge), hidden(inside)
-
-
-def taken(inside: Mask, edge: float) -> Mask:
-    """The first of `lower_masks`, of how far inside the outline places are."""
+    if drawn is not None:
+        inside = np.minimum(inside, inside_map(side, drawn))
     return smooth_step(inside / np.float32(max(edge, _LEAST_EDGE)))
 
 
-def hidden(inside: Mask) -> Mask:
-    """The second of `lower_masks`, of how far inside the outline places are."""
-    return (inside > -_BEYOND).astype(np.float32)
+def hidden(side: int, outline: Outline) -> Mask:
+    """The second of `lower_masks`."""
+    return (inside_map(side, outline) > -_BEYOND).astype(np.float32)
