@@ -13,7 +13,7 @@ covers the face; nothing else of what it sees reaches the picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,8 @@ _HIDDEN = 96  # of the layer that joins what is said, the lips' shape and how th
 # Numbers that say how lips are shaped: how far they are open, how far the jaw is down, how much wider than mostly the
 # mouth is and how much thicker the lips; in this part of the distance between the eyes' outer corners.
 LIP_SHAPE, LIP_SHAPE_UNIT = 4, 0.03
+# Four numbers beside a content's hundreds: so many times as large they count as much.
+_LIP_GAIN = 8.0
 _DROPPED = 0.3
 _LIP_HIDDEN = 256
 _COVER = (12, 24, 32)
@@ -190,7 +192,7 @@ class LowerFaceGenerator(nn.Module):
 
     def _style(self, speech: Speech) -> Tensor:
         first, *rest = self.style
-        x = first(torch.cat([speech.content, speech.angles / ANGLE_UNIT], 1)) + self.lip_style(speech.lips)
+        x = first(torch.cat([speech.content, speech.angles / ANGLE_UNIT], 1)) + self.lip_style(_LIP_GAIN * speech.lips)
         for layer in rest:
             x = layer(x)
         return x
@@ -231,6 +233,13 @@ class LipShapeNetwork(nn.Module):
     def forward(self, content: Tensor) -> Tensor:
         """Shapes (n, 4) of speech contents (n, content) without gain."""
         return self.layers(content)
+
+    @torch.no_grad()
+    def amplify(self, gain: float) -> None:
+        """From now on tell shapes that are so many times as large."""
+        last = cast(nn.Linear, self.layers[-1])
+        last.weight.mul_(gain)
+        last.bias.mul_(gain)
 
 
 class CoverNetwork(nn.Module):

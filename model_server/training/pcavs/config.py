@@ -180,6 +180,7 @@ class LowerFaceStage(Schedule):
 
     Attributes:
         covers: part of the runs in which something lies over the face.
+        unsaid: part of the runs that are drawn by the lips' shape alone, without what is said.
         critic_width: first channels of the patch discriminator.
         critic_start: step from which it plays.
         expert: file of a sync network that judges lips and stays as it is; "" for none. Not the one that evaluates.
@@ -195,6 +196,7 @@ class LowerFaceStage(Schedule):
     """
 
     covers: float = 0.3
+    unsaid: float = 0.5
     critic_width: int = 32
     critic_start: int = 2000
     expert: str = ""

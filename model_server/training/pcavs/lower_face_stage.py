@@ -74,7 +74,9 @@ class LowerFaceTask(nn.Module):
         """
         content = self._content(faces)
         told = self.generator.lip_shape(content)
-        drawn, composite = self._drawn(faces, content, faces.shapes)
+        # Where nothing is said, the shape alone tells what to draw: else it would be overheard for long.
+        said = (torch.rand(len(faces.rows) // FRAMES, device=content.device) >= self.weights.unsaid).to(content)
+        drawn, composite = self._drawn(faces, content, faces.shapes, said.repeat_interleave(FRAMES)[:, None])
         losses = self._picture_losses(drawn, composite, faces) | self._read_losses(composite, faces)
         losses["lip_shape"] = known_l1(told, faces.shapes)
         if critic:
@@ -93,9 +95,11 @@ class LowerFaceTask(nn.Module):
         with torch.no_grad():
             return self.networks.speech_encoder(faces.windows)
 
-    def _drawn(self, faces: LowerFaces, content: Tensor, shapes: Tensor) -> tuple[LowerFace, Tensor]:
+    def _drawn(
+        self, faces: LowerFaces, content: Tensor, shapes: Tensor, said: Tensor | float = 1.0
+    ) -> tuple[LowerFace, Tensor]:
         known = self.generator.references(faces.references).repeated(FRAMES)
-        speech = Speech(content[faces.rows] * GAIN, shapes[faces.rows], faces.angles)
+        speech = Speech(content[faces.rows] * GAIN * said, shapes[faces.rows], faces.angles)
         drawn = self.generator(faces.covered(faces.source), faces.hidden, known, speech)
         return drawn, torch.lerp(faces.source, drawn.image.float(), faces.taken)
 
