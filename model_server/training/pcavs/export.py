@@ -19,7 +19,7 @@ from model_server.engines.pcavs.weights import NAME, write_weights
 from model_server.engines.pose_map import PoseMap
 from model_server.engines.weights_file import compacted, describe, read_tensors
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.files import write_text
+from model_server.files import file_digest, write_text
 from model_server.networks.layers.modulation import EqualizedLinear
 from model_server.networks.pcavs.model import COUNTER, Networks
 from model_server.networks.pcavs.presets import LOWER_FACE, OPTIONAL_PARTS, POSE_SIZE
@@ -162,7 +162,8 @@ def export_lower_face(run: Path, base: Path, out: Path, name: str, lip_gain: flo
     Raises:
         PoseDubError: the run has no such network, or something cannot be read.
     """
-    done, info = finish(run), describe(base)
+    # Not checked: its lower face may be one of an older form.
+    done, info = finish(run), describe(base, file_digest(base))
     if done.networks.lower_face is None:
         raise PoseDubError(
             f"The run {run} trains {done.config.preset} networks, which have none for lower faces; name another one."
