@@ -186,11 +186,13 @@ class FrameSource:
         picture: what `Traits.in_place` says, upright, uint8 RGB (side, side, 3).
         hidden: where it is drawn anew, (side, side) in [0, 1]; what stands there is not to be seen in what is drawn.
         angles: yaw, pitch and roll of the head, (3,), degrees.
+        movement: how far the person's lips go when they speak, for most people's.
     """
 
     picture: NDArray[np.uint8]
     hidden: NDArray[np.float32]
     angles: NDArray[np.float32]
+    movement: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from model_server.evaluation.views import Pictures, batches
 from model_server.networks.pcavs.lower_face import REFERENCES
 from model_server.networks.pcavs.presets import POSE_SIZE
 from model_server.pipeline.compositing.blending import Patch, composed, laid, overlay
-from model_server.pipeline.compositing.in_place import differing, side_of
+from model_server.pipeline.compositing.in_place import differing, lip_movement, side_of
 from model_server.pipeline.faces.alignment import moved, warp, warp_to
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.head_angles import angles_of
@@ -130,6 +130,7 @@ class DubbedClip:
         self._places = [_place(face) if face else None for face in faces]
         spans = np.array([place.span for place in self._places if place])
         self._side, self._shown = side_of(spans), round(SIDE * float(np.median(spans)))
+        self._movement = lip_movement(np.array([face.opening for face in faces if face]))
         self._identity = engine.identity_in([self._source(row) for row in _reference_rows(faces)])
 
     def film(self, sound: EvalClip, shown: Pictures | None = None) -> Iterator[Pictures]:
@@ -182,7 +183,9 @@ class DubbedClip:
     def _seen(self, view: NDArray[np.uint8], place: HeadPlace) -> FrameSource:
         crop, size = place.crop(self._side), (self._side, self._side)
         unseen = hidden(self._side, moved(place.outline(), crop))
-        return FrameSource(warp_to(view, crop, size, smooth=True), unseen, place.angles.astype(np.float32))
+        return FrameSource(
+            warp_to(view, crop, size, smooth=True), unseen, place.angles.astype(np.float32), self._movement
+        )
 
     def _dubbed(self, row: int, view: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.uint8]:
         place = self._places[row]

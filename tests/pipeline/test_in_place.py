@@ -21,7 +21,7 @@ from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.weights import default_weights, describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.pipeline.analysis import Analysis, Context, analyse
-from model_server.pipeline.compositing.in_place import as_sharp, differing, reference_rows
+from model_server.pipeline.compositing.in_place import as_sharp, differing, lip_movement, reference_rows
 from model_server.pipeline.faces.alignment import inverse, moved
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.lower_face import HeadPlace, lower_masks
@@ -314,3 +314,13 @@ def test_of_turned_heads_only_the_mouth_is_taken() -> None:
     for yaw in (20.0, 35.0, -50.0):
         _, hidden, taken = shares(yaw)
         assert not taken[hidden == 0].any(), "what is taken was hidden"
+
+
+def test_lips_go_as_far_as_the_persons_own() -> None:
+    rng = np.random.default_rng(2)
+    speaking = np.abs(rng.normal(0, 0.04, 300))
+    usual = lip_movement(speaking)
+    assert lip_movement(2 * speaking) == pytest.approx(min(2 * usual, 1.6)) and lip_movement(0.6 * speaking) < usual
+    assert lip_movement(20 * speaking) == 1.6 and lip_movement(np.concatenate([speaking, [np.nan]])) == usual
+    assert lip_movement(0.01 * speaking) == 1, "nobody is seen to speak"
+    assert lip_movement(speaking[:3]) == lip_movement(np.zeros(0)) == 1, "too few frames tell"

@@ -63,7 +63,7 @@ class LowerFaces:
     def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor, gain: float) -> NDArray[np.uint8]:
         """A lower face, RGBA (side, side, 4), of a speech content (1, content), which opens lips as `gain` says."""
         picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden > 0)
-        lips = self._network.lip_shape(content) * (gain / PUBLISHED_GAIN)
+        lips = self._network.lip_shape(content) * (gain / PUBLISHED_GAIN * source.movement)
         speech = Speech(content * gain, lips, torch.tensor(source.angles[None, :ANGLES]).to(self._device))
         references, taken = identity.references, hidden.to(self._device).float()[None, None]
         parts = self._network.parts(picture, taken, references, speech)

@@ -38,6 +38,9 @@ _FEWEST = 8
 # Lips opened so far, in distances between the eyes, look as different as a head turned by so many degrees; the part of
 # the frames at either end that may be measured wrong.
 _OPENED, _TURNED, _OUTLIERS = 0.1, 10.0, 0.02
+# Quantiles of the lips' opening between which a speaker moves; how far apart they are mostly, in distances between the
+# eyes; below which nobody speaks; and how much less or more than mostly lips may be made to go.
+_MOVING, _MOSTLY, _STILL, _PERSONAL = (0.1, 0.95), 0.095, 0.035, (0.5, 1.6)
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
 _FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
@@ -56,6 +59,7 @@ class Region:
 
     def __init__(self, track: FaceTrack, kind: InPlace) -> None:
         self._track, self.kind = track, kind
+        self._movement = lip_movement(track.lips[track.absences == Absence.NONE, 0])
         self.side = shown_side(track) if kind == "lower_face" else CROP_SIDE
 
     def crop(self, row: int) -> NDArray[np.float64]:
@@ -75,14 +79,14 @@ class Region:
         """What a picture shows; `crop` (2, 3) where the picture is not in natural proportions."""
         cut = warp_to(picture, self.crop(row) if crop is None else crop, (self.side, self.side), smooth=True)
         place = self._track.place(row)
-        return FrameSource(
-            cut, hidden(self.side, moved(place.outline(), self.crop(row))), place.angles.astype(np.float32)
-        )
+        unseen = hidden(self.side, moved(place.outline(), self.crop(row)))
+        return FrameSource(cut, unseen, place.angles.astype(np.float32), self._movement)
 
     def bytes_of(self, row: int) -> bytes:
         """All that decides what is cut out and laid back, for a key."""
         place = self._track.place(row)
-        return np.concatenate([place.nose, place.angles, [place.span], self.crop(row).ravel()]).tobytes()
+        size = [place.span, self._movement]
+        return np.concatenate([place.nose, place.angles, size, self.crop(row).ravel()]).tobytes()
 
 
 class InPlaceCanvas(FootageCanvas):
@@ -168,6 +172,17 @@ def side_of(spans: NDArray[np.float64]) -> int:
     """Side of the lower face's pictures of heads of these spans, pixels: a little more than they are shown at."""
     wanted = _OVERSAMPLED * SIDE * float(np.median(spans)) if len(spans) else SMALLEST
     return int(np.clip(-(-wanted // STEP) * STEP, SMALLEST, LARGEST))
+
+
+def lip_movement(openings: NDArray[np.float64]) -> float:
+    """How far a person's lips go, for most people's: voices do not tell, but footage in which they speak does.
+
+    Args:
+        openings: of the lips in frames of the footage, over the distance between the eyes, (n,); NaN counts for none.
+    """
+    known = openings[np.isfinite(openings)]
+    spread = float(np.diff(np.quantile(known, _MOVING))[0]) if len(known) >= _FEWEST else 0.0
+    return float(np.clip(spread / _MOSTLY, *_PERSONAL)) if spread >= _STILL else 1.0
 
 
 def as_sharp(view: Picture, like: Picture, where: NDArray[np.bool_]) -> Picture:
