@@ -34,10 +34,10 @@ from model_server.networks.pcavs.lower_face import REFERENCES
 from model_server.networks.pcavs.presets import POSE_SIZE
 from model_server.pipeline.compositing.blending import Patch, composed, laid, overlay
 from model_server.pipeline.compositing.in_place import differing, lip_movement, side_of
-from model_server.pipeline.faces.alignment import moved, warp, warp_to
+from model_server.pipeline.faces.alignment import warp, warp_to
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace
 from model_server.pipeline.faces.head_angles import angles_of
-from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, hidden, taken
+from model_server.pipeline.faces.lower_face import SIDE, HeadPlace, hidden, taken
 from model_server.synthetic.occluders import occluder
 
 Floats = NDArray[np.floating]
@@ -182,7 +182,7 @@ class DubbedClip:
 
     def _seen(self, view: NDArray[np.uint8], place: HeadPlace) -> FrameSource:
         crop, size = place.crop(self._side), (self._side, self._side)
-        unseen = hidden(self._side, moved(place.outline(), crop))
+        unseen = hidden(place, crop, self._side)
         return FrameSource(
             warp_to(view, crop, size, smooth=True), unseen, place.angles.astype(np.float32), self._movement
         )
@@ -195,9 +195,7 @@ class DubbedClip:
         value = Row(window, PUBLISHED_GAIN, np.zeros(POSE_SIZE, np.float32))
         source = self._seen(view, place)
         drawn = self._engine.draw(self._identity, [Condition(b"", value, source)], 0)[0]
-        edge, drawn_in = FEATHER * EYES * self._side / SIDE, place.drawn_outline()
-        inner = None if drawn_in is None else moved(drawn_in, crop)
-        mask = taken(self._side, moved(place.outline(), crop), edge, inner)
+        mask = taken(place, crop, self._side, FEATHER)
         return composed(
             view, laid(drawn[..., :3], mask * (drawn[..., 3] / np.float32(255)), crop, (view.shape[1], view.shape[0]))
         )

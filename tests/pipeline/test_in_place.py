@@ -24,7 +24,7 @@ from model_server.pipeline.analysis import Analysis, Context, analyse
 from model_server.pipeline.compositing.in_place import as_sharp, differing, lip_movement, reference_rows
 from model_server.pipeline.faces.alignment import inverse, moved
 from model_server.pipeline.faces.finder import FaceFinder
-from model_server.pipeline.faces.lower_face import HeadPlace, lower_masks
+from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks, taken
 from model_server.pipeline.faces.tracking import Absence, track_face
 from model_server.pipeline.media.encode import decode_png
 from model_server.pipeline.media.video import open_footage
@@ -46,6 +46,7 @@ from tests.pipeline.conftest import INPUTS, Shelf
 
 FILES = {name: INPUTS / name for name in ("portrait.png", "speech.flac", "pose.mp4")}
 FRAMES = 8
+FEATHER = 0.2
 FPS = Fraction(5)  # so that the head has turned after a few frames
 DRAWS = untrained("lite-in-place")
 FULL = Output("full_frame", FootageSource("pose.mp4", start=Fraction(1, 10)))
@@ -302,18 +303,17 @@ def test_mouth_strength_closes_and_opens_the_trained_mouth(shelf: Shelf, finder:
 def test_of_turned_heads_only_the_mouth_is_taken() -> None:
     def shares(yaw: float) -> tuple[float, np.ndarray, np.ndarray]:
         place = HeadPlace.of(np.array([50.0, 60.0]), np.array([[30.0, 30.0], [70.0, 30.0]]), np.array([yaw, 0.0, 0.0]))
-        crop, drawn = place.crop(128), place.drawn_outline()
-        outline = moved(place.outline(), crop)
-        whole, hidden = lower_masks(128, outline, 8.0)
-        taken, _ = lower_masks(128, outline, 8.0, None if drawn is None else moved(drawn, crop))
-        return float(taken.sum() / whole.sum()), hidden, taken
+        crop = place.crop(128)
+        whole, hidden = lower_masks(128, moved(place.outline(), crop), FEATHER * EYES * 128 / SIDE)
+        mask = taken(place, crop, 128, FEATHER)
+        return float(mask.sum() / whole.sum()), hidden, mask
 
     assert shares(0.0)[0] == shares(-14.0)[0] == 1
     kept = [shares(yaw)[0] for yaw in (14.0, 18.0, 22.0, 28.0)]
     assert kept == sorted(kept, reverse=True) and kept[-1] < 0.7
     for yaw in (20.0, 35.0, -50.0):
-        _, hidden, taken = shares(yaw)
-        assert not taken[hidden == 0].any(), "what is taken was hidden"
+        _, hidden, mask = shares(yaw)
+        assert not mask[hidden == 0].any(), "what is taken was hidden"
 
 
 def test_lips_go_as_far_as_the_persons_own() -> None:

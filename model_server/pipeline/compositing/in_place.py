@@ -13,9 +13,9 @@ from model_server.engines.base import FrameSource, InPlace
 from model_server.features import CROP_SIDE
 from model_server.pipeline.compositing.blending import Mask, Patch, coloured, laid
 from model_server.pipeline.compositing.canvas import FootageCanvas
-from model_server.pipeline.faces.alignment import moved, view_transform, warp_to
+from model_server.pipeline.faces.alignment import view_transform, warp_to
 from model_server.pipeline.faces.head_angles import angles_of
-from model_server.pipeline.faces.lower_face import EYES, SIDE, hidden, taken
+from model_server.pipeline.faces.lower_face import SIDE, hidden, taken
 from model_server.pipeline.faces.outlines import inside_map
 from model_server.pipeline.faces.tracking import Absence, FaceTrack
 from model_server.pipeline.media.containers import never
@@ -70,16 +70,13 @@ class Region:
 
     def taken(self, row: int, feather: float) -> Mask:
         """How much of what is drawn is taken, (side, side) in [0, 1]; `feather` in distances between the eyes."""
-        place, crop = self._track.place(row), self.crop(row)
-        edge = feather * EYES * place.span * float(np.hypot(crop[0, 0], crop[1, 0]))
-        drawn = place.drawn_outline()
-        return taken(self.side, moved(place.outline(), crop), edge, None if drawn is None else moved(drawn, crop))
+        return taken(self._track.place(row), self.crop(row), self.side, feather)
 
     def source(self, picture: Picture, row: int, crop: NDArray[np.float64] | None = None) -> FrameSource:
         """What a picture shows; `crop` (2, 3) where the picture is not in natural proportions."""
         cut = warp_to(picture, self.crop(row) if crop is None else crop, (self.side, self.side), smooth=True)
         place = self._track.place(row)
-        unseen = hidden(self.side, moved(place.outline(), self.crop(row)))
+        unseen = hidden(place, self.crop(row), self.side)
         return FrameSource(cut, unseen, place.angles.astype(np.float32), self._movement)
 
     def bytes_of(self, row: int) -> bytes:

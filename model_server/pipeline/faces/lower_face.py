@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.pipeline.faces.alignment import moved
 from model_server.pipeline.faces.head_angles import axes_of
 from model_server.pipeline.faces.outlines import inside_map, smooth_step
 
@@ -97,7 +98,7 @@ class HeadPlace:
         return self.places(OUTLINE + min(turned, 1) * (MOUTH_OUTLINE - OUTLINE)) if turned > 0 else None
 
 
-def lower_masks(side: int, outline: Outline, edge: float, drawn: Outline | None = None) -> tuple[Mask, Mask]:
+def lower_masks(side: int, outline: Outline, edge: float) -> tuple[Mask, Mask]:
     """How much of a drawn lower face is taken, and what of the old one the network must not see.
 
     Both (side, side) in [0, 1]; wherever something is taken, the old face was hidden.
@@ -105,19 +106,31 @@ def lower_masks(side: int, outline: Outline, edge: float, drawn: Outline | None 
     Args:
         outline: of what speech moves, (k, 2), pixels.
         edge: width of the soft edge, which lies inside the outline, pixels.
-        drawn: another outline, inside which, too, lies what is taken.
     """
-    return taken(side, outline, edge, drawn), hidden(side, outline)
-
-
-def taken(side: int, outline: Outline, edge: float, drawn: Outline | None) -> Mask:
-    """The first of `lower_masks`."""
     inside = inside_map(side, outline)
+    return _taken(inside, edge), _hidden(inside)
+
+
+def taken(place: HeadPlace, crop: NDArray[np.float64], side: int, feather: float) -> Mask:
+    """The first of `lower_masks` of a head, in a crop (2, 3) of the picture; of turned heads less.
+
+    Args:
+        feather: width of the soft edge, in distances between the eyes.
+    """
+    inside, drawn = inside_map(side, moved(place.outline(), crop)), place.drawn_outline()
     if drawn is not None:
-        inside = np.minimum(inside, inside_map(side, drawn))
+        inside = np.minimum(inside, inside_map(side, moved(drawn, crop)))
+    return _taken(inside, feather * EYES * place.span * float(np.hypot(crop[0, 0], crop[1, 0])))
+
+
+def hidden(place: HeadPlace, crop: NDArray[np.float64], side: int) -> Mask:
+    """The second of `lower_masks` of a head, in a crop (2, 3) of the picture."""
+    return _hidden(inside_map(side, moved(place.outline(), crop)))
+
+
+def _taken(inside: Mask, edge: float) -> Mask:
     return smooth_step(inside / np.float32(max(edge, _LEAST_EDGE)))
 
 
-def hidden(side: int, outline: Outline) -> Mask:
-    """The second of `lower_masks`."""
-    return (inside_map(side, outline) > -_BEYOND).astype(np.float32)
+def _hidden(inside: Mask) -> Mask:
+    return (inside > -_BEYOND).astype(np.float32)
