@@ -119,6 +119,9 @@ def _add_portraits(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--frames", type=shared.whole(3), default=8, metavar="F", help="of each photograph's clip (8)")
     parser.add_argument("--seed", type=shared.whole(0), default=0, help="of the turns (0)")
     parser.add_argument(
+        "--ict", type=Path, metavar="FILE", help="ICT-FaceKit's ict.npz: mouths move, to learn lower faces (no speech)"
+    )
+    parser.add_argument(
         "--min-face", type=shared.whole(1), default=60, metavar="PX", help="narrower faces are dropped (60)"
     )
     _add_common(parser)
@@ -199,7 +202,9 @@ def _actor_footage(videos: list[SourceVideo], options: argparse.Namespace) -> in
 def _portraits(options: argparse.Namespace) -> int:
     from model_server.corpus.portraits import Settings, plan
 
-    settings = Settings(options.frames, options.seed, options.min_face)
+    if options.ict:
+        check_readable(options.ict)
+    settings = Settings(options.frames, options.seed, options.min_face, options.ict and options.ict.absolute())
     _report(_built(plan(options.folder, settings, _shares(options)), options))
     return 0
 

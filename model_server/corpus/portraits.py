@@ -2,12 +2,14 @@
 
 Two frames are turned further than the others; they are the ones that flow leads to. So what is learnt is to come from a
 picture that was bent to one that is nearly as it was taken, and what the bent one hides is known. Nobody speaks.
+
+With a head model they get mouths that move instead, see `portrait_mouths`: lower faces are learnt from these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +21,17 @@ from model_server.corpus.footage import finder
 from model_server.corpus.labels import alignment_points, lip_opening
 from model_server.corpus.mesh import MESH_68
 from model_server.corpus.pictures import encode_jpeg
-from model_server.corpus.shards import CELL, CROP_SIDE, GRID, Clip, Dropped, mel_rows_needed
+from model_server.corpus.portrait_mouths import (
+    are_skin,
+    at_rest,
+    between_lips,
+    head_still,
+    inner_mouth,
+    mouth_motion,
+    mouth_path,
+    span,
+)
+from model_server.corpus.shards import CELL, CROP_SIDE, GRID, OTHERS_TOP, Clip, Dropped, mel_rows_needed
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces.alignment import MOUTH, similarity, warp_to
 from model_server.pipeline.faces.finder import choose
@@ -28,6 +40,7 @@ from model_server.pipeline.faces.head_angles import head_axes
 from model_server.pipeline.faces.models import models
 from model_server.synthetic.actor import angles_of, rotation
 from model_server.synthetic.correspondence import correspond_at
+from model_server.synthetic.motion import eased_path
 from model_server.synthetic.rasterizer import barycentrics, visible_triangles
 
 Floats = NDArray[np.floating]
@@ -47,7 +60,11 @@ _FALLS_BACK = 0.7  # what lies so far outside the face lies that much further ba
 _DISTANCE = 500.0  # pixels from the camera
 _TOLERANCE = 0.01
 _TEXTURE = 2  # texture pixels along a crop pixel
-# The face mesh's outline.
+_HANGS = 0.3  # widths of the face within which what lies around it follows jaw and cheeks
+_SOFT = 0.6  # pixels, of lips' edges
+# Where mouths move, degrees of yaw and pitch either side, and frames from one turn of the head to the next.
+_SWAY, _TURN_FRAMES = (9.0, 5.0), 5.0
+_MESH = 468  # points of the face mesh, and its outline
 _OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
     136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
@@ -62,11 +79,13 @@ class Settings:
         frames: of each clip.
         seed: of the turns.
         min_face: narrower faces are dropped, pixels.
+        ict: ICT-FaceKit's `ict.npz`, by which mouths move; with none they stay as they were taken.
     """
 
     frames: int = 8
     seed: int = 0
     min_face: int = 60
+    ict: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,24 +95,35 @@ class Relief:
     Attributes:
         points: (V, 3) x, y in crop pixels and z away from the camera; first the face's 468, then those around it.
         follows: (V,) how much of the head's turn each takes part in, 0 to 1.
+        rim: (V,) which of the face's points each hangs on, and `hangs` (V,) how much, 0 to 1.
         triangles: (T, 3).
         texture: the photograph as the crop shows it, `_TEXTURE` times as large.
     """
 
     points: Floats
     follows: Floats
+    rim: NDArray[np.int64]
+    hangs: Floats
     triangles: NDArray[np.int32]
     texture: NDArray[np.uint8]
 
-    def turned(self, yaw: float, pitch: float) -> Floats:
-        """The points (V, 3) as a camera sees them, x, y and nearness, with the mouth where crops have it."""
+    def turned(self, yaw: float, pitch: float, offsets: Floats | float = 0.0) -> Floats:
+        """The points (V, 3) as a camera sees them, x, y and nearness, with the mouth as taken where crops have it.
+
+        Args:
+            offsets: by which the face's points are moved, (468, 3); the head stays where it is.
+        """
         face = self.points[list(_OVAL)]
-        width = np.ptp(face[:, 0])
-        pivot = face.mean(axis=0) + [0.0, 0.0, 0.45 * width]
+        pivot = face.mean(axis=0) + [0.0, 0.0, 0.45 * np.ptp(face[:, 0])]
         flip = np.array([1.0, -1.0, -1.0])
-        moved = ((self.points - pivot) * flip @ rotation(yaw, pitch, 0.0).T.astype(np.float64)) * flip + pivot
-        points = self.points + self.follows[:, None] * (moved - self.points)
-        mouth = alignment_points(points[None, list(MESH_68), :2])[0, 2]
+
+        def seen(points: Floats) -> Floats:
+            moved = ((points - pivot) * flip @ rotation(yaw, pitch, 0.0).T.astype(np.float64)) * flip + pivot
+            return points + self.follows[:, None] * (moved - points)
+
+        mouth = alignment_points(seen(self.points)[None, list(MESH_68), :2])[0, 2]
+        every = np.broadcast_to(offsets, (_MESH, 3))[self.rim]
+        points = seen(self.points + self.hangs[:, None] * every)
         points[:, :2] += np.array(MOUTH) - mouth
         return np.column_stack([points[:, :2], 1 / (_DISTANCE + points[:, 2])]).astype(np.float32)
 
@@ -114,7 +144,7 @@ class PortraitMaker:
         dropped: list[Dropped] = []
         for file in files:
             try:
-                clips.append(_clip(file, self.settings))
+                clips.append(_moving(file, self.settings) if self.settings.ict else _clip(file, self.settings))
             except Unfit as reason:
                 dropped.append(Dropped(file.stem, str(reason)))
         return clips, dropped
@@ -124,7 +154,7 @@ def plan(folder: Path, settings: Settings, shares: Shares) -> Plan:
     """Plan of a corpus of all photographs of a folder, one a person, split by person.
 
     Raises:
-        PoseDubError: there are none, or a clip would have too few frames.
+        PoseDubError: there are none, a clip would have too few frames, or the head model cannot be read.
     """
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
@@ -136,6 +166,11 @@ def plan(folder: Path, settings: Settings, shares: Shares) -> Plan:
     splits = shares.assign(file.stem for file in files)
     units = [tuple(files[k : k + PER_UNIT]) for k in range(0, len(files), PER_UNIT)]
     recorded = {"generator": "portraits", **asdict(settings), "shares": asdict(shares), "count": len(files)}
+    if settings.ict:
+        mouth_motion(settings.ict)
+        recorded["ict"] = settings.ict.name
+    else:  # corpora made before there was a choice go on
+        del recorded["ict"]
     return Plan(units, PortraitMaker(settings), lambda entry: splits[entry.identity], recorded)
 
 
@@ -165,6 +200,72 @@ def _clip(file: Path, settings: Settings) -> Clip:
     )
 
 
+def _moving(file: Path, settings: Settings) -> Clip:
+    """A clip of a photograph whose head turns a little and whose mouth moves, with another mouth for each frame."""
+    assert settings.ict is not None
+    relief, own = _relief(file, settings)
+    rng = np.random.default_rng([settings.seed, *file.stem.encode()])
+    motion, head = mouth_motion(settings.ict), rotation(*(float(angle) for angle in own))
+    face = relief.points[:_MESH]
+    relief = replace(relief, triangles=_parted(relief.points[:, :2], motion.places))
+    behind = inner_mouth(relief.texture, face * _TEXTURE, rng)
+    moves = mouth_path(rng, settings.frames, at_rest(rng, motion, face))
+    spoken = [motion.moved(weights) @ head.T * (1.0, -1.0, -1.0) * span(face) for weights in moves]
+    times = np.arange(0, settings.frames + _TURN_FRAMES, _TURN_FRAMES)
+    turns = eased_path(rng.uniform(-1, 1, (len(times), 2)) * _SWAY, list(times), settings.frames, 1.0)
+    shots = [_shot(relief, behind, turn, offsets) for turn, offsets in zip(turns, spoken, strict=True)]
+    donors = rng.integers(0, settings.frames, settings.frames)
+    others = [_shot(relief, behind, turn, spoken[donor])[0] for turn, donor in zip(turns, donors, strict=True)]
+    marks = np.stack([screen[list(MESH_68), :2] for _, screen in shots])
+    return Clip(
+        name=file.stem,
+        identity=file.stem,
+        source=SOURCE,
+        jpegs=tuple(encode_jpeg(picture) for picture, _ in shots),
+        mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
+        angles=np.array([angles_of(rotation(*map(float, turn), 0.0) @ head) for turn in turns], np.float32),
+        landmarks=marks.astype(np.float32),
+        opening=lip_opening(marks),
+        others=tuple(encode_jpeg(picture[OTHERS_TOP:]) for picture in others),
+    )
+
+
+def _parted(points: Floats, places: Floats) -> NDArray[np.int32]:
+    """Triangles (T, 3) of a face and what lies around it; those between its lips come last.
+
+    Args:
+        points: (V, 2) of the photograph, the face's 468 first.
+        places: the latter on a face with open lips, (468, 2).
+    """
+    within, around = _triangulated(places), _triangulated(points)
+    skin = within[_inside(places, within) & are_skin(places, within)]
+    return np.concatenate([skin, around[~_inside(points, around)], between_lips()])
+
+
+def _inside(points: Floats, triangles: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which triangles (T, 3) lie in the face's outline."""
+    outline = points[list(_OVAL)].astype(np.float32)
+    middles = points[triangles].mean(axis=1)
+    return np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), False) >= 0 for x, y in middles])
+
+
+def _shot(
+    relief: Relief, behind: NDArray[np.uint8], turn: Floats, offsets: Floats
+) -> tuple[NDArray[np.uint8], Floats]:
+    """A frame of the photograph with another mouth, and where its points (V, 3) show."""
+    screen = relief.turned(float(turn[0]), float(turn[1]), offsets)
+    ids, _ = visible_triangles(screen, relief.triangles, 0, (CROP_SIDE, CROP_SIDE))
+    matrix = head_still(relief.points, screen)
+    x, y = np.meshgrid(*[np.arange(CROP_SIDE) + 0.5] * 2)
+    still = np.stack([x, y], -1) @ matrix[:, :2].T + matrix[:, 2]
+    # Between the face and what lies around it some pixels show neither.
+    places = np.where(ids[..., None] < 0, still, _places(relief, screen, ids))
+    mouth = (ids >= len(relief.triangles) - len(between_lips())).astype(np.float32)
+    share = cv2.GaussianBlur(mouth, (0, 0), _SOFT)[..., None]
+    skin = _sampled(relief.texture, places).astype(np.float32)
+    return np.asarray(skin + share * (_sampled(behind, still) - skin), np.uint8), screen
+
+
 def _turns(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
     """Yaw and pitch of each frame, degrees: as it is, a little turned, and at the end further."""
     mild = [(0.0, 0.0), *((float(y), float(p)) for y, p in rng.uniform(-1, 1, (count - SOURCES - 1, 2)) * MILD)]
@@ -191,7 +292,7 @@ def _relief(file: Path, settings: Settings) -> tuple[Relief, Floats]:
         found = ready.meshes(texture, _LEAST_SCORE, faces=1)
     if not found:
         raise Unfit("no landmarks")
-    points = found[0].points[:468].astype(np.float64)
+    points = found[0].points[:_MESH].astype(np.float64)
     angles = mesh_angles(head_axes(points))
     if abs(angles[0]) > _MOST_YAW:
         raise Unfit(f"turned by more than {_MOST_YAW:.0f} degrees")
@@ -211,8 +312,10 @@ def _surface(face: Floats, texture: NDArray[np.uint8]) -> Relief:
     depth = rim[nearest, 2] + _FALLS_BACK * np.minimum(away, _REACH * width / 2)
     t = np.clip(1 - away / (_REACH * width), 0, 1)
     points = np.concatenate([face, np.column_stack([grid, depth])])
-    follows = np.concatenate([np.ones(len(face)), t * t * (3 - 2 * t)])
-    return Relief(points, follows, _triangulated(points[:, :2]), texture)
+    near = np.clip(1 - away / (_HANGS * width), 0, 1)
+    follows, hangs = (np.concatenate([np.ones(len(face)), x * x * (3 - 2 * x)]) for x in (t, near))
+    on = np.concatenate([np.arange(len(face)), np.array(_OVAL)[nearest]])
+    return Relief(points, follows, on, hangs, _triangulated(points[:, :2]), texture)
 
 
 def _triangulated(points: Floats) -> NDArray[np.int32]:
@@ -235,11 +338,19 @@ def _triangulated(points: Floats) -> NDArray[np.int32]:
 
 def _drawn(relief: Relief, screen: Floats, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
     """The photograph as a turned surface shows it."""
+    return _sampled(relief.texture, _places(relief, screen, ids))
+
+
+def _places(relief: Relief, screen: Floats, ids: NDArray[np.int32]) -> Floats:
+    """Where the photograph shows what a turned surface has at each pixel, (h, w, 2)."""
     weights = barycentrics(screen, relief.triangles, ids)
     corners = relief.points[relief.triangles[np.maximum(ids, 0)], :2]
-    places = np.einsum("hwk,hwkc->hwc", weights, corners).astype(np.float32) * _TEXTURE - 0.5
-    drawn = cv2.remap(relief.texture, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(drawn, np.uint8)
+    return np.einsum("hwk,hwkc->hwc", weights, corners)
+
+
+def _sampled(texture: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
+    x, y = np.moveaxis(places.astype(np.float32) * _TEXTURE - 0.5, 2, 0)
+    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.uint8)
 
 
 def _flow(

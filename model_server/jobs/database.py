@@ -32,6 +32,17 @@ class _Share:
     allowed: bool | None = None
 
 
+class _Own:
+    """A thread's connection, closed with the thread: left to itself it lies in a circle, and so do its file handles
+    until garbage is collected."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class Database:
     """A SQLite file that any thread may use.
 
@@ -66,9 +77,8 @@ class Database:
             raise error
 
     def _put_aside(self) -> None:
-        if hasattr(self._local, "connection"):
-            self._local.connection.close()
-            del self._local.connection
+        if hasattr(self._local, "own"):
+            del self._local.own
         aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         for ending in ("", "-wal", "-shm"):
             file = self.path.with_name(self.path.name + ending)
@@ -78,13 +88,14 @@ class Database:
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, in autocommit mode."""
-        if not hasattr(self._local, "connection"):
-            made = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        if not hasattr(self._local, "own"):
+            # Whoever lets go of it last may be another thread.
+            made = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
             made.row_factory = sqlite3.Row
-            self._local.connection = made
+            self._local.own = _Own(made)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
                 made.execute(f"PRAGMA {pragma}")
-        return self._local.connection
+        return self._local.own.connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

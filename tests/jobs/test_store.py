@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
+import psutil
 import pytest
 
 from model_server.engines.pcavs.weights import untrained
 from model_server.errors import PoseDubError
 from model_server.jobs import store as store_module
 from model_server.jobs.blobs import Blobs
+from model_server.jobs.database import Database
 from model_server.jobs.execution.runner import with_role
 from model_server.jobs.model import Ended, FrameMade, JobState, Warned
 from model_server.jobs.store import LeaseLost, Store
@@ -294,3 +298,25 @@ def test_names_that_are_no_hashes_do_not_spoil_the_sentence_about_them(asset: st
     sentence = "The asset id is not a SHA-256 in 64 lower-case hex digits; send the file's hash."
     assert with_role(sentence, asset, "the portrait") == sentence
     assert with_role(f"The file {'a' * 64} is empty.", "a" * 64, "the portrait") == "The file of the portrait is empty."
+
+
+def test_threads_that_end_leave_no_handles(tmp_path: Path) -> None:
+    """Every dub has some of its own; their connections would wait for garbage to be collected."""
+    database = Database(tmp_path / "list.sqlite")
+    gc.disable()
+    try:
+        counts = [_after_some_threads(database) for _ in range(10)]
+    finally:
+        gc.enable()
+    # SQLite keeps as many handles as were open at once.
+    assert counts[-1] - counts[0] <= _AT_ONCE
+
+
+def _after_some_threads(database: Database) -> int:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda _: database.rows("SELECT 1"), range(4 * _AT_ONCE)))
+    process = psutil.Process()
+    return process.num_handles() if sys.platform == "win32" else process.num_fds()
+
+
+_AT_ONCE = 8

@@ -88,6 +88,28 @@ def test_runs_have_what_is_hidden_other_mouths_and_covers(faces: Path) -> None:
     assert all(torch.equal(getattr(batch, name), getattr(again, name)) for name in vars(batch))
 
 
+def test_clips_without_sound_teach_drawing_and_nothing_of_speech(config: Config, tmp_path: Path) -> None:
+    """As photographs whose mouths move are."""
+    clips = [face_clip("loud", 0), replace(face_clip("mute", 1), mel=np.full_like(face_clip("mute", 1).mel, np.nan))]
+    write_shard(tmp_path / "shard-00000.safetensors", clips)
+    entries = [Entry(c.name, c.identity, c.source, len(c.jpegs), "shard-00000.safetensors", "train") for c in clips]
+    write_index(tmp_path, Index(tuple(entries)))
+    store = ClipStore([tmp_path], "train", ALONE.device, 4)
+    stage = make_stage("lower_face", Models(config, 2), config, ALONE)
+    draws = (sample_lower_faces(store, 2, 32, 0.0, np.random.default_rng(seed)) for seed in range(40))
+    runs = {tuple(one.heard[one.rows[::FRAMES]].tolist()): one for one in draws}
+    assert {(True, False), (False, False)} <= runs.keys()
+    silent = stage.learn(runs[False, False], 0, True)
+    assert float(silent["lip_shape"]) == 0 == float(silent["sync"]) and float(silent["image"]) > 0
+    shape_weights = stage.learners["generator"].task.generator.lip_shape.layers[2].weight
+    assert float(shape_weights.grad.abs().amax()) == 0
+    task = stage.learners["generator"].task
+    mixed = runs[True, False]
+    other = replace(mixed, shapes=torch.where(mixed.heard[:, None], mixed.shapes, mixed.shapes + 5))
+    task.train(False)
+    assert torch.equal(task._told(task._content(mixed), mixed), task._told(task._content(other), other))
+
+
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
 def test_a_batch_seen_often_is_learnt(config: Config, faces: Path, half: bool) -> None:
     torch.manual_seed(0)

@@ -46,6 +46,7 @@ class LowerFaces:
         windows: log-mel windows (m, 1, 80, 20) of all frames of these clips.
         content: their speech contents (m, feature); (m, 0) where they are to be read of the windows.
         shapes: of the lips in them, (m, 4), see `lip_shapes`.
+        heard: (m,) bool, false where a clip has no sound.
         rows: of the n frames among these m.
         angles: yaw and pitch (n, 2), degrees.
         covers: what lies over the face, RGBA (n, 4, s, s) in [0, 1], mostly nothing.
@@ -61,6 +62,7 @@ class LowerFaces:
     windows: Tensor
     content: Tensor
     shapes: Tensor
+    heard: Tensor
     rows: Tensor
     angles: Tensor
     covers: Tensor
@@ -95,8 +97,7 @@ def sample_lower_faces(
 def _usable_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
     for _ in range(_TRIES):
         clip = store[int(rng.integers(0, len(store)))]
-        heard = not clip.labels.silent.any()
-        if heard and len(clip) >= FRAMES + 2 * _APART and torch.isfinite(clip.labels.landmarks).all():
+        if len(clip) >= FRAMES + 2 * _APART and torch.isfinite(clip.labels.landmarks).all():
             return clip
     raise PoseDubError(
         f"The lower face is learnt from clips with landmarks of {FRAMES + 2 * _APART} frames and more; build such a "
@@ -130,6 +131,7 @@ def _run(clip: ClipTensors, references: int, side: int, cover_share: float, rng:
         windows=clip.labels.windows,
         content=clip.labels.content,
         shapes=torch.from_numpy(lip_shapes(clip.labels.landmarks.numpy(), clip.labels.angles.numpy())),
+        heard=~clip.labels.silent.any().expand(len(clip)),
         rows=torch.arange(first, first + FRAMES),
         angles=frames.angles[:FRAMES, :2],
         covers=_covers(side, cover_share, rng),

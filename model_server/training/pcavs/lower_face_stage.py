@@ -73,21 +73,32 @@ class LowerFaceTask(nn.Module):
         Lips are shaped as they truly are, so that what is drawn follows what is asked, not the mean of all it may be.
         """
         content = self._content(faces)
-        told = self.generator.lip_shape(content)
         # Where nothing is said, the shape alone tells what to draw: else it would be overheard for long.
-        said = (torch.rand(len(faces.rows) // FRAMES, device=content.device) >= self.weights.unsaid).to(content)
+        said = torch.rand(len(faces.rows) // FRAMES, device=content.device) >= self.weights.unsaid
+        said = (said & faces.heard[faces.rows[::FRAMES]]).to(content)
         drawn, composite = self._drawn(faces, content, faces.shapes, said.repeat_interleave(FRAMES)[:, None])
         losses = self._picture_losses(drawn, composite, faces) | self._read_losses(composite, faces)
-        losses["lip_shape"] = known_l1(told, faces.shapes)
+        losses["lip_shape"] = self._told(content, faces)
         if critic:
             scores, features = critic(torch.cat([faces.target, composite]))
             losses |= {"gan": generator_hinge(scores), "feature": feature_matching(features)}
         return weighted(losses, self.weights), losses, composite.detach()
 
     def draw(self, faces: LowerFaces) -> tuple[LowerFace, Tensor]:
-        """Lower faces from sound, and frames (n, 3, s, s) with these in place of the old ones, nothing before them."""
+        """Lower faces from sound, and frames (n, 3, s, s) with these in place of the old ones, nothing before them.
+
+        Clips without sound are drawn by their true shapes.
+        """
         content = self._content(faces)
-        return self._drawn(faces, content, self.generator.lip_shape(content))
+        heard = faces.heard[:, None]
+        shapes = torch.where(heard, self.generator.lip_shape(content), faces.shapes)
+        return self._drawn(faces, content * heard, shapes)
+
+    def _told(self, content: Tensor, faces: LowerFaces) -> Tensor:
+        """How far the shapes that speech tells are off, of clips with sound."""
+        heard = faces.heard if faces.heard.any() else torch.ones_like(faces.heard)  # so that there is a gradient
+        told = self.generator.lip_shape(content[heard])
+        return known_l1(told, torch.where(faces.heard[heard, None], faces.shapes[heard], torch.nan))
 
     def _content(self, faces: LowerFaces) -> Tensor:
         if faces.content.shape[1]:
@@ -207,12 +218,13 @@ def _expert_losses(expert: SyncNetwork, composite: Tensor, faces: LowerFaces) ->
     """How much less the expert finds lips and sound to agree than in true frames (to please it more is no aim), and by
     how many tenths of the distance between the eyes it sees lips open further, or less, than there."""
     middle = slice(FRAMES // 2, None, FRAMES)
+    heard = faces.heard[faces.rows[middle]].float()
     sound = expert.sound(faces.windows[faces.rows[middle], 0])
     drawn, opening = expert.seen(_mouths(composite, faces.mouth_places))
     with torch.no_grad():
         true, true_opening = expert.seen(_mouths(faces.target, faces.mouth_places))
     return {
-        "sync": F.relu((true * sound).sum(1) - (drawn * sound).sum(1)).mean(),
+        "sync": (heard * F.relu((true * sound).sum(1) - (drawn * sound).sum(1))).sum() / heard.sum().clamp(min=1),
         "opening": F.l1_loss(opening, true_opening) / OPENING_UNIT,
     }
 
