@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import cv2
@@ -57,7 +57,9 @@ class InPlaceFigures:
         lips: correlation of the lip opening with the true one, own sound.
         movement: standard deviation of the opening over the true one's.
         other: correlation with the lips of the clip that another sound comes from.
-        leak: correlation with the clip's own lips when it speaks another's words, what both share taken away.
+        leak: correlation with the clip's own lips when it speaks another's words, without what both clips' lips share.
+        shared: the same of these words drawn into the clip that they come from, which cannot know this clip's lips:
+            what words have in common; a leak is what `leak` has more.
         closed: part of the frames with truly closed lips in which the drawn ones are, own sound.
         shut: opening of the drawn ones in these frames, over the largest true one.
         found, found_other: 1 where the judge finds own and other words within a frame of the lips, else 0.
@@ -70,6 +72,7 @@ class InPlaceFigures:
     movement: float
     other: float
     leak: float
+    shared: float
     closed: float
     shut: float
     found: float
@@ -94,13 +97,18 @@ def evaluate_in_place(
         raise PoseDubError("Dubs in place are measured with each other's words; give two clips or more.")
     if traits(engine.weights).in_place != "lower_face":
         raise PoseDubError(f"The weights {engine.weights.name} have no network for lower faces; choose others.")
-    tools, found = _Tools(MeshReader(), judge), {}
+    tools, found, lips = _Tools(MeshReader(), judge), [], []
     for number, source in enumerate(sources):
         with scratch.folder() as folder, scratch.folder() as beside:
             clip, other = source.open(folder), sources[(number + 1) % len(sources)].open(beside)
-            found[source.name] = _figures(DubbedClip(clip, engine), other, tools)
+            dubbed = DubbedClip(clip, engine)
+            figures, openings = _figures(dubbed, other, tools)
+        found.append(figures)
+        lips.append(openings)
         progress()
-    return found
+    shared = [_shared(one, other) for one, other in zip(lips, lips[1:] + lips[:1], strict=True)]
+    names = (source.name for source in sources)
+    return {name: replace(one, shared=value) for name, one, value in zip(names, found, shared, strict=True)}
 
 
 def as_table(found: Mapping[str, InPlaceFigures]) -> str:
@@ -234,7 +242,21 @@ class _Tools(NamedTuple):
     judge: SyncJudge
 
 
-def _figures(dubbed: DubbedClip, other: EvalClip, tools: _Tools) -> InPlaceFigures:
+class _Openings(NamedTuple):
+    """Of a clip's lips in truth and with its own words (n,), and which frames of the other clip it spoke."""
+
+    true: Floats
+    own: Floats
+    moments: list[int]
+
+
+def _shared(clip: _Openings, other: _Openings) -> float:
+    """See `InPlaceFigures`."""
+    return partial_correlation(other.own[clip.moments], clip.true, other.true[clip.moments])
+
+
+def _figures(dubbed: DubbedClip, other: EvalClip, tools: _Tools) -> tuple[InPlaceFigures, _Openings]:
+    """All figures but what words have in common, and what that is told from."""
     clip, moments = dubbed.clip, to_and_fro(other.count, dubbed.clip.count)
     own, others = list(dubbed.film(clip)), list(dubbed.film(other))
     true, made, spoken = (faces_of(film, tools.reader).opening for film in (clip, own, others))
@@ -243,11 +265,12 @@ def _figures(dubbed: DubbedClip, other: EvalClip, tools: _Tools) -> InPlaceFigur
     covered = CoveredClip.of(dubbed, zlib.crc32(clip.name.encode()))
     before, after = dubbed.mouths(dubbed.truth()), dubbed.mouths(iter(own))
     changed, change = (float(np.abs(np.diff(mouths, axis=0)).mean()) for mouths in (after, before))
-    return InPlaceFigures(
+    figures = InPlaceFigures(
         lips=correlation(made, true),
         movement=float(np.nanstd(made)) / max(float(np.nanstd(true)), 1e-6),
         other=correlation(spoken, wanted),
         leak=partial_correlation(spoken, true, wanted),
+        shared=float("nan"),
         closed=float((made[closed] < _CLOSED * widest).mean()) if closed.any() else float("nan"),
         shut=mean(made[closed] / widest),
         found=_within_a_frame(tools.judge, own, clip, range(clip.count)),
@@ -256,6 +279,7 @@ def _figures(dubbed: DubbedClip, other: EvalClip, tools: _Tools) -> InPlaceFigur
         flicker=changed / max(change, 1e-6),
         kept=covered.kept(np.concatenate(list(dubbed.film(clip, covered.frames)))),
     )
+    return figures, _Openings(true, made, moments)
 
 
 def _within_a_frame(judge: SyncJudge, film: Sequence[Pictures], sound: EvalClip, moments: Sequence[int]) -> float:

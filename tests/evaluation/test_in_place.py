@@ -86,6 +86,7 @@ def test_an_old_mouth_that_stays_is_a_leak(films: list[Film]) -> None:
     found = evaluate_in_place(films, Copying(), load_judge())  # type: ignore[arg-type]
     one = found["first"]
     assert one.lips > 0.97 and 0.9 < one.movement < 1.1 and one.leak > 0.9 and one.other < 0.6
+    assert one.shared == pytest.approx(0, abs=0.05), "drawn into its own clip no word knows of another's lips"
     assert 0.8 < one.sharpness <= 1.1 and 0.8 < one.flicker < 1.2 and one.kept > 0.7
     assert as_table(found).count("\n") == 5
 

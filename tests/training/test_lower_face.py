@@ -159,3 +159,22 @@ def test_only_the_lower_face_is_learnt_and_laid_onto_weights(faces: Path, tmp_pa
 def test_presets_without_such_a_network_are_refused(small: Config, faces: Path, tmp_path: Path) -> None:
     with pytest.raises(PoseDubError, match="no network for lower faces"):
         Trainer(changed(small, {"lower_face.steps": 1}), [faces], tmp_path, ALONE).train(["lower_face"])
+
+
+def test_what_covers_a_face_is_learnt_alone(config: Config, faces: Path) -> None:
+    torch.manual_seed(0)
+    settings = {"only_cover": "true", "covers": 1.0, "learning_rate": 2e-3}
+    alone = changed(config, {f"lower_face.{name}": value for name, value in settings.items()})
+    store, models = ClipStore([faces], "train", ALONE.device, 4), Models(alone, 3)
+    stage = make_stage("lower_face", models, alone, ALONE)
+    before = {name: value.clone() for name, value in models.networks.state_dict().items()}
+    batch = stage.sample(store, np.random.default_rng(0))
+    told = []
+    for _ in range(30):
+        losses = stage.learn(batch, 0, True)
+        told.append(float(losses["cover"]))
+        stage.update(0)
+    assert losses.keys() == {"cover", "total"} and told[-1] < 0.5 * told[0]
+    after = models.networks.state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved and all(name.startswith("lower_face.cover.") for name in moved)

@@ -13,6 +13,7 @@ covers the face; nothing else of what it sees reaches the picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import torch
@@ -41,7 +42,9 @@ LIP_SHAPE, LIP_SHAPE_UNIT = 4, 0.03
 _LIP_GAIN = 8.0
 _DROPPED = 0.3
 _LIP_HIDDEN = 256
-_COVER = (12, 24, 32)
+# Of the network that sees what covers a face, at a half to a thirty-second of the picture: a hand is told from a cheek
+# by what surrounds it.
+_COVER = (16, 24, 32, 48, 64)
 # Nearer to 0 and 1 than that nothing shines through.
 _UNSURE = 0.1
 
@@ -247,18 +250,21 @@ class CoverNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        a, b, c = _COVER
-        self.down = nn.ModuleList([_conv(6, a, 2), _conv(a, b, 2), _conv(b, c, 2), _conv(c, c)])
-        self.up = nn.ModuleList([_conv(c + b, b), _conv(b + a, a)])
-        self.cover_head = _starting_at(COVER_BIAS, a, 1)
+        sizes = (6, *_COVER)
+        self.down = nn.ModuleList([_conv(a, b, 2) for a, b in pairwise(sizes)])
+        self.deep = _conv(_COVER[-1], _COVER[-1])
+        self.up = nn.ModuleList([_conv(a + b, b) for a, b in pairwise(_COVER[::-1])])
+        self.cover_head = _starting_at(COVER_BIAS, _COVER[0], 1)
 
     def forward(self, source: Tensor, bare: Tensor) -> Tensor:
         """Logits (n, 1, s / 2, s / 2) of pictures (n, 3, s, s)."""
-        half = self.down[0](torch.cat([source, bare], 1))
-        quarter = self.down[1](half)
-        x = self.down[3](self.down[2](quarter))
-        x = self.up[0](torch.cat([_doubled(x), quarter], 1))
-        return self.cover_head(self.up[1](torch.cat([_doubled(x), half], 1)))
+        levels = [torch.cat([source, bare], 1)]
+        for layer in self.down:
+            levels.append(layer(levels[-1]))
+        x = self.deep(levels.pop())
+        for layer, level in zip(self.up, levels[:0:-1], strict=True):
+            x = layer(torch.cat([_doubled(x), level], 1))
+        return self.cover_head(x)
 
 
 class Encoder(nn.Module):

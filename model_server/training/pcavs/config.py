@@ -180,6 +180,7 @@ class LowerFaceStage(Schedule):
 
     Attributes:
         covers: part of the runs in which something lies over the face.
+        only_cover: train nothing but what sees things that lie over a face, of finished weights; much cheaper.
         unsaid: part of the runs that are drawn by the lips' shape alone, without what is said.
         critic_width: first channels of the patch discriminator.
         critic_start: step from which it plays.
@@ -196,6 +197,7 @@ class LowerFaceStage(Schedule):
     """
 
     covers: float = 0.3
+    only_cover: bool = False
     unsaid: float = 0.5
     critic_width: int = 32
     critic_start: int = 2000

@@ -54,7 +54,7 @@ class LowerFaceTask(nn.Module):
                 f"The preset {config.preset} has no network for lower faces; train one such as lite-in-place-cpu."
             )
         self.generator: LowerFaceGenerator = network
-        learn_only(models, network)
+        learn_only(models, network.cover if self.weights.only_cover else network)
         expert = self.weights.expert
         # No part of this module, so that neither optimisers nor checkpoints know it.
         self._expert: list[SyncNetwork] = [load_sync_network(Path(expert))[0]] if expert else []
@@ -72,6 +72,8 @@ class LowerFaceTask(nn.Module):
 
         Lips are shaped as they truly are, so that what is drawn follows what is asked, not the mean of all it may be.
         """
+        if self.weights.only_cover:
+            return self._only_cover(faces)
         content = self._content(faces)
         # Where nothing is said, the shape alone tells what to draw: else it would be overheard for long.
         said = torch.rand(len(faces.rows) // FRAMES, device=content.device) >= self.weights.unsaid
@@ -83,6 +85,13 @@ class LowerFaceTask(nn.Module):
             scores, features = critic(torch.cat([faces.target, composite]))
             losses |= {"gan": generator_hinge(scores), "feature": feature_matching(features)}
         return weighted(losses, self.weights), losses, composite.detach()
+
+    def _only_cover(self, faces: LowerFaces) -> tuple[Tensor, Losses, Tensor]:
+        """As `forward`, of the network that sees what covers a face, and nothing drawn."""
+        bare = faces.references[:, 0].repeat_interleave(FRAMES, 0)
+        covered = self.generator.cover(faces.covered(faces.source), bare)
+        losses = {"cover": _cover_loss(covered, faces)}
+        return losses["cover"], losses, faces.target
 
     def draw(self, faces: LowerFaces) -> tuple[LowerFace, Tensor]:
         """Lower faces from sound, and frames (n, 3, s, s) with these in place of the old ones, nothing before them.
@@ -116,7 +125,6 @@ class LowerFaceTask(nn.Module):
 
     def _picture_losses(self, drawn: LowerFace, composite: Tensor, faces: LowerFaces) -> Losses:
         inside = faces.hidden.expand_as(faces.target)
-        cover = F.avg_pool2d(faces.covers[:, 3:], faces.covers.shape[-1] // drawn.covered.shape[-1])
         return {
             "image": known_l1(drawn.image, faces.target, inside),
             "lips": known_l1(drawn.image, faces.target, faces.lips.expand_as(faces.target) * inside),
@@ -124,7 +132,7 @@ class LowerFaceTask(nn.Module):
             "paint": known_l1(drawn.rgb, faces.target, (faces.lips * 0.9 + 0.1).expand_as(faces.target) * inside),
             "warped": known_l1(drawn.warped, faces.target, inside),
             "detail": known_l1(_detail(drawn.image.float()), _detail(faces.target), inside),
-            "cover": F.binary_cross_entropy_with_logits(drawn.covered.float(), cover),
+            "cover": _cover_loss(drawn.covered, faces),
         }
 
     def _read_losses(self, composite: Tensor, faces: LowerFaces) -> Losses:
@@ -176,7 +184,7 @@ class LowerFaceStage(Stage):
 
     def learn(self, batch: LowerFaces, step: int, last: bool) -> Losses:
         """See `Stage.learn`."""
-        plays = step >= self._settings.critic_start
+        plays = step >= self._settings.critic_start and not self._settings.only_cover
         generator, critic = self.learners["generator"], self.learners["critic"]
         self._discriminator.requires_grad_(False)
         with generator.gathering(last):
@@ -207,6 +215,12 @@ class LowerFaceStage(Stage):
         laid = torch.lerp(batch.covered(batch.source), composite, drawn.visible)
         pictures = (batch.source, seen, laid, drawn.image, drawn.warped, drawn.rgb, mask, visible, batch.target)
         return [batch.references[:, 0], *(picture[shown] for picture in pictures)]
+
+
+def _cover_loss(covered: Tensor, faces: LowerFaces) -> Tensor:
+    """Cross-entropy of logits (n, 1, k, k) of what covers the face."""
+    cover = F.avg_pool2d(faces.covers[:, 3:], faces.covers.shape[-1] // covered.shape[-1])
+    return F.binary_cross_entropy_with_logits(covered.float(), cover)
 
 
 def _detail(pictures: Tensor) -> Tensor:
