@@ -163,20 +163,20 @@ def inner_mouth(photograph: Picture, points: Floats, rng: np.random.Generator) -
         points: the mesh in it (468, 3), pixels.
     """
     unit, lips = span(points), points[list(_INNER_LIPS), :2]
-    behind = _cavity(photograph.shape[:2], points, unit)
+    behind = _cavity(photograph.shape[0], photograph.shape[1], points, unit)
     if opening(points) > _SHOWS:
         shown = np.zeros(photograph.shape[:2], np.uint8)
-        cv2.fillPoly(shown, [np.rint(lips).astype(np.int32)], 255)
+        cv2.fillPoly(shown, [np.rint(lips).astype(np.int32)], (255,))
         edge = max(int(unit * 0.008), 1)
-        shown = cv2.erode(shown, np.ones((2 * edge + 1, 2 * edge + 1), np.uint8))
-        return _laid(behind, photograph, cv2.GaussianBlur(shown, (0, 0), unit * 0.012))
+        inside = cv2.erode(shown, np.ones((2 * edge + 1, 2 * edge + 1), np.uint8))
+        return _laid(behind, photograph, _blurred(inside, unit * 0.012))
     return _laid(behind, *_teeth(photograph, points, unit, rng))
 
 
-def _cavity(size: tuple[int, int], points: Floats, unit: float) -> Picture:
+def _cavity(height: int, width: int, points: Floats, unit: float) -> Picture:
     """The dark, with a tongue further down."""
     middle = (points[_UPPER, :2] + points[_LOWER, :2]) / 2
-    y, x = np.mgrid[: size[0], : size[1]]
+    y, x = np.mgrid[:height, :width]
     depth = np.clip((y - middle[1]) / (0.32 * unit), 0, 1) * np.clip(1 - ((x - middle[0]) / (0.22 * unit)) ** 2, 0, 1)
     mixed = np.array(_DEEP) + 0.55 * depth[..., None] ** 2 * (np.array(_TONGUE) - _DEEP)
     return np.asarray(mixed, np.uint8)
@@ -203,8 +203,11 @@ def _teeth(photograph: Picture, points: Floats, unit: float, rng: np.random.Gene
             cv2.polylines(tone, polygon, True, [int(c * _GAP) for c in colour], 1, cv2.LINE_8, 3)
             near = far
     tone[shape == 0] = [int(c * light) for c in _ENAMEL]
-    blur = unit * 0.006
-    return np.asarray(cv2.GaussianBlur(tone, (0, 0), blur), np.uint8), cv2.GaussianBlur(shape, (0, 0), blur)
+    return _blurred(tone, unit * 0.006), _blurred(shape, unit * 0.006)
+
+
+def _blurred(picture: NDArray, sigma: float) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
 
 
 def _laid(below: Picture, above: Picture, alpha: Picture) -> Picture:

@@ -217,13 +217,14 @@ def _moving(file: Path, settings: Settings) -> Clip:
     donors = rng.integers(0, settings.frames, settings.frames)
     others = [_shot(relief, behind, turn, spoken[donor])[0] for turn, donor in zip(turns, donors, strict=True)]
     marks = np.stack([screen[list(MESH_68), :2] for _, screen in shots])
+    angles = [angles_of(rotation(float(yaw), float(pitch), 0.0) @ head) for yaw, pitch in turns]
     return Clip(
         name=file.stem,
         identity=file.stem,
         source=SOURCE,
         jpegs=tuple(encode_jpeg(picture) for picture, _ in shots),
         mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
-        angles=np.array([angles_of(rotation(*map(float, turn), 0.0) @ head) for turn in turns], np.float32),
+        angles=np.array(angles, np.float32),
         landmarks=marks.astype(np.float32),
         opening=lip_opening(marks),
         others=tuple(encode_jpeg(picture[OTHERS_TOP:]) for picture in others),

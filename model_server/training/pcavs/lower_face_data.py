@@ -75,19 +75,22 @@ class LowerFaces:
 
 
 def sample_lower_faces(
-    store: ClipStore, count: int, side: int, cover_share: float, rng: np.random.Generator
+    store: ClipStore, count: int, side: int, cover_share: float, rng: np.random.Generator, only_cover: bool = False
 ) -> LowerFaces:
     """Runs of `count` random clips.
 
     Args:
         side: of the pictures.
         cover_share: part of the runs that something covers.
+        only_cover: each of their frames is covered by another thing, and there is one reference.
 
     Raises:
         PoseDubError: hardly any clip has landmarks and head angles.
     """
-    references = int(rng.integers(1, REFERENCES + 1))
-    parts = [_run(_usable_clip(store, rng), references, side, cover_share, rng) for _ in range(count)]
+    references = 1 if only_cover else int(rng.integers(1, REFERENCES + 1))
+    cover = _things if only_cover else _covers
+    clips = (_usable_clip(store, rng) for _ in range(count))
+    parts = [_run(clip, references, side, cover(side, cover_share, rng), rng) for clip in clips]
     names = list(LowerFaces.__dataclass_fields__)
     joined = LowerFaces(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
     before = np.cumsum([0, *(len(part.windows) for part in parts[:-1])])
@@ -105,7 +108,7 @@ def _usable_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
     )
 
 
-def _run(clip: ClipTensors, references: int, side: int, cover_share: float, rng: np.random.Generator) -> LowerFaces:
+def _run(clip: ClipTensors, references: int, side: int, covers: Tensor, rng: np.random.Generator) -> LowerFaces:
     first = int(rng.integers(0, len(clip) - FRAMES + 1))
     run = range(first, first + FRAMES)
     others = _reference_frames(clip, run, references, rng)
@@ -134,7 +137,7 @@ def _run(clip: ClipTensors, references: int, side: int, cover_share: float, rng:
         heard=~clip.labels.silent.any().expand(len(clip)),
         rows=torch.arange(first, first + FRAMES),
         angles=frames.angles[:FRAMES, :2],
-        covers=_covers(side, cover_share, rng),
+        covers=covers,
         mouth_places=torch.stack([_mouth_places(crop, side) for crop in crops[:FRAMES]]),
     )
 
@@ -186,6 +189,14 @@ def _covers(side: int, share: float, rng: np.random.Generator) -> Tensor:
         for frame in range(FRAMES):
             x, y = np.rint(step * (frame - FRAMES // 2)).astype(int)
             covers[frame] = torch.from_numpy(np.roll(thing, (y, x), (0, 1))).permute(2, 0, 1)
+    return covers
+
+
+def _things(side: int, share: float, rng: np.random.Generator) -> Tensor:
+    """What lies over frames, another thing over each."""
+    covers = torch.zeros(FRAMES, 4, side, side)
+    for frame in np.flatnonzero(rng.random(FRAMES) < share):
+        covers[frame] = torch.from_numpy(occluder(rng, side)).permute(2, 0, 1)
     return covers
 
 

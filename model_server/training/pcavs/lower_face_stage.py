@@ -180,7 +180,8 @@ class LowerFaceStage(Stage):
 
     def sample(self, store: ClipStore, rng: np.random.Generator) -> LowerFaces:
         """See `Stage.sample`."""
-        return sample_lower_faces(store, self.schedule.batch, self._side, self._settings.covers, rng)
+        settings = self._settings
+        return sample_lower_faces(store, settings.batch, self._side, settings.covers, rng, settings.only_cover)
 
     def learn(self, batch: LowerFaces, step: int, last: bool) -> Losses:
         """See `Stage.learn`."""
