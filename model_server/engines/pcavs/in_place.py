@@ -56,8 +56,10 @@ class LowerFaces:
     @torch.inference_mode()
     def identity(self, sources: Sequence[FrameSource]) -> InPlaceIdentity:
         """Whom one to four frames show."""
-        pixels = np.stack([source.picture for source in sources[:REFERENCES]])
-        return InPlaceIdentity(self._network.references(self._images(pixels)[None]), torch.from_numpy(pixels))
+        shown = sources[:REFERENCES]
+        pixels, angles = np.stack([one.picture for one in shown]), np.stack([one.angles for one in shown])
+        turned = torch.tensor(angles[None, :, :ANGLES]).to(self._device)
+        return InPlaceIdentity(self._network.references(self._images(pixels)[None], turned), torch.from_numpy(pixels))
 
     @torch.inference_mode()
     def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor, gain: float) -> NDArray[np.uint8]:

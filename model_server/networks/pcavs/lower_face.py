@@ -45,8 +45,9 @@ _LIP_HIDDEN = 256
 # Of the network that sees what covers a face, at a half to a thirty-second of the picture: a hand is told from a cheek
 # by what surrounds it.
 _COVER = (16, 24, 32, 48, 64)
-# Nearer to 0 and 1 than that nothing shines through.
-_UNSURE = 0.1
+# Shares of the face that count as all covered and all seen. A thing's edge may keep a little of the face beside it;
+# half a face painted over it is worse.
+_COVERED, _SEEN = 0.3, 0.9
 
 
 class References(NamedTuple):
@@ -54,22 +55,29 @@ class References(NamedTuple):
 
     Attributes:
         pictures: (n, r, 3, H, W) in [-1, 1], as large as frames are to be drawn.
-        bare: the first of them, (n, 3, side, side).
+        small: the same at the network's side, (n, r, 3, side, side).
+        angles: yaw and pitch of their heads, (n, r, 2), degrees.
         features: encoded pictures, (n, r, c, side / 4, side / 4) and (n, r, c, side / 8, side / 8).
         bends: what these say of their flows, (n, r, c, side / 4, side / 4).
     """
 
     pictures: Tensor
-    bare: Tensor
+    small: Tensor
+    angles: Tensor
     features: tuple[Tensor, Tensor]
     bends: Tensor
 
     def repeated(self, times: int) -> References:
         """Each person so many times in a row."""
-        pictures, bare, coarse, deep, bends = (
-            x.repeat_interleave(times, 0) for x in (self.pictures, self.bare, *self.features, self.bends)
+        pictures, small, angles, coarse, deep, bends = (
+            x.repeat_interleave(times, 0) for x in (self.pictures, self.small, self.angles, *self.features, self.bends)
         )
-        return References(pictures, bare, (coarse, deep), bends)
+        return References(pictures, small, angles, (coarse, deep), bends)
+
+    def bare(self, angles: Tensor) -> Tensor:
+        """Each person's picture (n, 3, side, side) whose head is turned most like one of `angles` (n, 2)."""
+        nearest = (self.angles - angles[:, None]).square().sum(2).argmin(1)
+        return self.small[torch.arange(len(nearest), device=nearest.device), nearest]
 
 
 class Speech(NamedTuple):
@@ -157,13 +165,13 @@ class LowerFaceGenerator(nn.Module):
         self.mask_head = _starting_at(MASK_BIAS, last, 1)
         self.cover = CoverNetwork()
 
-    def references(self, pictures: Tensor) -> References:
-        """Look at pictures (n, r, 3, H, W) in [-1, 1] of the lower face, r in 1..4."""
+    def references(self, pictures: Tensor, angles: Tensor) -> References:
+        """Look at pictures (n, r, 3, H, W) in [-1, 1] of the lower face, r in 1..4, of heads at `angles` (n, r, 2)."""
         small = resized(pictures.flatten(0, 1), self.side)
         *_, coarse, deep = self.reference_encoder(small)
         bends = F.conv2d(coarse, self.bend.conv.weight[:, -coarse.shape[1] :], padding=1)
         small, coarse, deep, bends = (x.unflatten(0, pictures.shape[:2]) for x in (small, coarse, deep, bends))
-        return References(pictures, small[:, 0], (coarse, deep), bends)
+        return References(pictures, small, angles, (coarse, deep), bends)
 
     def forward(self, source: Tensor, hidden: Tensor, references: References, speech: Speech) -> LowerFace:
         """Draw lower faces; arguments as of `parts`."""
@@ -189,7 +197,7 @@ class LowerFaceGenerator(nn.Module):
         fine = self.level2[0](torch.cat([_doubled(x), half], 1), style)
         flows = flows + self.refine_head(fine)[:, None]
         last = self.level1[0](_doubled(fine), style)
-        covered = self.cover(resized(source, self.side), references.bare)
+        covered = self.cover(resized(source, self.side), references.bare(speech.angles))
         mask, rgb = torch.sigmoid(self.mask_head(last)), torch.tanh(self.paint_head(last))
         return Parts(_within(flows), shares, mask, rgb, covered)
 
@@ -335,8 +343,8 @@ def _at_one_size(parts: Parts) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _visible(parts: Parts) -> Tensor:
-    sure = (torch.sigmoid(-enlarged(parts.covered, parts.mask.shape[-1])) - _UNSURE) / (1 - 2 * _UNSURE)
-    return sure.clamp(0, 1)
+    seen = torch.sigmoid(-enlarged(parts.covered, parts.mask.shape[-1]))
+    return ((seen - _COVERED) / (_SEEN - _COVERED)).clamp(0, 1)
 
 
 def taken_out(source: Tensor, hidden: Tensor, side: int) -> Tensor:

@@ -40,7 +40,7 @@ class LowerFaces:
     Attributes:
         target: true lower faces, (n, 3, s, s) in [-1, 1].
         source: the same frames with other mouths where these are known, else the same, (n, 3, s, s).
-        references: (c, r, 3, s, s).
+        references: (c, r, 3, s, s), and `reference_angles`, their yaw and pitch (c, r, 2), degrees.
         hidden, taken: see `lower_masks`, (n, 1, s, s).
         lips: where they are, (n, 1, s, s).
         windows: log-mel windows (m, 1, 80, 20) of all frames of these clips.
@@ -56,6 +56,7 @@ class LowerFaces:
     target: Tensor
     source: Tensor
     references: Tensor
+    reference_angles: Tensor
     hidden: Tensor
     taken: Tensor
     lips: Tensor
@@ -82,12 +83,12 @@ def sample_lower_faces(
     Args:
         side: of the pictures.
         cover_share: part of the runs that something covers.
-        only_cover: each of their frames is covered by another thing, and there is one reference.
+        only_cover: each of their frames is covered by another thing, and there are two references at most.
 
     Raises:
         PoseDubError: hardly any clip has landmarks and head angles.
     """
-    references = 1 if only_cover else int(rng.integers(1, REFERENCES + 1))
+    references = int(rng.integers(1, 3 if only_cover else REFERENCES + 1))
     cover = _things if only_cover else _covers
     clips = (_usable_clip(store, rng) for _ in range(count))
     parts = [_run(clip, references, side, cover(side, cover_share, rng), rng) for clip in clips]
@@ -128,6 +129,7 @@ def _run(clip: ClipTensors, references: int, side: int, covers: Tensor, rng: np.
         target=cut[:FRAMES],
         source=cut[-FRAMES:],
         references=cut[None, FRAMES:-FRAMES],
+        reference_angles=frames.angles[None, FRAMES:, :2],
         hidden=hidden,
         taken=taken,
         lips=torch.stack([_lip_mask(frames, row, crops[row], side) for row in range(FRAMES)]),

@@ -88,8 +88,8 @@ class LowerFaceTask(nn.Module):
 
     def _only_cover(self, faces: LowerFaces) -> tuple[Tensor, Losses, Tensor]:
         """As `forward`, of the network that sees what covers a face, and nothing drawn."""
-        bare = faces.references[:, 0].repeat_interleave(FRAMES, 0)
-        covered = self.generator.cover(faces.covered(faces.source), bare)
+        known = self.generator.references(faces.references, faces.reference_angles).repeated(FRAMES)
+        covered = self.generator.cover(faces.covered(faces.source), known.bare(faces.angles))
         losses = {"cover": _cover_loss(covered, faces)}
         return losses["cover"], losses, faces.target
 
@@ -118,7 +118,7 @@ class LowerFaceTask(nn.Module):
     def _drawn(
         self, faces: LowerFaces, content: Tensor, shapes: Tensor, said: Tensor | float = 1.0
     ) -> tuple[LowerFace, Tensor]:
-        known = self.generator.references(faces.references).repeated(FRAMES)
+        known = self.generator.references(faces.references, faces.reference_angles).repeated(FRAMES)
         speech = Speech(content[faces.rows] * GAIN * said, shapes[faces.rows], faces.angles)
         drawn = self.generator(faces.covered(faces.source), faces.hidden, known, speech)
         return drawn, torch.lerp(faces.source, drawn.image.float(), faces.taken)
