@@ -116,7 +116,7 @@ def _add_footage(actions: argparse._SubParsersAction) -> None:
 def _add_portraits(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser("portraits", help="turn photographs of people, one each, a little over their own faces")
     parser.add_argument("folder", type=Path, metavar="DIR", help="of photographs")
-    parser.add_argument("--frames", type=shared.whole(3), default=8, metavar="F", help="of each photograph's clip (8)")
+    parser.add_argument("--frames", type=shared.whole(3), metavar="F", help="of each photograph's clip (8; --ict: 14)")
     parser.add_argument("--seed", type=shared.whole(0), default=0, help="of the turns (0)")
     parser.add_argument(
         "--ict", type=Path, metavar="FILE", help="ICT-FaceKit's ict.npz: mouths move, to learn lower faces (no speech)"
@@ -200,11 +200,12 @@ def _actor_footage(videos: list[SourceVideo], options: argparse.Namespace) -> in
 
 
 def _portraits(options: argparse.Namespace) -> int:
-    from model_server.corpus.portraits import Settings, plan
+    from model_server.corpus.portraits import MOVING_FRAMES, STILL_FRAMES, Settings, plan
 
     if options.ict:
         check_readable(options.ict)
-    settings = Settings(options.frames, options.seed, options.min_face, options.ict and options.ict.absolute())
+    frames = options.frames or (MOVING_FRAMES if options.ict else STILL_FRAMES)
+    settings = Settings(frames, options.seed, options.min_face, options.ict and options.ict.absolute())
     _report(_built(plan(options.folder, settings, _shares(options)), options))
     return 0
 

@@ -38,6 +38,7 @@ _EYES = 33, 263  # outer corners
 _APART = {"jawOpen": 0.3}
 _SIDE, _DISTANCE, _FOCAL = 512, 90.0, 1700.0
 _SEED = 5
+_RAISED = "mouthUpperUp_L", "mouthUpperUp_R"
 _MOVING = ("jaw", "mouth", "cheek", "noseSneer")
 # Lips of photographs that are open wider than that, in spans, show teeth.
 _SHOWS = 0.035
@@ -77,9 +78,9 @@ class MouthMotion:
     def resting(self, opening: float, share: float) -> dict[str, float]:
         """Weights that close lips by a share of their opening in spans."""
         dropped = -float(self.moved({"jawOpen": 1.0})[_LOWER, 1])
-        raised = float(self.moved({"mouthUpperUp_L": 1.0, "mouthUpperUp_R": 1.0})[_UPPER, 1])
+        raised = float(self.moved(dict.fromkeys(_RAISED, 1.0))[_UPPER, 1])
         upper = -share * (1 - _LOWER_PART) * opening / raised
-        return {"jawOpen": -share * _LOWER_PART * opening / dropped, "mouthUpperUp_L": upper, "mouthUpperUp_R": upper}
+        return {"jawOpen": -share * _LOWER_PART * opening / dropped} | dict.fromkeys(_RAISED, upper)
 
 
 @lru_cache(maxsize=1)
@@ -87,9 +88,12 @@ def mouth_motion(ict: Path) -> MouthMotion:
     """How the mesh moves, found on a rendered face of the head model.
 
     Raises:
-        PoseDubError: the head model cannot be read, or no face is found on it.
+        PoseDubError: the head model cannot be read, lacks expressions, or no face is found on it.
     """
     head = load_head(ict)
+    lacking = {"jawOpen", *_RAISED} - set(head.expression_names)
+    if lacking:
+        raise PoseDubError(f"The head model {ict} lacks {', '.join(sorted(lacking))}; give ICT-FaceKit's ict.npz.")
     look = replace(random_look(np.random.default_rng(_SEED)), style="bald", stubble=0.0, beard=0.0, glasses=None)
     actor = make_actor(head, _SEED, Detail(256, 400, 1), look)
     camera = Camera((_SIDE, _SIDE), _FOCAL, _DISTANCE, (_SIDE / 2, _SIDE * 0.52))
@@ -188,7 +192,9 @@ def _teeth(photograph: Picture, points: Floats, unit: float, rng: np.random.Gene
     left, right = points[_CORNERS[0], :2], points[_CORNERS[1], :2]
     across = (right - left) / np.linalg.norm(right - left)
     down, middle = np.array([-across[1], across[0]]), (points[_UPPER, :2] + points[_LOWER, :2]) / 2
-    light = np.clip(photograph.mean() / 128, 0.5, 1.05) * rng.uniform(0.8, 1.0)
+    (first, top), (last, bottom) = points[:, :2].min(axis=0).astype(int), points[:, :2].max(axis=0).astype(int)
+    face = photograph[max(top, 0) : bottom, max(first, 0) : last]
+    light = np.clip(face.mean() / 128, 0.5, 1.05) * rng.uniform(0.8, 1.0)
     size, below = rng.uniform(0.9, 1.1), rng.uniform(*_BELOW)
     for side in (-1, 1):
         near = 0.0

@@ -1,7 +1,8 @@
 """Clips of single photographs: a real face turned a little over its own mesh, with the correspondences that this gives.
 
-Two frames are turned further than the others; they are the ones that flow leads to. So what is learnt is to come from a
-picture that was bent to one that is nearly as it was taken, and what the bent one hides is known. Nobody speaks.
+As they are, two frames are turned further than the others; they are the ones that flow leads to. So what is learnt is
+to come from a picture that was bent to one that is nearly as it was taken, and what the bent one hides is known. Nobody
+speaks.
 
 With a head model they get mouths that move instead, see `portrait_mouths`: lower faces are learnt from these.
 """
@@ -31,7 +32,7 @@ from model_server.corpus.portrait_mouths import (
     mouth_path,
     span,
 )
-from model_server.corpus.shards import CELL, CROP_SIDE, GRID, OTHERS_TOP, Clip, Dropped, mel_rows_needed
+from model_server.corpus.shards import CELL, CROP_SIDE, GRID, OTHERS_TOP, PORTRAIT, Clip, Dropped, mel_rows_needed
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces.alignment import MOUTH, similarity, warp_to
 from model_server.pipeline.faces.finder import choose
@@ -45,7 +46,8 @@ from model_server.synthetic.rasterizer import barycentrics, visible_triangles
 
 Floats = NDArray[np.floating]
 
-SOURCE = "portrait"
+# Frames of a clip, where mouths stay as they are and where they move; lower faces are learnt of no shorter ones.
+STILL_FRAMES, MOVING_FRAMES, LEAST_MOVING = 8, 14, 11
 PER_UNIT = 16
 SUFFIXES = (".jpg", ".jpeg", ".png")
 # Degrees of yaw and pitch either side: of frames to be drawn, and of those to draw them from.
@@ -82,7 +84,7 @@ class Settings:
         ict: ICT-FaceKit's `ict.npz`, by which mouths move; with none they stay as they were taken.
     """
 
-    frames: int = 8
+    frames: int = STILL_FRAMES
     seed: int = 0
     min_face: int = 60
     ict: Path | None = None
@@ -163,6 +165,8 @@ def plan(folder: Path, settings: Settings, shares: Shares) -> Plan:
         )
     if settings.frames < SOURCES + 1:
         raise PoseDubError(f"A clip of a photograph needs at least {SOURCES + 1} frames; ask for more.")
+    if settings.ict and settings.frames < LEAST_MOVING:
+        raise PoseDubError(f"A mouth that moves needs at least {LEAST_MOVING} frames of a photograph; ask for more.")
     splits = shares.assign(file.stem for file in files)
     units = [tuple(files[k : k + PER_UNIT]) for k in range(0, len(files), PER_UNIT)]
     recorded = {"generator": "portraits", **asdict(settings), "shares": asdict(shares), "count": len(files)}
@@ -188,7 +192,7 @@ def _clip(file: Path, settings: Settings) -> Clip:
     return Clip(
         name=file.stem,
         identity=file.stem,
-        source=SOURCE,
+        source=PORTRAIT,
         jpegs=tuple(encode_jpeg(_drawn(relief, *both)) for both in zip(screens, ids, strict=True)),
         mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
         angles=np.array([angles_of(rotation(*turn, 0.0) @ head) for turn in turns], np.float32),
@@ -214,14 +218,14 @@ def _moving(file: Path, settings: Settings) -> Clip:
     times = np.arange(0, settings.frames + _TURN_FRAMES, _TURN_FRAMES)
     turns = eased_path(rng.uniform(-1, 1, (len(times), 2)) * _SWAY, list(times), settings.frames, 1.0)
     shots = [_shot(relief, behind, turn, offsets) for turn, offsets in zip(turns, spoken, strict=True)]
-    donors = rng.integers(0, settings.frames, settings.frames)
+    donors = (np.arange(settings.frames) + rng.integers(1, settings.frames, settings.frames)) % settings.frames
     others = [_shot(relief, behind, turn, spoken[donor])[0] for turn, donor in zip(turns, donors, strict=True)]
     marks = np.stack([screen[list(MESH_68), :2] for _, screen in shots])
     angles = [angles_of(rotation(float(yaw), float(pitch), 0.0) @ head) for yaw, pitch in turns]
     return Clip(
         name=file.stem,
         identity=file.stem,
-        source=SOURCE,
+        source=PORTRAIT,
         jpegs=tuple(encode_jpeg(picture) for picture, _ in shots),
         mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
         angles=np.array(angles, np.float32),

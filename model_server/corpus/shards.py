@@ -28,6 +28,8 @@ GRID = 56
 CELL = CROP_SIDE // GRID
 # First row of crops that pictures of the same frame with another mouth have: speech moves nothing above it.
 OTHERS_TOP = 80
+# Source of clips that are made of single photographs, in which nobody speaks.
+PORTRAIT = "portrait"
 MAX_SHARD_BYTES = 16 << 20
 INDEX = "corpus.json"
 FORMAT = "posedub-corpus-1"

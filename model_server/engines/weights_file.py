@@ -104,7 +104,8 @@ def check_shapes(
     ]
     if wrong:
         raise PoseDubError(
-            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; import it again.",
+            f"The weights file {path} does not fit the {preset} networks: {', '.join(sorted(wrong))}; "
+            "import it again, or train it on from where it is (posedub train --from).",
             ErrorKind.CORRUPT,
         )
 

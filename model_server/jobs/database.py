@@ -78,6 +78,7 @@ class Database:
 
     def _put_aside(self) -> None:
         if hasattr(self._local, "own"):
+            self._local.own.connection.close()
             del self._local.own
         aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         for ending in ("", "-wal", "-shm"):

@@ -130,7 +130,7 @@ class Context:
 
     def identity_in(self, references: Sequence[FrameSource]) -> Any:
         """Whom to draw into frames."""
-        shown = tuple(one.picture.tobytes() for one in references)
+        shown = tuple(part.tobytes() for one in references for part in (one.picture, one.angles))
         if self.engine.compiling:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("in place", self.fingerprint, shown), lambda: self.engine.identity_in(references))

@@ -206,8 +206,8 @@ class Rendering:
 
     @cached_property
     def _shot_keys(self) -> tuple[str, ...]:
-        shots = self._analysis.references
-        return tuple(digest(*(one.picture.tobytes() for one in references)) for references in shots)
+        shots = ([part for one in shot for part in (one.picture, one.angles)] for shot in self._analysis.references)
+        return tuple(digest(*(part.tobytes() for part in parts)) for parts in shots)
 
     def _shot(self, index: int) -> int:
         """Number of the footage's shot that a frame shows; 0 for all where nothing is drawn into it."""

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from model_server.corpus import portraits
+from model_server.corpus.build import Shares
 from model_server.corpus.labels import lip_opening
 from model_server.corpus.mesh import MeshReader
 from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.portrait_mouths import MouthMotion, between_lips, inner_mouth, mouth_motion, opening, span
-from model_server.corpus.portraits import PortraitMaker, Settings
+from model_server.corpus.portraits import LEAST_MOVING, PortraitMaker, Settings, plan
 from model_server.corpus.shards import OTHERS_TOP, Clip
+from model_server.errors import PoseDubError
+from model_server.networks.sync_network import FRAMES
 from model_server.pipeline.faces.models import models
+from model_server.training.pcavs.lower_face_data import _APART
 from tests.clips import INPUTS
 
 STOCK = INPUTS / "stock"
@@ -116,6 +120,12 @@ def test_teeth_are_the_photographs_where_it_shows_them(clips: dict[str, Clip]) -
     cv2.fillPoly(inside, [points[[*UPPER, *LOWER[::-1]], :2].astype(np.int32)], 1)
     shown = cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
     assert shown.sum() > 10 and np.abs(behind[shown].astype(float) - picture[shown]).mean() < 15
+
+
+def test_too_few_frames_to_learn_from_are_refused() -> None:
+    assert LEAST_MOVING >= FRAMES + 2 * _APART
+    with pytest.raises(PoseDubError, match="at least 11 frames"):
+        plan(STOCK, Settings(frames=8, ict=Path("ict.npz")), Shares())
 
 
 def test_lips_are_joined_by_eighteen_triangles() -> None:

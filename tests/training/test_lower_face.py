@@ -15,6 +15,7 @@ from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import write_weights
 from model_server.engines.weights_file import describe, read_state, read_tensors
 from model_server.errors import PoseDubError
+from model_server.networks.pcavs.lower_face import turned_alike
 from model_server.networks.pcavs.presets import PRESETS, LowerFaceWidths
 from model_server.networks.sync_network import FRAMES
 from model_server.training.distributed import ProcessGroup
@@ -99,7 +100,10 @@ def test_clips_without_sound_teach_drawing_and_nothing_of_speech(config: Config,
     draws = (sample_lower_faces(store, 2, 32, 0.0, np.random.default_rng(seed)) for seed in range(40))
     runs = {tuple(one.heard[one.rows[::FRAMES]].tolist()): one for one in draws}
     assert {(True, False), (False, False)} <= runs.keys()
+    generator = stage.learners["generator"].task.train().generator
+    before = {name: value.clone() for name, value in generator.lip_shape.named_buffers()}
     silent = stage.learn(runs[False, False], 0, True)
+    assert all(torch.equal(value, before[name]) for name, value in generator.lip_shape.named_buffers())
     assert float(silent["lip_shape"]) == 0 == float(silent["sync"]) and float(silent["image"]) > 0
     shape_weights = stage.learners["generator"].task.generator.lip_shape.layers[2].weight
     assert float(shape_weights.grad.abs().amax()) == 0
@@ -178,3 +182,24 @@ def test_what_covers_a_face_is_learnt_alone(config: Config, faces: Path) -> None
     after = models.networks.state_dict()
     moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved and all(name.startswith("lower_face.cover.") for name in moved)
+
+
+def test_the_picture_that_is_turned_most_alike_is_compared() -> None:
+    pictures = torch.arange(6.0).view(2, 3, 1, 1, 1)
+    angles = torch.tensor([[[-20.0, 0], [0, 0], [20, 10]], [[5, 5], [0, -9], [1, 1]]])
+    chosen = turned_alike(pictures, angles, torch.tensor([[12.0, 6], [0, -5]]))
+    assert chosen.flatten().tolist() == [2, 4]
+
+
+def test_weights_whose_covers_were_seen_by_a_smaller_network_are_taken_over(tmp_path: Path) -> None:
+    config = named("lite-in-place-cpu")
+    state = dict(Models(config, 1).networks.state_dict())
+    old = tmp_path / "old.safetensors"
+    state["lower_face.cover.down.0.0.weight"] = state["lower_face.cover.down.0.0.weight"][:12]
+    write_weights(old, state, "lite-in-place", "trained", "Old")
+    models = Models(config, 1)
+    fresh = models.networks.state_dict()["lower_face.cover.cover_head.weight"].clone()
+    WarmStart(old, "lower_face").give(models)
+    given = models.networks.state_dict()
+    assert torch.equal(given["lower_face.paint_head.weight"], state["lower_face.paint_head.weight"])
+    assert torch.equal(given["lower_face.cover.cover_head.weight"], fresh)

@@ -76,8 +76,7 @@ class References(NamedTuple):
 
     def bare(self, angles: Tensor) -> Tensor:
         """Each person's picture (n, 3, side, side) whose head is turned most like one of `angles` (n, 2)."""
-        nearest = (self.angles - angles[:, None]).square().sum(2).argmin(1)
-        return self.small[torch.arange(len(nearest), device=nearest.device), nearest]
+        return turned_alike(self.small, self.angles, angles)
 
 
 class Speech(NamedTuple):
@@ -265,7 +264,7 @@ class CoverNetwork(nn.Module):
         self.cover_head = _starting_at(COVER_BIAS, _COVER[0], 1)
 
     def forward(self, source: Tensor, bare: Tensor) -> Tensor:
-        """Logits (n, 1, s / 2, s / 2) of pictures (n, 3, s, s)."""
+        """Logits (n, 1, s / 2, s / 2) of pictures (n, 3, s, s), s a multiple of 32."""
         levels = [torch.cat([source, bare], 1)]
         for layer in self.down:
             levels.append(layer(levels[-1]))
@@ -310,6 +309,13 @@ class FilmConv(nn.Module):
         """The same of features (n, outputs, h, w) that are convolved already."""
         scale, shift = self.film(style)[..., None, None].chunk(2, 1)
         return F.leaky_relu(torch.addcmul(shift, convolved, 1 + scale), 0.2)
+
+
+def turned_alike(pictures: Tensor, angles: Tensor, wanted: Tensor) -> Tensor:
+    """Of each person's pictures (n, r, c, h, w) of heads at `angles` (n, r, 2) that (n, c, h, w) nearest to `wanted`
+    (n, 2), degrees."""
+    nearest = (angles - wanted[:, None]).square().sum(2).argmin(1)
+    return pictures[torch.arange(len(nearest), device=nearest.device), nearest]
 
 
 def composed(pictures: Tensor, parts: Parts) -> LowerFace:

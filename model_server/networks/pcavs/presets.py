@@ -60,7 +60,7 @@ class LowerFaceWidths:
     """The network that draws lower faces into frames.
 
     Attributes:
-        side: of the pictures that are looked at and painted, pixels; a multiple of 8.
+        side: of the pictures that are looked at and painted, pixels; a multiple of 32.
         seen: channels of its encoders at full, half, quarter and eighth size.
         drawn: channels of its decoder from eighth to full size.
         style: size of what is said and how the head is held, together.

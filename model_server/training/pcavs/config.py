@@ -179,7 +179,7 @@ class LowerFaceStage(Schedule):
     """Drawing lower faces into frames; only presets with such a network have it. A batch counts runs of five frames.
 
     Attributes:
-        covers: part of the runs in which something lies over the face.
+        covers: part of the runs in which something lies over the face; of the frames where only that is learnt.
         only_cover: train nothing but what sees things that lie over a face, of finished weights; much cheaper.
         unsaid: part of the runs that are drawn by the lips' shape alone, without what is said.
         critic_width: first channels of the patch discriminator.

@@ -185,6 +185,7 @@ class Trainer:
         store = self.unseen if len(self.unseen) else self.store
         batch = stage.sample(store, np.random.default_rng(0))
         torch.manual_seed(self.config.seed)
+        self.models.eval()
         return stage.columns(batch)
 
     def _finish(self, stage: Stage, clock: Clock) -> None:

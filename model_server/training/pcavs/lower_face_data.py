@@ -83,7 +83,7 @@ def sample_lower_faces(
     Args:
         side: of the pictures.
         cover_share: part of the runs that something covers.
-        only_cover: each of their frames is covered by another thing, and there are two references at most.
+        only_cover: that part of the frames is covered, each by another thing, and there are two references at most.
 
     Raises:
         PoseDubError: hardly any clip has landmarks and head angles.
@@ -101,7 +101,8 @@ def sample_lower_faces(
 def _usable_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
     for _ in range(_TRIES):
         clip = store[int(rng.integers(0, len(store)))]
-        if len(clip) >= FRAMES + 2 * _APART and torch.isfinite(clip.labels.landmarks).all():
+        speaks = bool(clip.clip.others) or not clip.labels.silent.any()  # else its mouth may never move
+        if speaks and len(clip) >= FRAMES + 2 * _APART and torch.isfinite(clip.labels.landmarks).all():
             return clip
     raise PoseDubError(
         f"The lower face is learnt from clips with landmarks of {FRAMES + 2 * _APART} frames and more; build such a "

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.errors import PoseDubError
-from model_server.networks.pcavs.lower_face import LowerFace, LowerFaceGenerator, Speech
+from model_server.networks.pcavs.lower_face import LowerFace, LowerFaceGenerator, Speech, turned_alike
 from model_server.networks.sync_network import FRAMES, OPENING_UNIT, SyncNetwork, load_sync_network
 from model_server.training.distributed import ProcessGroup
 from model_server.training.learner import Learner
@@ -88,8 +88,9 @@ class LowerFaceTask(nn.Module):
 
     def _only_cover(self, faces: LowerFaces) -> tuple[Tensor, Losses, Tensor]:
         """As `forward`, of the network that sees what covers a face, and nothing drawn."""
-        known = self.generator.references(faces.references, faces.reference_angles).repeated(FRAMES)
-        covered = self.generator.cover(faces.covered(faces.source), known.bare(faces.angles))
+        pictures, angles = (x.repeat_interleave(FRAMES, 0) for x in (faces.references, faces.reference_angles))
+        bare = turned_alike(pictures, angles, faces.angles)
+        covered = self.generator.cover(faces.covered(faces.source), bare)
         losses = {"cover": _cover_loss(covered, faces)}
         return losses["cover"], losses, faces.target
 
@@ -105,9 +106,9 @@ class LowerFaceTask(nn.Module):
 
     def _told(self, content: Tensor, faces: LowerFaces) -> Tensor:
         """How far the shapes that speech tells are off, of clips with sound."""
-        heard = faces.heard if faces.heard.any() else torch.ones_like(faces.heard)  # so that there is a gradient
-        told = self.generator.lip_shape(content[heard])
-        return known_l1(told, torch.where(faces.heard[heard, None], faces.shapes[heard], torch.nan))
+        if not faces.heard.any():  # a gradient of 0, and means and variances as they were
+            return torch.stack([value.sum() for value in self.generator.lip_shape.parameters()]).sum() * 0
+        return known_l1(self.generator.lip_shape(content[faces.heard]), faces.shapes[faces.heard])
 
     def _content(self, faces: LowerFaces) -> Tensor:
         if faces.content.shape[1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from model_server.corpus.shards import PORTRAIT
 from model_server.errors import PoseDubError
 from model_server.training.pcavs.data import ClipStore, ClipTensors, Frames, Pairs, joined
 
@@ -26,8 +27,9 @@ def sample_frames(store: ClipStore, count: int, rng: np.random.Generator) -> Fra
 
 
 def sample_chunks(store: ClipStore, count: int, length: int, rng: np.random.Generator) -> Frames:
-    """`length` frames in a row of each of `count` clips, all different where there are enough."""
-    long_enough = [n for n, (corpus, name) in enumerate(store.clips) if corpus.entry(name).frames >= length]
+    """`length` frames in a row of each of `count` clips, all different where there are enough; not of photographs."""
+    entries = enumerate(corpus.entry(name) for corpus, name in store.clips)
+    long_enough = [n for n, entry in entries if entry.frames >= length and entry.source != PORTRAIT]
     if not long_enough:
         raise PoseDubError(f"No training clip has the {length} frames that the speech stage needs; use longer clips.")
     chosen = rng.choice(long_enough, count, replace=count > len(long_enough))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from model_server.engines.weights_file import read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
@@ -15,6 +18,9 @@ from model_server.training.face_network import ANGLE_UNIT
 from model_server.training.pcavs.config import STAGES, StageName
 from model_server.training.pcavs.models import Models
 
+log = logging.getLogger(__name__)
+
+_COVER = f"{LOWER_FACE}cover."
 # What each stage leaves to the later ones; a stage that trains it further leaves it as it is then.
 _TRAINED: dict[StageName, tuple[str, ...]] = {
     "trunk": ("nonidentity_encoder.trunk",),
@@ -76,7 +82,11 @@ class WarmStart:
         if models.networks.lower_face is None:
             left_out += (LOWER_FACE,)
         found = {name: value for name, value in found.items() if not name.startswith(left_out)}
-        if any(name not in own or own[name].shape != value.shape for name, value in found.items()):
+        grown = [name for name in found if name.startswith(_COVER) and _misfits(name, found, own)]
+        if grown:  # of before it saw more of what surrounds a thing
+            log.warning("what covers a face is learnt anew: %s has a smaller network for it", self.run)
+            found = {name: value for name, value in found.items() if not name.startswith(_COVER)}
+        if any(_misfits(name, found, own) for name in found):
             raise PoseDubError(
                 f"The weights {self.run} are of other networks than are trained; choose others.", ErrorKind.UNSUPPORTED
             )
@@ -91,6 +101,10 @@ class WarmStart:
     def bank_folder(self, run: Path) -> Path:
         """Where the run `run` keeps what frozen encoders read: with the other run, if that is one."""
         return run if self.run.is_file() else self.run
+
+
+def _misfits(name: str, found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    return name not in own or own[name].shape != found[name].shape
 
 
 def _inside(name: str) -> str:
