@@ -53,12 +53,13 @@ train: $(READY)
 
 environment: $(READY)
 
+# Most of what is installed is never imported: what is, is compiled then.
 $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 	@.ci/system-packages "$(PYTHON)"
 	@echo "Installing Python packages: 2.9 GB into $(VENV), which takes some minutes"
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable ".[blender,train,studio,dev]"
+	$(BIN)/python -m pip install --no-compile --editable ".[blender,train,studio,dev]"
 	@touch $(READY)
 
 ACTOR ?= runs/actor

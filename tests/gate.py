@@ -21,6 +21,7 @@ class Gate:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._passed = threading.Condition()
         self._most: float = float("inf")
+        self._waiting = 0
         threading.Thread(target=self._serve, name="gate", daemon=True).start()
 
     @property
@@ -37,6 +38,11 @@ class Gate:
             yield
         finally:
             self._let_through(before)
+
+    def wait_for_somebody(self) -> None:
+        """Until a dub waits here."""
+        with self._passed:
+            assert self._passed.wait_for(lambda: self._waiting, HANGS), "no dub came"
 
     def close(self) -> None:
         """Nobody asks any more."""
@@ -58,7 +64,11 @@ class Gate:
         with asking, suppress(OSError):  # who asked is gone
             drawn = int(asking.makefile().readline())
             with self._passed:
-                self._passed.wait_for(lambda: drawn < self._most, HANGS)
+                if drawn >= self._most:
+                    self._waiting += 1
+                    self._passed.notify_all()
+                    self._passed.wait_for(lambda: drawn < self._most, HANGS)
+                    self._waiting -= 1
             asking.sendall(b"go")
 
 

@@ -23,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obje
     """Rows of a run by name and unit."""
     path: Path = tmp_path_factory.mktemp("bench") / "speed.json"
     options = ["--preset", "lite", "--device", "cpu", "--precision", "fp32"]
-    options += ["--seconds", "0.2", "--repeats", "1", "--batches", "2"]
+    options += ["--seconds", "0.12", "--repeats", "1", "--batches", "2"]
     assert main(["bench", *options, "--json", str(path)]) == 0
     found = json.loads(path.read_text())
     assert "fp32" in found["setting"]["lite"] and found["setting"]["threads"]

@@ -47,7 +47,7 @@ def example(seed: int, delay: int = 0, frames: int = 70) -> Example:
 def judge() -> SyncJudge:
     torch.manual_seed(0)
     network = SyncNetwork()
-    _train(network, [example(seed) for seed in range(40)], Settings(steps=60, clips=8, moments=8))
+    _train(network, [example(seed) for seed in range(40)], Settings(steps=45, clips=8, moments=8))
     return SyncJudge(network, {"clips": 40})
 
 

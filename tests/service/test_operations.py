@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -108,6 +109,7 @@ def test_a_rolling_restart_loses_no_frame_and_the_probe_says_so(
     """The server is asked to leave in the middle of a dub; the next one over the same store ends it."""
     with gate.closed(), dub.started(seed=3, range="0:40") as process:
         process.wait_for("frames:")
+        gate.wait_for_somebody()  # told, and not yet drawn, it would leave at once
         server.process.send_signal(signal.SIGTERM)
         wait_until_stopping(server.address)
         assert asked(port, "/readyz") == (503, "The server is stopping.\n")
@@ -125,8 +127,10 @@ def test_a_rolling_restart_loses_no_frame_and_the_probe_says_so(
     assert now["posedub_jobs", "done"] >= 1 and now["posedub_store_bytes", ""] > 40 * 1000
 
 
-def test_a_place_that_is_taken_or_none_is_said(server: ServerProcess, port: int, tmp_path: Path) -> None:
-    taken = posedub("serve", "--port", "0", "--data", tmp_path / "data", "--metrics", port, check=False)
+def test_a_place_that_is_taken_or_none_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = posedub("serve", "--port", "0", "--data", tmp_path / "data", "--metrics", port, check=False)
     assert f"Port {port} of 127.0.0.1 is taken; stop the other server or choose --metrics." in one_sentence(taken)
     wrong = posedub("serve", "--port", "0", "--data", tmp_path / "data", "--metrics", "here", check=False)
     assert "--metrics here names no port" in one_sentence(wrong)
