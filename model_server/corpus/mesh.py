@@ -22,6 +22,12 @@ MESH_68 = (
     *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 81, 13, 311, 308, 402, 14, 178),
 )  # fmt: skip
+# How many points the mesh has, and those along the face's outline.
+MESH_POINTS = 468
+MESH_OUTLINE = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
 # A crop is expected to show a face, so it need not be that sure.
 _LEAST_SCORE = 0.3
 

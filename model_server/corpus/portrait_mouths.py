@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.corpus.mesh import MESH_68
+from model_server.corpus.mesh import MESH_68, MESH_OUTLINE, MESH_POINTS
+from model_server.corpus.triangulation import lie_inside, triangulated
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.models import models
 from model_server.synthetic.actor import Detail, Frame, Pose, make_actor, render
@@ -70,6 +71,13 @@ class MouthMotion:
     offsets: Floats
     places: Floats
 
+    @cached_property
+    def skin(self) -> NDArray[np.int32]:
+        """Triangles (T, 3) of the face, none of which joins an upper lip to a lower one."""
+        triangles = triangulated(self.places)
+        between = lie_inside(self.places, triangles, _INNER_LIPS) | np.isin(triangles, _INNER_LIPS).all(axis=1)
+        return triangles[lie_inside(self.places, triangles, MESH_OUTLINE) & ~between]
+
     def moved(self, weights: Mapping[str, float]) -> NDArray[np.float64]:
         """Offsets (468, 3) under expression weights by name."""
         row = np.array([weights.get(name, 0.0) for name in self.names])
@@ -102,7 +110,7 @@ def mouth_motion(ict: Path) -> MouthMotion:
         found = ready.meshes(frame.image, faces=1)
     if not found:
         raise PoseDubError(f"No face is found on the head model {ict}; give ICT-FaceKit's ict.npz.")
-    places = found[0].points[:468, :2].astype(np.float64)
+    places = found[0].points[:MESH_POINTS, :2].astype(np.float64)
     corners, weights = _surface_at(frame, head, actor.triangles, places)
     names = tuple(name for name in head.expression_names if name.startswith(_MOVING))
     rows = [head.expression_names.index(name) for name in names]
@@ -125,15 +133,14 @@ def _surface_at(
     return triangles[ids[rows[nearest], columns[nearest]]], weights
 
 
-def mouth_path(rng: np.random.Generator, frames: int, rest: Mapping[str, float]) -> list[dict[str, float]]:
+def mouth_path(rng: np.random.Generator, frames: int) -> list[dict[str, float]]:
     """Expression weights of so many frames, from one random shape to the next, over those at rest."""
     times = [0.0]
     while times[-1] < frames:
         times.append(times[-1] + rng.uniform(*_KEYS))
     keys = np.stack([_visemes(rng) for _ in times])
     effort = rng.uniform(*_EFFORT)
-    shapes = [mouth_shape(row, effort) for row in eased_path(keys, times, frames, 1.0)]
-    return [{name: shape.get(name, 0.0) + rest.get(name, 0.0) for name in {*shape, *rest}} for shape in shapes]
+    return [mouth_shape(row, effort) for row in eased_path(keys, times, frames, 1.0)]
 
 
 def _visemes(rng: np.random.Generator) -> Floats:
@@ -227,13 +234,6 @@ def between_lips() -> NDArray[np.int32]:
     strip = [(upper[k], upper[k + 1], _LOWER_LIP[min(k, 8)]) for k in range(10)]
     strip += [(upper[k + 1], _LOWER_LIP[k + 1], _LOWER_LIP[k]) for k in range(8)]
     return np.array(strip, np.int32)
-
-
-def are_skin(points: Floats, triangles: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which triangles (T, 3) of a mesh at points (468, 2) do not lie between the lips."""
-    lips, middles = points[list(_INNER_LIPS)].astype(np.float32), points[triangles].mean(axis=1)
-    outside = [cv2.pointPolygonTest(lips, (float(x), float(y)), False) < 0 for x, y in middles]
-    return np.array(outside) & ~np.isin(triangles, _INNER_LIPS).all(axis=1)
 
 
 def head_still(points: Floats, screen: Floats) -> Floats:

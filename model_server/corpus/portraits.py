@@ -9,7 +9,7 @@ With a head model they get mouths that move instead, see `portrait_mouths`: lowe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from model_server.corpus.build import Made, Plan, Shares
 from model_server.corpus.footage import finder
 from model_server.corpus.labels import alignment_points, lip_opening
-from model_server.corpus.mesh import MESH_68
+from model_server.corpus.mesh import MESH_68, MESH_OUTLINE, MESH_POINTS
 from model_server.corpus.pictures import encode_jpeg
 from model_server.corpus.portrait_mouths import (
-    are_skin,
     at_rest,
     between_lips,
     head_still,
@@ -33,6 +32,7 @@ from model_server.corpus.portrait_mouths import (
     span,
 )
 from model_server.corpus.shards import CELL, CROP_SIDE, GRID, OTHERS_TOP, PORTRAIT, Clip, Dropped, mel_rows_needed
+from model_server.corpus.triangulation import lie_inside, triangulated
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.pipeline.faces.alignment import MOUTH, similarity, warp_to
 from model_server.pipeline.faces.finder import choose
@@ -66,11 +66,6 @@ _HANGS = 0.3  # widths of the face within which what lies around it follows jaw 
 _SOFT = 0.6  # pixels, of lips' edges
 # Where mouths move, degrees of yaw and pitch either side, and frames from one turn of the head to the next.
 _SWAY, _TURN_FRAMES = (9.0, 5.0), 5.0
-_MESH = 468  # points of the face mesh, and its outline
-_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
-    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ class Relief:
         Args:
             offsets: by which the face's points are moved, (468, 3); the head stays where it is.
         """
-        face = self.points[list(_OVAL)]
+        face = self.points[list(MESH_OUTLINE)]
         pivot = face.mean(axis=0) + [0.0, 0.0, 0.45 * np.ptp(face[:, 0])]
         flip = np.array([1.0, -1.0, -1.0])
 
@@ -124,7 +119,7 @@ class Relief:
             return points + self.follows[:, None] * (moved - points)
 
         mouth = alignment_points(seen(self.points)[None, list(MESH_68), :2])[0, 2]
-        every = np.broadcast_to(offsets, (_MESH, 3))[self.rim]
+        every = np.broadcast_to(offsets, (MESH_POINTS, 3))[self.rim]
         points = seen(self.points + self.hangs[:, None] * every)
         points[:, :2] += np.array(MOUTH) - mouth
         return np.column_stack([points[:, :2], 1 / (_DISTANCE + points[:, 2])]).astype(np.float32)
@@ -185,23 +180,11 @@ def _clip(file: Path, settings: Settings) -> Clip:
     screens = [relief.turned(yaw, pitch) for yaw, pitch in turns]
     size = (CROP_SIDE, CROP_SIDE)
     ids = [visible_triangles(screen, relief.triangles, 0, size)[0] for screen in screens]
-    marks = np.stack([screen[list(MESH_68), :2] for screen in screens])
     sources = np.arange(settings.frames - SOURCES, settings.frames, dtype=np.int16)
     flow, visible = _flow(relief, screens, ids, sources)
-    head = rotation(*(float(angle) for angle in own))
-    return Clip(
-        name=file.stem,
-        identity=file.stem,
-        source=PORTRAIT,
-        jpegs=tuple(encode_jpeg(_drawn(relief, *both)) for both in zip(screens, ids, strict=True)),
-        mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
-        angles=np.array([angles_of(rotation(*turn, 0.0) @ head) for turn in turns], np.float32),
-        landmarks=marks.astype(np.float32),
-        opening=lip_opening(marks),
-        flow_sources=sources,
-        flow=flow,
-        visible=visible,
-    )
+    pictures = [_drawn(relief, *both) for both in zip(screens, ids, strict=True)]
+    clip = _labelled(file.stem, pictures, screens, turns, own)
+    return replace(clip, flow_sources=sources, flow=flow, visible=visible)
 
 
 def _moving(file: Path, settings: Settings) -> Clip:
@@ -209,49 +192,52 @@ def _moving(file: Path, settings: Settings) -> Clip:
     assert settings.ict is not None
     relief, own = _relief(file, settings)
     rng = np.random.default_rng([settings.seed, *file.stem.encode()])
-    motion, head = mouth_motion(settings.ict), rotation(*(float(angle) for angle in own))
-    face = relief.points[:_MESH]
-    relief = replace(relief, triangles=_parted(relief.points[:, :2], motion.places))
+    motion, head = mouth_motion(settings.ict), _turned_by(own)
+    face = relief.points[:MESH_POINTS]
+    around = relief.triangles[~lie_inside(relief.points[:, :2], relief.triangles, MESH_OUTLINE)]
+    relief = replace(relief, triangles=np.concatenate([motion.skin, around, between_lips()]))
     behind = inner_mouth(relief.texture, face * _TEXTURE, rng)
-    moves = mouth_path(rng, settings.frames, at_rest(rng, motion, face))
-    spoken = [motion.moved(weights) @ head.T * (1.0, -1.0, -1.0) * span(face) for weights in moves]
+    rest = motion.moved(at_rest(rng, motion, face))
+    moves = [rest + motion.moved(shape) for shape in mouth_path(rng, settings.frames)]
+    spoken = [move @ head.T * (1.0, -1.0, -1.0) * span(face) for move in moves]
     times = np.arange(0, settings.frames + _TURN_FRAMES, _TURN_FRAMES)
     turns = eased_path(rng.uniform(-1, 1, (len(times), 2)) * _SWAY, list(times), settings.frames, 1.0)
     shots = [_shot(relief, behind, turn, offsets) for turn, offsets in zip(turns, spoken, strict=True)]
     donors = (np.arange(settings.frames) + rng.integers(1, settings.frames, settings.frames)) % settings.frames
     others = [_shot(relief, behind, turn, spoken[donor])[0] for turn, donor in zip(turns, donors, strict=True)]
-    marks = np.stack([screen[list(MESH_68), :2] for _, screen in shots])
-    angles = [angles_of(rotation(float(yaw), float(pitch), 0.0) @ head) for yaw, pitch in turns]
+    pictures, screens = zip(*shots, strict=True)
+    clip = _labelled(file.stem, pictures, screens, turns, own)
+    return replace(clip, others=tuple(encode_jpeg(picture[OTHERS_TOP:]) for picture in others))
+
+
+def _labelled(
+    name: str,
+    pictures: Sequence[NDArray[np.uint8]],
+    screens: Sequence[Floats],
+    turns: Iterable[Iterable[float]],
+    own: Floats,
+) -> Clip:
+    """A silent clip of pictures whose points show at `screens`, of a head at angles `own` (3,) that is turned further.
+
+    Args:
+        turns: yaw and pitch of each frame, degrees.
+    """
+    marks = np.stack([screen[list(MESH_68), :2] for screen in screens])
+    head = _turned_by(own)
     return Clip(
-        name=file.stem,
-        identity=file.stem,
+        name=name,
+        identity=name,
         source=PORTRAIT,
-        jpegs=tuple(encode_jpeg(picture) for picture, _ in shots),
-        mel=np.full((mel_rows_needed(settings.frames), 80), np.nan, np.float16),
-        angles=np.array(angles, np.float32),
+        jpegs=tuple(encode_jpeg(picture) for picture in pictures),
+        mel=np.full((mel_rows_needed(len(pictures)), 80), np.nan, np.float16),
+        angles=np.array([angles_of(_turned_by([*turn, 0.0]) @ head) for turn in turns], np.float32),
         landmarks=marks.astype(np.float32),
         opening=lip_opening(marks),
-        others=tuple(encode_jpeg(picture[OTHERS_TOP:]) for picture in others),
     )
 
 
-def _parted(points: Floats, places: Floats) -> NDArray[np.int32]:
-    """Triangles (T, 3) of a face and what lies around it; those between its lips come last.
-
-    Args:
-        points: (V, 2) of the photograph, the face's 468 first.
-        places: the latter on a face with open lips, (468, 2).
-    """
-    within, around = _triangulated(places), _triangulated(points)
-    skin = within[_inside(places, within) & are_skin(places, within)]
-    return np.concatenate([skin, around[~_inside(points, around)], between_lips()])
-
-
-def _inside(points: Floats, triangles: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which triangles (T, 3) lie in the face's outline."""
-    outline = points[list(_OVAL)].astype(np.float32)
-    middles = points[triangles].mean(axis=1)
-    return np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), False) >= 0 for x, y in middles])
+def _turned_by(angles: Iterable[float]) -> Floats:
+    return rotation(*(float(angle) for angle in angles))
 
 
 def _shot(
@@ -297,7 +283,7 @@ def _relief(file: Path, settings: Settings) -> tuple[Relief, Floats]:
         found = ready.meshes(texture, _LEAST_SCORE, faces=1)
     if not found:
         raise Unfit("no landmarks")
-    points = found[0].points[:_MESH].astype(np.float64)
+    points = found[0].points[:MESH_POINTS].astype(np.float64)
     angles = mesh_angles(head_axes(points))
     if abs(angles[0]) > _MOST_YAW:
         raise Unfit(f"turned by more than {_MOST_YAW:.0f} degrees")
@@ -311,34 +297,16 @@ def _surface(face: Floats, texture: NDArray[np.uint8]) -> Relief:
     grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     away = np.array([-cv2.pointPolygonTest(hull, (float(x), float(y)), True) for x, y in grid])
     grid, away = grid[away > _OUTER / 2], away[away > _OUTER / 2]
-    width = float(np.ptp(face[list(_OVAL), 0]))
-    rim = face[list(_OVAL)]
+    width = float(np.ptp(face[list(MESH_OUTLINE), 0]))
+    rim = face[list(MESH_OUTLINE)]
     nearest = np.linalg.norm(grid[:, None] - rim[None, :, :2], axis=2).argmin(axis=1)
     depth = rim[nearest, 2] + _FALLS_BACK * np.minimum(away, _REACH * width / 2)
     t = np.clip(1 - away / (_REACH * width), 0, 1)
     points = np.concatenate([face, np.column_stack([grid, depth])])
     near = np.clip(1 - away / (_HANGS * width), 0, 1)
     follows, hangs = (np.concatenate([np.ones(len(face)), x * x * (3 - 2 * x)]) for x in (t, near))
-    on = np.concatenate([np.arange(len(face)), np.array(_OVAL)[nearest]])
-    return Relief(points, follows, on, hangs, _triangulated(points[:, :2]), texture)
-
-
-def _triangulated(points: Floats) -> NDArray[np.int32]:
-    """Delaunay's triangles (T, 3) of points (V, 2)."""
-    low, high = np.floor(points.min(axis=0)) - 1, np.ceil(points.max(axis=0)) + 1
-    division = cv2.Subdiv2D((int(low[0]), int(low[1]), int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1))
-    numbers = {}
-    for number, (x, y) in enumerate(points):
-        numbers[division.insert((float(x), float(y)))] = number
-    triangles = []
-    for x0, y0, x1, y1, x2, y2 in division.getTriangleList():
-        corners = [
-            numbers.get(division.findNearest((float(x), float(y)))[0]) for x, y in ((x0, y0), (x1, y1), (x2, y2))
-        ]
-        inside = all(low[0] <= x <= high[0] and low[1] <= y <= high[1] for x, y in ((x0, y0), (x1, y1), (x2, y2)))
-        if inside and None not in corners:
-            triangles.append(corners)
-    return np.array(triangles, np.int32)
+    on = np.concatenate([np.arange(len(face)), np.array(MESH_OUTLINE)[nearest]])
+    return Relief(points, follows, on, hangs, triangulated(points[:, :2]), texture)
 
 
 def _drawn(relief: Relief, screen: Floats, ids: NDArray[np.int32]) -> NDArray[np.uint8]:

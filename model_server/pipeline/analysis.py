@@ -130,7 +130,7 @@ class Context:
 
     def identity_in(self, references: Sequence[FrameSource]) -> Any:
         """Whom to draw into frames."""
-        shown = tuple(part.tobytes() for one in references for part in (one.picture, one.angles))
+        shown = tuple(one.looks for one in references)
         if self.engine.compiling:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("in place", self.fingerprint, shown), lambda: self.engine.identity_in(references))

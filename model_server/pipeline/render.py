@@ -206,8 +206,7 @@ class Rendering:
 
     @cached_property
     def _shot_keys(self) -> tuple[str, ...]:
-        shots = ([part for one in shot for part in (one.picture, one.angles)] for shot in self._analysis.references)
-        return tuple(digest(*(part.tobytes() for part in parts)) for parts in shots)
+        return tuple(digest(*(one.looks for one in references)) for references in self._analysis.references)
 
     def _shot(self, index: int) -> int:
         """Number of the footage's shot that a frame shows; 0 for all where nothing is drawn into it."""
