@@ -95,13 +95,6 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         metavar="BASE.safetensors",
         help="only the lower-face network; the rest as in these",
     )
-    parser.add_argument(
-        "--lip-gain",
-        type=shared.number(0),
-        default=1.0,
-        metavar="X",
-        help="with --onto: lips are told to go so many times as far, where drawn ones fall short of that (1)",
-    )
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
     parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, if the run hears with that")
@@ -286,7 +279,7 @@ def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.training.pcavs.export import export, export_lower_face
 
     if options.onto:
-        info = export_lower_face(options.run_folder, options.onto, options.out, options.name, options.lip_gain)
+        info = export_lower_face(options.run_folder, options.onto, options.out, options.name)
     else:
         info = export(options.run_folder, options.corpus, options.out, name)
     if options.ship:

@@ -50,6 +50,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     quiet.add_argument("--keep", action="store_true", help="write it into the weights; other tensors stay as they are")
     quiet.set_defaults(run=_quiet)
 
+    lips = actions.add_parser("lips", help="fit what tells the shape of lips from speech, for lower faces in footage")
+    lips.add_argument("corpora", nargs="+", type=Path, metavar="DIR", help="corpora of speaking faces, with sound")
+    lips.add_argument("--weights", type=Path, metavar="X.safetensors", help="(default: the built-in ones)")
+    lips.add_argument("--steps", type=shared.whole(1), default=600, metavar="N", help="of 16 stretches of 2 s (600)")
+    lips.add_argument("--rendered", type=shared.number(0, 1), default=0.15, metavar="X", help="part of rendered clips")
+    lips.add_argument("--gain", type=shared.number(0), default=1.0, metavar="X", help="tell lips to go so much further")
+    lips.add_argument("--keep", action="store_true", help="write it into the weights; other tensors stay as they are")
+    lips.set_defaults(run=_lips)
+
 
 def _import(args: argparse.Namespace) -> int:
     from model_server.engines.pcavs.family import import_checkpoint
@@ -108,6 +117,31 @@ def _quiet(args: argparse.Namespace) -> int:
     print(f"On other voices {found.kept:.1%} of speech passes, and {found.let_through:.1%} of other sounds.")
     if args.keep:
         part = OPTIONAL_PARTS["speech_gate"]
+        _print(keep_part(args.weights, part, found.state) if args.weights else ship_part(part, found.state))
+    return 0
+
+
+def _lips(args: argparse.Namespace) -> int:
+    from model_server.cli.recogniser import chosen_recogniser
+    from model_server.engines.shipped import ship_part, shipped_recogniser
+    from model_server.engines.weights_file import keep_part
+    from model_server.errors import PoseDubError
+    from model_server.files import file_digest
+    from model_server.networks.pcavs.presets import OPTIONAL_PARTS
+    from model_server.training.pcavs.lip_shape_fit import fit_lip_shape, takes_of
+
+    recogniser = shipped_recogniser()
+    if recogniser is None:
+        raise PoseDubError("The package's speech recogniser is missing, which tells lips; install PoseDub again.")
+    known, unknown = (takes_of(args.corpora, split) for split in ("train", "val"))
+    with tqdm(total=args.steps, unit="step", file=bars.stream()) as bar:
+        found = fit_lip_shape(
+            chosen_recogniser(None).network, file_digest(recogniser), known, unknown, args.steps, args.rendered,
+            gain=args.gain, progress=bar.update,
+        )  # fmt: skip
+    print(f"Opening told and seen, clips not learnt from: filmed r {found.filmed:.2f}, rendered r {found.rendered:.2f}")
+    if args.keep:
+        part = OPTIONAL_PARTS["lip_shape"]
         _print(keep_part(args.weights, part, found.state) if args.weights else ship_part(part, found.state))
     return 0
 

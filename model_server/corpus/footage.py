@@ -24,6 +24,7 @@ from model_server.corpus.mesh import MeshFace, MeshReader
 from model_server.corpus.pictures import encode_jpeg
 from model_server.corpus.shards import FPS, Clip, Dropped, Entry
 from model_server.corpus.sound import clip_mel
+from model_server.corpus.speech.clips import encoded_sound
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import clip_transforms, warp
 from model_server.pipeline.faces.finder import FaceFinder, FoundFace, choose
@@ -151,6 +152,7 @@ def _clip(
         angles=angles,
         landmarks=landmarks,
         opening=lip_opening(landmarks),
+        sound=encoded_sound(samples),
     )
 
 

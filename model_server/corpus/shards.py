@@ -80,6 +80,8 @@ class Clip:
         visible: (n, k, 56, 56) whether that point can be seen there.
         others: m JPEG files for each frame, in order: rows `OTHERS_TOP` to the last of the same head, light and camera
             with another mouth; none where there are none.
+        sound: FLAC file of mono 16 kHz, sample 0 at the beginning of frame 0; none where nobody is heard, and in
+            corpora of before sounds were kept.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Clip:
     visible: NDArray[np.bool_] | None = None
     others: tuple[bytes, ...] = ()
     lids: NDArray[np.float32] | None = None
+    sound: bytes = b""
 
     @property
     def frames(self) -> int:
@@ -324,6 +327,8 @@ def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:
     tensors |= _pack_files(clip.jpegs)
     if clip.others:
         tensors |= _pack_files(clip.others, _OTHERS)
+    if clip.sound:
+        tensors["sound"] = np.frombuffer(clip.sound, np.uint8)
     if clip.flow is not None and clip.visible is not None:
         tensors["flow"] = _pack_flow(clip.flow)
         tensors["visible"] = _deflate(np.packbits(clip.visible).tobytes())
@@ -332,6 +337,8 @@ def _tensors(clip: Clip) -> dict[str, NDArray[Any]]:
 
 def _clip(entry: Entry, tensors: dict[str, NDArray[Any]]) -> Clip:
     labels: dict[str, Any] = {key: tensors[key] for key in _PLAIN if key in tensors}
+    if "sound" in tensors:
+        labels["sound"] = tensors["sound"].tobytes()
     if f"{_OTHERS}jpegs" in tensors:
         labels["others"] = _unpack_files(tensors, _OTHERS)
     if "flow" in tensors:

@@ -24,6 +24,7 @@ from model_server.corpus.sentences import sentence
 from model_server.corpus.shards import CELL, CROP_SIDE, FPS, GRID, OTHERS_TOP, Clip, Dropped
 from model_server.corpus.sound import clip_mel, clip_rms
 from model_server.corpus.speech.aligned_voices import aligned_voices
+from model_server.corpus.speech.clips import encoded_sound
 from model_server.corpus.voices import random_voice
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import clip_transforms
@@ -183,6 +184,7 @@ def _make_clip(actor: Actor, settings: Settings, number: int, clip: int) -> Clip
         visible=visible,
         others=_others(settings.other_mouths, actor, performance, camera, transforms, scene, seed, look),
         lids=performance.lids.astype(np.float32),
+        sound=encoded_sound(samples[: (len(frames) + FPS) * SAMPLE_RATE // FPS]),
     )
 
 

@@ -168,6 +168,7 @@ class Performance:
         poses: pose codes (n, p); None where the head is to move as the engine makes of the speech.
         parameters: values of the dub's parameters, by their names in `DubSpec`.
         lids: how far the lids are closed, 0 to 1, (n,), for weights that heed it; else None.
+        in_place: whether it is drawn into the frames of footage, see `Traits.in_place`.
     """
 
     speech: Sound
@@ -176,6 +177,7 @@ class Performance:
     poses: NDArray[np.float32] | None
     parameters: Mapping[str, float]
     lids: NDArray[np.float32] | None = None
+    in_place: bool = False
 
 
 @dataclass(frozen=True)

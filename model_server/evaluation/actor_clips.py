@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model_server.corpus.actor.clips import ActorClip, read_actor_clip
 from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.shards import FPS, Corpus
-from model_server.evaluation.clips import Windows
+from model_server.evaluation.clips import Windows, samples_at
 from model_server.evaluation.views import Pictures
 from model_server.features import MelWindows
 from model_server.pipeline.faces.alignment import resized
@@ -60,9 +60,7 @@ class ActorTake:
 
     def samples(self, first: int, end: int) -> NDArray[np.float32]:
         """See `EvalClip.samples`."""
-        inside = self.sound[max(first, 0) : max(end, 0)]
-        before = max(-first, 0)
-        return np.pad(inside, (before, max(end - first - before - len(inside), 0)))[: end - first]
+        return samples_at(self.sound, first, end)
 
     @property
     def true_angles(self) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from model_server.engines.dae_talker.engine import DaeTalkerEngine, Identity
 from model_server.engines.dae_talker.traits import POSE_GAIN, SEED, SHARED_NOISE, STEPS
 from model_server.engines.dae_talker.weights import Actor, read_actor
 from model_server.errors import PoseDubError
-from model_server.evaluation.clips import EvalClip
+from model_server.evaluation.clips import EvalClip, TakeSound
 from model_server.evaluation.generate import Closures, FilmHeads
 from model_server.evaluation.views import Film, Pictures, batches
 from model_server.pipeline.faces.alignment import resized
@@ -24,31 +24,6 @@ from model_server.pipeline.faces.alignment import resized
 Angles = NDArray[np.float32]
 
 _SAMPLES = 640  # of a frame
-
-
-class TakeSound:
-    """Implements `Sound` with a take's, in whole.
-
-    Raises:
-        PoseDubError: the take keeps no sound.
-    """
-
-    def __init__(self, take: EvalClip) -> None:
-        samples = take.samples(0, take.count * _SAMPLES)
-        if samples is None:
-            raise PoseDubError(f"The clip {take.name} keeps no sound, which an actor hears; give videos or its corpus.")
-        self._samples = samples
-
-    @property
-    def rms(self) -> float:
-        """See `Sound.rms`."""
-        return float(np.std(self._samples.astype(np.float64)))
-
-    def read(self, first: int, count: int) -> NDArray[np.float32]:
-        """See `Sound.read`."""
-        inside = self._samples[max(first, 0) : max(first + count, 0)]
-        before = min(max(-first, 0), count)
-        return np.pad(inside, (before, count - before - len(inside)))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from model_server.corpus.layouts import SourceVideo
 from model_server.corpus.lids import lids_of
 from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.shards import FPS, Clip, Corpus, windows
+from model_server.corpus.speech.clips import decoded_sound
 from model_server.errors import PoseDubError
 from model_server.evaluation.views import Pictures, ViewStore
-from model_server.features import MelWindows
+from model_server.features import SAMPLE_RATE, MelWindows
 from model_server.pipeline.faces.alignment import network_view
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.portrait import portrait_views
@@ -74,6 +75,36 @@ class EvalClip(Protocol):
         ...
 
 
+class TakeSound:
+    """Implements `Sound` with a take's, in whole.
+
+    Raises:
+        PoseDubError: the take keeps no sound.
+    """
+
+    def __init__(self, take: EvalClip) -> None:
+        samples = take.samples(0, take.count * SAMPLE_RATE // FPS)
+        if samples is None:
+            raise PoseDubError(f"The clip {take.name} keeps no sound; give videos, or build its corpus again.")
+        self._samples = samples
+
+    @property
+    def rms(self) -> float:
+        """See `Sound.rms`."""
+        return float(np.std(self._samples.astype(np.float64)))
+
+    def read(self, first: int, count: int) -> NDArray[np.float32]:
+        """See `Sound.read`."""
+        return samples_at(self._samples, first, first + count)
+
+
+def samples_at(samples: NDArray[np.float32], first: int, end: int) -> NDArray[np.float32]:
+    """Samples `first` to `end`, zeros where there are none."""
+    inside = samples[max(first, 0) : max(end, 0)]
+    before = min(max(-first, 0), end - first)
+    return np.pad(inside, (before, end - first - before - len(inside)))
+
+
 class EvalSource(Protocol):
     """A take that is not opened yet."""
 
@@ -97,13 +128,14 @@ class EvalSource(Protocol):
 
 
 class CorpusClip:
-    """A corpus clip as a take; a corpus keeps no sound, only its mel features."""
+    """A corpus clip as a take; corpora of before sounds were kept have only its mel features."""
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
         self.name, self.identity, self.count = clip.name, clip.identity, len(clip.jpegs)
         self.angles = clip.angles if clip.source == "synthetic" else None
         self.lids = lids_of(clip)
+        self._sound = decoded_sound(clip.sound).astype(np.float32) / 32768 if clip.sound else None
 
     def views(self, first: int, end: int) -> Pictures:
         """See `EvalClip.views`."""
@@ -113,8 +145,9 @@ class CorpusClip:
         """See `EvalClip.windows`."""
         return windows(self._clip, indices)
 
-    def samples(self, first: int, end: int) -> None:
-        """None: see `EvalClip.samples`."""
+    def samples(self, first: int, end: int) -> NDArray[np.float32] | None:
+        """See `EvalClip.samples`."""
+        return None if self._sound is None else samples_at(self._sound, first, end)
 
 
 @dataclass(frozen=True)

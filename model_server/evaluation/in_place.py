@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import NamedTuple
 
 import cv2
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from model_server import scratch
 from model_server.corpus.mesh import MeshReader
-from model_server.engines.base import Condition, FrameSource
-from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN, Row
+from model_server.corpus.shards import FPS
+from model_server.engines.base import Condition, FrameSource, Performance
+from model_server.engines.pcavs.conditioning import GAIN, PUBLISHED_GAIN
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.registry import traits
 from model_server.errors import PoseDubError
-from model_server.evaluation.clips import EvalClip, EvalSource
+from model_server.evaluation.clips import EvalClip, EvalSource, TakeSound
 from model_server.evaluation.measure import faces_of, heard_by, seen_by
 from model_server.evaluation.metrics.lips import correlation, partial_correlation
 from model_server.evaluation.metrics.registry import mean
@@ -147,13 +149,10 @@ class DubbedClip:
         Args:
             shown: the clip's first frames with something before them; the whole clip when None.
         """
-        moments = to_and_fro(sound.count, self.clip.count)
+        said, moments = self._said(sound), to_and_fro(sound.count, self.clip.count)
         for first, end in batches(self.clip.count if shown is None else len(shown)):
-            windows = sound.windows(moments[first:end])
             views = self.clip.views(first, end) if shown is None else shown[first:end]
-            yield np.stack(
-                [self._dubbed(row, *both) for row, both in enumerate(zip(views, windows, strict=True), first)]
-            )
+            yield np.stack([self._dubbed(row, view, said[moments[row]]) for row, view in enumerate(views, first)])
 
     @property
     def side(self) -> int:
@@ -195,14 +194,18 @@ class DubbedClip:
             warp_to(view, crop, size, smooth=True), unseen, place.angles.astype(np.float32), self._movement
         )
 
-    def _dubbed(self, row: int, view: NDArray[np.uint8], window: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _said(self, sound: EvalClip) -> Sequence[Condition]:
+        """What decides the lips in each frame of a clip, as in a dub."""
+        codes = np.zeros((sound.count, POSE_SIZE), np.float32)
+        spoken = Performance(TakeSound(sound), Fraction(FPS), 0, codes, {GAIN: PUBLISHED_GAIN}, in_place=True)
+        return self._engine.conditioning(spoken).of(range(sound.count))
+
+    def _dubbed(self, row: int, view: NDArray[np.uint8], said: Condition) -> NDArray[np.uint8]:
         place = self._places[row]
         if place is None:
             return view
         crop = place.crop(self._side)
-        value = Row(window, PUBLISHED_GAIN, np.zeros(POSE_SIZE, np.float32))
-        source = self._seen(view, place)
-        drawn = self._engine.draw(self._identity, [Condition(b"", value, source)], 0)[0]
+        drawn = self._engine.draw(self._identity, [replace(said, source=self._seen(view, place))], 0)[0]
         mask = taken(place, crop, self._side, FEATHER)
         return composed(
             view, laid(drawn[..., :3], mask * (drawn[..., 3] / np.float32(255)), crop, (view.shape[1], view.shape[0]))

@@ -92,6 +92,7 @@ class Rendering:
                 analysis.poses,
                 parameters_of(self._spec),
                 analysis.lids,
+                bool(analysis.references),
             )
         )
 

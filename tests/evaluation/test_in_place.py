@@ -10,17 +10,20 @@ import cv2
 import numpy as np
 import pytest
 
-from model_server.engines.base import Condition, FrameSource
+from model_server.engines.base import Condition, FrameSource, Performance
+from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.engine import PcavsEngine, as_pcavs
 from model_server.engines.pcavs.weights import untrained
 from model_server.engines.weights import load_engine
 from model_server.errors import PoseDubError
+from model_server.evaluation.clips import samples_at
 from model_server.evaluation.in_place import CoveredClip, DubbedClip, as_table, evaluate_in_place
 from model_server.evaluation.sync.judge import load_judge
 from model_server.evaluation.views import Pictures
 from model_server.pipeline.faces.alignment import clip_transforms, network_view, warp
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.media.video import open_footage
+from tests.conftest import speechlike
 from tests.pipeline.conftest import INPUTS
 
 COUNT = 24
@@ -46,8 +49,8 @@ class Film:
     def windows(self, indices: Sequence[int]) -> np.ndarray:
         return np.stack([np.random.default_rng(k).random((80, 20), np.float32) for k in indices])
 
-    def samples(self, first: int, end: int) -> None:
-        return None
+    def samples(self, first: int, end: int) -> np.ndarray:
+        return samples_at(speechlike(self.count / 25), first, end)
 
     def portrait(self) -> Pictures:
         return self.shown[0]
@@ -72,6 +75,9 @@ class Copying:
 
     sigma: float = 0.0
     weights = untrained("lite-in-place")
+
+    def conditioning(self, performance: Performance) -> WindowConditioning:
+        return WindowConditioning(performance)
 
     def identity_in(self, references: Sequence[FrameSource]) -> None:
         return None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_server.networks.pcavs.lower_face import LIP_SHAPE_UNIT
+from model_server.networks.pcavs.presets import LIP_SHAPE_UNIT
 from model_server.pipeline.faces.head_angles import axes_of
 from model_server.training.pcavs.lip_shape import lip_shapes
 

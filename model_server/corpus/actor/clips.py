@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,7 @@ def read_actor_clip(corpus: Corpus, name: str) -> ActorClip:
         PoseDubError: no clip has this name, it is no actor's clip, or its shard is damaged.
     """
     entry, tensors = corpus.entry(name), corpus.tensors(name)
-    if not tensors.keys() >= _KEPT:
+    if not _is_actors(tensors):
         sentence = f"The clip {name} of {corpus.folder} is no actor's; build it with posedub corpus synthetic --actor."
         raise PoseDubError(sentence, ErrorKind.UNSUPPORTED)
     data, ends = tensors["jpegs"].tobytes(), np.cumsum(tensors["sizes"])
@@ -87,4 +88,9 @@ def read_actor_clip(corpus: Corpus, name: str) -> ActorClip:
 
 def is_actor_corpus(corpus: Corpus) -> bool:
     """Whether its clips are an actor's."""
-    return bool(corpus.entries) and corpus.tensors(corpus.entries[0].name).keys() >= _KEPT
+    return bool(corpus.entries) and _is_actors(corpus.tensors(corpus.entries[0].name))
+
+
+def _is_actors(tensors: Mapping[str, NDArray[Any]]) -> bool:
+    """Other clips with sound keep its mel rows, too."""
+    return tensors.keys() >= _KEPT and "mel" not in tensors

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor
 from typing import NamedTuple
 
 from model_server.engines.base import Condition, Performance
 from model_server.engines.dae_talker.spoken_latents import SpokenLatents
-from model_server.engines.dae_talker.time_axis import Floats, between, latent_place
 from model_server.engines.dae_talker.traits import SHARED_NOISE, STEPS
+from model_server.engines.runtime.even_rows import Floats, between, row_place, rows_around
 
 
 class Row(NamedTuple):
@@ -35,11 +34,12 @@ class LatentConditioning:
         """See `Conditioning.of`."""
         if not frames:
             return []
-        places = [latent_place(frame, self._fps) for frame in frames]
-        first = max(floor(places[0]), 0)
-        rows = self._latents.latents(range(first, max(floor(places[-1]), 0) + 2))
+        places = [row_place(frame, self._fps) for frame in frames]
+        run = rows_around(places)
+        rows = self._latents.latents(run)
         return [
-            self._condition(frame, between(rows, place - first)) for frame, place in zip(frames, places, strict=True)
+            self._condition(frame, between(rows, place - run.start))
+            for frame, place in zip(frames, places, strict=True)
         ]
 
     def _condition(self, frame: int, latent: Floats) -> Condition:

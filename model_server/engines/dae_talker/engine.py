@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from math import floor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,10 +21,10 @@ from model_server.engines.dae_talker.conditioning import LatentConditioning, Row
 from model_server.engines.dae_talker.decoding import noise_of, rendered, to_bytes
 from model_server.engines.dae_talker.pose_noise import pose_noise
 from model_server.engines.dae_talker.spoken_latents import PoseChoice, SpokenLatents
-from model_server.engines.dae_talker.time_axis import Floats, between, frame_place, latent_place
 from model_server.engines.dae_talker.traits import POSE_GAIN, SEED
 from model_server.engines.dae_talker.weights import NAME, Actor
 from model_server.engines.registry import check_size
+from model_server.engines.runtime.even_rows import Floats, between, frame_place, row_place, rows_around
 from model_server.engines.runtime.priority_lock import PriorityLock, in_a_hurry
 from model_server.engines.runtime.setting import setting
 from model_server.engines.runtime.thread_pool import crew_for
@@ -127,8 +126,8 @@ class DaeTalkerEngine:
         """See `PoseTeller.angles_of`."""
         if not frames:
             return np.zeros((0, len(ANGLES)), np.float32)
-        places = [latent_place(frame, performance.fps) for frame in frames]
-        run = range(max(floor(places[0]), 0), max(floor(places[-1]), 0) + 2)
+        places = [row_place(frame, performance.fps) for frame in frames]
+        run = rows_around(places)
         dub = replace(performance, poses=None, parameters={**performance.parameters, POSE_GAIN: 1.0, SEED: seed})
         told = self.spoken(dub).spoken(run).poses
         return np.stack([between(told, place - run.start) for place in places])

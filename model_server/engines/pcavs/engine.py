@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, copies_from, fitting_pictures
 from model_server.engines.pcavs.in_place import InPlaceIdentity, LowerFaces
 from model_server.engines.pcavs.precision import drawing, optimized, reading
+from model_server.engines.pcavs.spoken_lips import LipReader
 from model_server.engines.pcavs.weights import NAME
 from model_server.engines.registry import check_size
 from model_server.engines.runtime import setting as runtime_setting
@@ -166,18 +167,17 @@ class PcavsEngine:
 
     def conditioning(self, performance: Performance) -> WindowConditioning:
         """See `Engine.conditioning`."""
-        return WindowConditioning(performance)
+        if not performance.in_place or self._lips is None:
+            return WindowConditioning(performance)
+        return WindowConditioning(performance, partial(self._lips.shapes, performance.speech, performance.fps))
 
     def draw(
         self, identity: Identity | InPlaceIdentity, conditions: Sequence[Condition], seed: int
     ) -> NDArray[np.uint8]:
         """See `Engine.draw`."""
-        windows, gains, codes, lids = zip(*(condition.value for condition in conditions), strict=True)
         if isinstance(identity, InPlaceIdentity):
-            sources = [condition.source for condition in conditions]
-            return self._in_turn(
-                lambda: self._in_place(identity, sources, np.stack(windows), np.array(gains, np.float32))
-            )
+            return self._in_turn(lambda: self._in_place(identity, conditions))
+        windows, gains, codes, lids, _ = zip(*(condition.value for condition in conditions), strict=True)
         gain, closed = np.array(gains, np.float32), np.array(lids, np.float32)
         return self.frames(identity, np.stack(windows), np.stack(codes), gain, seed, closed)
 
@@ -211,24 +211,18 @@ class PcavsEngine:
 
         return self._in_turn(make)
 
-    def _in_place(
-        self,
-        identity: InPlaceIdentity,
-        sources: Sequence[FrameSource | None],
-        windows: NDArray[np.float32],
-        gains: NDArray[np.float32],
-    ) -> NDArray[np.uint8]:
+    def _in_place(self, identity: InPlaceIdentity, conditions: Sequence[Condition]) -> NDArray[np.uint8]:
         """Lower faces RGBA (n, side, side, 4) drawn into n frames."""
         faces = LowerFaces.of(self._networks, self.device)
-        contents = self._contents(windows)
+        contents = self._contents(np.stack([condition.value.window for condition in conditions]))
 
         def draw(row: int) -> NDArray[np.uint8]:
-            source = sources[row]
+            said, source = conditions[row].value, conditions[row].source
             if source is None:
                 raise ValueError("a frame that is drawn into must be given")
-            return faces.draw(identity, source, contents[row : row + 1], float(gains[row]))
+            return faces.draw(identity, source, contents[row : row + 1], said)
 
-        return np.stack(self._threads.map(draw, range(len(sources))))
+        return np.stack(self._threads.map(draw, range(len(conditions))))
 
     def _styles(
         self,
@@ -268,6 +262,12 @@ class PcavsEngine:
             drawn = self._threads.map(lambda n: None if self._turns.wanted() else draw(calls[n]), left)
             made |= {n: pictures for n, pictures in zip(left, drawn, strict=True) if pictures is not None}
         return [made[n] for n in range(len(calls))]
+
+    @cached_property
+    def _lips(self) -> LipReader | None:
+        """What tells lips from speech; None where these weights do without."""
+        network = self._networks.lip_shape
+        return LipReader.of(network, self.device, self._threads) if network else None
 
     def draw_plainly(self) -> None:
         """Record no drawings from now on."""
@@ -395,4 +395,6 @@ def as_pcavs(engine: Engine) -> PcavsEngine:
 
 def setting(weights: WeightsInfo, device: str) -> str:
     """What decides pictures besides requests and precision."""
-    return runtime_setting.setting(NAME, weights, device, Path(__file__).parent, ("pcavs", "layers", "cpu"))
+    return runtime_setting.setting(
+        NAME, weights, device, Path(__file__).parent, ("pcavs", "speech_recogniser", "layers", "cpu")
+    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.engines.base import FrameSource
-from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
+from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN, Row
 from model_server.errors import PoseDubError
 from model_server.networks.cpu.compiler import AVAILABLE
 from model_server.networks.pcavs.lower_face import (
@@ -62,11 +62,11 @@ class LowerFaces:
         return InPlaceIdentity(self._network.references(self._images(pixels)[None], turned), torch.from_numpy(pixels))
 
     @torch.inference_mode()
-    def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor, gain: float) -> NDArray[np.uint8]:
-        """A lower face, RGBA (side, side, 4), of a speech content (1, content), which opens lips as `gain` says."""
+    def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor, said: Row) -> NDArray[np.uint8]:
+        """A lower face, RGBA (side, side, 4), of what is said, and its speech content (1, content)."""
         picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden > 0)
-        lips = self._network.lip_shape(content) * (gain / PUBLISHED_GAIN * source.movement)
-        speech = Speech(content * gain, lips, torch.tensor(source.angles[None, :ANGLES]).to(self._device))
+        lips = torch.tensor(said.lips[None]).to(self._device) * (said.gain / PUBLISHED_GAIN * source.movement)
+        speech = Speech(content * said.gain, lips, torch.tensor(source.angles[None, :ANGLES]).to(self._device))
         references, taken = identity.references, hidden.to(self._device).float()[None, None]
         parts = self._network.parts(picture, taken, references, speech)
         if self._device == "cpu" and AVAILABLE:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_server.networks.cpu import warp_kernels
-from model_server.networks.pcavs.presets import LowerFaceWidths
+from model_server.networks.pcavs.presets import LIP_SHAPE, LowerFaceWidths
 from model_server.networks.pcavs.warping import enlarged, warp
 
 # Pictures that say what a person looks like, at most; and the angles of a frame that count: yaw and pitch.
@@ -35,13 +35,8 @@ COVER_BIAS = -4.0  # nothing covers a face until that is learnt
 # Scores of references count so much: a mean of several is soft, as no two of them are bent to quite the same place.
 _DECIDED = 4.0
 _HIDDEN = 96  # of the layer that joins what is said, the lips' shape and how the head is held
-# Numbers that say how lips are shaped: how far they are open, how far the jaw is down, how much wider than mostly the
-# mouth is and how much thicker the lips; in this part of the distance between the eyes' outer corners.
-LIP_SHAPE, LIP_SHAPE_UNIT = 4, 0.03
 # Four numbers beside a content's hundreds: so many times as large they count as much.
 _LIP_GAIN = 8.0
-_DROPPED = 0.3
-_LIP_HIDDEN = 256
 # Of the network that sees what covers a face, at a half to a thirty-second of the picture: a hand is told from a cheek
 # by what surrounds it.
 _COVER = (16, 24, 32, 48, 64)
@@ -149,7 +144,6 @@ class LowerFaceGenerator(nn.Module):
             nn.Linear(content + ANGLES, _HIDDEN), nn.LeakyReLU(0.2), nn.Linear(_HIDDEN, widths.style), nn.LeakyReLU(0.2)
         )
         self.lip_style = _starting_at_zero(LIP_SHAPE, _HIDDEN)
-        self.lip_shape = LipShapeNetwork(content)
         self.source_encoder = Encoder(4, widths.seen)
         self.reference_encoder = Encoder(3, widths.seen)
         self.attention = nn.Linear(widths.style, deep)
@@ -224,32 +218,6 @@ class LowerFaceGenerator(nn.Module):
         bent = self.bend_head(self.bend.modulated(each, style.repeat_interleave(bends.shape[1], 0)))
         flow, score = enlarged(bent, self.side // 2).unflatten(0, bends.shape[:2]).split([2, 1], 2)
         return flow, (_DECIDED * score).softmax(1)
-
-
-class LipShapeNetwork(nn.Module):
-    """Tells how lips are shaped from what is said.
-
-    Args:
-        content: size of speech contents.
-    """
-
-    def __init__(self, content: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.BatchNorm1d(content, affine=False), nn.Dropout(_DROPPED), nn.Linear(content, _LIP_HIDDEN), nn.ReLU(),
-            nn.Dropout(_DROPPED), nn.Linear(_LIP_HIDDEN, LIP_SHAPE),
-        )  # fmt: skip
-
-    def forward(self, content: Tensor) -> Tensor:
-        """Shapes (n, 4) of speech contents (n, content) without gain."""
-        return self.layers(content)
-
-    @torch.no_grad()
-    def amplify(self, gain: float) -> None:
-        """From now on tell shapes that are so many times as large."""
-        last = cast(nn.Linear, self.layers[-1])
-        last.weight.mul_(gain)
-        last.bias.mul_(gain)
 
 
 class CoverNetwork(nn.Module):

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from model_server.networks.pcavs.generator import Generator
 from model_server.networks.pcavs.identity_encoder import IdentityEncoder
+from model_server.networks.pcavs.lip_shape import LipShapeNetwork
 from model_server.networks.pcavs.lower_face import LowerFaceGenerator
 from model_server.networks.pcavs.nonidentity_encoder import NonIdentityEncoder
 from model_server.networks.pcavs.presets import LIDS, PRESETS, Preset, preset_with
@@ -54,6 +55,7 @@ class Networks(nn.Module):
             else Generator(widths.generator, widths.style_size)
         )
         self.lower_face = LowerFaceGenerator(widths.lower_face, widths.feature) if widths.lower_face else None
+        self.lip_shape = LipShapeNetwork() if widths.lip_shape else None
 
     def style(
         self,

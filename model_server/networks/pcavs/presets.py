@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from model_server.features import BIN_COUNT, CROP_SIDE, MEL_COUNT
 
@@ -19,12 +19,16 @@ MAP_SIZE = 7
 MEL_BANDS, MEL_BINS = MEL_COUNT, BIN_COUNT
 # Of a style vector, its last values where there are any: closure of the frame's lids, and of the portrait's.
 LIDS = 2
+# Numbers that say how lips are shaped: how far they are open, how far the jaw is down, how much wider than mostly the
+# mouth is and how much thicker the lips; in this part of the distance between the eyes' outer corners.
+LIP_SHAPE, LIP_SHAPE_UNIT = 4, 0.03
 # Parts that weights may lack, by what the names of their tensors begin with: pictures are then what they were before
 # there were such parts.
 OPTIONAL_PARTS = {
     "visibility": "generator.visibility.",
     "lids": "generator.lids.",
     "speech_gate": "speech_encoder.gate.",
+    "lip_shape": "lip_shape.",
 }
 LOWER_FACE = "lower_face."  # begins the tensors of the network that only presets for dubs in place have
 
@@ -88,6 +92,7 @@ class Preset:
         visibility: whether the generator tells apart what the portrait does not show.
         lids: whether the style says how far lids are closed.
         speech_gate: whether sounds that are no speech are told from it, and lips rest then.
+        lip_shape: whether speech tells how lips are shaped, for lower faces.
     """
 
     name: PresetName
@@ -103,6 +108,7 @@ class Preset:
     visibility: bool = False
     lids: bool = False
     speech_gate: bool = False
+    lip_shape: bool = False
 
     @property
     def identity_size(self) -> int:
@@ -153,7 +159,8 @@ def preset_with(preset: str, names: Iterable[str]) -> Preset:
     """The preset with those optional parts of which `names` are tensors."""
     known, widths = tuple(names), PRESETS[preset]
     found = {part for part, prefix in OPTIONAL_PARTS.items() if any(name.startswith(prefix) for name in known)}
-    return replace(widths, visibility="visibility" in found, lids="lids" in found, speech_gate="speech_gate" in found)
+    optional: dict[str, Any] = {part: part in found for part in OPTIONAL_PARTS}
+    return replace(widths, **optional)
 
 
 PRESETS["lite-in-place"] = replace(PRESETS["lite"], name="lite-in-place", lower_face=LowerFaceWidths())

@@ -193,7 +193,6 @@ class LowerFaceStage(Schedule):
         perceptual: of the face network's features, which must have been trained.
         sync: how much less than the true frames the expert finds lips and sound to agree.
         opening: L1 of how far open it sees the lips.
-        lip_shape: L1 of how the sound says that lips are shaped.
     """
 
     covers: float = 0.3
@@ -214,7 +213,6 @@ class LowerFaceStage(Schedule):
     feature: float = 3.0
     sync: float = 1.0
     opening: float = 0.5
-    lip_shape: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -153,11 +153,8 @@ def without_untrained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: value for name, value in state.items() if not name.startswith(tuple(idle))}
 
 
-def export_lower_face(run: Path, base: Path, out: Path, name: str, lip_gain: float = 1.0) -> WeightsInfo:
+def export_lower_face(run: Path, base: Path, out: Path, name: str) -> WeightsInfo:
     """Write weights with the lower-face network of a run; everything else is that of the weights `base`, bit for bit.
-
-    Args:
-        lip_gain: lips are told to go so many times as far, where drawn ones fall short of what they are told.
 
     Raises:
         PoseDubError: the run has no such network, or something cannot be read.
@@ -168,12 +165,11 @@ def export_lower_face(run: Path, base: Path, out: Path, name: str, lip_gain: flo
         raise PoseDubError(
             f"The run {run} trains {done.config.preset} networks, which have none for lower faces; name another one."
         )
-    done.networks.lower_face.lip_shape.amplify(lip_gain)
     learnt = {f"{LOWER_FACE}{key}": value for key, value in _stored(done.networks.lower_face).items()}
     kept = {key: value for key, value in read_tensors(base).items() if not key.startswith(LOWER_FACE)}
     how = info.pose_map, info.pose_reading
     write_weights(out, kept | compacted(learnt), done.config.preset, "trained", name or info.name, info.id, *how)
-    account = _account(done, ()) | {"base": info.id, "lip_gain": lip_gain}
+    account = _account(done, ()) | {"base": info.id}
     write_text(out.with_suffix(".json"), json.dumps(account, indent=1))
     return describe(out)
 

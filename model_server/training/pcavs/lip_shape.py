@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.networks.pcavs.lower_face import LIP_SHAPE_UNIT
+from model_server.networks.pcavs.presets import LIP_SHAPE_UNIT
 from model_server.pipeline.faces.head_angles import axes_of
 from model_server.pipeline.faces.lower_face import span_of
 

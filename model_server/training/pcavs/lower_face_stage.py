@@ -63,9 +63,7 @@ class LowerFaceTask(nn.Module):
 
     def train(self, mode: bool = True) -> LowerFaceTask:
         """Batch normalisation of the encoders stays as they learnt it."""
-        super().train(False)
-        self.generator.lip_shape.train(mode)
-        return self
+        return super().train(False)
 
     def forward(self, faces: LowerFaces, critic: Critic | None) -> tuple[Tensor, Losses, Tensor]:
         """Total loss, single losses, and the lower faces laid into their frames (n, 3, s, s), without gradient.
@@ -80,7 +78,6 @@ class LowerFaceTask(nn.Module):
         said = (said & faces.heard[faces.rows[::FRAMES]]).to(content)
         drawn, composite = self._drawn(faces, content, faces.shapes, said.repeat_interleave(FRAMES)[:, None])
         losses = self._picture_losses(drawn, composite, faces) | self._read_losses(composite, faces)
-        losses["lip_shape"] = self._told(content, faces)
         if critic:
             scores, features = critic(torch.cat([faces.target, composite]))
             losses |= {"gan": generator_hinge(scores), "feature": feature_matching(features)}
@@ -95,20 +92,8 @@ class LowerFaceTask(nn.Module):
         return losses["cover"], losses, faces.target
 
     def draw(self, faces: LowerFaces) -> tuple[LowerFace, Tensor]:
-        """Lower faces from sound, and frames (n, 3, s, s) with these in place of the old ones, nothing before them.
-
-        Clips without sound are drawn by their true shapes.
-        """
-        content = self._content(faces)
-        heard = faces.heard[:, None]
-        shapes = torch.where(heard, self.generator.lip_shape(content), faces.shapes)
-        return self._drawn(faces, content * heard, shapes)
-
-    def _told(self, content: Tensor, faces: LowerFaces) -> Tensor:
-        """How far the shapes that speech tells are off, of clips with sound."""
-        if not faces.heard.any():  # a gradient of 0, and means and variances as they were
-            return torch.stack([value.sum() for value in self.generator.lip_shape.parameters()]).sum() * 0
-        return known_l1(self.generator.lip_shape(content[faces.heard]), faces.shapes[faces.heard])
+        """Lower faces of true shapes, and frames (n, 3, s, s) with these in place of the old ones, nothing before."""
+        return self._drawn(faces, self._content(faces) * faces.heard[:, None], faces.shapes)
 
     def _content(self, faces: LowerFaces) -> Tensor:
         if faces.content.shape[1]:

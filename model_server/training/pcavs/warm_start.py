@@ -77,8 +77,8 @@ class WarmStart:
 
     def _give_weights(self, models: Models) -> None:
         own, found = models.networks.state_dict(), read_state(self.run)
-        # Fitted to a finished speech encoder, see `speech_gate`: what learns does without.
-        left_out: tuple[str, ...] = (OPTIONAL_PARTS["speech_gate"],)
+        # Fitted to finished weights, see `speech_gate` and `lip_shape_fit`: what learns does without.
+        left_out: tuple[str, ...] = (OPTIONAL_PARTS["speech_gate"], OPTIONAL_PARTS["lip_shape"])
         if models.networks.lower_face is None:
             left_out += (LOWER_FACE,)
         found = {name: value for name, value in found.items() if not name.startswith(left_out)}

@@ -17,6 +17,7 @@ from model_server.engines.dae_talker.conditioning import LatentConditioning
 from model_server.engines.dae_talker.engine import DaeTalkerEngine
 from model_server.engines.dae_talker.spoken_latents import WINDOWS_KEPT
 from model_server.engines.dae_talker.traits import TRAITS
+from model_server.engines.runtime import even_rows
 from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.networks.cpu.bf16 import native
@@ -64,7 +65,7 @@ def test_frames_of_any_rate_lie_between_latents_on_the_exact_time_axis(said: Any
     np.testing.assert_allclose(double[1::2], 0.75 * known[:50] + 0.25 * known[1:51], atol=1e-5)
     np.testing.assert_allclose(double[2::2], 0.25 * known[:49] + 0.75 * known[1:50], atol=1e-5)
     ntsc = latents(said(Fraction(30000, 1001)).of(range(60)))
-    place = time_axis.latent_place(57, Fraction(30000, 1001))
+    place = even_rows.row_place(57, Fraction(30000, 1001))
     below, share = int(place), float(place % 1)
     np.testing.assert_allclose(ntsc[57], (1 - share) * known[below] + share * known[below + 1], atol=1e-5)
 
@@ -72,9 +73,9 @@ def test_frames_of_any_rate_lie_between_latents_on_the_exact_time_axis(said: Any
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(24000, 1001), Fraction(50), Fraction(240), Fraction(1)])
 def test_both_ways_along_the_time_axis(fps: Fraction) -> None:
     for frame in (0, 1, 17, 1000):
-        latent = time_axis.latent_place(frame, fps)
+        latent = even_rows.row_place(frame, fps)
         assert fps * (latent + Fraction(1, 2)) / 25 - Fraction(1, 2) == frame
-    assert time_axis.frame_place(12, RATE) == 12
+    assert even_rows.frame_place(12, RATE) == 12
 
 
 def test_weights_of_all_windows_are_one_in_all() -> None:
