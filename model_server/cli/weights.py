@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from model_server.engines.device import DEVICES
 
 if TYPE_CHECKING:
     from model_server.engines.base import WeightsInfo
+
+
+_SPOKEN, _RECORDED = 100, 0.7  # frames of a clip of rendered lips, and the part that speaks recordings
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,8 +57,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     lips = actions.add_parser("lips", help="fit what tells the shape of lips from speech, for lower faces in footage")
     lips.add_argument("corpora", nargs="+", type=Path, metavar="DIR", help="corpora of speaking faces, with sound")
     lips.add_argument("--weights", type=Path, metavar="X.safetensors", help="(default: the built-in ones)")
-    lips.add_argument("--steps", type=shared.whole(1), default=600, metavar="N", help="of 16 stretches of 2 s (600)")
-    lips.add_argument("--rendered", type=shared.number(0, 1), default=0.15, metavar="X", help="part of rendered clips")
+    lips.add_argument("--ict", type=Path, metavar="ict.npz", help="head model: rendered lips as well, without pictures")
+    lips.add_argument("--speech", type=Path, metavar="VOICES", help="corpus of voices that those speak with, too")
+    lips.add_argument("--people", type=shared.whole(1), default=400, metavar="N", help="of those (400)")
+    lips.add_argument("--steps", type=shared.whole(1), default=300, metavar="N", help="of 16 stretches of 2 s (300)")
+    lips.add_argument("--rendered", type=shared.number(0, 1), default=0.25, metavar="X", help="part of rendered lips")
     lips.add_argument("--gain", type=shared.number(0), default=1.0, metavar="X", help="tell lips to go so much further")
     lips.add_argument("--keep", action="store_true", help="write it into the weights; other tensors stay as they are")
     lips.set_defaults(run=_lips)
@@ -123,17 +130,22 @@ def _quiet(args: argparse.Namespace) -> int:
 
 def _lips(args: argparse.Namespace) -> int:
     from model_server.cli.recogniser import chosen_recogniser
+    from model_server.corpus.synthetic import Settings
     from model_server.engines.shipped import ship_part, shipped_recogniser
     from model_server.engines.weights_file import keep_part
     from model_server.errors import PoseDubError
     from model_server.files import file_digest
     from model_server.networks.pcavs.presets import OPTIONAL_PARTS
-    from model_server.training.pcavs.lip_shape_fit import fit_lip_shape, takes_of
+    from model_server.training.pcavs.lip_shape_fit import fit_lip_shape, rendered_takes, takes_of
 
     recogniser = shipped_recogniser()
     if recogniser is None:
         raise PoseDubError("The package's speech recogniser is missing, which tells lips; install PoseDub again.")
     known, unknown = (takes_of(args.corpora, split) for split in ("train", "val"))
+    if args.ict:
+        speech = Settings(args.ict, args.people, 1, frames=_SPOKEN, speech=args.speech, speech_share=_RECORDED)
+        made = tqdm(rendered_takes(speech, range(args.people)), "lips", args.people, file=bars.stream())
+        known, unknown = [*known, *islice(made, args.people * 9 // 10)], [*unknown, *made]
     with tqdm(total=args.steps, unit="step", file=bars.stream()) as bar:
         found = fit_lip_shape(
             chosen_recogniser(None).network, file_digest(recogniser), known, unknown, args.steps, args.rendered,

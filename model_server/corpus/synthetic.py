@@ -42,6 +42,7 @@ from model_server.synthetic.variety import varied_lighting, varied_look, varied_
 
 Floats = NDArray[np.floating]
 
+_UNSEEN = Detail(64, 10, 1)  # of people of whom no picture is made
 _PICTURE = 320  # side of the imagined picture that is aligned, pixels
 _FILL = 0.6
 _STILL = 0.35  # part of clips in which speech dominates
@@ -135,6 +136,18 @@ def plan(settings: Settings, shares: Shares) -> Plan:
 def identity_name(seed: int, number: int) -> str:
     """Name of a synthetic person."""
     return f"synthetic-{seed}-{number:05}"
+
+
+def spoken_landmarks(settings: Settings, number: int) -> tuple[NDArray[np.float32], Floats, Floats]:
+    """What a person says who is not rendered: sound at 16 kHz, landmarks (n, 68, 2) and angles (n, 3) of the head."""
+    seed = _seed_of(settings.seed, number)
+    rng = np.random.default_rng(_seed_of(settings.seed, number, 0, 1))
+    speech = _speech(rng, settings)
+    performance = perform(seed, speech, settings.frames, FPS, 0.0)
+    person, camera = make_actor(_head(settings.ict), seed, _UNSEEN), framing(rng, _PICTURE, _FILL)
+    marks = [landmarks(person, *_act(performance, k), camera) for k in range(settings.frames)]
+    sound = _at_16k(speech)[: settings.frames * SAMPLE_RATE // FPS]
+    return sound, np.stack(marks).astype(np.float32), performance.angles
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,8 @@ from model_server.synthetic.visemes import mouth_shape, viseme_weights
 
 Floats = npt.NDArray[np.floating]
 
+# How far lips go, of the shapes as they are: people differ by more than two times, and most go less far.
+EFFORT = 0.4, 1.1
 HEAD_HEIGHT = 24.0  # cm, chin to crown with hair
 # A surface may be this part nearer than the point asked about and still count as the point's own.
 DEPTH_TOLERANCE = 0.004
@@ -79,7 +81,7 @@ def perform(
     angles = head_angles(rng, frames, fps, motion)
     lids, looks = blinks(rng, frames, fps), gaze(rng, frames, fps)
     visemes = viseme_weights(speech.phonemes if speech else (), frames, fps)
-    effort = float(rng.uniform(0.8, 1.2))
+    effort = float(rng.uniform(*EFFORT))
     brows = np.clip(head_angles(rng, frames, fps)[:, 1] / 40.0, 0.0, 0.6)
     # The body sways with the head.
     shifts = np.stack([angles[:, 0] * 0.02, -np.abs(angles[:, 1]) * 0.01, 0.0 * lids], 1)

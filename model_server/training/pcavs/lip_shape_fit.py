@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from model_server.corpus.shards import Corpus
 from model_server.corpus.speech.clips import decoded_sound
+from model_server.corpus.synthetic import Settings, identity_name, spoken_landmarks
 from model_server.engines.pcavs.spoken_lips import recogniser_mark
 from model_server.errors import PoseDubError
 from model_server.features import SAMPLE_RATE, gain_of
@@ -91,13 +92,24 @@ def takes_of(folders: Sequence[Path], split: str) -> list[Take]:
     return found
 
 
+def rendered_takes(settings: Settings, numbers: Iterable[int]) -> Iterator[Take]:
+    """What synthetic people say and how their lips move, without pictures, which nothing here looks at.
+
+    Raises:
+        PoseDubError: the head model or the voices cannot be read.
+    """
+    for number in numbers:
+        samples, landmarks, angles = spoken_landmarks(settings, number)
+        yield Take(identity_name(settings.seed, number), True, samples, lip_shapes(landmarks, angles))
+
+
 def fit_lip_shape(
     recogniser: Recogniser,
     digest: str,
     known: Sequence[Take],
     unknown: Sequence[Take],
-    steps: int = 600,
-    rendered: float = 0.15,
+    steps: int = 300,
+    rendered: float = 0.25,
     versions: int = 3,
     gain: float = 1.0,
     progress: Callable[[], None] = lambda: None,
@@ -110,12 +122,14 @@ def fit_lip_shape(
         unknown: takes to judge by.
         steps: of 16 stretches of two seconds.
         rendered: part of the stretches from rendered takes, where there are filmed ones, too.
-        versions: how many times each take is heard with changed voice, room and noise, beside as it is.
+        versions: how many times each filmed take is heard with changed voice, room and noise, beside as it is.
         gain: told shapes are made so many times as large, where drawn lips fall short of what they are told.
         progress: called after each step.
     """
     rng = np.random.default_rng(0)
-    lessons = [lesson for take in known for lesson in _lessons(recogniser, take, known, versions, rng)]
+    lessons = [
+        lesson for take in known for lesson in _lessons(recogniser, take, known, 0 if take.rendered else versions, rng)
+    ]
     network = LipShapeNetwork()
     every = torch.cat([lesson.heard for lesson in lessons]).float()
     network.mean.copy_(every.mean(0))
