@@ -1,6 +1,7 @@
 # make demo: a portrait speaks on Blender's timeline; results in demo/; ENGINE=dae-talker: the built-in actor instead
 # make showcase: the stock portraits speak side by side; WEIGHTS=file.safetensors to try others
-# make test: the whole test suite
+# make test: the test suite
+# make proofs: the slow tests: killed servers, trainings that go on, parity with the published networks, TLS, bench
 # make faults: kills, full disks, fuzz, soak and more, on real processes; CASES=names for some of them, SCALE=0.1 for a tenth
 # make train ICT=ict.npz MINUTES=20: synthetic people, a slice of training (again to go on), weights; results in runs/
 # make ablations ACTOR=runs/actor CORPUS=corpus/actor: DAE-Talker in 1 to 100 steps, without its pose adaptor, and with
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
 
-.PHONY: demo showcase test faults gui lint train ablations environment
+.PHONY: demo showcase test proofs faults gui lint train ablations environment
 
 demo: $(READY)
 	@$(BIN)/python -m tests.demo.run --out demo $(if $(ENGINE),--engine "$(ENGINE)") \
@@ -25,6 +26,9 @@ showcase: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+proofs: $(READY)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
 faults: $(READY)
 	@$(BIN)/python -m tests.faults.run $(CASES) --scale $(or $(SCALE),1)

@@ -92,6 +92,7 @@ def test_the_same_dub_again_comes_from_the_store(real, session_towards, real_pla
     assert pictures(again) == pictures(real_plan)
 
 
+@pytest.mark.slow
 def test_killed_server_changes_no_byte(tmp_path, session_towards, real, real_plan):
     calm = session_towards(real.address)
     calm.start(real_plan)

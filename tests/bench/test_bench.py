@@ -15,6 +15,8 @@ from model_server.engines.dae_talker.untrained import TOY, untrained_networks, w
 from model_server.engines.dae_talker.weights import Actor
 from model_server.engines.pcavs.weights import untrained
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("mel", "identity", "pose", "speech", "generator", "encode")
 
 

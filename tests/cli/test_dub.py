@@ -200,6 +200,7 @@ def test_a_server_off_the_loopback_needs_token_and_tls(tmp_path: Path) -> None:
     assert done.returncode == 1 and "--token-file" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_refused_and_the_right_one_let_in(dub, tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("correct horse\n")
@@ -223,6 +224,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return cert, key
 
 
+@pytest.mark.slow
 def test_over_tls_with_a_token(dub, tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     cert, key = certificate
     token = tmp_path / "token"
@@ -234,6 +236,7 @@ def test_over_tls_with_a_token(dub, tmp_path: Path, certificate: tuple[Path, Pat
         assert dub(server=address, token_file=token, range="0:2", check=False).returncode == 1
 
 
+@pytest.mark.slow
 def test_over_mutual_tls(dub, tmp_path: Path) -> None:
     ours = Authority(tmp_path)
     (cert, key), (own, own_key) = ours.signed("server"), ours.signed("caller")

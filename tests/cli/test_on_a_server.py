@@ -63,6 +63,7 @@ def test_numbers_that_messages_cannot_hold(dub: Command, tmp_path: Path, seed: i
     assert near == one_sentence(dub(seed=seed)) == f"posedub: The seed {seed} is outside 0 to 2^64 - 1."
 
 
+@pytest.mark.slow
 @posix_only
 def test_a_server_that_is_killed_meanwhile(dub: Command, gate: Gate, tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "server", gate=gate) as server:

@@ -147,6 +147,7 @@ def test_a_full_disk_is_said_before_the_work(dub: Command, small_disk: Path) -> 
     assert [path.name for path in small_disk.iterdir()] == ["full"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_what_is_finished(dub: Command, small_disk: Path) -> None:
     said = one_sentence(dub(out=small_disk / "frames"))
     assert str(small_disk / "frames") in said and "is full; free some space" in said
@@ -172,6 +173,7 @@ def test_too_little_memory_is_called_that(dub: Command, mebibytes: int, tmp_path
     assert not (tmp_path / "frames").exists() or done.returncode < 0 or done.returncode > 128
 
 
+@pytest.mark.slow
 @posix_only
 def test_an_interrupted_dub_says_so_and_goes_on_later(dub: Command, gate: Gate, tmp_path: Path) -> None:
     dub.gate = gate
@@ -236,6 +238,7 @@ def test_without_any_terminal(dub: Command, tmp_path: Path) -> None:
     assert (tmp_path / "frames" / "000001.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @posix_only
 def test_names_that_are_no_text(dub: Command, media: Path, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9"))

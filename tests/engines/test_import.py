@@ -22,6 +22,8 @@ from model_server.engines.weights import describe, load_engine
 from model_server.errors import PoseDubError
 from model_server.files import file_digest
 
+pytestmark = pytest.mark.slow
+
 Without = Callable[[str], Path]
 
 

@@ -51,6 +51,7 @@ def judge() -> SyncJudge:
     return SyncJudge(network, {"clips": 40})
 
 
+@pytest.mark.slow
 def test_a_trained_judge_finds_the_offset_of_clips_it_never_saw(judge: SyncJudge) -> None:
     assert accuracy(judge, [example(seed) for seed in range(100, 110)])["found"] == 1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.gate import Gate
 from tests.servers import ServerProcess
 
@@ -113,6 +115,7 @@ def test_damaged_job_list_is_ignored(dubbing: Blender, tmp_path: Path) -> None:
     assert dubbing.jobs() == []
 
 
+@pytest.mark.slow
 def test_server_killed_in_mid_job_costs_no_frame(dubbing: Blender, media: Path, tmp_path: Path) -> None:
     set_up(dubbing, media, seed=7)
     with ServerProcess(tmp_path / "data") as server:

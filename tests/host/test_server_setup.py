@@ -91,6 +91,7 @@ def test_nothing_is_downloaded_without_leave(bare: Bare) -> None:
     assert "was broken off; what was downloaded is kept." in shown and SET_UP in shown
 
 
+@pytest.mark.slow
 def test_from_one_button_to_a_first_dub_and_back(bare: Bare, tmp_path: Path) -> None:
     blender = bare.blender
     assert blender.op(name="server_setup", wait=True) == READY

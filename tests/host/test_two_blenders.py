@@ -14,6 +14,8 @@ from tests.servers import free_port, wait_until_stopping
 from .conftest import Blender
 from .test_dub import MANY, results, set_up
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import model_server.networks.cpu
 
 AHEAD = """
@@ -45,6 +47,7 @@ def said(script: str, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_dub_compiles_nothing_that_was_compiled_ahead(tmp_path: Path) -> None:
     kept = {"NUMBA_CACHE_DIR": str(tmp_path)}
     begun, busy = said(AHEAD, **kept)

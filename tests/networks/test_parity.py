@@ -13,6 +13,8 @@ from torch import Tensor
 from model_server.networks.pcavs.model import Networks
 from tests.networks.half_precision import half_precision
 
+pytestmark = pytest.mark.slow
+
 FLOAT32, STORED_AS_FLOAT16, BFLOAT16 = 1e-4, 1e-3, 2e-2
 
 ENCODED = [

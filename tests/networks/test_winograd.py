@@ -80,6 +80,7 @@ def test_it_is_used_for_many_channels_and_pixels_in_float32_alone() -> None:
         assert not winograd.pays(pictures(28, 28, channels=128), 64)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_plain_convolutions_do_it() -> None:
     script = "import torch, model_server.networks.cpu.winograd as w; print(w.pays(torch.zeros(1, 128, 56, 56), 128))"
     for disabled, answer in (("0", "True"), ("1", "False")):

@@ -15,6 +15,8 @@ import build_addon
 from blender_addon.packaging import server_parts
 from model_server.engines import shipped
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(build_addon.__file__).parent
 WEIGHTS = (shipped.FILE, shipped.RECOGNISER, shipped.RECORD)
 BUILD = "import sys; sys.path.insert(0, 'protos'); import backend; backend.build_wheel(sys.argv[1])"

@@ -148,7 +148,9 @@ def test_weights_learn_to_hear_anew(voices: Path, heads: Path, recogniser: Speec
     gate = OPTIONAL_PARTS["speech_gate"]
     told = {name: value for name, value in read_state(base).items() if not name.startswith(gate)}
     learnt = trainer.models.networks.state_dict()
-    assert {name.split(".")[0] for name in told.keys() - learnt.keys()} <= {"lower_face"}, "no part of this preset"
+    assert {name.split(".")[0] for name in told.keys() - learnt.keys()} <= {"lower_face", "lip_shape"}, (
+        "no part of this preset"
+    )
     moved = {name for name, value in told.items() if name in learnt and not torch.equal(learnt[name], value)}
     assert moved and all(name.startswith("speech_encoder.") for name in moved)
     assert (tmp_path / "run" / "features").is_dir(), "what frozen encoders read lies with the run, not with the weights"

@@ -103,6 +103,7 @@ def test_probes_and_the_log(dub: Command, server: ServerProcess, port: int) -> N
     assert ended and {"time", "level", "logger"} <= ended[-1].keys()
 
 
+@pytest.mark.slow
 def test_a_rolling_restart_loses_no_frame_and_the_probe_says_so(
     dub: Command, gate: Gate, server: ServerProcess, port: int, tmp_path: Path
 ) -> None:

@@ -319,6 +319,7 @@ def test_more_dubs_than_run_at_once_all_end(remote: RemoteServer, media: Path) -
     assert all(sorted(frames_of(remote, job)) == list(range(6)) for job in jobs)
 
 
+@pytest.mark.slow
 def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(
     remote: RemoteServer, gate: Gate, media: Path, tmp_path: Path
 ) -> None:
@@ -341,6 +342,7 @@ def test_kill_in_mid_job_and_restart_gives_the_uninterrupted_frames(
     assert got == expected
 
 
+@pytest.mark.slow
 def test_sigterm_puts_the_running_job_back_and_the_next_server_ends_it(gate: Gate, media: Path, tmp_path: Path) -> None:
     request = make_request(media, seconds=4, pose=PoseFixed())
     process = ServerProcess(tmp_path / "data", gate=gate).start()
@@ -375,6 +377,7 @@ def test_a_second_server_on_the_port_says_so(server: ServerProcess, tmp_path: Pa
     assert f"Port {server.port}" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_server_lets_other_programs_go_first(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "server") as server:
         assert psutil.Process(server.process.pid).nice() >= max(NICENESS, psutil.Process().nice())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import Command
 from tests.gate import Gate
 from tests.limits import HANGS
@@ -11,6 +13,7 @@ from tests.postgres import new_database
 from tests.servers import ServerProcess
 
 
+@pytest.mark.slow
 def test_a_killed_front_s_dub_is_ended_by_the_other(gate: Gate, media: Path, postgres: Path, tmp_path: Path) -> None:
     options = ["--store", new_database(postgres)]
     dub = Command(

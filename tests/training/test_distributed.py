@@ -19,6 +19,8 @@ from model_server.training.pcavs.stages import Stage
 from model_server.training.settings import changed
 from tests.training import conftest  # noqa: F401 - the thin networks, in the other processes too
 
+pytestmark = pytest.mark.slow
+
 SAMPLERS = {"speech": lambda store, rng: sample_chunks(store, 2, 6, rng), "trunk": lambda s, r: sample_frames(s, 3, r),
             "generator": lambda store, rng: sample_pairs(store, 2, 1, rng)}  # fmt: skip
 

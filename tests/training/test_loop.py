@@ -43,6 +43,7 @@ def normalised(models: Models, store: ClipStore) -> None:
         networks.speech_encoder(frames.windows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", MAKING)
 def test_a_batch_seen_often_is_learnt(stage: StageName, small: Config, corpus: Path) -> None:
     torch.manual_seed(0)
@@ -72,6 +73,7 @@ def test_curves_and_samples_are_written(small: Config, corpus: Path, tmp_path: P
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("banked", [False, True])
 @pytest.mark.parametrize("stage", ["speech", "generator"])
 def test_two_and_two_steps_are_four_steps(

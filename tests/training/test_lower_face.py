@@ -104,6 +104,7 @@ def test_clips_without_sound_teach_drawing_and_nothing_of_speech(config: Config,
     assert float(silent["sync"]) == 0 and float(silent["image"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "bf16"])
 def test_a_batch_seen_often_is_learnt(config: Config, faces: Path, half: bool) -> None:
     torch.manual_seed(0)

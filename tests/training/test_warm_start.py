@@ -15,6 +15,7 @@ from model_server.training.settings import changed
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_an_ablation_trains_only_what_it_changes(small: Config, corpus: Path, tmp_path: Path) -> None:
     whole = Trainer(changed(small, {"banked": True, "speech.train_trunk": False}), [corpus], tmp_path / "a", ALONE)
     assert whole.train()

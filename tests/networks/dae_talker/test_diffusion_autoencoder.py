@@ -87,6 +87,7 @@ def test_latents_learn_from_the_third_step_on(
     assert learned[:2] == [0, 0] and min(learned[2:]) > 0
 
 
+@pytest.mark.slow
 def test_a_few_frames_are_learned_by_heart(tiny: DiffusionAutoencoderSize, faces: torch.Tensor) -> None:
     torch.manual_seed(0)
     made = DiffusionAutoencoder(tiny)

@@ -31,6 +31,8 @@ from tests.recogniser.conftest import command
 from tests.training.dae_talker.conftest import FRAMES, SIDE
 from tests.training.dae_talker.test_actor_training import ALONE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(toy: DaeConfig, actor: Path, recogniser: SpeechRecogniser, tmp_path_factory: pytest.TempPathFactory) -> Path:

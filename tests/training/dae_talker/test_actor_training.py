@@ -48,6 +48,7 @@ def copied(run: Path, stages: tuple[StageName, ...], folder: Path, config: DaeCo
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["pictures", "autoencoder", "speech2latent", "student"])
 def test_two_and_two_steps_are_four_steps(
     stage: StageName, toy: DaeConfig, trained: Path, actor: Path, recogniser: SpeechRecogniser, tmp_path: Path
