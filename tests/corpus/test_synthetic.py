@@ -13,7 +13,16 @@ from model_server.corpus.build import Shares
 from model_server.corpus.labels import alignment_points
 from model_server.corpus.pictures import decode_jpeg, flow_sheet
 from model_server.corpus.shards import OTHERS_TOP, Clip, windows
-from model_server.corpus.synthetic import IdentityMaker, Settings, delayed, flow_sources, plan, seen_angles
+from model_server.corpus.speech.clips import decoded_sound
+from model_server.corpus.synthetic import (
+    IdentityMaker,
+    Settings,
+    delayed,
+    flow_sources,
+    plan,
+    seen_angles,
+    spoken_landmarks,
+)
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.alignment import LEFT_EYE, MOUTH, RIGHT_EYE
 from model_server.synthetic.actor import angles_of, rotation
@@ -118,3 +127,18 @@ def test_varied_clips_say_how_lids_are_and_cameras_change_no_label(settings: Set
     before, after = (np.stack([decode_jpeg(file) for file in clip.jpegs]).astype(int) for clip in (plain, filmed))
     assert 0.5 < np.abs(before - after).mean() < 60
     assert clips[0].lids.shape == (12,) and len(filmed.others) == 12
+
+
+def test_lips_without_pictures_are_those_of_somebody_who_speaks(settings: Settings) -> None:
+    sound, marks, angles = spoken_landmarks(replace(settings, frames=50), 1)
+    assert marks.shape == (50, 68, 2) and angles.shape == (50, 3) and len(sound) == 50 * 640
+    opening = np.abs(marks[:, 66] - marks[:, 62]).max(axis=1)
+    assert opening.max() > opening.min() + 3, "lips part in two seconds of speech"
+    again = spoken_landmarks(replace(settings, frames=50), 1)
+    np.testing.assert_array_equal(again[1], marks)
+
+
+def test_clips_keep_what_is_heard(clips: list[Clip]) -> None:
+    for clip in clips:
+        sound = decoded_sound(clip.sound)
+        assert len(sound) >= clip.frames * 640 and np.abs(sound).max() > 1000
