@@ -129,9 +129,9 @@ def _quiet(args: argparse.Namespace) -> int:
 
 
 def _lips(args: argparse.Namespace) -> int:
-    from model_server.cli.recogniser import chosen_recogniser
     from model_server.corpus.synthetic import Settings
     from model_server.engines.shipped import ship_part, shipped_recogniser
+    from model_server.engines.speech_recogniser import load_recogniser
     from model_server.engines.weights_file import keep_part
     from model_server.errors import PoseDubError
     from model_server.files import file_digest
@@ -148,7 +148,7 @@ def _lips(args: argparse.Namespace) -> int:
         known, unknown = [*known, *islice(made, args.people * 9 // 10)], [*unknown, *made]
     with tqdm(total=args.steps, unit="step", file=bars.stream()) as bar:
         found = fit_lip_shape(
-            chosen_recogniser(None).network, file_digest(recogniser), known, unknown, args.steps, args.rendered,
+            load_recogniser(recogniser).network, file_digest(recogniser), known, unknown, args.steps, args.rendered,
             gain=args.gain, progress=bar.update,
         )  # fmt: skip
     print(f"Opening told and seen, clips not learnt from: filmed r {found.filmed:.2f}, rendered r {found.rendered:.2f}")

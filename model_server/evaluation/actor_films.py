@@ -23,8 +23,6 @@ from model_server.pipeline.faces.alignment import resized
 
 Angles = NDArray[np.float32]
 
-_SAMPLES = 640  # of a frame
-
 
 @dataclass(frozen=True)
 class ActorFilms:

@@ -15,7 +15,7 @@ from model_server.corpus.layouts import SourceVideo
 from model_server.corpus.lids import lids_of
 from model_server.corpus.pictures import decode_jpeg
 from model_server.corpus.shards import FPS, Clip, Corpus, windows
-from model_server.corpus.speech.clips import decoded_sound
+from model_server.corpus.speech.clips import decoded_samples
 from model_server.errors import PoseDubError
 from model_server.evaluation.views import Pictures, ViewStore
 from model_server.features import SAMPLE_RATE, MelWindows
@@ -135,7 +135,7 @@ class CorpusClip:
         self.name, self.identity, self.count = clip.name, clip.identity, len(clip.jpegs)
         self.angles = clip.angles if clip.source == "synthetic" else None
         self.lids = lids_of(clip)
-        self._sound = decoded_sound(clip.sound).astype(np.float32) / 32768 if clip.sound else None
+        self._sound = decoded_samples(clip.sound) if clip.sound else None
 
     def views(self, first: int, end: int) -> Pictures:
         """See `EvalClip.views`."""

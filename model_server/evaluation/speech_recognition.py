@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model_server.corpus.shards import Corpus, Entry
 from model_server.corpus.speech.align import align_text, align_words
 from model_server.corpus.speech.build import recorded_sound
-from model_server.corpus.speech.clips import SpeechClip, decoded_sound, read_speech_clip
+from model_server.corpus.speech.clips import SpeechClip, decoded_samples, read_speech_clip
 from model_server.corpus.speech.layouts import SpeechSource, read_align
 from model_server.engines.speech_recogniser import SpeechRecogniser
 from model_server.synthetic.pronunciation import UNITS, Word
@@ -97,7 +97,7 @@ def _count(tally: Tally, recogniser: SpeechRecogniser, clip: SpeechClip, change:
 
 def samples_of(clip: SpeechClip) -> Samples:
     """A clip's sound in [-1, 1]."""
-    return decoded_sound(clip.sound).astype(np.float32) / 32768
+    return decoded_samples(clip.sound)
 
 
 def decoded_units(ctc: NDArray[np.floating]) -> list[int]:

@@ -115,3 +115,8 @@ def _gaussian(centre: Tensor, places: Tensor, cell: float) -> Tensor:
 
 def _centres(size: int, like: Tensor) -> Tensor:
     return (torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) * (IMAGE_SIZE / size)
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    """Of two courses (n,); 0 where either never moves."""
+    return float(torch.corrcoef(torch.stack([one, other]))[0, 1].nan_to_num(0.0))

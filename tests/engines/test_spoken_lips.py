@@ -20,6 +20,7 @@ from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights import load_engine
 from model_server.engines.weights_file import keep_part, read_tensors
 from model_server.errors import PoseDubError
+from model_server.evaluation.clips import samples_at
 from model_server.networks.pcavs.lip_shape import heard_rows
 from model_server.networks.pcavs.presets import OPTIONAL_PARTS, POSE_SIZE
 from model_server.networks.speech_recogniser.log_mel import log_mel
@@ -39,8 +40,7 @@ class Told:
         self.samples = samples
 
     def read(self, first: int, count: int) -> np.ndarray:
-        inside = self.samples[max(first, 0) : first + count]
-        return np.pad(inside, (max(-first, 0), count - len(inside) - max(-first, 0)))
+        return samples_at(self.samples, first, first + count)
 
 
 @pytest.fixture(scope="module")

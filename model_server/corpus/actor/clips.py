@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.corpus.shards import Corpus
-from model_server.corpus.speech.clips import decoded_sound
+from model_server.corpus.speech.clips import decoded_samples
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import SAMPLE_RATE
 
@@ -54,7 +54,7 @@ class ActorClip:
     @property
     def samples(self) -> NDArray[np.float32]:
         """The sound's samples (n * 640,), -1 to 1."""
-        return decoded_sound(self.sound).astype(np.float32) / 32768
+        return decoded_samples(self.sound)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The clip as the tensors of a shard."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from model_server.corpus.shards import Corpus, Entry
-from model_server.corpus.speech.clips import SAMPLE_RATE, SpeechClip, decoded_sound, read_speech_clip
+from model_server.corpus.speech.clips import SAMPLE_RATE, SpeechClip, decoded_samples, read_speech_clip
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.synthetic.pronunciation import UNITS
 from model_server.synthetic.speech import Phoneme, Speech, joined, silence
@@ -60,7 +60,7 @@ class AlignedVoices:
 
     def _spoken(self, entry: Entry) -> Speech:
         clip = read_speech_clip(self._corpus, entry.name)
-        samples = decoded_sound(clip.sound).astype(np.float32) / 32768
+        samples = decoded_samples(clip.sound)
         return Speech(samples, SAMPLE_RATE, timed_phonemes(clip))
 
 

@@ -74,6 +74,11 @@ def decoded_sound(sound: bytes) -> NDArray[np.int16]:
     return np.asarray(soundfile.read(io.BytesIO(sound), dtype="int16")[0])
 
 
+def decoded_samples(sound: bytes) -> NDArray[np.float32]:
+    """The same in [-1, 1]."""
+    return decoded_sound(sound).astype(np.float32) / 32768
+
+
 def read_speech_clip(corpus: Corpus, name: str) -> SpeechClip:
     """Read one clip of a corpus of voices.
 

@@ -54,10 +54,7 @@ class RecogniserReader:
     def read(self, samples: Tensor) -> SpeechFeatures:
         """See `SpeechReader.read`."""
         heard = self.network(log_mel(samples).to(_device(self.network)))
-        voiced = heard.voicing.sigmoid()
-        # What is told of the pitch where no voice sounds means nothing.
-        prosody = torch.stack([heard.energy, voiced, voiced * heard.pitch], -1)
-        return SpeechFeatures(torch.stack(heard.hidden, 1), prosody)
+        return SpeechFeatures(torch.stack(heard.hidden, 1), heard.prosody)
 
 
 class Wav2Vec2Reader:

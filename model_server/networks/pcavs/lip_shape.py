@@ -75,7 +75,4 @@ class _Layer(nn.Module):
 
 def heard_rows(heard: Heard) -> Tensor:
     """What was heard in n sounds of 2 t steps, 25 rows a second, (n, t, heard)."""
-    voiced = heard.voicing.sigmoid()
-    # What is told of the pitch where no voice sounds means nothing.
-    prosody = torch.stack([heard.energy, voiced, voiced * heard.pitch], -1)
-    return torch.cat([*heard.hidden, prosody], -1).unflatten(1, (-1, _STEPS)).mean(2)
+    return torch.cat([*heard.hidden, heard.prosody], -1).unflatten(1, (-1, _STEPS)).mean(2)

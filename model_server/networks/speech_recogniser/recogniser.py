@@ -64,6 +64,12 @@ class Heard:
     pitch: Tensor
     hidden: tuple[Tensor, ...]
 
+    @property
+    def prosody(self) -> Tensor:
+        """Loudness, voicing and pitch (n, t, 3); what is told of the pitch where no voice sounds means nothing: 0."""
+        voiced = self.voicing.sigmoid()
+        return torch.stack([self.energy, voiced, voiced * self.pitch], -1)
+
 
 class Recogniser(nn.Module):
     """Small Conformer with heads for phonemes (CTC), frames, energy and pitch.

@@ -79,11 +79,6 @@ def psnr(drawn: Tensor, real: Tensor) -> Tensor:
     return (-10 * error.clamp(min=1e-10).log10()).mean()
 
 
-def correlation(one: Tensor, other: Tensor) -> float:
-    """Of two courses (n,); 0 where either never moves."""
-    return float(torch.corrcoef(torch.stack([one, other]))[0, 1].nan_to_num(0.0))
-
-
 def moved(course: Tensor, true: Tensor) -> float:
     """How far a course (n,) goes, of the true one."""
     return float(course.std() / true.std().clamp(min=1e-6))

@@ -14,10 +14,10 @@ from model_server.corpus.actor.statistics import AXES
 from model_server.networks.dae_talker.speech2latent import Speech2Latent, SpeechFeatures
 from model_server.networks.dae_talker.speech_features import SpeechReader
 from model_server.training.dae_talker.data import EYES, LEAST_SHAPE
-from model_server.training.dae_talker.losses import correlation, moved, standardized
+from model_server.training.dae_talker.losses import moved, standardized
 from model_server.training.dae_talker.stages import Stage
 from model_server.training.dae_talker.tasks import PoseTask, SpeechTask, Stretches
-from model_server.training.losses import Losses
+from model_server.training.losses import Losses, correlation
 from model_server.training.recogniser.sound_augment import (
     amplified,
     background,

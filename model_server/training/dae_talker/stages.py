@@ -17,14 +17,14 @@ from model_server.networks.dae_talker.semantic_encoder import SemanticEncoder
 from model_server.training.averaging import average
 from model_server.training.dae_talker.config import Schedule, StageName
 from model_server.training.dae_talker.data import LEAST_SHAPE, ActorStore, Frames
-from model_server.training.dae_talker.losses import correlation, moved, part_weights, psnr, standardized
+from model_server.training.dae_talker.losses import moved, part_weights, psnr, standardized
 from model_server.training.dae_talker.models import DaeModels
 from model_server.training.dae_talker.tasks import AutoencoderTask, CriticTask, FaceTask, PicturesTask
 from model_server.training.discriminator import Discriminator
 from model_server.training.distributed import ProcessGroup
 from model_server.training.face_network import FaceNetwork
 from model_server.training.learner import GRADIENT_NORM, Learner
-from model_server.training.losses import Losses
+from model_server.training.losses import Losses, correlation
 from model_server.training.run_log import grid
 
 _BETAS = (0.9, 0.999)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model_server.corpus.shards import Corpus
-from model_server.corpus.speech.clips import decoded_sound
+from model_server.corpus.speech.clips import decoded_samples
 from model_server.corpus.synthetic import Settings, identity_name, spoken_landmarks
 from model_server.engines.pcavs.spoken_lips import recogniser_mark
 from model_server.errors import PoseDubError
@@ -21,7 +21,7 @@ from model_server.networks.pcavs.lip_shape import SHAPES_PER_SECOND, LipShapeNet
 from model_server.networks.pcavs.presets import OPTIONAL_PARTS
 from model_server.networks.speech_recogniser.log_mel import log_mel
 from model_server.networks.speech_recogniser.recogniser import Recogniser
-from model_server.training.losses import known_l1
+from model_server.training.losses import correlation, known_l1
 from model_server.training.pcavs.lip_shape import lip_shapes
 from model_server.training.recogniser.sound_augment import augment, loudness
 
@@ -147,7 +147,7 @@ def _take(corpus: Corpus, name: str) -> Take | None:
     tensors = corpus.tensors(name)
     if not tensors.keys() >= {"sound", "landmarks", "angles"}:
         return None
-    samples = decoded_sound(tensors["sound"].tobytes()).astype(np.float32) / 32768
+    samples = decoded_samples(tensors["sound"].tobytes())
     shapes = lip_shapes(tensors["landmarks"], tensors["angles"])
     return Take(name, corpus.entry(name).source == _RENDERED, samples, shapes)
 
@@ -223,5 +223,5 @@ def _agreement(network: LipShapeNetwork, lessons: Sequence[Lesson]) -> float:
         told, true = network(lesson.heard[None].float())[0, :, 0], lesson.shapes[:, 0]
         seen = torch.isfinite(true)
         if seen.sum() >= _FEWEST and true[seen].std() > 0:
-            found.append(float(torch.corrcoef(torch.stack([told[seen], true[seen]]))[0, 1]))
+            found.append(correlation(told[seen], true[seen]))
     return float(np.mean(found)) if found else float("nan")

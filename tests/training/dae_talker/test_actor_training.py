@@ -15,11 +15,12 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.dae_talker.beginning import Beginning
 from model_server.training.dae_talker.config import PRESETS, STAGES, DaeConfig, StageName
 from model_server.training.dae_talker.data import ActorStore, landmark_codes
-from model_server.training.dae_talker.losses import correlation, moved, part_weights, parts_mask, psnr, standardized
+from model_server.training.dae_talker.losses import moved, part_weights, parts_mask, psnr, standardized
 from model_server.training.dae_talker.spoken_stage import changed_sound, readout, whitening_of
 from model_server.training.dae_talker.stages import AutoencoderStage, spread_latents
 from model_server.training.dae_talker.trainer import DaeTrainer
 from model_server.training.distributed import ProcessGroup
+from model_server.training.losses import correlation
 from model_server.training.settings import changed
 from model_server.training.timing import Limits
 from tests.training.dae_talker.conftest import FRAMES, SIDE, actor_clip, drawn_actor
