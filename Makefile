@@ -14,6 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROTOS := protos/backend.py $(wildcard protos/posedub/v1/*.proto)
+# Where Python may write no bytecode, each of the tests' many processes compiles torch for five seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo showcase test proofs faults gui lint train ablations environment
 

@@ -8,7 +8,6 @@ import platform
 import socket
 import struct
 import sys
-import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from model_server.pipeline.media.timing import Timing
 from model_server.sandbox import client, limits
 from model_server.sandbox.channel import Asked, Channel, UnsoundMessage
 from tests.limits import HANGS
+from tests.readers import readers
 from tests.sandbox import work
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
@@ -126,14 +126,17 @@ def test_time_has_a_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cancelling_ends_the_process(file: Path) -> None:
-    stop = threading.Event()
-    threading.Timer(0.1, stop.set).start()
+    turning: list[psutil.Process] = []
+
+    def cancelled() -> bool:
+        turning[:] = readers() - before
+        return bool(turning)
+
+    before = readers()
     with pytest.raises(PoseDubError) as caught:
-        client.answer(work.turn_forever, file, cancelled=stop.is_set)
-    assert caught.value.kind is ErrorKind.CANCELLED
-    (server,) = [one for one in psutil.Process().children() if "fork_server" in " ".join(one.cmdline())]
-    _, alive = psutil.wait_procs(server.children(), HANGS)
-    assert not alive
+        client.answer(work.turn_forever, file, cancelled=cancelled)
+    assert caught.value.kind is ErrorKind.CANCELLED and turning
+    assert not psutil.wait_procs(turning, HANGS)[1]
 
 
 def test_what_is_asked_for_is_answered_in_order_and_no_further_than_wanted(file: Path) -> None:
