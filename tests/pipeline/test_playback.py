@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from model_server.pipeline.media.playback import Playback
-from model_server.pipeline.media.video import open_footage
+from model_server.pipeline.media.sandboxed import open_footage
 from tests.limits import HANGS
 from tests.pipeline.makers import counter_picture, read_counter, write_movie
 from tests.readers import readers
