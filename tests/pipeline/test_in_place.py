@@ -230,10 +230,16 @@ def test_references_show_a_turning_head_from_all_sides() -> None:
     chosen = differing(rng.uniform(0, 0.1, 200), angles, 4)
     assert len(set(chosen.tolist())) == 4
     assert yaw[chosen].min() < -20 and yaw[chosen].max() > 20
-    still = differing(np.linspace(0, 0.3, 200), np.zeros((200, 3)), 4)
+    still = differing(np.linspace(0, 0.1, 200), np.zeros((200, 3)), 4)
     closed, _, half, wide = sorted(still.tolist())
     assert (closed, half, wide) == pytest.approx((0, 100, 199), abs=5)
     assert differing(np.zeros(1), np.zeros((1, 3)), 4).tolist() == [0]
+
+
+def test_a_mouth_wide_open_is_no_reference_where_others_are() -> None:
+    openings = np.array([0.25, 0.02, 0.3, 0.06, 0.08, 0.1, 0.28])
+    assert set(differing(openings, np.zeros((7, 3)), 4).tolist()) == {1, 3, 4, 5}
+    assert 2 in differing(openings, np.zeros((7, 3)), 5), "too few others"
 
 
 def test_each_shot_has_references_in_its_own_light(finder: FaceFinder, tmp_path: Path) -> None:

@@ -38,13 +38,16 @@ _FEWEST = 8
 # Lips opened so far, in distances between the eyes, look as different as a head turned by so many degrees; the part of
 # the frames at either end that may be measured wrong.
 _OPENED, _TURNED, _OUTLIERS = 0.1, 10.0, 0.02
+# Lips open further than that are no reference where others are: most drawn lips open less, and of a wide mouth a
+# second lower lip would stay on the chin below them.
+_WIDE = 0.12
 # Quantiles of the lips' opening between which a speaker moves; how far apart they are mostly, in distances between the
 # eyes; below which nobody speaks; and how much less or more than mostly lips may be made to go.
 _MOVING, _MOSTLY, _STILL, _PERSONAL = (0.1, 0.95), 0.095, 0.035, (0.5, 1.6)
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
 _FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
-_VERSION = "in place 3"
+_VERSION = "in place 4"
 
 
 class Region:
@@ -217,7 +220,9 @@ def differing(openings: NDArray[np.float64], angles: NDArray[np.floating], count
         openings: of the lips, over the distance between the eyes, (n,).
         angles: yaw, pitch and roll (n, 3), degrees.
     """
-    looks = np.column_stack([openings / _OPENED, angles[:, :2] / _TURNED])
+    narrow = np.flatnonzero(~(openings > _WIDE))
+    usable = narrow if len(narrow) >= count else np.arange(len(openings))
+    looks = np.column_stack([openings[usable] / _OPENED, angles[usable, :2] / _TURNED])
     low, high = np.nanquantile(looks, _OUTLIERS, axis=0), np.nanquantile(looks, 1 - _OUTLIERS, axis=0)
     looks = np.nan_to_num(np.clip(looks, low, high))
     chosen = [int(np.argmin(looks[:, 0]))]
@@ -226,4 +231,4 @@ def differing(openings: NDArray[np.float64], angles: NDArray[np.floating], count
         distance = np.minimum(distance, np.linalg.norm(looks - looks[chosen[-1]], axis=1))
         distance[chosen] = -1.0
         chosen.append(int(np.argmax(distance)))
-    return np.array(chosen)
+    return usable[chosen]
