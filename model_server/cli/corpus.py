@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_server.cli import align, progress
 from model_server.cli import options as shared
+from model_server.files import atomic_file
 from model_server.places import check_readable, folder_to_fill, try_file
 
 if TYPE_CHECKING:
@@ -24,9 +25,13 @@ _EXAMPLES = 3
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Register `corpus synthetic`, `footage`, `portraits`, `speech`, `align`, `info` and `merge`."""
+    """Register `corpus head`, `synthetic`, `footage`, `portraits`, `speech`, `align`, `info` and `merge`."""
     corpus = commands.add_parser("corpus", help="make, inspect and join training corpora")
     actions = corpus.add_subparsers(required=True, metavar="ACTION")
+    head = actions.add_parser("head", help="make ict.npz, from which synthetic people are rendered, of ICT-FaceKit")
+    head.add_argument("folder", type=Path, metavar="FaceXModel", help="folder of that name in a copy of ICT-FaceKit")
+    head.add_argument("--out", type=Path, required=True, metavar="ict.npz")
+    head.set_defaults(run=_head)
     _add_synthetic(actions)
     _add_footage(actions)
     _add_portraits(actions)
@@ -45,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _add_synthetic(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser("synthetic", help="render talking heads with exact labels")
-    parser.add_argument("--ict", type=Path, required=True, metavar="ict.npz", help="ICT-FaceKit's data")
+    parser.add_argument("--ict", type=Path, required=True, metavar="ict.npz", help="of `corpus head`")
     parser.add_argument("--identities", type=shared.whole(1), default=100, metavar="N", help="people (default: 100)")
     parser.add_argument("--clips-per-identity", type=shared.whole(1), default=5, metavar="C", help="default: 5")
     parser.add_argument("--actor", action="store_true", help="one person in a studio, to train DAE-Talker on")
@@ -155,6 +160,17 @@ def _shares(options: argparse.Namespace) -> Shares:
     from model_server.corpus.build import Shares
 
     return Shares(options.val, options.test)
+
+
+def _head(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from model_server.synthetic.face_x_model import head_archive
+
+    try_file(options.out, OTHER)
+    with atomic_file(options.out) as file:
+        np.savez_compressed(file, **head_archive(options.folder))  # type: ignore[arg-type]
+    return 0
 
 
 def _synthetic(options: argparse.Namespace) -> int:

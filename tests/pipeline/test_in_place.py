@@ -326,7 +326,7 @@ def test_lips_go_as_far_as_the_persons_own() -> None:
     rng = np.random.default_rng(2)
     speaking = np.abs(rng.normal(0, 0.04, 300))
     usual = lip_movement(speaking)
-    assert lip_movement(2 * speaking) == pytest.approx(min(2 * usual, 1.6)) and lip_movement(0.6 * speaking) < usual
-    assert lip_movement(20 * speaking) == 1.6 and lip_movement(np.concatenate([speaking, [np.nan]])) == usual
+    assert lip_movement(2 * speaking) == pytest.approx(min(2 * usual, 2.0)) and lip_movement(0.6 * speaking) < usual
+    assert lip_movement(20 * speaking) == 2.0 and lip_movement(np.concatenate([speaking, [np.nan]])) == usual
     assert lip_movement(0.01 * speaking) == 1, "nobody is seen to speak"
     assert lip_movement(speaking[:3]) == lip_movement(np.zeros(0)) == 1, "too few frames tell"
