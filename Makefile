@@ -69,7 +69,7 @@ $(READY): pyproject.toml $(PROTOS) .ci/system-packages
 	@touch $(READY)
 
 ACTOR ?= runs/actor
-CORPUS ?= runs/corpora/actor
+CORPUS ?= corpus/actor
 CLIPS ?= 3
 FRAMES ?= 75
 STAGES_no-pose = speech2latent
@@ -77,7 +77,7 @@ STAGES_landmarks = autoencoder speech2latent
 
 # What an actor's run is worth in other numbers of steps, without its pose adaptor, and with landmarks in place of
 # latents; again to go on. Shared noise and independent noise are compared wherever an actor is evaluated.
-ablations: $(READY) $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors
+ablations: $(READY) $(ACTOR).safetensors $(ACTOR)-no-pose.safetensors $(ACTOR)-landmarks.safetensors
 	$(BIN)/posedub evaluate $(CORPUS) --limit $(CLIPS) --max-frames $(FRAMES) --pose-source frozen \
 	  --weights $(ACTOR).safetensors --steps 1 4 20 100 --out $(ACTOR)-steps
 	$(BIN)/posedub evaluate $(CORPUS) --limit $(CLIPS) --max-frames $(FRAMES) --pose-source frozen \

@@ -134,7 +134,7 @@ def _add_portraits(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_speech(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser("speech", help="collect voices and what they say, to train the ears")
+    parser = actions.add_parser("speech", help="collect voices and what they say, to train speech recognisers")
     parser.add_argument("sources", type=Path, nargs="*", metavar="SRC", help="folders of sounds with their texts")
     parser.add_argument("--language", default="en", help="where the sources tell none (en)")
     parser.add_argument("--espeak", type=shared.whole(0), default=0, metavar="N", help="clips of eSpeak NG voices (0)")

@@ -48,7 +48,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--layout", choices=("auto", "voxceleb2", "lrw", "grid", "flat"), default="auto")
     parser.add_argument("--identity-from", choices=("folder", "name"), default="name", help="of flat layouts (name)")
     _add_weights_options(parser)
-    parser.add_argument("--pose-source", choices=("rendered", "generated", "frozen"), help="see the report's notes")
+    parser.add_argument(
+        "--pose-source",
+        choices=("rendered", "generated", "frozen"),
+        help="whose head moves: synthetic people rendered anew (--ict) or drawn, or the clip itself, mouth frozen",
+    )
     parser.add_argument(
         "--pose-reading",
         choices=("auto", *POSE_READINGS),

@@ -26,7 +26,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     for action, run in ((show, _show), (prune, _prune), (verify, _verify)):
         action.set_defaults(run=run)
         action.add_argument("--data", type=shared.path, metavar="DIR", help="data folder (default: the user's)")
-        action.add_argument("--store", type=shared.database_url, metavar="URL", help="of its list of dubs")
+        action.add_argument(
+            "--store",
+            type=shared.database_url,
+            metavar="URL",
+            help="database that lists the dubs, where it is not in the data folder",
+        )
         action.add_argument("--blobs", type=shared.blobs_url, metavar="URL", help="of its files")
         action.add_argument("--command", action="store_true", help="of the command's own dubs, not of the server's")
     add_limits(prune)

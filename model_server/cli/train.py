@@ -43,15 +43,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="TOML file; or give --preset")
-    parser.add_argument("--preset", metavar="NAME", help="lite, full, lite-cpu, recogniser, dae-cpu or others")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="lite, full, recogniser, dae-128; on processors lite-cpu, lite-in-place-cpu, dae-cpu",
+    )
     parser.add_argument(
         "--corpus", type=Path, nargs="+", action="extend", required=True, metavar="DIR", help="folders of shards"
     )
     parser.add_argument(
         "--voices", type=Path, nargs="+", action="extend", default=[], metavar="DIR", help="corpora of other voices"
     )
-    parser.add_argument("--recogniser", type=Path, metavar="FILE", help="another one that tells what those say")
-    parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, to hear with in its place")
+    parser.add_argument(
+        "--recogniser",
+        type=Path,
+        metavar="FILE",
+        help="speech recogniser that hears with dae-* presets, and finds phonemes of --voices",
+    )
+    parser.add_argument(
+        "--wav2vec2",
+        type=Path,
+        metavar="FILE",
+        help="wav2vec 2.0 base, for dae-* presets to hear with instead of --recogniser",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--stage", choices=(*STAGES, PHONEMES, *ACTOR_STAGES), default="all")
     parser.add_argument(

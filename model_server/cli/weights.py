@@ -58,8 +58,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     lips.add_argument("corpora", nargs="+", type=Path, metavar="DIR", help="corpora of speaking faces, with sound")
     lips.add_argument("--weights", type=Path, metavar="X.safetensors", help="(default: the built-in ones)")
     lips.add_argument("--ict", type=Path, metavar="ict.npz", help="head model: rendered lips as well, without pictures")
-    lips.add_argument("--speech", type=Path, metavar="VOICES", help="corpus of voices that those speak with, too")
-    lips.add_argument("--people", type=shared.whole(1), default=400, metavar="N", help="of those (400)")
+    lips.add_argument(
+        "--speech", type=Path, metavar="VOICES", help="corpus of voices that rendered people speak with, too"
+    )
+    lips.add_argument("--people", type=shared.whole(1), default=400, metavar="N", help="rendered people (400)")
     lips.add_argument("--steps", type=shared.whole(1), default=300, metavar="N", help="of 16 stretches of 2 s (300)")
     lips.add_argument("--rendered", type=shared.number(0, 1), default=0.25, metavar="X", help="part of rendered lips")
     lips.add_argument("--gain", type=shared.number(0), default=1.0, metavar="X", help="tell lips to go so much further")

@@ -196,11 +196,6 @@ class FrameSource:
     angles: NDArray[np.float32]
     movement: float = 1.0
 
-    @property
-    def looks(self) -> bytes:
-        """All that a person's looks are learnt from: picture and angles."""
-        return self.picture.tobytes() + self.angles.tobytes()
-
 
 @dataclass(frozen=True)
 class Condition:

@@ -17,7 +17,6 @@ from model_server.engines.registry import traits
 from model_server.engines.runtime.value_cache import ValueCache
 from model_server.pipeline.blinks import closures
 from model_server.pipeline.compositing.canvas import FootageCanvas, look_through
-from model_server.pipeline.compositing.in_place import Region, reference_rows
 from model_server.pipeline.faces.alignment import Matrix
 from model_server.pipeline.faces.cached_pose import pose_track
 from model_server.pipeline.faces.finder import FaceFinder
@@ -128,12 +127,11 @@ class Context:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))
 
-    def identity_in(self, references: Sequence[FrameSource]) -> Any:
-        """Whom to draw into frames."""
-        shown = tuple(one.looks for one in references)
+    def identity_in(self, looks: str, references: Callable[[], Sequence[FrameSource]]) -> Any:
+        """Whom to draw into frames; `looks` is the key of the `references`, which are read where they are needed."""
         if self.engine.compiling:
             self.report.progress("compiling", 0, 1)
-        return self.memory.get(("in place", self.fingerprint, shown), lambda: self.engine.identity_in(references))
+        return self.memory.get(("in place", self.fingerprint, looks), lambda: self.engine.identity_in(references()))
 
 
 @dataclass(frozen=True)
@@ -147,8 +145,7 @@ class Analysis:
         poses: pose codes of `frames`, (n, p); None where the head moves as the engine makes of the speech.
         face: the footage's face in the movie frames that `frames` show; None without footage.
         lids: how far the lids are closed in `frames`, 0 to 1, (n,); None for weights that do not heed it.
-        references: for each shot of `face`, frames that show the person, where the lower face is drawn into footage;
-            else none.
+        in_place: whether the lower face is drawn into the footage's own frames.
     """
 
     spec: DubSpec
@@ -157,7 +154,7 @@ class Analysis:
     portrait: PortraitViews | None
     poses: NDArray[np.float32] | None
     face: FaceTrack | None
-    references: tuple[tuple[FrameSource, ...], ...] = ()
+    in_place: bool = False
     lids: NDArray[np.float32] | None = None
 
 
@@ -204,9 +201,10 @@ class _Analyst:
 
     def analysis(self) -> Analysis:
         speech, canvas = self._speech(), self._canvas
-        if canvas and self._in_place:
-            references = self._references(canvas.track)
-            return Analysis(self._spec, self._looked, speech, None, self._own_codes(), canvas.track, references)
+        if canvas and in_place(self._spec, self._context.engine.weights):
+            seen = bool(canvas.track.shown.any())  # else nothing is drawn, and nothing else has to be known
+            codes = self._own_codes() if seen else self._neutral()
+            return Analysis(self._spec, self._looked, speech, None, codes, canvas.track, seen)
         poses, face = self._poses(), canvas.track if canvas else None
         return Analysis(self._spec, self._looked, speech, self._portrait, poses, face, lids=self._lids())
 
@@ -221,29 +219,6 @@ class _Analyst:
             return None
         pose = self._spec.pose
         return closures(self._spec, self._looked, self._video_track(pose).lids if isinstance(pose, PoseVideo) else None)
-
-    @cached_property
-    def _in_place(self) -> bool:
-        """Whether the lower face is drawn into the footage's own frames, of which one at least shows it."""
-        wanted = in_place(self._spec, self._context.engine.weights)
-        return wanted and self._canvas is not None and bool(self._canvas.track.shown.any())
-
-    def _references(self, track: FaceTrack) -> tuple[tuple[FrameSource, ...], ...]:
-        """For each shot, frames of the footage that show the person's mouth, closed and open."""
-        source, region = self._spec.output.footage, Region(track, self._context.traits.in_place)
-        assert source is not None
-        footage = self._context.opened(source.asset, self._spec.viewer)
-
-        def made(rows: Sequence[int]) -> tuple[FrameSource, ...]:
-            pictures = footage.iter_frames(track.indices[rows].tolist(), self._context.cancelled)
-            return tuple(region.source(picture, row) for row, (_, picture) in zip(rows, pictures, strict=True))
-
-        def kept(rows: Sequence[int]) -> tuple[FrameSource, ...]:
-            places = tuple((int(track.indices[row]), region.bytes_of(row)) for row in rows)
-            key = ("references", source.asset, self._spec.viewer, region.kind, places)
-            return self._context.memory.get(key, lambda: made(rows))
-
-        return tuple(kept(sorted(reference_rows(track, shot))) for shot in track.shot_rows)
 
     def _own_codes(self) -> NDArray[np.float32]:
         """Codes (n, p) of the footage's own head, where its whole face is drawn for the lower one."""

@@ -29,7 +29,7 @@ from model_server.pipeline.media.encode import encode_png
 from model_server.pipeline.prefetch import prefetch
 from model_server.pipeline.request import parameters_of
 from model_server.pipeline.result_cache import digest
-from model_server.pipeline.warnings import Source, covered_warnings
+from model_server.pipeline.warnings import FrameWarning, Source, covered_warnings
 
 # Frames whose conditions are asked for at once.
 FRAMES_AT_ONCE = 64
@@ -92,7 +92,7 @@ class Rendering:
                 analysis.poses,
                 parameters_of(self._spec),
                 analysis.lids,
-                bool(analysis.references),
+                analysis.in_place,
             )
         )
 
@@ -116,7 +116,8 @@ class Rendering:
         with ThreadPoolExecutor(ENCODERS) as pool:
             for frame, png in prefetch(self._made(frames, end or (lambda: frames.stop), pool), waiting):
                 yield replace(frame, png=png.result()) if png else frame
-        self._warn_of_covered()
+        for one in self.covered(frames):
+            self._context.report.warn(one.first, one.end, one.kind, one.message)
 
     def _made(
         self, frames: range, end: Callable[[], int], pool: ThreadPoolExecutor
@@ -127,6 +128,7 @@ class Rendering:
         for frame in takewhile(lambda frame: frame.index < end(), self.wanted(frames)):
             blob = self._context.results.result(frame.key)
             if blob:
+                self._remember_covered(frame)
                 yield Frame(frame.index, frame.key, blob), None
                 continue
             batch.append(frame)
@@ -148,25 +150,39 @@ class Rendering:
     def _batch_size(self) -> int:
         """Frames drawn at once; of those that are drawn into, few, since their pictures are held meanwhile."""
         most = self._context.engine.batch_size
-        return min(most, IN_PLACE_AT_ONCE) if self._analysis.references else most
+        return min(most, IN_PLACE_AT_ONCE) if self._analysis.in_place else most
 
     def _encoding(self, batch: list[Wanted], pool: ThreadPoolExecutor) -> Iterator[tuple[Frame, Future[bytes]]]:
         """Draw a batch and have it encoded."""
         for wanted, view in self._drawn(batch):
             picture = self._canvas.picture(self._row(wanted.index), view)
-            yield Frame(wanted.index, wanted.key, None), pool.submit(self._file, picture, view is not None)
+            drawn = view is not None and not self._kept_covered(wanted)
+            yield Frame(wanted.index, wanted.key, None), pool.submit(self._file, picture, drawn)
 
     def _file(self, picture: NDArray[np.uint8], drawn: bool) -> bytes:
         png = self._encode(picture)
         return self._mark(png) if drawn else png
 
-    def _warn_of_covered(self) -> None:
-        """Say which frames were left as they are since something covers the face."""
+    def covered(self, frames: range) -> Iterator[FrameWarning]:
+        """Which frames of a range, made or met before, were left as they are since something covers the face."""
         canvas = self._canvas
         if isinstance(canvas, InPlaceCanvas):
             shown = Source("the footage", canvas.frames, canvas.rate)
-            for one in covered_warnings(shown, canvas.covered, self._analysis.frames.start):
-                self._context.report.warn(one.first, one.end, one.kind, one.message)
+            left = {row for row in canvas.covered if row + self._analysis.frames.start in frames}
+            yield from covered_warnings(shown, left, self._analysis.frames.start)
+
+    def _kept_covered(self, wanted: Wanted) -> bool:
+        """Whether a frame was left as it is, which is kept beside it."""
+        canvas = self._canvas
+        left = isinstance(canvas, InPlaceCanvas) and self._row(wanted.index) in canvas.covered
+        if left:
+            self._context.results.keep(_covered_key(wanted), b"covered")
+        return left
+
+    def _remember_covered(self, wanted: Wanted) -> None:
+        canvas = self._canvas
+        if isinstance(canvas, InPlaceCanvas) and self._context.results.result(_covered_key(wanted)):
+            canvas.covered.add(self._row(wanted.index))
 
     def _row(self, index: int) -> int:
         """Row of a frame among those analysed."""
@@ -175,7 +191,9 @@ class Rendering:
     @cached_property
     def _base_key(self) -> str:
         """Key of all that the frames of this dub have in common."""
-        views, settings = self._analysis.portrait, f"{self._spec.size} {self._spec.seed}"
+        views = self._analysis.portrait
+        alone = self._analysis.in_place and self._context.traits.in_place == "lower_face"  # drawn at the footage's size
+        settings = "" if alone else f"{self._spec.size} {self._spec.seed}"
         shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else ()
         marks = [
             *(["colourless"] if self._colourless else []),
@@ -195,19 +213,23 @@ class Rendering:
 
     def _identity_at(self, index: int) -> Any:
         """Whom a frame shows: in place, as the person looks in its shot."""
-        if not self._analysis.references:
+        canvas = self._canvas
+        if not isinstance(canvas, InPlaceCanvas):
             return self._identity
-        return self._context.identity_in(self._analysis.references[self._shot(index)])
+        shot = self._shot(index)
+        return self._context.identity_in(self._looks[shot], lambda: canvas.references(shot))
 
     def _references_key(self, index: int) -> tuple[str, ...]:
         """Key of how the person looks in a frame's shot; none where a portrait is bent."""
-        if not self._analysis.references:
-            return ()
-        return (self._shot_keys[self._shot(index)],)
+        return (self._looks[self._shot(index)],) if self._looks else ()
 
     @cached_property
-    def _shot_keys(self) -> tuple[str, ...]:
-        return tuple(digest(*(one.looks for one in references)) for references in self._analysis.references)
+    def _looks(self) -> tuple[str, ...]:
+        """Key of each shot's references; none where a portrait is bent."""
+        canvas = self._canvas
+        if not isinstance(canvas, InPlaceCanvas):
+            return ()
+        return tuple(canvas.looks(shot) for shot in range(len(canvas.track.shot_rows)))
 
     def _shot(self, index: int) -> int:
         """Number of the footage's shot that a frame shows; 0 for all where nothing is drawn into it."""
@@ -238,6 +260,11 @@ class Rendering:
             yield from map(_without_colours, views) if self._colourless else views
 
 
+def _covered_key(wanted: Wanted) -> str:
+    """Under which it is kept that a frame was left as it is."""
+    return digest("covered", wanted.key)
+
+
 def _without_colours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture's luma (BT.601, as of the stills that portraits are) in all channels."""
     return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
@@ -251,6 +278,6 @@ def _footage_canvas(analysis: Analysis, context: Context) -> FootageCanvas | Non
     footage = context.opened(source.asset, analysis.spec.viewer)
     times = shown_times(analysis.spec, source, analysis.frames)
     output = analysis.spec.output.of(analysis.frames)
-    if analysis.references:
+    if analysis.in_place:
         return InPlaceCanvas(output, footage, times, analysis.face, context.traits.in_place, context.cancelled)
     return FootageCanvas(output, footage, times, analysis.spec.size, analysis.face, context.cancelled)

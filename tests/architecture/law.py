@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as Folder
 from pathlib import PurePosixPath as Path
 
-# Rooms and single modules by height; the longest name that fits counts. A module may import lower or equal ones.
+# Packages and single modules by height; the longest name that fits counts. A module may import lower or equal ones.
 SERVER = {
     "": 0, "synthetic": 10,
     "networks.layers": 10, "networks.cpu": 11, "networks": 12,
@@ -33,15 +33,15 @@ ADDON = {
     "host.properties": 25, "host.handlers": 26, "host": 27, "": 30,
 }  # fmt: skip
 PACKAGES: dict[str, dict[str, int]] = {"model_server": SERVER, "blender_addon": ADDON}
-# Rooms of one height that know nothing of each other.
+# Packages of one height that know nothing of each other.
 STRANGERS = [{"host.operators", "host.panels"}]
 BLENDER = {"bpy", "bl_ui", "aud", "gpu"}
 STUB_READERS = {"model_server/service/messages.py", "blender_addon/client/wire.py"}
 MEDIA = {"av", "cv2", "ai_edge_litert", "librosa", "soxr"}
 SERVING = ("networks", "engines", "pipeline", "provenance", "jobs", "service")
 LEARNING = {"model_server.corpus", "model_server.training", "model_server.evaluation"}
-# An engine's own rooms, and who may know them: they themselves, and what measures or trains this one engine.
-ENGINE_ROOMS = ("engines", "networks", "training")
+# An engine's own packages, and who may know them: they themselves, and what measures or trains this one engine.
+ENGINE_PACKAGES = ("engines", "networks", "training")
 _ENGINES = Folder(__file__).parents[2] / "model_server" / "engines"
 ENGINES = tuple(sorted(path.parent.name for path in _ENGINES.glob("*/family.py")))
 KNOWING = ("bench", "evaluation", "cli", "training")
@@ -76,7 +76,7 @@ def imports(path: Path, source: str) -> set[str]:
     return found
 
 
-def room(name: str) -> str:
+def package(name: str) -> str:
     """The longest entry of the package's table that a dotted name lies in."""
     package, _, inside = name.partition(".")
     entries = [entry for entry in PACKAGES[package] if inside == entry or inside.startswith(f"{entry}.")]
@@ -84,8 +84,8 @@ def room(name: str) -> str:
 
 
 def height(name: str) -> int:
-    """Of the room that a dotted name lies in."""
-    return PACKAGES[name.partition(".")[0]][room(name)]
+    """Of the package that a dotted name lies in."""
+    return PACKAGES[name.partition(".")[0]][package(name)]
 
 
 def upward_imports(path: Path, source: str) -> Iterator[str]:
@@ -99,7 +99,7 @@ def upward_imports(path: Path, source: str) -> Iterator[str]:
             yield f"{own} imports {name} of the other program"
         elif height(name) > height(own):
             yield f"{own} imports {name} above it"
-        elif any({room(own), room(name)} == pair for pair in STRANGERS):
+        elif any({package(own), package(name)} == pair for pair in STRANGERS):
             yield f"{own} imports {name} beside it"
 
 
@@ -135,15 +135,15 @@ def decoders_outside_the_sandbox(path: Path, source: str) -> Iterator[str]:
 
 
 def engines_known(path: Path, source: str) -> Iterator[str]:
-    """Nobody but an engine's own rooms, and tools for this engine, knows an engine's modules or its name."""
+    """Nobody but an engine's own packages, and tools for this engine, knows an engine's modules or its name."""
     if path.parts[0] != "model_server":
         return
     for engine in ENGINES:
         if engine in path.parts:
             continue
-        rooms = tuple(f"model_server.{room}.{engine}" for room in ENGINE_ROOMS)
+        packages = tuple(f"model_server.{package}.{engine}" for package in ENGINE_PACKAGES)
         for name in imports(path, source):
-            if name.startswith(rooms) and path.parts[1] not in KNOWING:
+            if name.startswith(packages) and path.parts[1] not in KNOWING:
                 yield f"{path} imports {name}"
         texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
         if engine in texts:

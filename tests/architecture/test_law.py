@@ -124,11 +124,11 @@ def _spread(name: str) -> list[str]:
 
 
 def test_the_top_level_is_as_agreed() -> None:
-    """Someone new finds a room by its name; what builds or deploys lies with what it belongs to."""
+    """Someone new finds a package by its name; what builds or deploys lies with what it belongs to."""
     listed = subprocess.run(["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a Git checkout")
     names = {name for name in listed.stdout.splitlines() if not name.startswith(".")}
-    rooms = {"blender_addon", "model_server", "protos", "tests"}
+    packages = {"blender_addon", "model_server", "protos", "tests"}
     files = {"pyproject.toml", "build_addon.py", "README.md", "Makefile", "LICENSE"}
-    assert names == rooms | files | {"MODEL_CARD.md", "ARCHITECTURE.md", "SECURITY.md"}
+    assert names == packages | files | {"MODEL_CARD.md", "ARCHITECTURE.md", "SECURITY.md"}

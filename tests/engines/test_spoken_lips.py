@@ -63,7 +63,7 @@ def engine() -> PcavsEngine:
 def reader(engine: PcavsEngine) -> LipReader:
     network = engine._networks.lip_shape
     assert network
-    return LipReader.of(network, "cpu", ThreadPool(1))
+    return LipReader.of(network, "cpu", ThreadPool(1), lambda work: work())
 
 
 def test_shapes_are_those_of_the_whole_sound_in_any_range(reader: LipReader, speech: Told) -> None:

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from model_server.engines.base import Condition
+from model_server.engines.base import Condition, FrameSource, InPlace
 from model_server.engines.pcavs.conditioning import Row
 from model_server.engines.pcavs.engine import PcavsEngine, as_pcavs
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.pcavs.weights import untrained, write_weights
 from model_server.engines.weights import default_weights, describe, load_engine
 from model_server.errors import PoseDubError
-from model_server.pipeline.analysis import Analysis, Context, analyse
-from model_server.pipeline.compositing.in_place import as_sharp, differing, lip_movement, reference_rows
+from model_server.pipeline.analysis import Analysis, Context, analyse, shown_times
+from model_server.pipeline.compositing.in_place import InPlaceCanvas, as_sharp, differing, lip_movement, reference_rows
 from model_server.pipeline.faces.alignment import inverse, moved
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.lower_face import EYES, SIDE, HeadPlace, lower_masks, taken
@@ -43,6 +43,7 @@ from model_server.pipeline.request import (
 from model_server.pipeline.suitability import check_suitable, in_place
 from tests.clips import CUT, HERO, LEAVES, two_people
 from tests.pipeline.conftest import INPUTS, Shelf
+from tests.pipeline.makers import counter_picture, write_movie
 
 FILES = {name: INPUTS / name for name in ("portrait.png", "speech.flac", "pose.mp4")}
 FRAMES = 8
@@ -96,6 +97,14 @@ def whole(analysis: Analysis, engine: PcavsEngine) -> list[Frame]:
     return rendered(analysis, engine, 0, FRAMES)
 
 
+def references(analysis: Analysis, kind: InPlace = "lower_face") -> list[FrameSource]:
+    """What the first shot's person looks like."""
+    source, footage = analysis.spec.output.footage, open_footage(FILES["pose.mp4"])
+    assert source is not None and analysis.face is not None
+    times, output = shown_times(analysis.spec, source, analysis.frames), analysis.spec.output.of(analysis.frames)
+    return InPlaceCanvas(output, footage, times, analysis.face, kind).references(0)
+
+
 def rendered(analysis: Analysis, engine: PcavsEngine, first: int, end: int) -> list[Frame]:
     return list(Rendering(analysis, context(engine, Shelf())).frames(range(first, end)))
 
@@ -145,17 +154,20 @@ def test_frames_depend_on_speech_and_mouth_but_not_on_the_pose(
         found = analyse(DubRequest(spec(**changes)), here)
         return [wanted.key for wanted in Rendering(found, here).wanted(range(FRAMES))]
 
-    assert keys(portrait=Portrait("pose.mp4")) == [frame.key for frame in whole]
+    same = {"portrait": Portrait("pose.mp4")}, {"seed": 7}, {"size": 448}, {"output": replace(FULL, mouth_only=(1.0,))}
+    for unheeded in same:
+        assert keys(**unheeded) == [frame.key for frame in whole], unheeded
     for other in ({"speech": Speech("speech.flac", Fraction(3, 2))}, {"mouth_strength": 0.5}):
         assert not set(keys(**other)) & {frame.key for frame in whole}
 
 
 def test_the_old_mouth_cannot_be_seen(engine: PcavsEngine, analysis: Analysis) -> None:
-    ((source, *_),) = analysis.references
+    known = references(analysis)
+    source = known[0]
     painted = source.picture.copy()
     painted[source.hidden > 0] = np.random.default_rng(0).integers(0, 255, (int((source.hidden > 0).sum()), 3))
     row = Row(np.random.default_rng(1).random((80, 20), np.float32), 1.2, np.zeros(12, np.float32))
-    identity = engine.identity_in(analysis.references[0])
+    identity = engine.identity_in(known)
     true, other = (
         engine.draw(identity, [Condition(b"", row, replace(source, picture=picture))], 0)[0]
         for picture in (source.picture, painted)
@@ -173,7 +185,7 @@ def test_whole_faces_are_fitted_to_footage_for_their_lower_part(shelf: Shelf) ->
     asked = spec(replace(FULL, face_source="in_place"))
     assert not in_place(spec(), full.weights) and in_place(asked, full.weights)
     found = analyse(DubRequest(asked, 0, 2), here, range(2))
-    assert {reference.picture.shape for reference in found.references[0]} == {(224, 224, 3)}
+    assert {reference.picture.shape for reference in references(found, "view")} == {(224, 224, 3)}
     assert found.poses is not None and not np.array_equal(found.poses[0], np.zeros(12))
     (frame,) = Rendering(found, here).frames(range(1))
     assert found.face is not None
@@ -203,13 +215,29 @@ def test_a_covered_face_stays_and_is_told(analysis: Analysis, tmp_path: Path) ->
     told = Told()
     blind = as_pcavs(load_engine(describe(tmp_path / "w.safetensors"), "cpu", "fp32"))
     here = replace(context(blind, Shelf()), report=told)
-    frames = list(Rendering(analysis, here).frames(range(2, 5)))
+    frames = list(Rendering(analysis, here, mark=lambda png: b"drawn").frames(range(2, 5)))
     assert analysis.face is not None
     shown = dict(open_footage(FILES["pose.mp4"]).iter_frames(analysis.face.indices[2:5].tolist()))
     for frame, before in zip(frames, shown.values(), strict=True):
         np.testing.assert_array_equal(decode_png(frame.png), before)
     (warning,) = told.warnings
     assert warning[:3] == (2, 5, "covered") and "3 frames stay as in the footage" in warning[3]
+    for frame in frames:
+        here.results.keep(frame.key, frame.png)
+    again = list(Rendering(analysis, here).frames(range(3, 6)))
+    assert [bool(frame.blob) for frame in again] == [True, True, False]
+    assert [one[:3] for one in told.warnings] == [(2, 5, "covered"), (3, 6, "covered")]
+
+
+def test_footage_without_a_face_stays_as_it_is(engine: PcavsEngine, tmp_path: Path) -> None:
+    movie = write_movie(tmp_path / "empty.mp4", [counter_picture(k) for k in range(50)])
+    empty = replace(FULL, footage=FootageSource("empty.mp4"))
+    here = Context(engine, {**FILES, "empty.mp4": movie}.__getitem__, Shelf())
+    found = analyse(DubRequest(spec(empty)), here)
+    frames = list(Rendering(found, here, mark=lambda png: b"drawn").frames(range(FRAMES)))
+    shown = dict(open_footage(movie).iter_frames(found.face.indices.tolist()))
+    for frame, before in zip(frames, shown.values(), strict=True):
+        np.testing.assert_array_equal(decode_png(frame.png), before)
 
 
 def test_references_show_the_mouth_closed_and_open(analysis: Analysis) -> None:
@@ -217,10 +245,11 @@ def test_references_show_the_mouth_closed_and_open(analysis: Analysis) -> None:
     assert track is not None
     rows = reference_rows(track, slice(None))
     openings = track.lips[rows, 0]
-    assert len(set(rows)) == len(analysis.references[0]) == 4
+    shown = references(analysis)
+    assert len(set(rows)) == len(shown) == 4
     sharp = track.lips[track.lips[:, 1] >= np.median(track.lips[:, 1]), 0]
     assert openings[0] <= np.quantile(sharp, 0.1) and max(openings) >= np.quantile(sharp, 0.9)
-    assert {reference.picture.shape for reference in analysis.references[0]} == {(192, 192, 3)}
+    assert {reference.picture.shape for reference in shown} == {(192, 192, 3)}
 
 
 def test_references_show_a_turning_head_from_all_sides() -> None:
@@ -326,7 +355,8 @@ def test_lips_go_as_far_as_the_persons_own() -> None:
     rng = np.random.default_rng(2)
     speaking = np.abs(rng.normal(0, 0.04, 300))
     usual = lip_movement(speaking)
-    assert lip_movement(2 * speaking) == pytest.approx(min(2 * usual, 2.0)) and lip_movement(0.6 * speaking) < usual
+    assert lip_movement(2 * speaking) == pytest.approx(min(2 * usual, 2.0), abs=0.07)
+    assert lip_movement(0.6 * speaking) < usual
     assert lip_movement(20 * speaking) == 2.0 and lip_movement(np.concatenate([speaking, [np.nan]])) == usual
     assert lip_movement(0.01 * speaking) == 1, "nobody is seen to speak"
     assert lip_movement(speaking[:3]) == lip_movement(np.zeros(0)) == 1, "too few frames tell"

@@ -267,7 +267,7 @@ class PcavsEngine:
     def _lips(self) -> LipReader | None:
         """What tells lips from speech; None where these weights do without."""
         network = self._networks.lip_shape
-        return LipReader.of(network, self.device, self._threads) if network else None
+        return LipReader.of(network, self.device, self._threads, self._in_turn) if network else None
 
     def draw_plainly(self) -> None:
         """Record no drawings from now on."""

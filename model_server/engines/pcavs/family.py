@@ -84,7 +84,9 @@ def parameter_counts(weights: WeightsInfo) -> Mapping[str, int]:
     """See `Family.parameter_counts`."""
     from model_server.networks.pcavs import model
 
-    return model.parameter_counts(weights.preset)
+    if not weights.path:
+        return model.parameter_counts(PRESETS[weights.preset])
+    return model.parameter_counts(preset_with(weights.preset, weights_file.tensor_names(weights.path)))
 
 
 def load(

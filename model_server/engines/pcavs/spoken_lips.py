@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from hashlib import blake2b
@@ -25,10 +26,13 @@ from model_server.networks.speech_recogniser.recogniser import Recogniser
 _ROW = SAMPLE_RATE // ROWS_PER_SECOND  # samples
 # Windows lie on a fixed grid, so a shape is the same whatever range is asked for.
 WINDOW = 10 * ROWS_PER_SECOND
-# That many windows are remembered, so that estimates, previews and dubs of a sound share them.
-WINDOWS_KEPT = 64
+# That many windows are remembered, 4 kB each, so that estimates, previews and dubs of films of hours share them.
+WINDOWS_KEPT = 4096
 # Shapes are told in such steps, far below what can be seen: what is heard far away moves their last bits only.
 _STEP = 1 / 64
+
+
+Turn = Callable[[Callable[[], Floats]], Floats]
 
 
 class LipReader:
@@ -38,16 +42,19 @@ class LipReader:
         network: in evaluation mode.
         recogniser: that it was fitted to.
         threads: that work.
+        turn: does work when the device's turn has come.
     """
 
-    def __init__(self, network: LipShapeNetwork, recogniser: Recogniser, threads: ThreadPool) -> None:
-        self._network, self._recogniser, self._threads = network, recogniser, threads
+    def __init__(
+        self, network: LipShapeNetwork, recogniser: Recogniser, threads: ThreadPool, turn: Turn = lambda work: work()
+    ) -> None:
+        self._network, self._recogniser, self._threads, self._turn = network, recogniser, threads, turn
         self._windows = ValueCache(WINDOWS_KEPT)
         steps = recogniser.size.context
         self._context = REACH + -(-steps // 2)  # rows
 
     @staticmethod
-    def of(network: LipShapeNetwork, device: str, threads: ThreadPool) -> LipReader:
+    def of(network: LipShapeNetwork, device: str, threads: ThreadPool, turn: Turn) -> LipReader:
         """One with the package's recogniser.
 
         Raises:
@@ -60,7 +67,7 @@ class LipReader:
                 "this version, or fit them again with posedub weights lips.",
                 ErrorKind.UNSUPPORTED,
             )
-        return LipReader(network, load_recogniser(path).network.to(device), threads)
+        return LipReader(network, load_recogniser(path).network.to(device), threads, turn)
 
     def shapes(self, speech: Sound, fps: Fraction, frames: range) -> Floats:
         """Shapes (n, 4) of the lips in a dub's frames, see `LIP_SHAPE`."""
@@ -80,12 +87,13 @@ class LipReader:
         samples = np.ascontiguousarray(speech.read(first * _ROW, count) * gain_of(speech.rms), np.float32)
         inside = slice(run.start - first, run.stop - first)
         key = blake2b(samples.tobytes() + f"{inside.start}".encode(), digest_size=16).digest()
-        return self._windows.get(key, lambda: self._threads.run(partial(self._told, samples, inside)))
+        told = partial(self._threads.run, partial(self._told, samples, inside))
+        return self._windows.get(key, lambda: self._turn(told))
 
     @torch.inference_mode()
     def _told(self, samples: NDArray[np.float32], inside: slice) -> Floats:
         rows = heard_rows(self._recogniser(log_mel(torch.from_numpy(samples)[None]).to(self._network.mean.device)))
-        return self._network(rows)[0, inside].float().cpu().numpy()
+        return self._network(rows)[0, inside].float().cpu().numpy().copy()
 
 
 def recogniser_mark(digest: str) -> torch.Tensor:

@@ -160,7 +160,7 @@ class _NoChance(TorchFunctionMode):
         return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
-def parameter_counts(preset: str) -> dict[str, int]:
-    """Number of parameters of each network."""
+def parameter_counts(preset: Preset) -> dict[str, int]:
+    """Number of parameters of each network and optional part."""
     networks = _without_values(preset)
     return {name: sum(value.numel() for value in child.parameters()) for name, child in networks.named_children()}

@@ -1,1 +1,1 @@
-"""The phoneme recogniser: what is said, when, how loud and how high, of any voice; the ears of the other networks."""
+"""The phoneme recogniser, with which the other networks hear: what any voice says, when, how loud and how high."""

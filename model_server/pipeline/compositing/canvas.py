@@ -154,8 +154,12 @@ class FootageCanvas:
         what = f"{_VERSION} {self._output.mode} {self._appearance.viewer} {self._asset} {self.frames[index]}"
         if not self.draws(index):
             return digest(what)
+        return digest(what, drawn, *self._laid(index))
+
+    def _laid(self, index: int) -> tuple[str | bytes, ...]:
+        """All that decides how what is drawn is laid into a frame, for its key."""
         settings = f"{self._output.feather!r} {self._output.mouth_only_at(index)!r}"
-        return digest(what, drawn, settings, self._placement(index).tobytes())
+        return settings, self._placement(index).tobytes()
 
     def draws(self, index: int) -> bool:
         """Whether the frame's face can be used."""

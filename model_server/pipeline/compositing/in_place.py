@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -44,6 +45,8 @@ _WIDE = 0.12
 # Quantiles of the lips' opening between which a speaker moves; how far apart they are mostly, in distances between the
 # eyes; below which nobody speaks; and how much less or more than mostly lips may be made to go.
 _MOVING, _MOSTLY, _STILL, _PERSONAL = (0.1, 0.95), 0.085, 0.018, (0.5, 2.0)
+# Movement is told in such steps: a few more frames of the footage then leave those alone that are made.
+_MOVEMENT_STEP = 1 / 16
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
 _FINE, _MOST_GAIN = 1.5, 2.5
 # Part of every key: to be changed with anything that changes composed pictures.
@@ -106,7 +109,7 @@ class InPlaceCanvas(FootageCanvas):
         kind: InPlace,
         cancelled: Callable[[], bool] = never,
     ) -> None:
-        self._region = Region(track, kind)
+        self._region, self._cancelled = Region(track, kind), cancelled
         super().__init__(output, footage, times, self._region.side, track, cancelled)
         self.covered: set[int] = set()
         self.rate = average_rate(footage.times, footage.duration)
@@ -115,14 +118,32 @@ class InPlaceCanvas(FootageCanvas):
         # What HDR footage looks like in SDR, which is what networks see.
         self._looks = Playback(footage, cancelled) if self._appearance.keeps_hdr else None
 
-    def key(self, index: int, drawn: str) -> str:
-        """See `Canvas.key`."""
-        where = self._region.bytes_of(self._row(index)) if self.draws(index) else b""
-        return digest(_VERSION, super().key(index, drawn), f"{self._region.kind} {self._side}", where)
+    def _laid(self, index: int) -> tuple[str | bytes, ...]:
+        row, kind = self._row(index), self._region.kind
+        where = (_VERSION, f"{kind} {self._side}", self._region.bytes_of(row))
+        if kind == "view":
+            return (*where, *super()._laid(index))
+        return (*where, f"{self._output.feather!r} {self._opacities[row]!r}")
 
     def shot(self, index: int) -> int:
         """Number of the footage's shot that a frame shows."""
         return int(self.track.shots[self._row(index)])
+
+    def looks(self, shot: int) -> str:
+        """Key of a shot's references, of which nothing is read for it."""
+        rows = self._reference_rows[shot]
+        places = (self.track.indices[rows].tobytes(), *(self._region.bytes_of(row) for row in rows))
+        return digest(_VERSION, self._asset, str(self._appearance.viewer), self._region.kind, *places)
+
+    def references(self, shot: int) -> list[FrameSource]:
+        """Frames of the footage that show the person's mouth, closed and open, as it looks in a shot."""
+        playback = Playback(self._footage, self._cancelled)
+        rows = self._reference_rows[shot]
+        return [self._region.source(playback.picture(int(self.track.indices[row])), row) for row in rows]
+
+    @cached_property
+    def _reference_rows(self) -> list[list[int]]:
+        return [sorted(reference_rows(self.track, shot)) for shot in self.track.shot_rows]
 
     def source(self, index: int) -> FrameSource | None:
         """See `Canvas.source`; what is needed of the frame is held until it is composed."""
@@ -182,7 +203,8 @@ def lip_movement(openings: NDArray[np.float64]) -> float:
     """
     known = openings[np.isfinite(openings)]
     spread = float(np.diff(np.quantile(known, _MOVING))[0]) if len(known) >= _FEWEST else 0.0
-    return float(np.clip(spread / _MOSTLY, *_PERSONAL)) if spread >= _STILL else 1.0
+    steps = round(np.clip(spread / _MOSTLY, *_PERSONAL) / _MOVEMENT_STEP)
+    return steps * _MOVEMENT_STEP if spread >= _STILL else 1.0
 
 
 def as_sharp(view: Picture, like: Picture, where: NDArray[np.bool_]) -> Picture:

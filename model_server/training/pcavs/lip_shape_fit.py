@@ -125,7 +125,12 @@ def fit_lip_shape(
         versions: how many times each filmed take is heard with changed voice, room and noise, beside as it is.
         gain: told shapes are made so many times as large, where drawn lips fall short of what they are told.
         progress: called after each step.
+
+    Raises:
+        PoseDubError: all clips are short.
     """
+    if not any(len(take.shapes) > _STRETCH for take in known):
+        raise PoseDubError(f"Lips are learnt from clips of more than {_STRETCH} frames; give longer ones.")
     rng = np.random.default_rng(0)
     lessons = [
         lesson for take in known for lesson in _lessons(recogniser, take, known, 0 if take.rendered else versions, rng)

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from model_server import __version__
@@ -21,7 +20,7 @@ from model_server.jobs.execution.engine_pool import EnginePool
 from model_server.jobs.execution.making import Work
 from model_server.jobs.execution.ray_workers.cluster import READY_SECONDS, Cluster, RemoteWorker, WorkerLostError
 from model_server.jobs.execution.ray_workers.looking import Heard, heard, looked_through
-from model_server.jobs.execution.ray_workers.parcels import Fault, Made, Task, packed, unpacked
+from model_server.jobs.execution.ray_workers.parcels import Fault, Made, Task, Told, packed, unpacked
 from model_server.jobs.execution.ray_workers.ranges import DEATHS, Dub, Piece, Ranges
 from model_server.jobs.execution.ray_workers.worker import raised
 from model_server.jobs.store import GAVE_UP, Store
@@ -112,9 +111,7 @@ class Farm:
                 yield Frame(index, key, known[index])
         missing = [index for index, _ in keys if not known[index]]
         if missing:
-            yield from self._drawn(
-                work, task, missing, lambda left: report.progress("frames", len(keys) - left, len(keys))
-            )
+            yield from self._drawn(work, task, missing, report)
 
     def preview(self, work: Work) -> Preview:
         """By the worker that has the least to do; it draws it before anything else."""
@@ -161,32 +158,32 @@ class Farm:
             if worker := seat.worker:
                 worker.stop(task.job)
 
-    def _drawn(self, work: Work, task: Task, missing: list[int], beat: Callable[[int], None]) -> Iterator[Frame]:
-        """Frames that no store has, as they come from all workers.
-
-        Args:
-            beat: told how many are to come, whenever none came for a while.
-        """
+    def _drawn(self, work: Work, task: Task, missing: list[int], report: Reporter) -> Iterator[Frame]:
+        """Frames that no store has, as they come from all workers; `report` hears of it when none came for a while."""
+        total = work.request.end - work.request.first
         came: queue.Queue[Any] = queue.Queue(WAITING)
         dub = Dub(task, lambda one: _put(came, one, dub))
         self._ranges.add(dub, runs(missing))
         try:
             for left in range(len(missing), 0, -1):
-                yield self._next(came, work, partial(beat, left))
+                yield self._next(came, work, report, (total - left, total))
         finally:
             if self._ranges.drop(dub):
                 self._stop(task)
 
-    def _next(self, came: queue.Queue[Any], work: Work, beat: Callable[[], None]) -> Frame:
+    def _next(self, came: queue.Queue[Any], work: Work, report: Reporter, done: tuple[int, int]) -> Frame:
         while True:
             _check_wanted(work)
             try:
                 one = came.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                beat()
+                report.progress("frames", *done)
                 continue
             if isinstance(one, Fault):
                 raise raised(one)
+            if isinstance(one, Told):
+                report.warn(one.first, one.end, one.kind, one.message)
+                continue
             return Frame(one.index, one.key, None, one.png)
 
     def _with_worker(

@@ -150,11 +150,17 @@ class RenderWorker:
         """Frames `first <= k < end` as `Made`, in order, `Told` of what deserves a look, or a `Fault`."""
         self._ends[task.token] = end
         try:
-            rendering = self._job(task, Quiet()).rendering
+            rendering, last = self._job(task, Quiet()).rendering, None
             for frame in rendering.frames(range(first, end), lambda: self._ends.get(task.token, 0)):
-                yield Made(frame.index, frame.key, frame.png)
+                if last:
+                    yield last
+                last = Made(frame.index, frame.key, frame.png)
                 if self._stopped & {task.token, task.job}:
                     break
+            if last:  # behind it nobody listens
+                for one in rendering.covered(range(first, last.index + 1)):
+                    yield Told(one.first, one.end, one.kind, one.message)
+                yield last
         except Exception as error:  # noqa: BLE001 - process boundary: errors travel as plain values
             yield _fault(error)
         finally:
