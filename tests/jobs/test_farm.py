@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from model_server.engines.pcavs import precision
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import write_weights
 from model_server.engines.weights import default_weights, describe
 from model_server.errors import PoseDubError
 from model_server.files import file_digest
@@ -38,6 +41,7 @@ from model_server.pipeline.request import (
     FootageSource,
     Output,
     Portrait,
+    PoseFixed,
     PoseVideo,
     Speech,
 )
@@ -246,6 +250,24 @@ def test_sources_are_looked_through_by_all_and_found_as_by_one(
     assert job == plain and len(job[0]) == 3
     # The movie that poses come from has 30 pictures: two parts, each another worker's.
     assert sorted(cluster.looks) == [("footage", []), ("pose", []), ("pose", [0]), ("pose", [1])]
+
+
+def test_what_covers_a_face_is_told_by_workers(tmp_path: Path, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(farming, "LOOK_SECONDS", 0.05)
+    state = untrained_state("lite-in-place")
+    state["lower_face.cover.cover_head.bias"] = torch.full((1,), 9.0)
+    write_weights(tmp_path / "w.safetensors", state, "lite-in-place", "untrained", "covered")
+    offered, stopping = EnginePool([describe(tmp_path / "w.safetensors")], "cpu", "fp32"), threading.Event()
+    store, alone = stored(tmp_path / "store", media), stored(tmp_path / "alone", media)
+    footage = [one.blobs.put((INPUTS / "pose.mp4").read_bytes()) for one in (store, alone)][0]
+    speech, output = Speech(file_digest(media / "speech.wav")), Output("overlay", FootageSource(footage))
+    request = DubRequest(DubSpec(None, speech, PoseFixed(), Fraction(25), FRAMES, output=output))
+    farm = Farm(NearCluster([1e9]), store, offered, "cpu", stopping)
+    told = [runs_of(store, Runner(store, offered, stopping=stopping, making=farm), request)]
+    stopping.set()
+    farm.stop()
+    told.append(runs_of(alone, Runner(alone, offered), request))
+    assert told[0] == told[1] and [one.kind for one in told[0][1]] == ["covered"]
 
 
 def runs_of(store: Store, runner: Runner, request: DubRequest) -> tuple[list[bytes], set[Warned]]:

@@ -17,7 +17,7 @@ from model_server.engines.shipped import shipped_weights
 from model_server.engines.weights_file import read_tensors
 from model_server.errors import PoseDubError
 from model_server.networks.pcavs.presets import OPTIONAL_PARTS
-from model_server.training.pcavs.lip_shape_fit import takes_of
+from model_server.training.pcavs.lip_shape_fit import Take, fit_lip_shape, takes_of
 from tests.corpus.makers import tiny_clip
 
 FRAMES, SIZE = 60, 16000 // 25
@@ -88,3 +88,9 @@ def test_a_corpus_without_sound_is_named(tmp_path: Path) -> None:
     with pytest.raises(PoseDubError, match="keeps no sound beside its faces; build it again"):
         takes_of([tmp_path], "train")
     assert takes_of([tmp_path], "val") == []
+
+
+def test_short_clips_are_refused_before_anything_is_heard() -> None:
+    short = Take("short", False, np.zeros(25 * SIZE, np.float32), np.zeros((25, 4), np.float32))
+    with pytest.raises(PoseDubError, match="more than 50 frames"):
+        fit_lip_shape(None, "", [short], [])
