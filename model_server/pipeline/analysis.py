@@ -203,6 +203,8 @@ class _Analyst:
         speech, canvas = self._speech(), self._canvas
         if canvas and in_place(self._spec, self._context.engine.weights):
             seen = bool(canvas.track.shown.any())  # else nothing is drawn, and nothing else has to be known
+            if not seen and len(self._looked) == self._spec.frame_count:
+                raise self._nobody()
             codes = self._own_codes() if seen else self._neutral()
             return Analysis(self._spec, self._looked, speech, None, codes, canvas.track, seen)
         poses, face = self._poses(), canvas.track if canvas else None
@@ -219,6 +221,12 @@ class _Analyst:
             return None
         pose = self._spec.pose
         return closures(self._spec, self._looked, self._video_track(pose).lids if isinstance(pose, PoseVideo) else None)
+
+    def _nobody(self) -> NoFaceError:
+        source = self._spec.output.footage
+        assert source is not None
+        name = self._context.media(source.asset).name
+        return NoFaceError(f"No face was found in {name}; choose another one that shows the person who is to speak.")
 
     def _own_codes(self) -> NDArray[np.float32]:
         """Codes (n, p) of the footage's own head, where its whole face is drawn for the lower one."""

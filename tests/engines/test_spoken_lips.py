@@ -14,6 +14,7 @@ import torch
 from model_server.engines.base import Performance
 from model_server.engines.pcavs.conditioning import GAIN, PUBLISHED_GAIN
 from model_server.engines.pcavs.engine import PcavsEngine, as_pcavs
+from model_server.engines.pcavs.in_place import drawable
 from model_server.engines.pcavs.spoken_lips import WINDOW, LipReader
 from model_server.engines.runtime.thread_pool import ThreadPool
 from model_server.engines.shipped import shipped_weights
@@ -92,6 +93,17 @@ def test_lips_are_told_where_lower_faces_are_drawn_and_nowhere_else(engine: Pcav
     for plain, told in zip(turned, drawn, strict=True):
         np.testing.assert_array_equal(plain.value.window, told.value.window)
         assert told.key == plain.key + told.value.lips.tobytes()
+
+
+def test_lips_open_no_further_than_they_can_be_drawn() -> None:
+    """And the further they are asked to, the further they do."""
+    shapes = [np.array([opening, opening / 2, -1, 0.5], np.float32) for opening in np.arange(0, 16, 0.5)]
+    drawn = [drawable(shape) for shape in shapes]
+    openings = [one[0] for one in drawn]
+    assert openings == sorted(set(openings)) and max(openings) < 6.6
+    for asked, one in zip(shapes[:8], drawn[:8], strict=True):
+        np.testing.assert_array_equal(asked, one)
+    np.testing.assert_allclose(drawn[-1], shapes[-1] * (openings[-1] / shapes[-1][0]), rtol=1e-5)
 
 
 def test_weights_for_another_recogniser_are_refused(speech: Told, tmp_path: Path) -> None:

@@ -229,12 +229,15 @@ def test_a_covered_face_stays_and_is_told(analysis: Analysis, tmp_path: Path) ->
     assert [one[:3] for one in told.warnings] == [(2, 5, "covered"), (3, 6, "covered")]
 
 
-def test_footage_without_a_face_stays_as_it_is(engine: PcavsEngine, tmp_path: Path) -> None:
+def test_a_part_without_a_face_stays_as_it_is_and_a_whole_is_refused(engine: PcavsEngine, tmp_path: Path) -> None:
     movie = write_movie(tmp_path / "empty.mp4", [counter_picture(k) for k in range(50)])
     empty = replace(FULL, footage=FootageSource("empty.mp4"))
     here = Context(engine, {**FILES, "empty.mp4": movie}.__getitem__, Shelf())
-    found = analyse(DubRequest(spec(empty)), here)
-    frames = list(Rendering(found, here, mark=lambda png: b"drawn").frames(range(FRAMES)))
+    with pytest.raises(PoseDubError, match=r"^No face was found in empty\.mp4; choose another one .*\.$"):
+        analyse(DubRequest(spec(empty)), here)
+    part = range(2, 5)
+    found = analyse(DubRequest(spec(empty), part.start, part.stop), here, part)
+    frames = list(Rendering(found, here, mark=lambda png: b"drawn").frames(part))
     shown = dict(open_footage(movie).iter_frames(found.face.indices.tolist()))
     for frame, before in zip(frames, shown.values(), strict=True):
         np.testing.assert_array_equal(decode_png(frame.png), before)

@@ -27,6 +27,10 @@ from model_server.networks.pcavs.lower_face import (
 )
 from model_server.networks.pcavs.model import Networks
 
+# How far open lips are drawn at most, in the unit of `LIP_SHAPE`, and from where on they are held back softly: hardly
+# any that the network learnt from open further, and of wider ones a smear is all that it can make.
+_WIDEST, _HELD_BACK = 6.5, 4.0
+
 
 @dataclass(frozen=True)
 class InPlaceIdentity:
@@ -65,7 +69,8 @@ class LowerFaces:
     def draw(self, identity: InPlaceIdentity, source: FrameSource, content: Tensor, said: Row) -> NDArray[np.uint8]:
         """A lower face, RGBA (side, side, 4), of what is said, and its speech content (1, content)."""
         picture, hidden = self._images(source.picture[None]), torch.tensor(source.hidden > 0)
-        lips = torch.tensor(said.lips[None]).to(self._device) * (said.gain / PUBLISHED_GAIN * source.movement)
+        asked = drawable(said.lips * np.float32(said.gain / PUBLISHED_GAIN * source.movement))
+        lips = torch.tensor(asked[None]).to(self._device)
         speech = Speech(content * said.gain, lips, torch.tensor(source.angles[None, :ANGLES]).to(self._device))
         references, taken = identity.references, hidden.to(self._device).float()[None, None]
         parts = self._network.parts(picture, taken, references, speech)
@@ -75,6 +80,15 @@ class LowerFaces:
 
     def _images(self, pictures: NDArray[np.uint8]) -> Tensor:
         return torch.tensor(pictures).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def drawable(lips: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A shape of lips (4,), see `LIP_SHAPE`, of which no part goes further than can be drawn."""
+    opening = float(lips[0])
+    if opening <= _HELD_BACK:
+        return lips
+    room = _WIDEST - _HELD_BACK
+    return lips * np.float32((_HELD_BACK + room * np.tanh((opening - _HELD_BACK) / room)) / opening)
 
 
 def _rgba(drawn: LowerFace) -> NDArray[np.uint8]:
