@@ -44,7 +44,7 @@ _OPENED, _TURNED, _OUTLIERS = 0.1, 10.0, 0.02
 _WIDE = 0.12
 # Quantiles of the lips' opening between which a speaker moves; how far apart they are mostly, in distances between the
 # eyes; below which nobody speaks; and how much less or more than mostly lips may be made to go.
-_MOVING, _MOSTLY, _STILL, _PERSONAL = (0.1, 0.95), 0.08, 0.018, (0.5, 2.0)
+_MOVING, _MOSTLY, _STILL, _PERSONAL = (0.1, 0.95), 0.078, 0.018, (0.5, 2.0)
 # Movement is told in such steps: a few more frames of the footage then leave those alone that are made.
 _MOVEMENT_STEP = 1 / 16
 # Details are finer than so many pixels; they are made that much stronger or weaker at most.
