@@ -127,11 +127,11 @@ class Context:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))
 
-    def identity_in(self, looks: str, references: Callable[[], Sequence[FrameSource]]) -> Any:
-        """Whom to draw into frames; `looks` is the key of the `references`, which are read where they are needed."""
+    def identity_in(self, key: str, references: Callable[[], Sequence[FrameSource]]) -> Any:
+        """Whom to draw into frames; `key` is that of the `references`, which are read where they are needed."""
         if self.engine.compiling:
             self.report.progress("compiling", 0, 1)
-        return self.memory.get(("in place", self.fingerprint, looks), lambda: self.engine.identity_in(references()))
+        return self.memory.get(("in place", self.fingerprint, key), lambda: self.engine.identity_in(references()))
 
 
 @dataclass(frozen=True)

@@ -165,24 +165,27 @@ class Rendering:
 
     def covered(self, frames: range) -> Iterator[FrameWarning]:
         """Which frames of a range, made or met before, were left as they are since something covers the face."""
-        canvas = self._canvas
-        if isinstance(canvas, InPlaceCanvas):
+        canvas = self._in_place
+        if canvas:
             shown = Source("the footage", canvas.frames, canvas.rate)
             left = {row for row in canvas.covered if row + self._analysis.frames.start in frames}
             yield from covered_warnings(shown, left, self._analysis.frames.start)
 
     def _kept_covered(self, wanted: Wanted) -> bool:
         """Whether a frame was left as it is, which is kept beside it."""
-        canvas = self._canvas
-        left = isinstance(canvas, InPlaceCanvas) and self._row(wanted.index) in canvas.covered
+        left = self._in_place is not None and self._row(wanted.index) in self._in_place.covered
         if left:
             self._context.results.keep(_covered_key(wanted), b"covered")
         return left
 
     def _remember_covered(self, wanted: Wanted) -> None:
-        canvas = self._canvas
-        if isinstance(canvas, InPlaceCanvas) and self._context.results.result(_covered_key(wanted)):
-            canvas.covered.add(self._row(wanted.index))
+        if self._in_place and self._context.results.result(_covered_key(wanted)):
+            self._in_place.covered.add(self._row(wanted.index))
+
+    @property
+    def _in_place(self) -> InPlaceCanvas | None:
+        """The canvas whose frames are drawn into; None where a portrait is warped, or an actor drawn."""
+        return self._canvas if isinstance(self._canvas, InPlaceCanvas) else None
 
     def _row(self, index: int) -> int:
         """Row of a frame among those analysed."""
@@ -213,29 +216,18 @@ class Rendering:
 
     def _identity_at(self, index: int) -> Any:
         """Whom a frame shows: in place, as the person looks in its shot."""
-        canvas = self._canvas
-        if not isinstance(canvas, InPlaceCanvas):
+        canvas, shot = self._in_place, self._shot(index)
+        if canvas is None:
             return self._identity
-        shot = self._shot(index)
-        return self._context.identity_in(self._looks[shot], lambda: canvas.references(shot))
+        return self._context.identity_in(canvas.references_key(shot), lambda: canvas.references(shot))
 
     def _references_key(self, index: int) -> tuple[str, ...]:
         """Key of how the person looks in a frame's shot; none where a portrait is bent."""
-        return (self._looks[self._shot(index)],) if self._looks else ()
-
-    @cached_property
-    def _looks(self) -> tuple[str, ...]:
-        """Key of each shot's references; none where a portrait is bent."""
-        canvas = self._canvas
-        if not isinstance(canvas, InPlaceCanvas):
-            return ()
-        return tuple(canvas.looks(shot) for shot in range(len(canvas.track.shot_rows)))
+        return (self._in_place.references_key(self._shot(index)),) if self._in_place else ()
 
     def _shot(self, index: int) -> int:
         """Number of the footage's shot that a frame shows; 0 for all where nothing is drawn into it."""
-        if not isinstance(self._canvas, InPlaceCanvas):
-            return 0
-        return self._canvas.shot(self._row(index))
+        return self._in_place.shot(self._row(index)) if self._in_place else 0
 
     def _drawn(self, batch: Sequence[Wanted]) -> Iterator[tuple[Wanted, NDArray[np.uint8] | None]]:
         """The network's picture of each frame, None where it is not seen."""

@@ -6,7 +6,6 @@ The folder lies in the repository USC-ICT/ICT-FaceKit (MIT). Neutral shape, iden
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +16,6 @@ from model_server.errors import ErrorKind, PoseDubError
 _NEUTRAL = "generic_neutral_mesh"
 _IDENTITY = "identity"
 _NO_CORNER = -1  # the fourth of a triangle
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """What an OBJ file says.
-
-    Attributes:
-        vertices: (V, 3); `uv`, (U, 2).
-        faces, uv_faces: corners as indices of both, (F, 4), the fourth -1 in triangles.
-        materials: of each face, (F,).
-    """
-
-    vertices: NDArray[np.float32]
-    uv: NDArray[np.float32]
-    faces: NDArray[np.int32]
-    uv_faces: NDArray[np.int32]
-    materials: NDArray[np.str_]
 
 
 def head_archive(folder: Path) -> dict[str, NDArray]:
@@ -52,15 +34,10 @@ def head_archive(folder: Path) -> dict[str, NDArray]:
             f"The folder {folder} has no identities or no expressions; give FaceXModel of a whole copy of ICT-FaceKit.",
             ErrorKind.NOT_FOUND,
         )
-    return {
-        "n": neutral.vertices,
-        "ids": _offsets(identities, neutral.vertices),
-        "ex": _offsets(expressions, neutral.vertices),
+    return neutral | {
+        "ids": _offsets(identities, neutral["n"]),
+        "ex": _offsets(expressions, neutral["n"]),
         "names": np.array([path.stem for path in expressions]),
-        "VT": neutral.uv,
-        "F": neutral.faces,
-        "FT": neutral.uv_faces,
-        "M": neutral.materials,
     }
 
 
@@ -79,7 +56,8 @@ def _vertices(path: Path, count: int) -> NDArray[np.float32]:
     return found
 
 
-def _mesh(path: Path) -> Mesh:
+def _mesh(path: Path) -> dict[str, NDArray]:
+    """Vertices, texture coordinates, faces by both, and materials of faces, under the archive's names."""
     lines, material = list(_lines(path)), ""
     faces, uv_faces, materials = [], [], []
     for words in lines:
@@ -90,13 +68,13 @@ def _mesh(path: Path) -> Mesh:
             faces.append(_corners(corner[0] for corner in corners))
             uv_faces.append(_corners(corner[1] for corner in corners))
             materials.append(material)
-    return Mesh(
-        _numbers(words[1:4] for words in lines if words[0] == "v"),
-        _numbers(words[1:3] for words in lines if words[0] == "vt"),
-        np.array(faces, np.int32),
-        np.array(uv_faces, np.int32),
-        np.array(materials),
-    )
+    return {
+        "n": _numbers(words[1:4] for words in lines if words[0] == "v"),
+        "VT": _numbers(words[1:3] for words in lines if words[0] == "vt"),
+        "F": np.array(faces, np.int32),
+        "FT": np.array(uv_faces, np.int32),
+        "M": np.array(materials),
+    }
 
 
 def _corners(numbers: Iterator[str]) -> list[int]:

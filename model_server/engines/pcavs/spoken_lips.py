@@ -31,7 +31,6 @@ WINDOWS_KEPT = 4096
 # Shapes are told in such steps, far below what can be seen: what is heard far away moves their last bits only.
 _STEP = 1 / 64
 
-
 Turn = Callable[[Callable[[], Floats]], Floats]
 
 
@@ -45,9 +44,7 @@ class LipReader:
         turn: does work when the device's turn has come.
     """
 
-    def __init__(
-        self, network: LipShapeNetwork, recogniser: Recogniser, threads: ThreadPool, turn: Turn = lambda work: work()
-    ) -> None:
+    def __init__(self, network: LipShapeNetwork, recogniser: Recogniser, threads: ThreadPool, turn: Turn) -> None:
         self._network, self._recogniser, self._threads, self._turn = network, recogniser, threads, turn
         self._windows = ValueCache(WINDOWS_KEPT)
         steps = recogniser.size.context

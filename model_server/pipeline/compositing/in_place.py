@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -115,6 +114,7 @@ class InPlaceCanvas(FootageCanvas):
         self.rate = average_rate(footage.times, footage.duration)
         self._held: dict[int, Picture] = {}
         self._looked_at: dict[int, FrameSource] = {}
+        self._references_keys: dict[int, str] = {}
         # What HDR footage looks like in SDR, which is what networks see.
         self._looks = Playback(footage, cancelled) if self._appearance.keeps_hdr else None
 
@@ -129,21 +129,23 @@ class InPlaceCanvas(FootageCanvas):
         """Number of the footage's shot that a frame shows."""
         return int(self.track.shots[self._row(index)])
 
-    def looks(self, shot: int) -> str:
+    def references_key(self, shot: int) -> str:
         """Key of a shot's references, of which nothing is read for it."""
-        rows = self._reference_rows[shot]
-        places = (self.track.indices[rows].tobytes(), *(self._region.bytes_of(row) for row in rows))
-        return digest(_VERSION, self._asset, str(self._appearance.viewer), self._region.kind, *places)
+        if shot not in self._references_keys:
+            rows = self._reference_rows(shot)
+            places = (self.track.indices[rows].tobytes(), *(self._region.bytes_of(row) for row in rows))
+            what = (_VERSION, self._asset, str(self._appearance.viewer), self._region.kind)
+            self._references_keys[shot] = digest(*what, *places)
+        return self._references_keys[shot]
 
     def references(self, shot: int) -> list[FrameSource]:
         """Frames of the footage that show the person's mouth, closed and open, as it looks in a shot."""
         playback = Playback(self._footage, self._cancelled)
-        rows = self._reference_rows[shot]
+        rows = self._reference_rows(shot)
         return [self._region.source(playback.picture(int(self.track.indices[row])), row) for row in rows]
 
-    @cached_property
-    def _reference_rows(self) -> list[list[int]]:
-        return [sorted(reference_rows(self.track, shot)) for shot in self.track.shot_rows]
+    def _reference_rows(self, shot: int) -> list[int]:
+        return sorted(reference_rows(self.track, self.track.shot_rows[shot]))
 
     def source(self, index: int) -> FrameSource | None:
         """See `Canvas.source`; what is needed of the frame is held until it is composed."""
