@@ -108,7 +108,7 @@ def stage_seconds(engine: PcavsEngine, media: Decoded, spec: DubSpec, count: int
     with watch.stage(MEL):
         windows = _windows(media, spec, count)
     with watch.stage(IDENTITY):
-        identity = engine.identity(media.portrait.seen[None], media.portrait.drawn)
+        identity = engine.identity_of(media.portrait, media.portrait.drawn.shape[0])
     with watch.stage(POSE):
         needed, view_of = np.unique(media.view_of[:count], return_inverse=True)
         parts = np.array_split(needed, -(-len(needed) // VIEWS_AT_ONCE))

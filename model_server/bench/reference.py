@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from model_server.bench.decoded import Decoded
 from model_server.bench.figures import Stopwatch
-from model_server.engines.base import WeightsInfo
+from model_server.engines.base import MARGIN, WeightsInfo
 from model_server.engines.pcavs.conditioning import GAIN
+from model_server.engines.pcavs.identity import surface_of, turned_offsets
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.weights_file import read_state
 from model_server.features import MelWindows
@@ -73,7 +74,7 @@ class ReferencePath:
     def __init__(self, weights: WeightsInfo, device: str) -> None:
         state = read_state(weights.path) if weights.path else untrained_state(weights.preset)
         self._networks = _grouped(build(weights.preset, state)).to(device)
-        self._device = device
+        self._device, self._pose_map = device, weights.pose_map
 
     def run(self, media: Decoded, spec: DubSpec, count: int) -> tuple[list[bytes], Stopwatch]:
         """PNG files of the first `count` frames, and what each stage took in all."""
@@ -111,11 +112,28 @@ class ReferencePath:
             content = networks.speech_encoder(window) * parameters_of(spec)[GAIN]
         with watch.stage(GENERATOR):
             mouth = networks.nonidentity_encoder.mouth_code(content)
-            portrait = self._image(media.portrait.drawn)
-            styles = [networks.joined_style(vector, mouth, pose, own) for pose in (own.pose, driven)]
-            _, picture = (_picture(networks.draw(feature_map, style, noise, portrait)) for style in styles)
+            portrait, margin = self._image(media.portrait.surrounded), len(media.portrait.drawn) // MARGIN
+            drawn = [
+                networks.draw(
+                    feature_map,
+                    networks.joined_style(vector, mouth, pose, own),
+                    noise,
+                    portrait,
+                    self._turned(media, own.pose, pose),
+                    margin,
+                )
+                for pose in (own.pose, driven)
+            ]
+            picture = _picture(drawn[1])
         with watch.stage(ENCODE):
             return _default_png(picture)
+
+    def _turned(self, media: Decoded, own: Tensor, pose: Tensor) -> Tensor | None:
+        """How the portrait's relief turns: no part of the published inference, but of these weights' pictures."""
+        surface = surface_of(media.portrait.relief)
+        codes = [code.cpu().numpy() for code in (own, pose)]
+        offsets = turned_offsets(surface, self._pose_map, codes[0][0], codes[1], map)
+        return offsets.to(self._device) if offsets.numel() else None
 
     def _image(self, picture: NDArray[np.uint8]) -> Tensor:
         return torch.tensor(picture, device=self._device).permute(2, 0, 1)[None].float().contiguous() / 127.5 - 1

@@ -85,6 +85,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
+        "--turned", type=shared.whole(1), metavar="N", help="only turn the heads of N rendered people far (--ict)"
+    )
+    parser.add_argument(
         "--in-place", action="store_true", help="only measure lower faces drawn into the clips, of weights that can"
     )
     parser.add_argument(
@@ -97,7 +100,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train the judge, or evaluate and write the tables."""
-    if not (options.turn or options.sources):
+    if not (options.turn or options.turned or options.sources):
         raise SystemExit("posedub evaluate: name corpora, folders of videos or videos")
     if options.train_judge:
         return _train_judge(options)
@@ -111,6 +114,8 @@ def run(options: argparse.Namespace) -> int:
             return _in_place(options)
         if options.quiet:
             return _quiet(options)
+        if options.turned:
+            return _turned(options)
         return _turn(options) if options.turn else _evaluate(options)
 
 
@@ -198,6 +203,14 @@ def _turn(options: argparse.Namespace) -> int:
     write_text(options.out.with_suffix(".md"), "\n".join(parts))
     print("\n".join(parts))
     return 0
+
+
+def _turned(options: argparse.Namespace) -> int:
+    from model_server.cli.in_place import turned
+
+    if not options.ict:
+        raise SystemExit("posedub evaluate: --turned needs --ict FILE to render people")
+    return _told(options, turned(_engines(options), options.ict, options.turned))
 
 
 def _in_place(options: argparse.Namespace) -> int:

@@ -1,14 +1,16 @@
-"""What `posedub evaluate --in-place` and `posedub evaluate --quiet` measure, as tables."""
+"""What `posedub evaluate --in-place`, `--quiet` and `--turned` measure, as tables."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from model_server.cli import progress as bars
+from model_server.errors import PoseDubError
 
 if TYPE_CHECKING:
     from model_server.engines.pcavs.engine import PcavsEngine
@@ -28,6 +30,21 @@ def in_place(sources: Sequence[EvalSource], engines: Mapping[str, PcavsEngine], 
             found = evaluate_in_place(sources, engine, judge, bar.update)
         tables.append(f"# {name}: lower faces drawn into clips\n\n{as_table(found)}")
     return "\n".join(tables)
+
+
+def turned(engines: Mapping[str, PcavsEngine], ict: Path, count: int) -> str:
+    """How far drawn heads that turn are off the true ones.
+
+    Raises:
+        PoseDubError: weights without a pose map, which cannot be asked to turn.
+    """
+    from model_server.evaluation.turned_people import as_table, turned_people
+
+    for engine in engines.values():
+        if engine.weights.pose_map is None:
+            raise PoseDubError(f"{engine.weights.name} tells no head angles; export it with a labelled corpus.")
+    with tqdm(total=count, unit="person", file=bars.stream()) as bar:
+        return f"# heads turned, {count} rendered people\n\n{as_table(turned_people(engines, ict, count, bar.update))}"
 
 
 def quiet(

@@ -32,14 +32,14 @@ from model_server.corpus.portrait_mouths import (
     span,
 )
 from model_server.corpus.shards import CELL, CROP_SIDE, GRID, OTHERS_TOP, PORTRAIT, Clip, Dropped, mel_rows_needed
-from model_server.corpus.triangulation import lie_inside, triangulated
 from model_server.errors import ErrorKind, PoseDubError
+from model_server.head_rotation import angles_of, rotation
 from model_server.pipeline.faces.alignment import MOUTH, similarity, warp_to
 from model_server.pipeline.faces.finder import choose
 from model_server.pipeline.faces.head_angles import angles_of as mesh_angles
 from model_server.pipeline.faces.head_angles import head_axes
 from model_server.pipeline.faces.models import models
-from model_server.synthetic.actor import angles_of, rotation
+from model_server.pipeline.faces.triangulation import lie_inside, triangulated
 from model_server.synthetic.correspondence import correspond_at
 from model_server.synthetic.motion import eased_path
 from model_server.synthetic.rasterizer import barycentrics, visible_triangles

@@ -27,9 +27,10 @@ from model_server.corpus.speech.aligned_voices import aligned_voices
 from model_server.corpus.speech.clips import encoded_sound
 from model_server.corpus.voices import random_voice
 from model_server.errors import PoseDubError
+from model_server.head_rotation import angles_of, rotation
 from model_server.pipeline.faces.alignment import clip_transforms
 from model_server.pipeline.speech.audio import SAMPLE_RATE
-from model_server.synthetic.actor import Actor, Detail, Frame, Pose, angles_of, landmarks, make_actor, render, rotation
+from model_server.synthetic.actor import Actor, Detail, Frame, Pose, landmarks, make_actor, render
 from model_server.synthetic.appearance import backdrop, random_lighting, random_look
 from model_server.synthetic.backgrounds import background
 from model_server.synthetic.camera_look import random_camera

@@ -134,6 +134,27 @@ class WeightsInfo:
     engine: str = field(kw_only=True)
 
 
+# Of its own side, what a portrait shows around its view on each side is one part of so many.
+MARGIN = 4
+
+
+@dataclass(frozen=True)
+class Relief:
+    """How far from the camera places of a portrait are. Lengths are halves of its view, whose middle is 0.
+
+    Attributes:
+        depth: of places of a grid, (m, m) from top left to bottom right, from the pivot's on; away is positive.
+        follows: how much of the head's turn each of them takes part in, (m, m), 0 to 1.
+        pivot: x and y of what stays in its place as the head turns, (2,).
+        reach: how far the grid reaches beyond the view on each side.
+    """
+
+    depth: NDArray[np.float32]
+    follows: NDArray[np.float32]
+    pivot: NDArray[np.float32]
+    reach: float
+
+
 class Views(Protocol):
     """A portrait as networks see it, uint8 RGB."""
 
@@ -145,6 +166,16 @@ class Views(Protocol):
     @property
     def drawn(self) -> NDArray[np.uint8]:
         """The same at the size of the frames, (size, size, 3)."""
+        ...
+
+    @property
+    def surrounded(self) -> NDArray[np.uint8]:
+        """`drawn`, and size // MARGIN pixels of what surrounds it on each side."""
+        ...
+
+    @property
+    def relief(self) -> Relief | None:
+        """How far from the camera its places are, where that is known."""
         ...
 
 

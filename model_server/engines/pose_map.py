@@ -55,6 +55,13 @@ class PoseMap:
         """Angles (n, 3) of pose codes (n, p)."""
         return np.asarray(codes @ np.array(self.to_angles) + self.zero, np.float32)
 
+    def nearest_angles(self, codes: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Angles (n, 3) whose codes come nearest to pose codes (n, p); of `codes` the very inverse.
+
+        `angles`, which was fitted, makes much of directions that codes hardly use.
+        """
+        return np.asarray((codes - np.array(self.frontal)) @ np.linalg.pinv(np.array(self.to_code)), np.float32)
+
     def to_json(self) -> str:
         """Text for a weights file's metadata."""
         return json.dumps(asdict(self))

@@ -16,6 +16,7 @@ from model_server.evaluation.clips import EvalClip
 from model_server.evaluation.views import Film, Pictures, batches
 from model_server.pipeline.faces.finder import FaceFinder
 from model_server.pipeline.faces.pose_reading import PoseReader, Rows, measured_angles, resolved
+from model_server.pipeline.faces.relief import relief_of
 
 Codes = NDArray[np.float32]
 Closures = NDArray[np.float32]
@@ -90,7 +91,8 @@ class Generator:
         self, take: EvalClip, codes: Codes, moments: Sequence[int] | None = None, lids: Closures | None = None
     ) -> Iterator[Pictures]:
         """See `FilmMaker.film`."""
-        identity = self.engine.identity(take.views(0, 1))
+        portrait = take.views(0, 1)
+        identity = self.engine.identity(portrait, relief=relief_of(portrait[0]))
         moments = range(len(codes)) if moments is None else moments
         for first, end in batches(len(codes)):
             windows = take.windows(moments[first:end])

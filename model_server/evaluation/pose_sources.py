@@ -93,14 +93,15 @@ def _render(take: EvalClip, ict: Path, seed: int) -> Iterator[Pictures]:
     words = " ".join(sentence(rng, voice.name[:2]) for _ in range(1 + take.count // 50))
     performance = perform(seed, synthesize(words, voice), take.count, motion=0.0)
     performance = replace(performance, angles=np.asarray(take.angles, np.float32))
-    actor = make_actor(_head(ict), seed, Detail())
+    actor = make_actor(rendered_head(ict), seed, Detail())
     frames, *_ = render_aligned(actor, performance, framing(rng, _PICTURE, _FILL), rng)
     for first, end in batches(take.count):
         yield np.stack([network_view(frame.image) for frame in frames[first:end]])
 
 
 @lru_cache(maxsize=1)
-def _head(ict: Path) -> HeadModel:
+def rendered_head(ict: Path) -> HeadModel:
+    """The head model of a file."""
     from model_server.synthetic.head import load_head
 
     return load_head(ict)

@@ -16,6 +16,7 @@ from model_server.evaluation.measure import Instruments, faces_of
 from model_server.evaluation.metrics.lips import correlation
 from model_server.evaluation.metrics.registry import mean
 from model_server.evaluation.views import Pictures
+from model_server.pipeline.faces.relief import relief_of
 
 Floats = NDArray[np.float32]
 
@@ -99,7 +100,7 @@ def turn(
 class _Still:
     def __init__(self, view: Pictures, engine: PcavsEngine, known: PoseMap, tools: Instruments) -> None:
         self._view, self._engine, self._map, self._tools = view, engine, known, tools
-        self._identity = engine.identity(view[None])
+        self._identity = engine.identity(view[None], relief=relief_of(view))
 
     def turning(self, gallery: Floats, number: int) -> PoseSweep:
         """The picture's sweeps, and how often it is found as portrait `number` of the gallery."""

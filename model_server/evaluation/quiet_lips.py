@@ -17,6 +17,7 @@ from model_server.evaluation.measure import Instruments, faces_of
 from model_server.evaluation.metrics.registry import mean
 from model_server.evaluation.views import Pictures
 from model_server.features import SAMPLE_RATE, clip_windows
+from model_server.pipeline.faces.relief import relief_of
 from model_server.training.recogniser.background import KINDS
 
 Samples = NDArray[np.float32]
@@ -85,7 +86,7 @@ def _windows(samples: Samples, louder: float) -> NDArray[np.float32]:
 
 
 def _opening(view: Pictures, windows: NDArray[np.float32], engine: PcavsEngine, tools: Instruments) -> float:
-    identity = engine.identity(view[None])
+    identity = engine.identity(view[None], relief=relief_of(view))
     codes = identity.pose[None].repeat(len(windows), 0)
     return mean(faces_of([engine.frames(identity, windows, codes, PUBLISHED_GAIN, 0)], tools.reader).opening)
 

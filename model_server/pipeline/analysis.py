@@ -122,7 +122,7 @@ class Context:
 
     def identity(self, views: PortraitViews | None, size: int) -> Identity:
         """Whom the frames show."""
-        shown = (views.seen.tobytes(), views.drawn.tobytes()) if views else size
+        shown = (views.seen.tobytes(), views.surrounded.tobytes()) if views else size
         if self.engine.compiling:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))

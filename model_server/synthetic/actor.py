@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from model_server.head_rotation import rotation
 from model_server.synthetic import glasses, hair
 from model_server.synthetic.appearance import Lighting, Look, backdrop, linear, random_lighting, random_look
 from model_server.synthetic.head import HeadModel, random_identity
@@ -211,22 +212,6 @@ def landmarks(actor: Actor, weights: Mapping[str, float], pose: Pose, camera: Ca
     matrix, shift = rotation(pose.yaw, pose.pitch, pose.roll), np.array(pose.shift, np.float32)
     points = turn(actor.shape[marks] + offsets, actor.stiffness[marks], angles, matrix, PIVOT, shift)
     return camera.project(points)[:, :2]
-
-
-def rotation(yaw: float, pitch: float, roll: float) -> Floats:
-    """Rotation matrix (3, 3) of head angles in degrees: roll first, then pitch, then yaw."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))
-    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    tilt = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    return (turn @ nod @ tilt).astype(np.float32)
-
-
-def angles_of(matrix: Floats) -> tuple[float, float, float]:
-    """Yaw, pitch and roll in degrees of a rotation matrix, the inverse of `rotation`."""
-    yaw, pitch = np.arctan2(matrix[0, 2], matrix[2, 2]), np.arcsin(np.clip(matrix[1, 2], -1.0, 1.0))
-    roll = np.arctan2(-matrix[1, 0], matrix[1, 1])
-    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
 def _grow_all(head: HeadModel, face: Floats, look: Look, detail: Detail, rng: np.random.Generator) -> hair.Strands:

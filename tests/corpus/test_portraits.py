@@ -14,6 +14,7 @@ from model_server.corpus.pictures import decode_jpeg, flow_sheet
 from model_server.corpus.portraits import SOURCES, Settings, plan
 from model_server.corpus.shards import Clip, Corpus
 from model_server.errors import PoseDubError
+from model_server.networks.pcavs.warping import enlarged, warp
 from model_server.training.distributed import ProcessGroup
 from model_server.training.pcavs.config import named
 from model_server.training.pcavs.data import ClipStore
@@ -66,6 +67,31 @@ def test_flow_leads_to_the_turned_frame(clip: Clip) -> None:
     led = clip.flow[0, 0, 14, 22].astype(float)
     assert np.linalg.norm(led - [90, 58]) > 1  # an eye moves
     assert decode_jpeg(clip.jpegs[0]).shape == (224, 224, 3)
+
+
+def test_its_relief_turns_the_source_to_where_the_target_is(corpus: Corpus) -> None:
+    store = ClipStore([corpus.folder], "train", CPU, 8)
+    clip = store[0]
+    source = int(clip.sources()[0])
+    turned = clip.turned(0, source)
+    assert turned.shape == (2, 112, 112) and torch.isfinite(turned).all() and turned.abs().max() > 0.03
+    portrait, target = (clip.frames([n]).images for n in (source, 0))
+    face = (..., slice(40, 170), slice(60, 165))
+    bent = warp(portrait, enlarged(turned[None], 224))
+    still, moved = ((image - target)[face].abs().mean() for image in (portrait, bent))
+    assert moved < 0.6 * still
+    assert clip.turned(source, source).abs().max() < 1e-5
+
+
+def test_some_portraits_are_drawn_as_if_no_relief_was_known(corpus: Corpus) -> None:
+    store = ClipStore([corpus.folder], "train", CPU, 8)
+    batches = [sample_pairs(store, 2, 2, np.random.default_rng(seed)) for seed in range(40)]
+    flat = [bool(pairs.turned.isnan().any()) for pairs in batches]
+    assert 0 < sum(flat) < 20
+    pairs = batches[flat.index(False)]
+    back = pairs.mirrored(torch.ones(1, dtype=torch.bool))
+    assert torch.equal(back.turned[:, 0], -pairs.turned[:, 0].flip(2))
+    assert torch.equal(back.turned[:, 1], pairs.turned[:, 1].flip(2))
 
 
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:

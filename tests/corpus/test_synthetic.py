@@ -24,8 +24,8 @@ from model_server.corpus.synthetic import (
     spoken_landmarks,
 )
 from model_server.errors import PoseDubError
+from model_server.head_rotation import angles_of, rotation
 from model_server.pipeline.faces.alignment import LEFT_EYE, MOUTH, RIGHT_EYE
-from model_server.synthetic.actor import angles_of, rotation
 from model_server.synthetic.speech import Phoneme, Speech
 
 

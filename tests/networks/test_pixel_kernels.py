@@ -84,15 +84,17 @@ def test_the_largest_of_four_pixels(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("portraits", [1, 2])
-@pytest.mark.parametrize("size", [224, 300, 448])
-def test_a_bent_portrait_with_paint_over_it(size: int, portraits: int) -> None:
+@pytest.mark.parametrize("size, margin", [(224, 0), (224, 56), (300, 75), (448, 0)])
+def test_a_bent_portrait_with_paint_over_it(size: int, margin: int, portraits: int) -> None:
     torch.manual_seed(2)
     flow, mouth_flow = torch.randn(2, 2, 56, 56) * 0.3, torch.randn(2, 2, 112, 112) * 0.05
     mask, rgb = torch.rand(2, 1, 112, 112), torch.rand(2, 3, 112, 112) * 2 - 1
-    smooth = F.interpolate(torch.rand(portraits, 3, 9, 9) * 2 - 1, (size, size), mode="bilinear")
+    side = size + 2 * margin
+    smooth = F.interpolate(torch.rand(portraits, 3, 9, 9) * 2 - 1, (side, side), mode="bilinear")
     with torch.inference_mode():
-        expected = blend(smooth, flow, mouth_flow, mask, rgb).image
-        assert (blended(smooth, flow, mouth_flow, mask, rgb) - expected).abs().max() < TOLERANCE
+        expected = blend(smooth, flow, mouth_flow, mask, rgb, margin=margin).image
+        assert expected.shape == (2, 3, size, size)
+        assert (blended(smooth, flow, mouth_flow, mask, rgb, margin=margin) - expected).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("references", [1, 3])

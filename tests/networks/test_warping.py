@@ -27,7 +27,7 @@ def generator() -> WarpGenerator:
     return generator
 
 
-def draw(generator: WarpGenerator, portrait: Tensor, rows: int = 1) -> Drawing:
+def draw(generator: WarpGenerator, portrait: Tensor, rows: int = 1, turned: Tensor | None = None) -> Drawing:
     torch.manual_seed(3)
     noise = [torch.randn(1, 1, size, size) for size in generator.noise_sizes]
     return generator.draw(
@@ -35,6 +35,7 @@ def draw(generator: WarpGenerator, portrait: Tensor, rows: int = 1) -> Drawing:
         torch.randn(rows, generator.synthesis.style_size),
         noise,
         portrait,
+        turned,
     )
 
 
@@ -72,6 +73,20 @@ def test_the_same_drawing_at_each_resolution(generator: WarpGenerator) -> None:
     assert (halved - small.image).abs().mean() < 0.01
 
 
+def test_what_depth_tells_takes_the_place_of_what_codes_say_of_a_turn(generator: WarpGenerator) -> None:
+    portrait = smooth_picture(224)
+    turned = enlarged(torch.randn(1, 2, 7, 7) * 0.1, DRAWN_SIZE)
+    torch.nn.init.normal_(generator.turn_head.fields, std=0.02)
+    drawing = draw(generator, portrait, turned=turned)
+    torch.testing.assert_close(drawing.offsets, turned)
+    torch.testing.assert_close(drawing.warped, warp(portrait, enlarged(turned, 224)))
+    disturb(generator)
+    unknown = draw(generator, portrait, turned=torch.full_like(turned, torch.nan))
+    alone = draw(generator, portrait)
+    torch.testing.assert_close(unknown.offsets, alone.offsets, rtol=0, atol=2e-3)
+    assert (alone.offsets - draw(generator, portrait, turned=turned).offsets).abs().max() > 0.05
+
+
 def test_an_offset_points_to_where_the_portrait_is_read() -> None:
     """One half of a 64 pixel picture is 32 pixels: an offset of 0.25 reads 8 pixels further to the right."""
     portrait = torch.rand(1, 3, 64, 64)
@@ -81,6 +96,15 @@ def test_an_offset_points_to_where_the_portrait_is_read() -> None:
     torch.testing.assert_close(warp(portrait, offsets)[..., 56:], portrait[..., -1:].expand(-1, -1, -1, 8))
     offsets = offsets.flip(1)
     torch.testing.assert_close(warp(portrait, offsets)[:, :, :56], portrait[:, :, 8:], rtol=0, atol=1e-4)
+
+
+def test_what_lies_around_a_portrait_is_fetched() -> None:
+    """Of a 96 pixel picture the middle 64: an offset of 0.25 reads 8 pixels further to the right, also at its edge."""
+    around = torch.rand(1, 3, 96, 96)
+    offsets = torch.zeros(1, 2, 64, 64)
+    torch.testing.assert_close(warp(around, offsets, 16), around[..., 16:80, 16:80], rtol=0, atol=1e-4)
+    offsets[:, 0] = 0.25
+    torch.testing.assert_close(warp(around, offsets, 16), around[..., 16:80, 24:88], rtol=0, atol=1e-4)
 
 
 def test_mask_chooses_between_portrait_and_paint() -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model_server.synthetic.actor import Actor, Detail, Pose, make_actor, render, rotation
+from model_server.head_rotation import rotation
+from model_server.synthetic.actor import Actor, Detail, Pose, make_actor, render
 from model_server.synthetic.clip import backward_flow, render_clip
 from model_server.synthetic.head import HeadModel
 from model_server.synthetic.occlusion import fibonacci_sphere, harmonics, visibility_towards

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,16 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_server.engines.base import (
+    MARGIN,
     Condition,
     Engine,
     FrameSource,
     Performance,
     PrecisionChoice,
+    Relief,
     Views,
     WeightsInfo,
 )
 from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, copies_from, fitting_pictures
+from model_server.engines.pcavs.identity import Identity, surface_of
 from model_server.engines.pcavs.in_place import InPlaceIdentity, LowerFaces
 from model_server.engines.pcavs.precision import drawing, optimized, reading
 from model_server.engines.pcavs.spoken_lips import LipReader
@@ -51,25 +53,6 @@ PICTURES: dict[PresetName, int] = {"full": 2, "lite": 4, "lite-in-place": 4}
 # Calls of the generator in a batch, for each processor: at a batch's end they wait for each other, and what is drawn is
 # encoded only then. On a GPU pictures of the first are copied while the second is drawn.
 CALLS = 2
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A portrait as the generator sees it; belongs to the engine that made it.
-
-    Attributes:
-        vector: (1, identity size), on the engine's device.
-        map: (1, channels, 7, 7), on the engine's device.
-        pose: (12,), the portrait's own pose code.
-        portrait: (1, 3, size, size) in [-1, 1], on the engine's device; frames get its size.
-        own: the codes (1, ...) of what `portrait` shows, on the engine's device.
-    """
-
-    vector: Tensor
-    map: Tensor
-    pose: NDArray[np.float32]
-    portrait: Tensor
-    own: OwnCodes
 
 
 class PcavsEngine:
@@ -128,7 +111,7 @@ class PcavsEngine:
         if portrait is None:
             raise ValueError("PC-AVS draws the person of a portrait")
         check_size(size, self.weights)
-        return self.identity(portrait.seen[None], portrait.drawn)
+        return self._in_turn(lambda: self._identity(portrait.seen[None], portrait.surrounded, portrait.relief))
 
     def identity_in(self, references: Sequence[FrameSource]) -> InPlaceIdentity | Identity:
         """See `Engine.identity_in`."""
@@ -137,20 +120,25 @@ class PcavsEngine:
         look = LowerFaces.of(self._networks, self.device).identity
         return self._in_turn(lambda: self._threads.run(partial(look, references)))
 
-    def identity(self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None) -> Identity:
+    def identity(
+        self, crops: NDArray[np.uint8], portrait: NDArray[np.uint8] | None = None, relief: Relief | None = None
+    ) -> Identity:
         """Identity of a portrait; several crops of one person are averaged.
 
         Args:
             crops: (n, 224, 224, 3).
             portrait: what the first crop shows, (size, size, 3) with the size that frames shall have; the first crop
                 when None.
+            relief: of the first crop; without it the codes alone tell how the head turns.
 
         Raises:
             PoseDubError: these weights cannot draw at that size.
         """
         picture = crops[0] if portrait is None else portrait
         check_size(picture.shape[0], self.weights)
-        return self._in_turn(lambda: self._identity(crops, picture))
+        around = picture.shape[0] // MARGIN
+        surrounded = np.pad(picture, ((around, around), (around, around), (0, 0)), "edge")
+        return self._in_turn(lambda: self._identity(crops, surrounded, relief))
 
     def pose_codes(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine.pose_codes`."""
@@ -207,7 +195,8 @@ class PcavsEngine:
         def make() -> NDArray[np.uint8]:
             noise = self._noise_maps(seed)
             styles = self._styles(identity, self._contents(windows), gains, codes, closed)[:count]
-            return self._pictures_of(identity, self._padded(styles), noise)[:count].numpy()
+            turned = identity.turned(codes, self.weights.pose_map, self._threads)
+            return self._pictures_of(identity, self._padded(styles), self._padded(turned), noise)[:count].numpy()
 
         return self._in_turn(make)
 
@@ -241,18 +230,20 @@ class PcavsEngine:
 
         return torch.cat(self._threads.map(style, row_groups(len(codes), self._rows)))
 
-    def _pictures_of(self, identity: Identity, styles: Tensor, noise: Sequence[Tensor]) -> Tensor:
-        """Pictures uint8 (n, size, size, 3), in the host's memory, of style vectors for whole calls."""
+    def _pictures_of(self, identity: Identity, styles: Tensor, turned: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """Pictures uint8 (n, size, size, 3), in the host's memory, of style vectors and offsets for whole calls."""
 
         @torch.inference_mode()
-        def draw(styles: Tensor) -> Tensor:
-            return self._copies.begin(self._draw(identity.map, styles, identity.portrait, *noise))
+        def draw(call: tuple[Tensor, Tensor]) -> Tensor:
+            style, offsets = call
+            return self._copies.begin(self._draw(identity.map, style, identity.portrait, self._moved(offsets), *noise))
 
-        pictures = self._giving_way(draw, styles.split(self._pictures))
+        calls = zip(styles.split(self._pictures), turned.split(self._pictures), strict=True)
+        pictures = self._giving_way(draw, list(calls))
         self._copies.finish()
         return torch.cat(pictures)
 
-    def _giving_way(self, draw: Callable[[Tensor], Tensor], calls: Sequence[Tensor]) -> list[Tensor]:
+    def _giving_way(self, draw: Callable[[Any], Tensor], calls: Sequence[Any]) -> list[Tensor]:
         """What is drawn in each call; none begins while somebody in a hurry waits for the engine."""
         if in_a_hurry():
             return self._threads.map(draw, calls)
@@ -316,22 +307,25 @@ class PcavsEngine:
         closures = torch.cat([lids, torch.zeros_like(lids)], 1)
         return self._networks.spoken_style(identity.vector.expand(count, -1), content, codes, own, closures)
 
-    def _drawn(self, feature_map: Tensor, style: Tensor, portrait: Tensor, *noise: Tensor) -> Tensor:
-        """Pictures uint8 (n, height, width, 3), on the device."""
+    def _drawn(self, feature_map: Tensor, style: Tensor, portrait: Tensor, turned: Tensor, *noise: Tensor) -> Tensor:
+        """Pictures uint8 (n, height, width, 3), on the device; `turned` is (n, 0) where it is not known."""
+        known, maps = turned if turned.numel() else None, feature_map.expand(len(style), -1, -1, -1)
+        margin = portrait.shape[-1] // (MARGIN + 2)
         with drawing(self.device, self.precision):
-            image = self._networks.draw(feature_map.expand(len(style), -1, -1, -1), style, noise, portrait)
+            image = self._networks.draw(maps, style, noise, portrait, known, margin)
         return (image.float() * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
 
-    def _padded(self, styles: Tensor) -> Tensor:
-        """Styles for whole calls of the generator: a picture's last bits depend on how many are drawn at once."""
-        short = -len(styles) % self._pictures
-        return torch.cat([styles, styles[-1:].expand(short, -1)])
+    def _padded(self, rows: Tensor) -> Tensor:
+        """Rows for whole calls of the generator: a picture's last bits depend on how many are drawn at once."""
+        return torch.cat([rows, *[rows[-1:]] * (-len(rows) % self._pictures)])
 
     def _images(self, crops: NDArray[np.uint8]) -> Tensor:
         return self._tensor(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _tensor(self, array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
-        host = torch.tensor(array)
+        return self._moved(torch.tensor(array))
+
+    def _moved(self, host: Tensor) -> Tensor:
         if self.device == "cuda":
             return host.pin_memory().to(self.device, non_blocking=True)
         return host.to(self.device)
@@ -344,12 +338,13 @@ class PcavsEngine:
             self._noise = seed, [self._tensor(noise) for noise in maps]
         return self._noise[1]
 
-    def _identity(self, crops: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Identity:
+    def _identity(self, crops: NDArray[np.uint8], surrounded: NDArray[np.uint8], relief: Relief | None) -> Identity:
         tasks: list[Callable[[], Any]] = [partial(self._shown, crops)]
         tasks += [partial(self._encoded, crop[None]) for crop in crops]
         (own, poses), *pairs = self._threads.map(lambda task: task(), tasks)
         vector, feature_map = self._threads.map(lambda some: torch.stack(some).mean(0), list(zip(*pairs, strict=True)))
-        return Identity(vector, feature_map, poses.mean(0), self._images(picture[None]), own)
+        image, surface = self._images(surrounded[None]), surface_of(relief) if self._networks.preset.warps else None
+        return Identity(vector, feature_map, poses.mean(0), image, own, surface)
 
     def _in_turn(self, work: Callable[[], Result]) -> Result:
         """`work` when its turn has come, and again with half as many rows at once where memory does not suffice."""

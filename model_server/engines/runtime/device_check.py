@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines import registry
-from model_server.engines.base import Engine, Performance, PrecisionChoice
+from model_server.engines.base import MARGIN, Engine, Performance, PrecisionChoice, Relief
 from model_server.engines.runtime.precision_cache import remember, remembered
 from model_server.errors import PoseDubError
 from model_server.features import CROP_SIDE
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # less than 20.
 LEAST_PSNR = 32.0
 _FPS, _SAMPLE_RATE = 25, 16000
+_DOME = 33  # places along a side of the portrait's relief
 _SENTENCE = "A known frame {problem} on the device {device}, so it draws {way} from now on: frames take longer."
 
 
@@ -127,7 +128,9 @@ def psnr(made: Picture, expected: Picture) -> float:
 def known_frame(engine: Engine) -> Picture:
     """A frame of a made-up portrait and sound."""
     size = registry.sizes(engine.weights).low
-    portrait = _Portrait(_pattern(CROP_SIDE), _pattern(size)) if registry.traits(engine.weights).portrait else None
+    portrait = (
+        _Portrait(_pattern(CROP_SIDE), _pattern(size), _dome()) if registry.traits(engine.weights).portrait else None
+    )
     identity = engine.identity_of(portrait, size)
     performance = Performance(_Hum(), Fraction(_FPS), 0, identity.pose[None], defaultdict(lambda: 1.0))
     conditions = engine.conditioning(performance).of(range(1))
@@ -140,6 +143,20 @@ class _Portrait:
 
     seen: Picture
     drawn: Picture
+    relief: Relief
+
+    @property
+    def surrounded(self) -> Picture:
+        """See `Views.surrounded`."""
+        around = len(self.drawn) // MARGIN
+        return np.pad(self.drawn, ((around, around), (around, around), (0, 0)), "reflect")
+
+
+def _dome() -> Relief:
+    """A sphere that looks out of a plane."""
+    side = np.linspace(-1, 1, _DOME, dtype=np.float32)
+    depth = -np.sqrt(np.maximum(1 - side**2 - side[:, None] ** 2, 0))
+    return Relief(depth, np.sqrt(-depth), np.zeros(2, np.float32), 0.0)
 
 
 def _pattern(side: int) -> Picture:

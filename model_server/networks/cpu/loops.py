@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from filelock import FileLock
 
-from model_server.networks.cpu import bf16_kernels, kernels, pixel_kernels, toom_cook, warp_kernels
+from model_server.networks.cpu import bf16_kernels, kernels, pixel_kernels, surface_kernels, toom_cook, warp_kernels
 from model_server.networks.cpu.compiler import AVAILABLE, sources
 from model_server.networks.cpu.simd import LANES
 from model_server.networks.cpu.toom_cook import TILE
@@ -160,10 +160,12 @@ def _pixels() -> None:
     pixel_kernels.excite(_TILE, (matrix, _VECTOR), (matrix, _VECTOR), _TILE, np.empty_like(_TILE))
     layers = np.zeros(TILE**2 * warp_kernels.LAYERS + LANES, np.float32)
     portrait = np.zeros((1, TILE**2 * warp_kernels.COLOURS + LANES), np.float32)
-    warp_kernels.blend(layers, TILE, portrait, np.empty((1, TILE, TILE, 3), np.float32))
+    warp_kernels.blend(layers, TILE, portrait, 0, np.empty((1, TILE, TILE, 3), np.float32))
     layers = np.zeros((warp_kernels.OF_REFERENCE + warp_kernels.OF_FACE, TILE, TILE), np.float32)
     pixels = np.zeros((1, TILE, TILE, 4), np.uint8)
     warp_kernels.lower_face(layers, pixels[..., :3].copy(), pixels[0, ..., 0].copy(), pixels[0])
+    corners, away = np.zeros((3, 5), np.float32), np.zeros((1, 1), np.float32)
+    surface_kernels.draw(corners, np.zeros((1, 3), np.int32), np.zeros((1, 1, 2), np.float32), away)
 
 
 def _half_precision() -> None:

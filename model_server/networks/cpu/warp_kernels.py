@@ -21,13 +21,15 @@ _UNSEEN = np.float32(1 / 1024)
 
 
 @compiled
-def blend(layers: Floats, coarse: int, portrait: Floats, result: Floats) -> None:
-    """Pictures of the portrait's size: layers enlarged bilinearly, the portrait taken where they say, and both mixed.
+def blend(layers: Floats, coarse: int, portrait: Floats, margin: int, result: Floats) -> None:
+    """Pictures of the portrait's size, less a margin on each side.
+
+    Layers are enlarged bilinearly, the portrait is taken where they say, and both are mixed.
 
     Args:
         layers: of each pixel of pictures (n, coarse, coarse): x and y of the portrait's pixel from this one, in halves
             of the picture, the portrait's share in [0, 1], and a colour; flat, and a vector longer.
-        portrait: (1 or n, h * w * 4 and a vector), colours of pixels.
+        portrait: (1 or n, (h + 2 margin) * (w + 2 margin) * 4 and a vector), colours of pixels.
         result: (n, h, w, 3).
     """
     # A row of layers is made between two of the coarse ones, then stretched. A pixel's layers are read and written as a
@@ -52,28 +54,29 @@ def blend(layers: Floats, coarse: int, portrait: Floats, result: Floats) -> None
                 value = load(row, left)
                 store(wide, x * LAYERS, value + (load(row, left + LAYERS) + value * splat(-1.0)) * splat(columns[1, x]))
             to = (picture * height + y) * width * 3
-            _bend(wide, source, y, height, flat[to : to + width * 3])
+            _bend(wide, source, y, height, margin, flat[to : to + width * 3])
 
 
 @compiled_part
-def _bend(row: Floats, portrait: Floats, y: int, height: int, result: Floats) -> None:
+def _bend(row: Floats, portrait: Floats, y: int, height: int, margin: int, result: Floats) -> None:
     """A row of pixels (3w,) of the layers (6w and a vector) of each.
 
     The portrait is read bilinearly; places beyond it are moved to its border.
     """
     width, corner = len(result) // 3, np.empty(LANES, np.float32)
     half_width, half_height, zero = np.float32(width / 2), np.float32(height / 2), np.float32(0)
+    across_all, down_all = width + 2 * margin, height + 2 * margin
     for x in range(width):
         at = x * LAYERS
-        place_x = min(max(np.float32(x) + row[at] * half_width, zero), np.float32(width - 1))
-        place_y = min(max(np.float32(y) + row[at + 1] * half_height, zero), np.float32(height - 1))
-        first_x, first_y = min(int(place_x), width - 2), min(int(place_y), height - 2)
+        place_x = min(max(np.float32(x + margin) + row[at] * half_width, zero), np.float32(across_all - 1))
+        place_y = min(max(np.float32(y + margin) + row[at + 1] * half_height, zero), np.float32(down_all - 1))
+        first_x, first_y = min(int(place_x), across_all - 2), min(int(place_y), down_all - 2)
         across, share = place_x - np.float32(first_x), row[at + 2]
         # A vector holds a pixel and the one to its right.
-        corners = (first_y * width + first_x) * COLOURS
+        corners = (first_y * across_all + first_x) * COLOURS
         value = load(portrait, corners)
         down = splat(place_y - np.float32(first_y))
-        store(corner, 0, value + (load(portrait, corners + width * COLOURS) + value * splat(-1.0)) * down)
+        store(corner, 0, value + (load(portrait, corners + across_all * COLOURS) + value * splat(-1.0)) * down)
         for c in range(3):
             taken, painted = corner[c] + (corner[COLOURS + c] - corner[c]) * across, row[at + 3 + c]
             result[3 * x + c] = painted + (taken - painted) * share

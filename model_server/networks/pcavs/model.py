@@ -111,15 +111,25 @@ class Networks(nn.Module):
         encoder = self.nonidentity_encoder
         return OwnCodes(encoder.mouth_code(encoder.mouth_feature(feature)), encoder.pose_code(feature))
 
-    def draw(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Tensor:
+    def draw(
+        self,
+        identity_map: Tensor,
+        style: Tensor,
+        noise: Sequence[Tensor],
+        portrait: Tensor,
+        turned: Tensor | None = None,
+        margin: int = 0,
+    ) -> Tensor:
         """Frames in [-1, 1]: (n, 3, 224, 224), or of the size of `portrait` where the preset warps.
 
         Args:
             identity_map, style, noise: see `Generator.forward`.
-            portrait: network view of the portrait (1 or n, 3, size, size) in [-1, 1]; without warping it is ignored.
+            portrait: network view of the portrait (1 or n, 3, size, size) in [-1, 1], `margin` pixels larger on each
+                side; without warping it is ignored.
+            turned: how the portrait's depth turns its head (n, 2, 112, 112), see `WarpGenerator.draw`; ignored, too.
         """
         if isinstance(self.generator, WarpGenerator):
-            return self.generator(identity_map, style, noise, portrait)
+            return self.generator(identity_map, style, noise, portrait, turned, margin)
         return self.generator(identity_map, style, noise)
 
 

@@ -44,8 +44,8 @@ class Drawing:
     Attributes:
         image: (n, 3, H, W) in [-1, 1]: mask * warped + (1 - mask) * rgb.
         rgb: painted pixels (n, 3, 112, 112) in [-1, 1].
-        flow: of the head (n, 2, 56, 56), within +-0.6.
-        mouth_flow: finer movement added to it (n, 2, 112, 112), within +-0.15.
+        flow: of the head (n, 2, 56, 56), within +-0.6; beside `turned` only what that leaves.
+        mouth_flow: finer movement added to it (n, 2, 112, 112), within +-0.15, and `turned` where that was given.
         mask: share of the warped portrait (n, 1, 112, 112) in [0, 1].
         warped: the portrait bent by both flows (n, 3, H, W).
     """
@@ -104,14 +104,30 @@ class WarpGenerator(nn.Module):
         """Height (and width) of each noise map that `forward` wants, in order: 7, 14, 14, ..., 112, 112, 56."""
         return (*self.synthesis.noise_sizes, FLOW_SIZE)
 
-    def forward(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Tensor:
+    def forward(
+        self,
+        identity_map: Tensor,
+        style: Tensor,
+        noise: Sequence[Tensor],
+        portrait: Tensor,
+        turned: Tensor | None = None,
+        margin: int = 0,
+    ) -> Tensor:
         """Frames (n, 3, H, W) in [-1, 1]; arguments as for `draw`."""
-        parts = self._parts(identity_map, style, noise)
+        parts = self._parts(identity_map, style, noise, turned)
         with torch.autocast(style.device.type, enabled=False):
             fast = style.is_cpu and AVAILABLE and not torch.is_grad_enabled()
-            return blended(portrait.float(), *parts) if fast else blend(portrait.float(), *parts).image
+            return (blended if fast else _blended_plainly)(portrait.float(), *parts, margin=margin)
 
-    def draw(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], portrait: Tensor) -> Drawing:
+    def draw(
+        self,
+        identity_map: Tensor,
+        style: Tensor,
+        noise: Sequence[Tensor],
+        portrait: Tensor,
+        turned: Tensor | None = None,
+        margin: int = 0,
+    ) -> Drawing:
         """Draw frames at the portrait's resolution.
 
         Args:
@@ -119,30 +135,47 @@ class WarpGenerator(nn.Module):
             style: (n, style): identity vector, mouth code, the portrait's own, pose code, the portrait's own; with
                 `lids` two values more, closures 0 to 1 of the frame's lids and of the portrait's.
             noise: one (1 or n, 1, size, size) map for each of `noise_sizes`, standard normal.
-            portrait: network view (1 or n, 3, H, W) in [-1, 1].
+            portrait: network view (1 or n, 3, H, W) in [-1, 1], and `margin` pixels around it.
+            turned: offsets (n, 2, 112, 112) by which the portrait's depth turns its head, see `turning`; rows of NaN,
+                or None, where that is not known: then the codes alone tell how heads turn.
+            margin: how much of what surrounds the view the portrait shows on each side, pixels.
         """
-        parts = self._parts(identity_map, style, noise)
+        parts = self._parts(identity_map, style, noise, turned)
         with torch.autocast(style.device.type, enabled=False):
-            return blend(portrait.float(), *parts)
+            return blend(portrait.float(), *parts, margin=margin)
 
-    def _parts(self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _parts(
+        self, identity_map: Tensor, style: Tensor, noise: Sequence[Tensor], turned: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Flow, mouth flow, mask and RGB, as `Drawing` describes them."""
         with torch.autocast(style.device.type, enabled=False):
             style, lids = style.float().tensor_split([self.style_size], 1)
-            turn, speak = self._motion(style, lids)
             told = self._with_lids(style, lids)
+            codes, exact = self._turn(style, turned)
+            turn = codes if exact is None else enlarged(codes, FLOW_SIZE) + halved(exact)
+            speak = self._speak(style, lids, turn)
         features = self.synthesis.synthesize(identity_map, told, noise[:-1], lambda x: _bent(x, turn))
         *_, (coarse, _), (fine, rgb) = features
         coarse = self.flow_features(coarse, told, noise[-1])
         # Places in the picture need more digits than half precision has.
         with torch.autocast(style.device.type, enabled=False):
             coarse, fine, rgb = coarse.float(), fine.float(), torch.tanh(rgb.float())
-            flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(turn, FLOW_SIZE))
+            flow = _within(HEAD_REACH, self.flow_head(coarse) + enlarged(codes, FLOW_SIZE))
             mouth, share = self._fine_heads(fine)
             if self.visibility:
-                seen = self.visibility(coarse, flow, style[:, -self.pose_codes :])
+                whole = flow if exact is None else flow + halved(exact)
+                seen = self.visibility(coarse, whole, style[:, -self.pose_codes :])
                 share = share + enlarged(seen, DRAWN_SIZE)
-            return flow, _within(MOUTH_REACH, mouth + speak), torch.sigmoid(share), rgb
+            fine_flow = _within(MOUTH_REACH, mouth + speak)
+            return flow, fine_flow if exact is None else fine_flow + exact, torch.sigmoid(share), rgb
+
+    def _turn(self, style: Tensor, turned: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """How the head turns: as codes say (n, 2, 14, 14), 0 where depth tells it; and as depth tells, if it does."""
+        codes = self.turn_head(style[:, -self.pose_codes :])
+        if turned is None:
+            return codes, None
+        unknown = turned[:, :1, :1, :1].isnan()
+        return codes * unknown, torch.where(unknown, 0.0, turned)
 
     def _fine_heads(self, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Mouth flow (n, 2, 112, 112) and mask (n, 1, 112, 112) before their bounds, in one convolution."""
@@ -151,14 +184,13 @@ class WarpGenerator(nn.Module):
         mouth, share = F.conv2d(fine, weight, bias, padding=1).split([len(head.weight) for head in heads], 1)
         return mouth, share
 
-    def _motion(self, style: Tensor, lids: Tensor) -> tuple[Tensor, Tensor]:
-        """What the codes alone say: the head's flow (n, 2, 14, 14), and the mouth's and lids' (n, 2, 112, 112)."""
-        pose = style[:, -self.pose_codes :]
-        turn = self.turn_head(pose)
+    def _speak(self, style: Tensor, lids: Tensor, turn: Tensor) -> Tensor:
+        """How mouth and lids move (n, 2, 112, 112) by the codes, in a head that turns so (n, 2, any, any)."""
         speak = enlarged(_bent(self.speak_head(style[:, -self.codes :]), turn), DRAWN_SIZE)
         if self.lids:
-            speak = speak + enlarged(_bent(self.lids.flow(torch.cat([lids, pose], 1)), turn), DRAWN_SIZE)
-        return turn, speak
+            moved = self.lids.flow(torch.cat([lids, style[:, -self.pose_codes :]], 1))
+            speak = speak + enlarged(_bent(moved, turn), DRAWN_SIZE)
+        return speak
 
     def _with_lids(self, style: Tensor, lids: Tensor) -> Tensor:
         """The style that layers read: closed eyes change the codes, never the identity."""
@@ -167,35 +199,48 @@ class WarpGenerator(nn.Module):
         return torch.cat([style[:, : -self.codes], style[:, -self.codes :] + self.lids.style(lids)], 1)
 
 
-def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Drawing:
-    """The drawing that a portrait (1 or n, 3, H, W) and the parts that `Drawing` describes make."""
+def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor, *, margin: int = 0) -> Drawing:
+    """The drawing that a portrait and the parts that `Drawing` describes make.
+
+    Args:
+        portrait: (1 or n, 3, H + 2 margin, W + 2 margin).
+    """
     layers = torch.cat([enlarged(flow, mask.shape[-1]) + mouth_flow, mask, rgb], 1)
-    offsets, share, paint = enlarged(layers, portrait.shape[-1]).split([2, 1, 3], 1)
-    warped = warp(portrait, offsets)
+    offsets, share, paint = enlarged(layers, portrait.shape[-1] - 2 * margin).split([2, 1, 3], 1)
+    warped = warp(portrait, offsets, margin)
     return Drawing(torch.lerp(paint, warped, share), rgb, flow, mouth_flow, mask, warped)
 
 
-def blended(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor) -> Tensor:
+def _blended_plainly(portrait: Tensor, *parts: Tensor, margin: int) -> Tensor:
+    return blend(portrait, *parts, margin=margin).image
+
+
+def blended(
+    portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb: Tensor, *, margin: int = 0
+) -> Tensor:
     """`blend`'s image alone, on a processor in one loop."""
-    count, coarse, (height, width) = len(flow), mask.shape[-1], portrait.shape[2:]
+    count, coarse = len(flow), mask.shape[-1]
+    height, width = (side - 2 * margin for side in portrait.shape[2:])
     pixels = torch.cat([enlarged(flow, coarse) + mouth_flow, mask, rgb], 1).permute(0, 2, 3, 1)
     layers = F.pad(pixels.reshape(-1), (0, LANES)).numpy()
     colours = F.pad(portrait.permute(0, 2, 3, 1), (0, 1)).flatten(1)
     image = torch.empty(count, height, width, 3)
-    warp_kernels.blend(layers, coarse, F.pad(colours, (0, LANES)).numpy(), image.numpy())
+    warp_kernels.blend(layers, coarse, F.pad(colours, (0, LANES)).numpy(), margin, image.numpy())
     return image.permute(0, 3, 1, 2)
 
 
-def warp(portrait: Tensor, offsets: Tensor) -> Tensor:
+def warp(portrait: Tensor, offsets: Tensor, margin: int = 0) -> Tensor:
     """Bend pictures: pixel p of the result is the portrait at p + offset.
 
     Args:
-        portrait: (1 or n, c, H, W).
+        portrait: (1 or n, c, H + 2 margin, W + 2 margin); what lies around the pictures may be fetched, too.
         offsets: (n, 2, H, W): x and y in halves of the picture; beyond the border its pixels repeat.
     """
     n, _, height, width = offsets.shape
     y, x = (_centres(size, offsets) for size in (height, width))
     grid = offsets + torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+    if margin:
+        grid = grid * grid.new_tensor([width / (width + 2 * margin), height / (height + 2 * margin)])[:, None, None]
     source = portrait.expand(n, -1, -1, -1)
     places = grid.permute(0, 2, 3, 1)
     return F.grid_sample(source, places, mode="bilinear", padding_mode="border", align_corners=False)
@@ -204,6 +249,11 @@ def warp(portrait: Tensor, offsets: Tensor) -> Tensor:
 def enlarged(x: Tensor, size: int) -> Tensor:
     """Resample (n, c, h, w) to (n, c, size, size), bilinearly."""
     return x if x.shape[-1] == size else F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Resample (n, c, h, w) to half the size, by means."""
+    return F.avg_pool2d(x, 2)
 
 
 def _bent(x: Tensor, offsets: Tensor) -> Tensor:

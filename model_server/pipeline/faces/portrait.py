@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model_server.engines.base import MARGIN, Relief
 from model_server.errors import PoseDubError
 from model_server.features import CROP_SIDE
 from model_server.pipeline.faces.alignment import (
@@ -18,10 +19,12 @@ from model_server.pipeline.faces.alignment import (
     network_view,
     resized,
     resizing,
+    shifted,
     view_transform,
     warp,
 )
 from model_server.pipeline.faces.finder import FaceFinder, choose
+from model_server.pipeline.faces.relief import relief_of
 from model_server.pipeline.media.sandboxed import is_transparent, picture_at
 from model_server.pipeline.media.stills import is_image
 from model_server.pipeline.request import Portrait, Viewer
@@ -42,15 +45,24 @@ class PortraitViews:
 
     Attributes:
         seen: (224, 224, 3), for the encoders.
-        drawn: the same at the size of the frames, from the picture's own pixels; (size, size, 3).
+        surrounded: the same at the size of the frames, from the picture's own pixels, and what surrounds it there,
+            size // MARGIN pixels on each side; where the picture ends, the view's border goes on.
         faces: how many were seen when the largest was taken; 1 where a face was chosen.
         transparent: whether the picture can be seen through somewhere, where grey stands now.
+        relief: how far from the camera its places are; None where no face mesh fits.
     """
 
     seen: NDArray[np.uint8]
-    drawn: NDArray[np.uint8]
+    surrounded: NDArray[np.uint8]
     faces: int = 1
     transparent: bool = False
+    relief: Relief | None = None
+
+    @property
+    def drawn(self) -> NDArray[np.uint8]:
+        """See `Views.drawn`."""
+        around = len(self.surrounded) // (MARGIN + 2)
+        return self.surrounded[around:-around, around:-around]
 
     @property
     def colourless(self) -> bool:
@@ -87,12 +99,28 @@ def portrait_views(
     seen_through = is_image(path) and is_transparent(path)
     if portrait.face.crop == "aligned":
         seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
-        return PortraitViews(seen, warp(picture, whole, size, cv2.BORDER_REPLICATE), transparent=seen_through)
+        drawn = warp(picture, whole, size, cv2.BORDER_REPLICATE)
+        return PortraitViews(seen, _surrounded(drawn, picture, whole), 1, seen_through, relief_of(seen))
     faces = 1
     if crop is None:
         crop, faces = _crop_of(picture, path, portrait, finder())
-    drawn = warp(picture, view_transform(crop, size), size)
-    return PortraitViews(network_view(warp(picture, crop)), drawn, faces, seen_through)
+    whole, seen = view_transform(crop, size), network_view(warp(picture, crop))
+    drawn = warp(picture, whole, size)
+    return PortraitViews(seen, _surrounded(drawn, picture, whole), faces, seen_through, relief_of(seen))
+
+
+def _surrounded(drawn: NDArray[np.uint8], picture: NDArray[np.uint8], whole: Matrix) -> NDArray[np.uint8]:
+    """A view with what surrounds it in the picture; where that ends, the view's border goes on.
+
+    Args:
+        drawn: (size, size, 3), what the transform `whole` (2, 3) makes of the picture.
+    """
+    around = len(drawn) // MARGIN
+    further, side = shifted(whole, -around, -around), len(drawn) + 2 * around
+    inside = warp(np.full_like(picture, 255), further, side).min(axis=2, keepdims=True) == 255
+    inside[around:-around, around:-around] = False
+    border = np.pad(drawn, ((around, around), (around, around), (0, 0)), "edge")
+    return np.where(inside, warp(picture, further, side), border)
 
 
 def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> tuple[Matrix, int]:

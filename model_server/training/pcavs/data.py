@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,11 @@ from model_server.corpus.lids import lids_of
 from model_server.corpus.shards import CELL, OTHERS_TOP, Clip, Corpus, windows
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import VIEW_LEFT, VIEW_SIDE
+from model_server.head_rotation import rotation
 from model_server.networks.pcavs.nonidentity_encoder import LANDMARKS
 from model_server.networks.pcavs.presets import IMAGE_SIZE
+from model_server.networks.pcavs.turning import TURNED_SIZE, TurningSurface
+from model_server.pipeline.faces.relief import relief_of
 from model_server.training.face_network import VISEMES
 from model_server.training.pcavs.teaching_voices import TeachingVoices, VoiceWindows
 
@@ -101,12 +104,14 @@ class Pairs:
         target: n frames, n / p in a row of each portrait.
         flow: (n, 2, 56, 56) offsets x, y in halves of the picture; NaN where the portrait hides the point.
         visible: (n, 1, 56, 56) how much of a cell the portrait shows, 0 to 1; NaN without exact correspondences.
+        turned: (n, 2, 112, 112) offsets by which the portrait's relief turns its head; NaN where that is not known.
     """
 
     portrait: Frames
     target: Frames
     flow: Tensor
     visible: Tensor
+    turned: Tensor
 
     @property
     def each(self) -> int:
@@ -116,9 +121,9 @@ class Pairs:
     def mirrored(self, rows: Tensor) -> Pairs:
         """The batch with portraits of `rows` (p,) bool, and their targets, seen in a mirror."""
         targets = rows.repeat_interleave(self.each)
-        flow = self.flow.flip(3) * self.flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1)
-        flow, visible = _chosen(targets, flow, self.flow), _chosen(targets, self.visible.flip(3), self.visible)
-        return Pairs(self.portrait.mirrored(rows), self.target.mirrored(targets), flow, visible)
+        flow, turned = (_chosen(targets, _mirrored(offsets), offsets) for offsets in (self.flow, self.turned))
+        visible = _chosen(targets, self.visible.flip(3), self.visible)
+        return Pairs(self.portrait.mirrored(rows), self.target.mirrored(targets), flow, visible, turned)
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,7 @@ class ClipTensors:
     labels: Frames
     device: torch.device
     views: Tensor | None = None
+    surfaces: dict[int, TurningSurface | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clip.jpegs)
@@ -191,6 +197,23 @@ class ClipTensors:
             return torch.full((2, FLOW_SIZE, FLOW_SIZE), torch.nan, device=self.device)
         places = torch.from_numpy(self.clip.flow[target, known[0]]).to(self.device)
         return view_flow(places, torch.from_numpy(self.clip.visible[target, known[0]]).to(self.device))
+
+    def turned(self, target: int, source: int) -> Tensor:
+        """Offsets (2, 112, 112) by which the relief of frame `source` turns as frame `target` is; NaN if not known."""
+        surface, angles = self._surface(source), self.clip.angles
+        if surface is None or angles is None or not np.isfinite(angles[[target, source]]).all():
+            return torch.full((2, TURNED_SIZE, TURNED_SIZE), torch.nan, device=self.device)
+        to, back = (rotation(*map(float, angles[n])) for n in (target, source))
+        return torch.from_numpy(surface.offsets(to @ back.T)).to(self.device)
+
+    def _surface(self, source: int) -> TurningSurface | None:
+        if source not in self.surfaces:
+            view = view_images(decoded(self.clip, [source]))[0].permute(1, 2, 0)
+            found = relief_of((view * 127.5 + 127.5).round().to(torch.uint8).numpy())
+            self.surfaces[source] = (
+                TurningSurface(found.depth, found.follows, found.pivot, found.reach) if found else None
+            )
+        return self.surfaces[source]
 
     def visible(self, target: int, source: int) -> Tensor:
         """How much frame `source` shows of frame `target`, (1, 56, 56) from 0 to 1, NaN where it is not known."""
@@ -352,6 +375,10 @@ def _labels(clip: Clip, identity: int, device: torch.device) -> Frames:
         blind=nothing,
         content=nothing,
     )
+
+
+def _mirrored(offsets: Tensor) -> Tensor:
+    return offsets.flip(3) * offsets.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1)
 
 
 def _chosen(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:

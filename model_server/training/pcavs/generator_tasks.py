@@ -95,7 +95,7 @@ class GeneratorTask(nn.Module):
         """Total loss, single losses, and the frames drawn (n, 3, 224, 224), without gradient."""
         codes = self._codes(pairs)
         identity = self.networks.identity_encoder(pairs.portrait.images)
-        drawing = self._draw(pairs.portrait.images, identity, codes)
+        drawing = self._draw(pairs, identity, codes)
         losses = self._picture_losses(drawing, pairs) | self._code_losses(codes, pairs, step)
         losses["identity"] = class_cross_entropy(self.classifier(identity[0]), pairs.portrait.identity)
         losses |= self._reading_losses(drawing.image, pairs.target)
@@ -111,7 +111,7 @@ class GeneratorTask(nn.Module):
         pose, own = encoder.pose_code(seen), encoder(pairs.portrait.images)
         identity = self.networks.identity_encoder(pairs.portrait.images)
         codes = Codes(mouth, pose, pose, self.networks.own_codes(own), _closures(pairs))
-        return self._draw(pairs.portrait.images, identity, codes)
+        return self._draw(pairs, identity, codes)
 
     def _freeze_space(self) -> None:
         encoder = self.networks.nonidentity_encoder
@@ -147,15 +147,15 @@ class GeneratorTask(nn.Module):
         blind, seen, own = self.networks.nonidentity_encoder(views).split([len(target), len(target), len(portrait)])
         return blind, seen, own
 
-    def _draw(self, portrait: Tensor, identity: tuple[Tensor, Tensor], codes: Codes) -> Drawing:
-        """Draw as many frames of each portrait, of which the identity encoder said `identity`, as it has codes."""
-        each = len(codes.mouth) // len(portrait)
+    def _draw(self, pairs: Pairs, identity: tuple[Tensor, Tensor], codes: Codes) -> Drawing:
+        """Draw the targets of portraits of which the identity encoder said `identity`."""
+        portrait, each = pairs.portrait.images, pairs.each
         known = (*identity, *codes.own, shrunk(portrait, self.weights.drawn_size))
         vector, identity_map, *own, portrait = (value.repeat_interleave(each, 0) for value in known)
         style = self.networks.joined_style(vector, codes.mouth, codes.pose, OwnCodes(*own), codes.lids)
         generator = self.networks.generator
         noise = [torch.randn(1, 1, size, size, device=portrait.device) for size in generator.noise_sizes]
-        return self._render(identity_map, style, noise, portrait)
+        return self._render(identity_map, style, noise, portrait, pairs.turned)
 
     def _picture_losses(self, drawing: Drawing, pairs: Pairs) -> Losses:
         real = shrunk(pairs.target.images, drawing.image.shape[-1])
@@ -289,10 +289,10 @@ def _points_loss(offsets: Tensor, pairs: Pairs) -> Tensor:
 
 
 def _renderer(generator: WarpGenerator | Generator, compiled: bool) -> Callable[..., Drawing]:
-    """What draws: (identity map, style, noise, portrait) to a drawing."""
+    """What draws: (identity map, style, noise, portrait, turned) to a drawing."""
     if isinstance(generator, WarpGenerator):
         return torch.compile(generator.draw) if compiled else generator.draw
-    return lambda identity_map, style, noise, _: _painted(generator(identity_map, style, noise).float())
+    return lambda identity_map, style, noise, *_: _painted(generator(identity_map, style, noise).float())
 
 
 def _painted(image: Tensor) -> Drawing:

@@ -11,6 +11,8 @@ from model_server.training.pcavs.data import ClipStore, ClipTensors, Frames, Pai
 
 FRAMES_PER_CLIP = 4
 MIRROR_SHARE = 0.5
+# Of the portraits: drawn as if no relief of them was known, which may be so of a painting.
+FLAT_SHARE = 0.1
 # Blinks are short: of so many portraits with one in their clip, one target shows it.
 BLINK_SHARE, CLOSING = 0.5, 0.3
 
@@ -49,7 +51,9 @@ def sample_pairs(store: ClipStore, count: int, each: int, rng: np.random.Generat
     shown = [(clip, target, source) for clip, source, chosen in drawn for target in chosen]
     flow = torch.stack([clip.flow(target, source) for clip, target, source in shown])
     visible = torch.stack([clip.visible(target, source) for clip, target, source in shown])
-    pairs = Pairs(portraits, targets, flow, visible)
+    turned = torch.stack([clip.turned(target, source) for clip, target, source in shown])
+    turned[_unknown(store, len(portraits), rng).repeat_interleave(each)] = torch.nan
+    pairs = Pairs(portraits, targets, flow, visible, turned)
     return pairs if store.banked else pairs.mirrored(_coins(store, len(portraits), rng))
 
 
@@ -70,6 +74,10 @@ def _pair(clip: ClipTensors, each: int, rng: np.random.Generator) -> tuple[int, 
 
 def _any_clip(store: ClipStore, rng: np.random.Generator) -> ClipTensors:
     return store[int(rng.integers(0, len(store)))]
+
+
+def _unknown(store: ClipStore, count: int, rng: np.random.Generator) -> torch.Tensor:
+    return torch.from_numpy(rng.random(count) < FLAT_SHARE).to(store.device)
 
 
 def _coins(store: ClipStore, count: int, rng: np.random.Generator) -> torch.Tensor:

@@ -170,7 +170,8 @@ class Shown:
 
     def __init__(self, value: int) -> None:
         random = np.random.default_rng(value)
-        self.drawn = random.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+        self.drawn = self.surrounded = random.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+        self.relief = None
         self.seen = np.zeros((224, 224, 3), np.uint8)
 
 

@@ -1,0 +1,75 @@
+"""How far from the camera places of a portrait are: the face by its mesh, what surrounds it by a rule.
+
+Behind the face's edge the head falls back; hair, ears and neck follow a turn ever less, what is further away not at
+all.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_server.engines.base import Relief
+from model_server.networks.cpu import surface_kernels
+from model_server.pipeline.faces.models import models
+from model_server.pipeline.faces.triangulation import triangulated
+
+Floats = NDArray[np.floating]
+
+# Places of the grid along a side, and how far it reaches beyond the view: what a turn brings in from there.
+GRID, REACH = 113, 0.7
+MESH_POINTS = 468
+# Corners of the mouth, and the middles of both lips: what crops keep in its place.
+_MOUTH = (61, 291, 0, 17)
+# The mesh's depths are so much too flat, by the landmarks of rendered heads that turn.
+_DEPTH = 1.12
+# In widths of the face: what lies outside it falls back by `_FALL` of how far, up to `_FARTHEST`. Up to `_FIRM` it
+# turns with the head, from there ever less until `_LOOSE` further.
+_FALL, _FARTHEST, _FIRM, _LOOSE = 0.9, 0.5, 0.12, 0.75
+_LEAST_SCORE = 0.3
+
+
+def relief_of(view: NDArray[np.uint8]) -> Relief | None:
+    """The relief of a portrait's network view (224, 224, 3); None where no mesh fits a face in it."""
+    with models() as ready:
+        found = ready.meshes(view, _LEAST_SCORE, faces=1)
+    if not found:
+        return None
+    points = found[0].points[:MESH_POINTS].astype(np.float64)
+    return relief(points * (2 / len(view)) - np.array([1.0, 1.0, 0.0]))
+
+
+def relief(mesh: Floats) -> Relief:
+    """The relief of a face's mesh (468, 3): x and y in halves of the view from its middle, z away in the same unit."""
+    pivot = mesh[list(_MOUTH)].mean(axis=0)
+    depth = (mesh[:, 2] - pivot[2]) * _DEPTH
+    face, inside = _drawn(mesh, depth)
+    hull = cv2.convexHull(mesh[:, :2].astype(np.float32), returnPoints=False)[:, 0]
+    width = float(np.ptp(mesh[hull, 0]))
+    cell = 2 * (1 + REACH) / (GRID - 1)
+    outside = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell / width
+    behind = _edge_depth(mesh[hull, :2], depth[hull]) + _FALL * width * np.minimum(outside, _FARTHEST)
+    smooth = cv2.GaussianBlur(np.where(inside, face, behind), (0, 0), 1.0)
+    near = np.clip(1 - np.maximum(outside - _FIRM, 0) / _LOOSE, 0, 1)
+    follows = near * near * (3 - 2 * near)
+    return Relief(smooth.astype(np.float32), follows.astype(np.float32), pivot[:2].astype(np.float32), REACH)
+
+
+def _drawn(mesh: Floats, depth: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Depth (GRID, GRID) of the face at the grid's places, and where it is."""
+    # A grid's place is the middle of a pixel.
+    pixels = (mesh[:, :2] + 1 + REACH) * ((GRID - 1) / (2 * (1 + REACH))) + 0.5
+    corners = np.column_stack([pixels, depth, depth]).astype(np.float32)
+    shown = np.zeros((GRID, GRID, 1), np.float32)
+    away = np.full((GRID, GRID), np.inf, np.float32)
+    surface_kernels.draw(corners, triangulated(pixels), shown, away)
+    return shown[..., 0], np.isfinite(away)
+
+
+def _edge_depth(edge: Floats, depth: Floats) -> Floats:
+    """Depth (GRID, GRID) of a face's edge (k, 2), mostly of what of it is near."""
+    side = np.linspace(-1 - REACH, 1 + REACH, GRID)
+    places = np.stack(np.meshgrid(side, side), axis=-1)
+    near = 1 / np.maximum(np.linalg.norm(places[:, :, None] - edge, axis=-1), 1e-2) ** 3
+    return (near @ depth) / near.sum(axis=-1)
