@@ -26,7 +26,7 @@ _MOUTH = (61, 291, 0, 17)
 _DEPTH = 1.12
 # In widths of the face: what lies outside it falls back by `_FALL` of how far, up to `_FARTHEST`. Up to `_FIRM` it
 # turns with the head, from there ever less until `_LOOSE` further.
-_FALL, _FARTHEST, _FIRM, _LOOSE = 0.9, 0.5, 0.12, 0.75
+_FALL, _FARTHEST, _FIRM, _LOOSE = 1.5, 0.5, 0.12, 0.75
 _LEAST_SCORE = 0.3
 
 
