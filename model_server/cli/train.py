@@ -107,7 +107,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "--onto",
         type=Path,
         metavar="BASE.safetensors",
-        help="only the lower-face network; the rest as in these",
+        help="what a run learnt that went on from these: its lower faces, or all but theirs",
     )
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
@@ -290,10 +290,10 @@ def _export(options: argparse.Namespace) -> int:
 
 def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.engines.shipped import ship
-    from model_server.training.pcavs.export import export, export_lower_face
+    from model_server.training.pcavs.export import export, export_onto
 
     if options.onto:
-        info = export_lower_face(options.run_folder, options.onto, options.out, options.name)
+        info = export_onto(options.run_folder, options.corpus, options.onto, options.out, options.name)
     else:
         info = export(options.run_folder, options.corpus, options.out, name)
     if options.ship:

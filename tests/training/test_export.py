@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from model_server.engines.base import Engine
 from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.pcavs.untrained import untrained_state
+from model_server.engines.pcavs.weights import write_weights
+from model_server.engines.pose_map import PoseMap
 from model_server.engines.weights import describe, load_engine
+from model_server.engines.weights_file import read_tensors
 from model_server.errors import PoseDubError
 from model_server.networks.pcavs import visibility
 from model_server.networks.pcavs.model import Networks
@@ -21,8 +25,17 @@ from model_server.training import checkpoint as checkpoints
 from model_server.training.distributed import ProcessGroup
 from model_server.training.pcavs.config import Config
 from model_server.training.pcavs.data import ClipStore
-from model_server.training.pcavs.export import export, finish, fit_pose, labelled_frames, recentre, without_untrained
+from model_server.training.pcavs.export import (
+    export,
+    export_onto,
+    finish,
+    fit_pose,
+    labelled_frames,
+    recentre,
+    without_untrained,
+)
 from model_server.training.pcavs.loop import Trainer
+from model_server.training.pcavs.warm_start import WarmStart
 from model_server.training.settings import changed
 
 ALONE = ProcessGroup(0, 1, torch.device("cpu"))
@@ -55,6 +68,27 @@ def dubbed(engine: Engine, corpus: Path) -> NDArray[np.int16]:
     crops = ((clip.images.permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
     identity, codes = engine.identity(crops[:1]), engine.pose_codes(crops)
     return engine.frames(identity, clip.windows[:, 0].numpy(), codes, 1.2, 0).astype(np.int16)
+
+
+def test_a_generator_is_laid_onto_weights_that_draw_lower_faces(lite: Config, corpus: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base.safetensors"
+    half = {name: value.half() if value.ndim > 1 else value for name, value in untrained_state("lite-in-place").items()}
+    nothing = (0.0,) * 12
+    known = PoseMap((nothing,) * 3, nothing, ((0.0,) * 3,) * 12, (0.0,) * 3)
+    write_weights(base, half, "lite-in-place", "trained", "Base", pose_map=known, pose_reading="movement")
+    config = changed(lite, {"generator.steps": 1})
+    Trainer(config, [corpus], tmp_path / "run", ALONE, warm_start=WarmStart(base, "generator")).train(["generator"])
+    info = export_onto(tmp_path / "run", [corpus], base, tmp_path / "out.safetensors", "")
+    assert (info.preset, info.name, info.pose_reading) == ("lite-in-place", "Base", "movement")
+    assert info.pose_map not in (None, known) and info.source == describe(base).id
+    made, kept = read_tensors(tmp_path / "out.safetensors"), read_tensors(base)
+    same = {name.split(".")[0] for name, value in kept.items() if torch.equal(value, made[name])}
+    assert {"lower_face", "speech_encoder"} <= same
+    assert not torch.equal(made["generator.synthesis.first.bias"], kept["generator.synthesis.first.bias"])
+    heard = changed(config, {"generator.train_encoders": True})
+    Trainer(heard, [corpus], tmp_path / "heard", ALONE, warm_start=WarmStart(base, "generator")).train(["generator"])
+    with pytest.raises(PoseDubError, match="changed how speech is heard"):
+        export_onto(tmp_path / "heard", [], base, tmp_path / "other.safetensors", "")
 
 
 def test_recentring_changes_codes_but_no_frame(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from model_server.networks.sync_network import FRAMES
 from model_server.training.distributed import ProcessGroup
 from model_server.training.pcavs.config import Config, changed, named
 from model_server.training.pcavs.data import ClipStore
-from model_server.training.pcavs.export import export_lower_face
+from model_server.training.pcavs.export import export_onto
 from model_server.training.pcavs.loop import Limits, Trainer, make_stage
 from model_server.training.pcavs.lower_face_data import sample_lower_faces
 from model_server.training.pcavs.models import Models
@@ -144,7 +144,7 @@ def test_only_the_lower_face_is_learnt_and_laid_onto_weights(faces: Path, tmp_pa
     assert trainer.train(["lower_face"])
     learnt, told = trainer.models.networks.state_dict(), read_state(base)
     assert all(torch.equal(learnt[name], value) for name, value in told.items())
-    info = export_lower_face(tmp_path / "run", base, tmp_path / "out.safetensors", "")
+    info = export_onto(tmp_path / "run", [], base, tmp_path / "out.safetensors", "")
     assert (info.preset, info.name, info.source) == ("lite-in-place", "Base", describe(base).id)
     made, kept = read_tensors(tmp_path / "out.safetensors"), read_tensors(base)
     assert all(made[name].dtype == value.dtype and torch.equal(made[name], value) for name, value in kept.items())

@@ -30,6 +30,8 @@ OPTIONAL_PARTS = {
     "speech_gate": "speech_encoder.gate.",
     "lip_shape": "lip_shape.",
 }
+# Those that are fitted to finished weights: what learns does without.
+FITTED_PARTS = ("speech_gate", "lip_shape")
 LOWER_FACE = "lower_face."  # begins the tensors of the network that only presets for dubs in place have
 
 

@@ -22,7 +22,7 @@ from model_server.errors import ErrorKind, PoseDubError
 from model_server.files import file_digest, write_text
 from model_server.networks.layers.modulation import EqualizedLinear
 from model_server.networks.pcavs.model import COUNTER, Networks
-from model_server.networks.pcavs.presets import LOWER_FACE, OPTIONAL_PARTS, POSE_SIZE
+from model_server.networks.pcavs.presets import FITTED_PARTS, LOWER_FACE, OPTIONAL_PARTS, POSE_SIZE
 from model_server.training import checkpoint as checkpoints
 from model_server.training.pcavs.config import Config, restored
 from model_server.training.pcavs.data import ClipStore, Frames
@@ -38,6 +38,9 @@ _BATCH = 32
 _AVERAGED = "averaged."
 # Of optional parts, what all that they say passes through.
 OUTPUTS = ("_head.weight", "_head.fields")
+# What hears speech, and what is made for weights that hear so: the network for lower faces, and what is fitted to them.
+_HEARING = "speech_encoder."
+_APART = (LOWER_FACE, *(OPTIONAL_PARTS[part] for part in FITTED_PARTS))
 
 
 @dataclass(frozen=True)
@@ -153,24 +156,32 @@ def without_untrained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: value for name, value in state.items() if not name.startswith(tuple(idle))}
 
 
-def export_lower_face(run: Path, base: Path, out: Path, name: str) -> WeightsInfo:
-    """Write weights with the lower-face network of a run; everything else is that of the weights `base`, bit for bit.
+def export_onto(run: Path, corpora: Sequence[Path], base: Path, out: Path, name: str) -> WeightsInfo:
+    """Write weights that a run went on from with what it learnt; the rest is that of the weights `base`, bit for bit.
+
+    Of a run for lower faces that network alone is taken. Of any other all but what it did without: the network for
+    lower faces, and what was fitted to finished weights.
 
     Raises:
-        PoseDubError: the run has no such network, or something cannot be read.
+        PoseDubError: the run changed how speech is heard, by which lower faces are drawn; or something cannot be read.
     """
     # Not checked: its lower face may be one of an older form.
-    done, info = finish(run), describe(base, file_digest(base))
-    if done.networks.lower_face is None:
+    info, every = describe(base, file_digest(base)), read_tensors(base)
+    done = finish(run)
+    faces = done.networks.lower_face is not None
+    if not faces:
+        done = finish(run, corpora)
+    stored = compacted(without_untrained(_stored(done.networks)))
+    if any(not torch.equal(value, every[name]) for name, value in stored.items() if name.startswith(_HEARING)):
         raise PoseDubError(
-            f"The run {run} trains {done.config.preset} networks, which have none for lower faces; name another one."
+            f"The run {run} changed how speech is heard, to which {base.name} is fitted; export it alone."
         )
-    learnt = {f"{LOWER_FACE}{key}": value for key, value in _stored(done.networks.lower_face).items()}
-    kept = {key: value for key, value in read_tensors(base).items() if not key.startswith(LOWER_FACE)}
-    how = info.pose_map, info.pose_reading
-    write_weights(out, kept | compacted(learnt), done.config.preset, "trained", name or info.name, info.id, *how)
-    account = _account(done, ()) | {"base": info.id}
-    write_text(out.with_suffix(".json"), json.dumps(account, indent=1))
+    learnt = {name: value for name, value in stored.items() if faces == name.startswith(LOWER_FACE)}
+    kept = {name: value for name, value in every.items() if faces != name.startswith(_APART)}
+    pose_map = done.pose.recentred() if done.pose else info.pose_map
+    preset = done.config.preset if faces else info.preset
+    write_weights(out, kept | learnt, preset, "trained", name or info.name, info.id, pose_map, info.pose_reading)
+    write_text(out.with_suffix(".json"), json.dumps(_account(done, corpora) | {"base": info.id}, indent=1))
     return describe(out)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_server.engines.weights_file import read_pose_map, read_state
 from model_server.errors import ErrorKind, PoseDubError
-from model_server.networks.pcavs.presets import LOWER_FACE, OPTIONAL_PARTS
+from model_server.networks.pcavs.presets import FITTED_PARTS, LOWER_FACE, OPTIONAL_PARTS
 from model_server.training import checkpoint as checkpoints
 from model_server.training.face_network import ANGLE_UNIT
 from model_server.training.pcavs.config import STAGES, StageName
@@ -77,8 +77,8 @@ class WarmStart:
 
     def _give_weights(self, models: Models) -> None:
         own, found = models.networks.state_dict(), read_state(self.run)
-        # Fitted to finished weights, see `speech_gate` and `lip_shape_fit`: what learns does without.
-        left_out: tuple[str, ...] = (OPTIONAL_PARTS["speech_gate"], OPTIONAL_PARTS["lip_shape"])
+        # See `speech_gate` and `lip_shape_fit`.
+        left_out = tuple(OPTIONAL_PARTS[part] for part in FITTED_PARTS)
         if models.networks.lower_face is None:
             left_out += (LOWER_FACE,)
         found = {name: value for name, value in found.items() if not name.startswith(left_out)}
