@@ -109,6 +109,20 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         metavar="BASE.safetensors",
         help="what a run learnt that went on from these: its lower faces, or all but theirs",
     )
+    parser.add_argument(
+        "--mouth-gain",
+        type=shared.number(0),
+        default=1.0,
+        metavar="F",
+        help="with --onto: lips of warped portraits open further, by that much louder speech contents (1)",
+    )
+    parser.add_argument(
+        "--less-paint",
+        type=float,
+        default=0.0,
+        metavar="LOGITS",
+        help="with --onto: more of the portrait, stretched, and less of what is painted (0)",
+    )
     parser.add_argument("--name", default="", help="what to call the weights (default: the run's name)")
     parser.add_argument("--recogniser", type=Path, metavar="FILE", help="an actor's, if its run keeps none")
     parser.add_argument("--wav2vec2", type=Path, metavar="FILE", help="wav2vec 2.0 base, if the run hears with that")
@@ -293,7 +307,8 @@ def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.training.pcavs.export import export, export_onto
 
     if options.onto:
-        info = export_onto(options.run_folder, options.corpus, options.onto, options.out, options.name)
+        onto = options.corpus, options.onto, options.out, options.name, options.mouth_gain, options.less_paint
+        info = export_onto(options.run_folder, *onto)
     else:
         info = export(options.run_folder, options.corpus, options.out, name)
     if options.ship:

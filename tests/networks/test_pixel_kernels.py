@@ -91,6 +91,7 @@ def test_a_bent_portrait_with_paint_over_it(size: int, margin: int, portraits: i
     mask, rgb = torch.rand(2, 1, 112, 112), torch.rand(2, 3, 112, 112) * 2 - 1
     side = size + 2 * margin
     smooth = F.interpolate(torch.rand(portraits, 3, 9, 9) * 2 - 1, (side, side), mode="bilinear")
+    mouth_flow[:, :, 30:60, 40:70] += 0.3  # an edge behind which another surface is seen
     with torch.inference_mode():
         expected = blend(smooth, flow, mouth_flow, mask, rgb, margin=margin).image
         assert expected.shape == (2, 3, size, size)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model_server.networks.cpu import warp_kernels
 from model_server.networks.pcavs.model import Networks
 from model_server.networks.pcavs.presets import PRESETS
 from model_server.networks.pcavs.visibility import area, readers
@@ -75,7 +76,7 @@ def test_the_same_drawing_at_each_resolution(generator: WarpGenerator) -> None:
 
 def test_what_depth_tells_takes_the_place_of_what_codes_say_of_a_turn(generator: WarpGenerator) -> None:
     portrait = smooth_picture(224)
-    turned = enlarged(torch.randn(1, 2, 7, 7) * 0.1, DRAWN_SIZE)
+    turned = enlarged(torch.randn(1, 2, 7, 7) * 0.05, DRAWN_SIZE)
     torch.nn.init.normal_(generator.turn_head.fields, std=0.02)
     drawing = draw(generator, portrait, turned=turned)
     torch.testing.assert_close(drawing.offsets, turned)
@@ -107,6 +108,21 @@ def test_what_lies_around_a_portrait_is_fetched() -> None:
     torch.testing.assert_close(warp(around, offsets, 16), around[..., 16:80, 24:88], rtol=0, atol=1e-4)
 
 
+def test_at_an_edge_two_surfaces_meet_and_no_third_one() -> None:
+    """Black and white with red between them; the offset leaps over the red part."""
+    portrait = torch.full((1, 3, 224, 224), -1.0)
+    portrait[..., 103:122] = torch.tensor([1.0, -1.0, -1.0])[:, None, None]
+    portrait[..., 122:] = 1
+    still = torch.zeros(1, 2, FLOW_SIZE, FLOW_SIZE)
+    leap = torch.zeros(1, 2, DRAWN_SIZE, DRAWN_SIZE)
+    leap[:, 0, :, 50:] = 24 / 112
+    mask, paint = torch.ones(1, 1, DRAWN_SIZE, DRAWN_SIZE), torch.zeros(1, 3, DRAWN_SIZE, DRAWN_SIZE)
+    shown = blend(portrait, still, leap, mask, paint).image
+    red, green, _ = shown[0, :, 112]
+    assert (red - green).abs().max() < 1e-4
+    assert red[:98].max() == -1 and red[102:].min() == 1
+
+
 def test_mask_chooses_between_portrait_and_paint() -> None:
     portrait, paint = smooth_picture(224), torch.full((1, 3, DRAWN_SIZE, DRAWN_SIZE), 0.5)
     still = torch.zeros(1, 2, FLOW_SIZE, FLOW_SIZE), torch.zeros(1, 2, DRAWN_SIZE, DRAWN_SIZE)
@@ -132,8 +148,9 @@ def test_offsets_join_both_flows(generator: WarpGenerator) -> None:
     assert drawing.mouth_flow.abs().max() > 0
 
 
-def test_half_precision_keeps_places_exact(generator: WarpGenerator) -> None:
+def test_half_precision_keeps_places_exact(generator: WarpGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bfloat16 the places of pixels would be rounded to half a pixel; features may be coarse, places may not."""
+    monkeypatch.setattr(warp_kernels, "FOLD", torch.inf)  # the flow below is all edges
     portrait = torch.rand(1, 3, 224, 224) * 2 - 1
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         still = draw(generator, portrait)

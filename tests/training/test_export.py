@@ -18,8 +18,10 @@ from model_server.engines.weights import describe, load_engine
 from model_server.engines.weights_file import read_tensors
 from model_server.errors import PoseDubError
 from model_server.networks.pcavs import visibility
-from model_server.networks.pcavs.model import Networks
+from model_server.networks.pcavs.lower_face import Speech
+from model_server.networks.pcavs.model import Networks, build
 from model_server.networks.pcavs.presets import PRESETS
+from model_server.networks.pcavs.speech_encoder import SpeechGate
 from model_server.networks.pcavs.warping import WarpGenerator
 from model_server.training import checkpoint as checkpoints
 from model_server.training.distributed import ProcessGroup
@@ -31,6 +33,7 @@ from model_server.training.pcavs.export import (
     finish,
     fit_pose,
     labelled_frames,
+    louder,
     recentre,
     without_untrained,
 )
@@ -89,6 +92,28 @@ def test_a_generator_is_laid_onto_weights_that_draw_lower_faces(lite: Config, co
     Trainer(heard, [corpus], tmp_path / "heard", ALONE, warm_start=WarmStart(base, "generator")).train(["generator"])
     with pytest.raises(PoseDubError, match="changed how speech is heard"):
         export_onto(tmp_path / "heard", [], base, tmp_path / "other.safetensors", "")
+
+
+def test_louder_contents_open_the_lips_of_portraits_and_no_others(tmp_path: Path) -> None:
+    state = untrained_state("lite-in-place")
+    random = torch.Generator().manual_seed(2)
+    gate = SpeechGate(320)
+    torch.nn.init.normal_(gate.rest, generator=random)
+    torch.nn.init.normal_(gate.speech_head.weight, generator=random)
+    state |= {f"speech_encoder.gate.{name}": value.detach() for name, value in gate.state_dict().items()}
+    plain, loud = build("lite-in-place", state), build("lite-in-place", louder(state, 1.6))
+    windows = torch.rand(3, 1, 80, 20, generator=random)
+    with torch.inference_mode():
+        said, louder_said = plain.speech_encoder(windows), loud.speech_encoder(windows)
+        torch.testing.assert_close(louder_said, 1.6 * said, rtol=1e-4, atol=1e-5)
+        assert plain.lower_face is not None and loud.lower_face is not None
+        angles, lips = torch.zeros(3, 2), torch.zeros(3, 4)
+        styles = [
+            faces._style(Speech(content, lips=lips, angles=angles))
+            for faces, content in ((plain.lower_face, said), (loud.lower_face, louder_said))
+        ]
+    torch.testing.assert_close(styles[1], styles[0], rtol=1e-4, atol=1e-5)
+    assert louder(state, 1) is state
 
 
 def test_recentring_changes_codes_but_no_frame(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

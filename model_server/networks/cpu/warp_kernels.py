@@ -16,6 +16,9 @@ COLOURS = 4
 # green, blue, and how much of the face nothing covers.
 OF_REFERENCE, OF_FACE = 3, 5
 Bytes = NDArray[np.uint8]
+# Neighbours fetched from places that lie further apart, in halves of the picture, show two surfaces: the nearer one's
+# edge. Between them nothing is fetched, which would be a third: their colours are mixed.
+FOLD = 0.04
 # What takes less than this part of a pixel is left out, which changes none by a step of 8 bits.
 _UNSEEN = np.float32(1 / 1024)
 
@@ -38,8 +41,10 @@ def blend(layers: Floats, coarse: int, portrait: Floats, margin: int, result: Fl
     row, wide = np.zeros((coarse + 1) * LAYERS + LANES, np.float32), np.empty(width * LAYERS + LANES, np.float32)
     columns, rows = _places(width, coarse), _places(height, coarse)
     flat = result.reshape(-1)
+    folds = np.zeros((coarse, coarse), np.bool_)
     for picture in range(count):
         source = portrait[picture if len(portrait) > 1 else 0]
+        _mark_folds(layers, picture * coarse * coarse * LAYERS, coarse, folds)
         for y in range(height):
             upper, share = int(rows[0, y]), splat(rows[1, y])
             above = (picture * coarse + upper) * coarse * LAYERS
@@ -55,6 +60,8 @@ def blend(layers: Floats, coarse: int, portrait: Floats, margin: int, result: Fl
                 store(wide, x * LAYERS, value + (load(row, left + LAYERS) + value * splat(-1.0)) * splat(columns[1, x]))
             to = (picture * height + y) * width * 3
             _bend(wide, source, y, height, margin, flat[to : to + width * 3])
+            lines = (above, below, rows[1, y])
+            _mix_folds(wide, layers, lines, columns, folds[upper], source, y, height, margin, flat[to : to + width * 3])
 
 
 @compiled_part
@@ -80,6 +87,81 @@ def _bend(row: Floats, portrait: Floats, y: int, height: int, margin: int, resul
         for c in range(3):
             taken, painted = corner[c] + (corner[COLOURS + c] - corner[c]) * across, row[at + 3 + c]
             result[3 * x + c] = painted + (taken - painted) * share
+
+
+@compiled_part
+def _mark_folds(layers: Floats, first: int, coarse: int, folds: NDArray[np.bool_]) -> None:
+    """Whether a pixel of layers that begin at `first`, that to its right and both below show more than one surface."""
+    for y in range(coarse):
+        for x in range(coarse):
+            right, below = min(x + 1, coarse - 1) - x, (min(y + 1, coarse - 1) - y) * coarse
+            at, apart = first + (y * coarse + x) * LAYERS, np.float32(0)
+            for other in (right, below, right + below):
+                for c in range(2):
+                    apart = max(apart, abs(layers[at + other * LAYERS + c] - layers[at + c]))
+            folds[y, x] = apart > np.float32(FOLD)
+
+
+@compiled_part
+def _mix_folds(
+    row: Floats,
+    layers: Floats,
+    lines: tuple[int, int, np.float32],
+    columns: Floats,
+    folds: NDArray[np.bool_],
+    portrait: Floats,
+    y: int,
+    height: int,
+    margin: int,
+    result: Floats,
+) -> None:
+    """Draw the pixels of a row anew that lie between two surfaces: both are fetched and mixed.
+
+    Args:
+        lines: where the layers above and below begin, and the share of those below.
+        columns: see `_places`.
+        folds: (coarse,) of the row of layers above.
+    """
+    width, coarse = len(result) // 3, len(folds)
+    for x in range(width):
+        left, across = int(columns[0, x]), columns[1, x]
+        if not folds[left]:
+            continue
+        red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+        for line, down in ((lines[0], np.float32(1) - lines[2]), (lines[1], lines[2])):
+            for column, beside in ((left, np.float32(1) - across), (min(left + 1, coarse - 1), across)):
+                at = line + column * LAYERS
+                shown = _fetched(portrait, x, y, layers[at], layers[at + 1], width, height, margin)
+                weight = down * beside
+                red, green, blue = red + weight * shown[0], green + weight * shown[1], blue + weight * shown[2]
+        share = row[x * LAYERS + 2]
+        for c, taken in enumerate((red, green, blue)):
+            painted = row[x * LAYERS + 3 + c]
+            result[3 * x + c] = painted + (taken - painted) * share
+
+
+@compiled_part
+def _fetched(
+    portrait: Floats, x: int, y: int, to_x: np.float32, to_y: np.float32, width: int, height: int, margin: int
+) -> tuple[np.float32, np.float32, np.float32]:
+    """The portrait, read bilinearly so far from a pixel."""
+    across_all, down_all, zero = width + 2 * margin, height + 2 * margin, np.float32(0)
+    place_x = min(max(np.float32(x + margin) + to_x * np.float32(width / 2), zero), np.float32(across_all - 1))
+    place_y = min(max(np.float32(y + margin) + to_y * np.float32(height / 2), zero), np.float32(down_all - 1))
+    left, top = min(int(place_x), across_all - 2), min(int(place_y), down_all - 2)
+    at, across, down = (top * across_all + left) * COLOURS, place_x - np.float32(left), place_y - np.float32(top)
+    below = at + across_all * COLOURS
+    return (
+        _mean_of_four(portrait, at, below, across, down),
+        _mean_of_four(portrait, at + 1, below + 1, across, down),
+        _mean_of_four(portrait, at + 2, below + 2, across, down),
+    )
+
+
+@compiled_part
+def _mean_of_four(portrait: Floats, at: int, below: int, across: np.float32, down: np.float32) -> np.float32:
+    upper = portrait[at] + (portrait[at + COLOURS] - portrait[at]) * across
+    return upper + (portrait[below] + (portrait[below + COLOURS] - portrait[below]) * across - upper) * down
 
 
 @compiled

@@ -208,7 +208,29 @@ def blend(portrait: Tensor, flow: Tensor, mouth_flow: Tensor, mask: Tensor, rgb:
     layers = torch.cat([enlarged(flow, mask.shape[-1]) + mouth_flow, mask, rgb], 1)
     offsets, share, paint = enlarged(layers, portrait.shape[-1] - 2 * margin).split([2, 1, 3], 1)
     warped = warp(portrait, offsets, margin)
+    if offsets.shape[-1] > layers.shape[-1]:
+        warped = _with_edges(warped, portrait, layers[:, :2], margin)
     return Drawing(torch.lerp(paint, warped, share), rgb, flow, mouth_flow, mask, warped)
+
+
+def _with_edges(warped: Tensor, portrait: Tensor, offsets: Tensor, margin: int) -> Tensor:
+    """A bent portrait (n, 3, h, h) with both surfaces mixed where coarse offsets (n, 2, s, s) lead to two of them."""
+    low, high, share = _between(warped.shape[-1], offsets)
+    rows = [offsets[:, :, place] for place in (low, high)]
+    corners = [row[..., place] for row in rows for place in (low, high)]
+    folds = (torch.stack(corners[1:]) - corners[0]).abs().amax(dim=(0, 2), keepdim=True)[0] > warp_kernels.FOLD
+    weights = [1 - share, share]
+    shares = [down[:, None] * across for down in weights for across in weights]
+    both = sum(part * warp(portrait, corner, margin) for part, corner in zip(shares, corners, strict=True))
+    return torch.where(folds, both, warped)
+
+
+def _between(size: int, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Between which coarse pixels those of `size` in a row lie, and the share of the second ones, (size,) each."""
+    side = coarse.shape[-1]
+    place = ((torch.arange(size, device=coarse.device) + 0.5) * (side / size) - 0.5).clamp(min=0)
+    low = place.floor().long()
+    return low, (low + 1).clamp(max=side - 1), place - low
 
 
 def _blended_plainly(portrait: Tensor, *parts: Tensor, margin: int) -> Tensor:

@@ -105,7 +105,7 @@ def portrait_views(
     if crop is None:
         crop, faces = _crop_of(picture, path, portrait, finder())
     whole, seen = view_transform(crop, size), network_view(warp(picture, crop))
-    drawn = warp(picture, whole, size)
+    drawn = warp(picture, whole, size, cv2.BORDER_REPLICATE)
     return PortraitViews(seen, _surrounded(drawn, picture, whole), faces, seen_through, relief_of(seen))
 
 

@@ -39,7 +39,7 @@ _AVERAGED = "averaged."
 # Of optional parts, what all that they say passes through.
 OUTPUTS = ("_head.weight", "_head.fields")
 # What hears speech, and what is made for weights that hear so: the network for lower faces, and what is fitted to them.
-_HEARING = "speech_encoder."
+_HEARING, _SHARE = "speech_encoder.", "generator.mask_head.bias"
 _APART = (LOWER_FACE, *(OPTIONAL_PARTS[part] for part in FITTED_PARTS))
 
 
@@ -156,11 +156,24 @@ def without_untrained(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: value for name, value in state.items() if not name.startswith(tuple(idle))}
 
 
-def export_onto(run: Path, corpora: Sequence[Path], base: Path, out: Path, name: str) -> WeightsInfo:
+def export_onto(
+    run: Path,
+    corpora: Sequence[Path],
+    base: Path,
+    out: Path,
+    name: str,
+    mouth_gain: float = 1.0,
+    less_paint: float = 0.0,
+) -> WeightsInfo:
     """Write weights that a run went on from with what it learnt; the rest is that of the weights `base`, bit for bit.
 
     Of a run for lower faces that network alone is taken. Of any other all but what it did without: the network for
     lower faces, and what was fitted to finished weights.
+
+    Args:
+        mouth_gain: see `louder`.
+        less_paint: logits added to the portrait's share of a picture: paint of a young network is softer than a
+            portrait that is stretched.
 
     Raises:
         PoseDubError: the run changed how speech is heard, by which lower faces are drawn; or something cannot be read.
@@ -180,9 +193,32 @@ def export_onto(run: Path, corpora: Sequence[Path], base: Path, out: Path, name:
     kept = {name: value for name, value in every.items() if faces != name.startswith(_APART)}
     pose_map = done.pose.recentred() if done.pose else info.pose_map
     preset = done.config.preset if faces else info.preset
-    write_weights(out, kept | learnt, preset, "trained", name or info.name, info.id, pose_map, info.pose_reading)
+    state = louder(kept | learnt, mouth_gain)
+    if less_paint:
+        state[_SHARE] = state[_SHARE] + less_paint
+    write_weights(out, state, preset, "trained", name or info.name, info.id, pose_map, info.pose_reading)
     write_text(out.with_suffix(".json"), json.dumps(_account(done, corpora) | {"base": info.id}, indent=1))
     return describe(out)
+
+
+def louder(state: dict[str, torch.Tensor], factor: float) -> dict[str, torch.Tensor]:
+    """A weights file's tensors with speech contents `factor` times as large: lips of warped portraits open further.
+
+    What is drawn to match many mouths at once opens them too little; this makes up for it. The gate and the network for
+    lower faces, which read contents, too, are changed so that they say what they said.
+    """
+    if factor == 1:
+        return state
+    gate = OPTIONAL_PARTS["speech_gate"]
+    larger = (f"{_HEARING}readout.weight", f"{_HEARING}readout.bias", f"{gate}rest")
+    made = {name: value * factor if name in larger else value for name, value in state.items()}
+    if f"{gate}speech_head.weight" in made:
+        made[f"{gate}speech_head.weight"] = made[f"{gate}speech_head.weight"] / factor
+    reads = f"{LOWER_FACE}style.0.weight"
+    if reads in made:
+        contents = len(made[f"{_HEARING}readout.bias"])
+        made[reads] = torch.cat([made[reads][:, :contents] / factor, made[reads][:, contents:]], 1)
+    return made
 
 
 def fit_pose(networks: Networks, frames: Sequence[Frames]) -> PoseFit | None:
