@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from model_server.bench.decoded import Decoded
 from model_server.bench.figures import Stopwatch
-from model_server.engines.base import MARGIN, WeightsInfo
+from model_server.engines.base import MARGIN, Relief, WeightsInfo
 from model_server.engines.pcavs.conditioning import GAIN
-from model_server.engines.pcavs.identity import surface_of, turned_offsets
+from model_server.engines.pcavs.identity import held, surface_of, turned_offsets
 from model_server.engines.pcavs.untrained import untrained_state
 from model_server.engines.weights_file import read_state
 from model_server.features import MelWindows
@@ -87,8 +87,9 @@ class ReferencePath:
     def _own_codes(self, media: Decoded, watch: Stopwatch) -> OwnCodes:
         """How the portrait itself holds mouth and head: that is read once here, too."""
         with watch.stage(POSE):
-            feature = self._networks.nonidentity_encoder(self._image(media.portrait.seen))
-            return self._networks.own_codes(feature)
+            own = self._networks.own_codes(self._networks.nonidentity_encoder(self._image(media.portrait.seen)))
+            pose = held(self._relief(media), self._pose_map, own.pose.cpu().numpy()[0])
+            return own._replace(pose=torch.from_numpy(pose)[None].to(self._device))
 
     def _frame(
         self,
@@ -128,9 +129,12 @@ class ReferencePath:
         with watch.stage(ENCODE):
             return _default_png(picture)
 
+    def _relief(self, media: Decoded) -> Relief | None:
+        return media.portrait.relief if self._networks.preset.warps else None
+
     def _turned(self, media: Decoded, own: Tensor, pose: Tensor) -> Tensor | None:
         """How the portrait's relief turns: no part of the published inference, but of these weights' pictures."""
-        surface = surface_of(media.portrait.relief)
+        surface = surface_of(self._relief(media))
         codes = [code.cpu().numpy() for code in (own, pose)]
         offsets = turned_offsets(surface, self._pose_map, codes[0][0], codes[1], map)
         return offsets.to(self._device) if offsets.numel() else None

@@ -83,9 +83,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="only measure this speech recogniser, on corpora of voices and on GRID's videos",
     )
+    _add_single_measures(parser)
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
+    )
+
+
+def _add_single_measures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--turn", type=Path, metavar="DIR", help="only turn the heads of these pictures and measure")
     parser.add_argument(
-        "--turned", type=shared.whole(1), metavar="N", help="only turn the heads of N rendered people far (--ict)"
+        "--rendered-turns",
+        type=shared.whole(1),
+        metavar="N",
+        help="only turn heads of N rendered people far (--ict)",
     )
     parser.add_argument(
         "--in-place", action="store_true", help="only measure lower faces drawn into the clips, of weights that can"
@@ -93,14 +103,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--quiet", type=Path, metavar="DIR", help="only see whether lips rest without speech (SRC: voices)"
     )
-    parser.add_argument(
-        "--out", type=Path, default=OUT, metavar="NAME", help="writes NAME.json and NAME.md (evaluation)"
-    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Train the judge, or evaluate and write the tables."""
-    if not (options.turn or options.turned or options.sources):
+    if not (options.turn or options.rendered_turns or options.sources):
         raise SystemExit("posedub evaluate: name corpora, folders of videos or videos")
     if options.train_judge:
         return _train_judge(options)
@@ -114,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
             return _in_place(options)
         if options.quiet:
             return _quiet(options)
-        if options.turned:
+        if options.rendered_turns:
             return _turned(options)
         return _turn(options) if options.turn else _evaluate(options)
 
@@ -209,8 +216,8 @@ def _turned(options: argparse.Namespace) -> int:
     from model_server.cli.in_place import turned
 
     if not options.ict:
-        raise SystemExit("posedub evaluate: --turned needs --ict FILE to render people")
-    return _told(options, turned(_engines(options), options.ict, options.turned))
+        raise SystemExit("posedub evaluate: --rendered-turns needs --ict FILE to render people")
+    return _told(options, turned(_engines(options), options.ict, options.rendered_turns))
 
 
 def _in_place(options: argparse.Namespace) -> int:

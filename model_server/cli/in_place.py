@@ -1,4 +1,4 @@
-"""What `posedub evaluate --in-place`, `--quiet` and `--turned` measure, as tables."""
+"""What `posedub evaluate --in-place`, `--quiet` and `--rendered-turns` measure, as tables."""
 
 from __future__ import annotations
 

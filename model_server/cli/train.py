@@ -111,14 +111,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mouth-gain",
-        type=shared.number(0),
+        type=shared.number(0.1),
         default=1.0,
         metavar="F",
         help="with --onto: lips of warped portraits open further, by that much louder speech contents (1)",
     )
     parser.add_argument(
         "--less-paint",
-        type=float,
+        type=shared.number(0),
         default=0.0,
         metavar="LOGITS",
         help="with --onto: more of the portrait, stretched, and less of what is painted (0)",
@@ -306,6 +306,8 @@ def _export_networks(options: argparse.Namespace, name: str) -> WeightsInfo:
     from model_server.engines.shipped import ship
     from model_server.training.pcavs.export import export, export_onto
 
+    if not options.onto and (options.mouth_gain != 1 or options.less_paint):
+        raise SystemExit("posedub checkpoint export: --mouth-gain and --less-paint need --onto BASE.safetensors")
     if options.onto:
         onto = options.corpus, options.onto, options.out, options.name, options.mouth_gain, options.less_paint
         info = export_onto(options.run_folder, *onto)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_server.pipeline.faces.head_angles import angles_of, head_axes
 from model_server.pipeline.faces.models import models
+from model_server.pipeline.faces.relief import MESH_POINTS as MESH_POINTS
 
 # Mesh vertices of the 68 points: jaw, brows, nose, eyes, outer and inner lips.
 MESH_68 = (
@@ -22,8 +23,7 @@ MESH_68 = (
     *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 81, 13, 311, 308, 402, 14, 178),
 )  # fmt: skip
-# How many points the mesh has, and those along the face's outline.
-MESH_POINTS = 468
+# Those along the face's outline.
 MESH_OUTLINE = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
     136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,

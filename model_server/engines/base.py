@@ -147,12 +147,14 @@ class Relief:
         follows: how much of the head's turn each of them takes part in, (m, m), 0 to 1.
         pivot: x and y of what stays in its place as the head turns, (2,).
         reach: how far the grid reaches beyond the view on each side.
+        angles: yaw, pitch and roll at which the portrait holds the head, (3,), degrees.
     """
 
     depth: NDArray[np.float32]
     follows: NDArray[np.float32]
     pivot: NDArray[np.float32]
     reach: float
+    angles: NDArray[np.float32]
 
 
 class Views(Protocol):

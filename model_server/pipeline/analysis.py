@@ -55,7 +55,7 @@ from model_server.pipeline.warnings import (
 
 Kind = Literal["portrait", "pose", "footage"]
 # Part of the key under which a portrait's own pose is stored: to be changed with anything that changes it.
-_OWN_POSE = "own pose 1"
+_OWN_POSE = "own pose 2"
 SPEECH_ENDED = "The speech ends before the dub does; the mouth closes here."
 
 
@@ -122,7 +122,7 @@ class Context:
 
     def identity(self, views: PortraitViews | None, size: int) -> Identity:
         """Whom the frames show."""
-        shown = (views.seen.tobytes(), views.surrounded.tobytes()) if views else size
+        shown = views.content if views else size
         if self.engine.compiling:
             self.report.progress("compiling", 0, 1)
         return self.memory.get(("identity", self.fingerprint, shown), lambda: self.engine.identity_of(views, size))
@@ -313,7 +313,7 @@ class _Analyst:
     def _own_pose(self) -> NDArray[np.float32]:
         """Pose code of the portrait, (p,), from the store when it was read before."""
         context, views = self._context, self._portrait
-        key = digest(_OWN_POSE, context.fingerprint, views.seen.tobytes() if views else b"")
+        key = digest(_OWN_POSE, context.fingerprint, *(views.content if views else ()))
         blob = self._inputs("portrait").result(key)
         if blob:
             return np.frombuffer(context.results.read(blob), np.float32)

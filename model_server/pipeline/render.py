@@ -197,7 +197,7 @@ class Rendering:
         views = self._analysis.portrait
         alone = self._analysis.in_place and self._context.traits.in_place == "lower_face"  # drawn at the footage's size
         settings = "" if alone else f"{self._spec.size} {self._spec.seed}"
-        shown = (views.seen.tobytes(), views.surrounded.tobytes()) if views else ()
+        shown = views.content if views else ()
         marks = [
             *(["colourless"] if self._colourless else []),
             *([presence_mark.VERSION] if self._spec.output.presence_mark else []),

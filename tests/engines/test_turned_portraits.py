@@ -51,12 +51,18 @@ def test_heads_turn_as_far_as_asked(engine: PcavsEngine, identity: Identity) -> 
     np.testing.assert_allclose(found - found[0], ANGLES - ANGLES[0], atol=7)
 
 
-def test_a_turned_face_is_no_wider_than_the_portrait(engine: PcavsEngine, identity: Identity) -> None:
-    """What codes alone tell stretches the near cheek: the face of a head turned by 30 degrees came out wider."""
-    finder = FaceFinder()
-    faces = [finder.filling(picture) for picture in drawn(engine, identity, ANGLES[:3])]
-    widths = [face.box[2] - face.box[0] for face in faces if face]
-    assert len(widths) == 3 and max(widths[1:]) < widths[0]
+def widths(pictures: Pictures) -> list[float]:
+    """Of the face's mesh in each picture."""
+    faces = [FaceFinder().filling(picture) for picture in pictures]
+    return [face.box[2] - face.box[0] for face in faces if face]
+
+
+def test_a_turned_face_keeps_its_width(engine: PcavsEngine, identity: Identity) -> None:
+    """What codes alone tell stretches it: the cheek that is near grows."""
+    front, *turned = widths(drawn(engine, identity, ANGLES[:3]))
+    flat = widths(drawn(engine, replace(identity, surface=None), ANGLES[:3]))
+    assert len(turned) == 2 and max(turned) < 1.1 * front
+    assert max(turned) < max(flat[1:])
 
 
 def test_without_a_relief_the_codes_alone_turn_the_head(engine: PcavsEngine, identity: Identity) -> None:
@@ -80,6 +86,6 @@ def test_at_its_own_pose_a_portrait_stays_where_it_is(engine: PcavsEngine, ident
 def test_no_head_turns_beyond_what_a_portrait_shows(engine: PcavsEngine, identity: Identity) -> None:
     known = engine.weights.pose_map
     assert known
-    far = known.codes(np.array([[60, 0, 0], [90, 0, 0]], np.float32))
+    far = known.codes(np.array([[55, 0, 0], [90, 0, 0]], np.float32))
     offsets = identity.turned(far, known, engine._threads)
     np.testing.assert_allclose(offsets[0].numpy(), offsets[1].numpy(), atol=1e-3)

@@ -62,4 +62,4 @@ def test_people_are_rendered_and_turned() -> None:
 
 def test_people_cannot_be_rendered_without_a_head_model(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="needs --ict"):
-        main(["evaluate", "--turned", "1", "--out", str(tmp_path / "out")])
+        main(["evaluate", "--rendered-turns", "1", "--out", str(tmp_path / "out")])

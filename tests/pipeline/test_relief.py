@@ -70,6 +70,35 @@ def test_a_head_turns_as_far_as_asked(views: PortraitViews, relief: Relief, yaw:
     np.testing.assert_allclose((angles[1] - angles[0])[0], [yaw, pitch, 0], atol=5)
 
 
+def test_the_face_in_the_middle_counts(views: PortraitViews, relief: Relief) -> None:
+    """A small face is seen more surely than one that fills the view."""
+    beside = views.seen.copy()
+    beside[:80, :80] = cv2.resize(views.seen, (80, 80), interpolation=cv2.INTER_AREA)
+    found = relief_of(beside)
+    assert found is not None
+    np.testing.assert_allclose(found.pivot, relief.pivot, atol=0.05)
+
+
+def test_a_view_is_covered_however_the_head_turns(relief: Relief) -> None:
+    """Of what is not covered the offset is 0, also where everything else moves."""
+    surface = TurningSurface(relief.depth, relief.follows, relief.pivot, relief.reach)
+    for angles in np.random.default_rng(0).uniform((-50, -40, -30), (50, 40, 30), (60, 3)):
+        offsets = surface.offsets(rotation(*angles))
+        moves = np.abs(offsets).max(axis=0)
+        around = cv2.blur(moves, (3, 3))
+        assert not ((moves == 0) & (around > 0.02)).any()
+
+
+def test_a_turned_portrait_has_a_smooth_face(views: PortraitViews, relief: Relief) -> None:
+    surface = TurningSurface(relief.depth, relief.follows, relief.pivot, relief.reach)
+    offsets = torch.from_numpy(surface.offsets(rotation(30, 0, 0)))[None]
+    portrait = torch.from_numpy(views.seen).permute(2, 0, 1)[None].float()
+    turned = relief_of(warp(portrait, enlarged(offsets, 224))[0].permute(1, 2, 0).round().to(torch.uint8).numpy())
+    assert turned is not None and turned.angles[0] == pytest.approx(relief.angles[0] + 30, abs=5)
+    steps = np.abs(np.diff(turned.depth, axis=1))[turned.follows[:, 1:] == 1]
+    assert np.quantile(steps, 0.99) < 0.12
+
+
 def test_aligned_crops_have_a_relief_too(views: PortraitViews, tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "crop.png"
     picture = cv2.copyMakeBorder(views.seen, 0, 37, 19, 18, cv2.BORDER_REPLICATE)

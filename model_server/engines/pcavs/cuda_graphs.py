@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from model_server.engines.base import Precision
+from model_server.engines.base import MARGIN, Precision
 from model_server.engines.pcavs.precision import drawing
 from model_server.networks.pcavs.model import Networks
 from model_server.networks.pcavs.presets import IMAGE_SIZE, MAP_SIZE
+from model_server.networks.pcavs.turning import TURNED_SIZE
 
 # More pictures at once are no faster, and somebody who waits for one waits longer.
 MOST_PICTURES = 64
@@ -139,7 +140,9 @@ def fitting_pictures(networks: Networks, precision: Precision) -> int:
         noise = [torch.zeros(1, 1, size, size, device="cuda") for size in networks.generator.noise_sizes]
         feature_map = torch.zeros(_TRIED, widths.generator[0], MAP_SIZE, MAP_SIZE, device="cuda")
         style = torch.zeros(_TRIED, widths.style_size, device="cuda")
-        networks.draw(feature_map, style, noise, torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, device="cuda"))
+        margin = IMAGE_SIZE // MARGIN
+        side, turned = IMAGE_SIZE + 2 * margin, torch.zeros(_TRIED, 2, TURNED_SIZE, TURNED_SIZE, device="cuda")
+        networks.draw(feature_map, style, noise, torch.zeros(1, 3, side, side, device="cuda"), turned, margin)
     each = (torch.cuda.max_memory_allocated() - before) // _TRIED
     return pictures_at_once(torch.cuda.mem_get_info()[0], each)
 

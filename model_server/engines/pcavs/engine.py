@@ -27,7 +27,7 @@ from model_server.engines.base import (
 )
 from model_server.engines.pcavs.conditioning import WindowConditioning
 from model_server.engines.pcavs.cuda_graphs import Draw, Drawings, copies_from, fitting_pictures
-from model_server.engines.pcavs.identity import Identity, surface_of
+from model_server.engines.pcavs.identity import Identity, held, surface_of
 from model_server.engines.pcavs.in_place import InPlaceIdentity, LowerFaces
 from model_server.engines.pcavs.precision import drawing, optimized, reading
 from model_server.engines.pcavs.spoken_lips import LipReader
@@ -343,8 +343,11 @@ class PcavsEngine:
         tasks += [partial(self._encoded, crop[None]) for crop in crops]
         (own, poses), *pairs = self._threads.map(lambda task: task(), tasks)
         vector, feature_map = self._threads.map(lambda some: torch.stack(some).mean(0), list(zip(*pairs, strict=True)))
-        image, surface = self._images(surrounded[None]), surface_of(relief) if self._networks.preset.warps else None
-        return Identity(vector, feature_map, poses.mean(0), image, own, surface)
+        image, relief = self._images(surrounded[None]), relief if self._networks.preset.warps else None
+        pose = held(relief, self.weights.pose_map, poses.mean(0))
+        if relief:
+            own = own._replace(pose=self._tensor(pose[None]))
+        return Identity(vector, feature_map, pose, image, own, surface_of(relief))
 
     def _in_turn(self, work: Callable[[], Result]) -> Result:
         """`work` when its turn has come, and again with half as many rows at once where memory does not suffice."""

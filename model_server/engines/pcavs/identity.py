@@ -18,8 +18,8 @@ from model_server.head_rotation import rotation
 from model_server.networks.pcavs.model import OwnCodes
 from model_server.networks.pcavs.turning import TurningSurface
 
-# Degrees of yaw, pitch and roll beyond which no head is turned: a portrait shows too little of it.
-_FARTHEST = np.array([60.0, 45.0, 60.0], np.float32)
+# Degrees of yaw, pitch and roll beyond which no head is turned from how its portrait holds it, which shows too little.
+_MOST_TURN = np.array([50.0, 40.0, 60.0], np.float32)
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,15 @@ def turned_offsets(
     """
     if surface is None or pose_map is None:
         return torch.zeros(len(codes), 0)
-    angles = pose_map.nearest_angles(np.stack([own, *codes])).clip(-_FARTHEST, _FARTHEST)
-    first, *wanted = (rotation(*row) for row in angles.tolist())
+    angles = pose_map.nearest_angles(np.stack([own, *codes]))
+    held = angles[0] + (angles - angles[0]).clip(-_MOST_TURN, _MOST_TURN)
+    first, *wanted = (rotation(*row) for row in held.tolist())
     return torch.from_numpy(np.stack(list(each(lambda head: surface.offsets(head @ first.T), wanted))))
+
+
+def held(relief: Relief | None, pose_map: PoseMap | None, pose: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The portrait's own pose code (12,): of the angles that its mesh shows, which is surer than what was encoded."""
+    return pose if relief is None or pose_map is None else pose_map.codes(relief.angles[None])[0]
 
 
 def surface_of(relief: Relief | None) -> TurningSurface | None:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # less than 20.
 LEAST_PSNR = 32.0
 _FPS, _SAMPLE_RATE = 25, 16000
+_TURNED = 0.3  # of the pose code, from how the portrait holds the head
 _DOME = 33  # places along a side of the portrait's relief
 _SENTENCE = "A known frame {problem} on the device {device}, so it draws {way} from now on: frames take longer."
 
@@ -132,7 +133,7 @@ def known_frame(engine: Engine) -> Picture:
         _Portrait(_pattern(CROP_SIDE), _pattern(size), _dome()) if registry.traits(engine.weights).portrait else None
     )
     identity = engine.identity_of(portrait, size)
-    performance = Performance(_Hum(), Fraction(_FPS), 0, identity.pose[None], defaultdict(lambda: 1.0))
+    performance = Performance(_Hum(), Fraction(_FPS), 0, identity.pose[None] + _TURNED, defaultdict(lambda: 1.0))
     conditions = engine.conditioning(performance).of(range(1))
     return engine.draw(identity, conditions, seed=1)[0]
 
@@ -156,7 +157,7 @@ def _dome() -> Relief:
     """A sphere that looks out of a plane."""
     side = np.linspace(-1, 1, _DOME, dtype=np.float32)
     depth = -np.sqrt(np.maximum(1 - side**2 - side[:, None] ** 2, 0))
-    return Relief(depth, np.sqrt(-depth), np.zeros(2, np.float32), 0.0)
+    return Relief(depth, np.sqrt(-depth), np.zeros(2, np.float32), 0.0, np.zeros(3, np.float32))
 
 
 def _pattern(side: int) -> Picture:

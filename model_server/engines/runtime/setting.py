@@ -9,9 +9,14 @@ from pathlib import Path
 import torch
 
 import model_server.networks
+from model_server import head_rotation
+from model_server.engines import pose_map
 from model_server.engines.base import WeightsInfo
 from model_server.engines.device import device_name
 from model_server.networks.cpu.compiler import AVAILABLE
+
+# What decides how heads turn, too.
+_SHARED = pose_map, head_rotation
 
 
 def setting(name: str, weights: WeightsInfo, device: str, own: Path, networks: Sequence[str]) -> str:
@@ -39,4 +44,5 @@ def _code_revision(own: Path, networks: Sequence[str]) -> str:
     """Digest of the code that decides pictures, so that a change cannot be forgotten."""
     folder = Path(model_server.networks.__file__).parent
     files = [file for part in (*(folder / name for name in networks), own) for file in sorted(part.rglob("*.py"))]
+    files += [Path(str(module.__file__)) for module in _SHARED]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -7,6 +7,8 @@ place of the frame is fetched, and what is nearer hides what lies behind it. The
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +59,7 @@ class TurningSurface:
         return np.ascontiguousarray((shown - still).transpose(2, 0, 1))
 
 
+@cache
 def _triangles(side: int) -> NDArray[np.int32]:
     """Two for each square of a grid, (t, 3)."""
     number = np.arange(side * side, dtype=np.int32).reshape(side, side)

@@ -260,11 +260,10 @@ def warp(portrait: Tensor, offsets: Tensor, margin: int = 0) -> Tensor:
     """
     n, _, height, width = offsets.shape
     y, x = (_centres(size, offsets) for size in (height, width))
-    grid = offsets + torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
-    if margin:
-        grid = grid * grid.new_tensor([width / (width + 2 * margin), height / (height + 2 * margin)])[:, None, None]
+    # Numbers, no tensors of them: a GPU's recording must not copy from the host.
+    across, down = width / (width + 2 * margin), height / (height + 2 * margin)
+    places = torch.stack([(offsets[:, 0] + x) * across, (offsets[:, 1] + y[:, None]) * down], -1)
     source = portrait.expand(n, -1, -1, -1)
-    places = grid.permute(0, 2, 3, 1)
     return F.grid_sample(source, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 

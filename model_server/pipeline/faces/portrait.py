@@ -46,7 +46,7 @@ class PortraitViews:
     Attributes:
         seen: (224, 224, 3), for the encoders.
         surrounded: the same at the size of the frames, from the picture's own pixels, and what surrounds it there,
-            size // MARGIN pixels on each side; where the picture ends, the view's border goes on.
+            size // MARGIN pixels on each side; where the picture ends, its border goes on.
         faces: how many were seen when the largest was taken; 1 where a face was chosen.
         transparent: whether the picture can be seen through somewhere, where grey stands now.
         relief: how far from the camera its places are; None where no face mesh fits.
@@ -57,6 +57,13 @@ class PortraitViews:
     faces: int = 1
     transparent: bool = False
     relief: Relief | None = None
+
+    @property
+    def content(self) -> tuple[bytes, ...]:
+        """All that pictures of it depend on."""
+        relief = self.relief
+        parts = (relief.depth, relief.follows, relief.pivot, relief.angles) if relief else ()
+        return tuple(part.tobytes() for part in (self.seen, self.surrounded, *parts))
 
     @property
     def drawn(self) -> NDArray[np.uint8]:
@@ -99,28 +106,18 @@ def portrait_views(
     seen_through = is_image(path) and is_transparent(path)
     if portrait.face.crop == "aligned":
         seen, whole = network_view(aligned_crop(picture, path)), view_transform(resizing(width, height), size)
-        drawn = warp(picture, whole, size, cv2.BORDER_REPLICATE)
-        return PortraitViews(seen, _surrounded(drawn, picture, whole), 1, seen_through, relief_of(seen))
+        return PortraitViews(seen, _surrounded(picture, whole, size), 1, seen_through, relief_of(seen))
     faces = 1
     if crop is None:
         crop, faces = _crop_of(picture, path, portrait, finder())
     whole, seen = view_transform(crop, size), network_view(warp(picture, crop))
-    drawn = warp(picture, whole, size, cv2.BORDER_REPLICATE)
-    return PortraitViews(seen, _surrounded(drawn, picture, whole), faces, seen_through, relief_of(seen))
+    return PortraitViews(seen, _surrounded(picture, whole, size), faces, seen_through, relief_of(seen))
 
 
-def _surrounded(drawn: NDArray[np.uint8], picture: NDArray[np.uint8], whole: Matrix) -> NDArray[np.uint8]:
-    """A view with what surrounds it in the picture; where that ends, the view's border goes on.
-
-    Args:
-        drawn: (size, size, 3), what the transform `whole` (2, 3) makes of the picture.
-    """
-    around = len(drawn) // MARGIN
-    further, side = shifted(whole, -around, -around), len(drawn) + 2 * around
-    inside = warp(np.full_like(picture, 255), further, side).min(axis=2, keepdims=True) == 255
-    inside[around:-around, around:-around] = False
-    border = np.pad(drawn, ((around, around), (around, around), (0, 0)), "edge")
-    return np.where(inside, warp(picture, further, side), border)
+def _surrounded(picture: NDArray[np.uint8], whole: Matrix, size: int) -> NDArray[np.uint8]:
+    """What the transform `whole` (2, 3) makes of a picture, and what surrounds it; at the end its border goes on."""
+    around = size // MARGIN
+    return warp(picture, shifted(whole, -around, -around), size + 2 * around, cv2.BORDER_REPLICATE)
 
 
 def _crop_of(picture: NDArray[np.uint8], path: Path, portrait: Portrait, finder: FaceFinder) -> tuple[Matrix, int]:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_server.engines.base import Relief
+from model_server.head_rotation import rotation
 from model_server.networks.cpu import surface_kernels
+from model_server.pipeline.faces.head_angles import angles_of, head_axes
 from model_server.pipeline.faces.models import models
 from model_server.pipeline.faces.triangulation import triangulated
 
@@ -33,37 +35,43 @@ _LEAST_SCORE = 0.3
 def relief_of(view: NDArray[np.uint8]) -> Relief | None:
     """The relief of a portrait's network view (224, 224, 3); None where no mesh fits a face in it."""
     with models() as ready:
-        found = ready.meshes(view, _LEAST_SCORE, faces=1)
-    if not found:
-        return None
-    points = found[0].points[:MESH_POINTS].astype(np.float64)
-    return relief(points * (2 / len(view)) - np.array([1.0, 1.0, 0.0]))
+        found = ready.meshes(view, _LEAST_SCORE)
+    meshes = [one.points[:MESH_POINTS] * (2 / len(view)) - np.array([1.0, 1.0, 0.0]) for one in found]
+    # Somebody else may look into the picture, too.
+    middle = min(meshes, key=lambda mesh: np.linalg.norm(mesh[:, :2].mean(axis=0)), default=None)
+    return None if middle is None else relief(middle)
 
 
 def relief(mesh: Floats) -> Relief:
     """The relief of a face's mesh (468, 3): x and y in halves of the view from its middle, z away in the same unit."""
     pivot = mesh[list(_MOUTH)].mean(axis=0)
-    depth = (mesh[:, 2] - pivot[2]) * _DEPTH
-    face, inside = _drawn(mesh, depth)
+    away, angles = (mesh[:, 2] - pivot[2]) * _DEPTH, angles_of(head_axes(mesh))
+    face, inside = _drawn(mesh, away, angles)
     hull = cv2.convexHull(mesh[:, :2].astype(np.float32), returnPoints=False)[:, 0]
     width = float(np.ptp(mesh[hull, 0]))
     cell = 2 * (1 + REACH) / (GRID - 1)
     outside = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell / width
-    behind = _edge_depth(mesh[hull, :2], depth[hull]) + _FALL * width * np.minimum(outside, _FARTHEST)
+    behind = _edge_depth(mesh[hull, :2], away[hull]) + _FALL * width * np.minimum(outside, _FARTHEST)
     smooth = cv2.GaussianBlur(np.where(inside, face, behind), (0, 0), 1.0)
     near = np.clip(1 - np.maximum(outside - _FIRM, 0) / _LOOSE, 0, 1)
     follows = near * near * (3 - 2 * near)
-    return Relief(smooth.astype(np.float32), follows.astype(np.float32), pivot[:2].astype(np.float32), REACH)
+    follows[[0, -1]] = follows[:, [0, -1]] = 0  # so that the whole view is covered, however the head turns
+    depth, follows, place = (part.astype(np.float32) for part in (smooth, follows, pivot[:2]))
+    return Relief(depth, follows, place, REACH, angles)
 
 
-def _drawn(mesh: Floats, depth: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _drawn(mesh: Floats, depth: Floats, angles: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Depth (GRID, GRID) of the face at the grid's places, and where it is."""
+    # Seen from the front no place of a face hides another one: there its points are joined.
+    flip = np.array([1.0, -1.0, -1.0])
+    front = (mesh * flip) @ rotation(*(float(angle) for angle in angles)) * flip
+    front = (front - front.min(axis=0)) * (GRID / np.ptp(front[:, 0]))
     # A grid's place is the middle of a pixel.
     pixels = (mesh[:, :2] + 1 + REACH) * ((GRID - 1) / (2 * (1 + REACH))) + 0.5
     corners = np.column_stack([pixels, depth, depth]).astype(np.float32)
     shown = np.zeros((GRID, GRID, 1), np.float32)
     away = np.full((GRID, GRID), np.inf, np.float32)
-    surface_kernels.draw(corners, triangulated(pixels), shown, away)
+    surface_kernels.draw(corners, triangulated(front[:, :2]), shown, away)
     return shown[..., 0], np.isfinite(away)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from model_server.corpus.lids import lids_of
 from model_server.corpus.shards import CELL, OTHERS_TOP, Clip, Corpus, windows
+from model_server.engines.pcavs.identity import surface_of
 from model_server.errors import ErrorKind, PoseDubError
 from model_server.features import VIEW_LEFT, VIEW_SIDE
 from model_server.head_rotation import rotation
@@ -41,6 +42,7 @@ _MIRRORED = [
     41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
 ]  # fmt: skip
 _DECODERS = 8
+_SURFACES = 2  # of a clip that are remembered; each takes 0.2 MB
 # Near frames lend each other their mouths: so many frames away, points of eyes and nose within some pixels, degrees of
 # the head, and openings that differ. Rows over which one gives way to the other.
 _NEAR, _MOVED, _TURNED, _OPENED, _SEAM = 12, 1.5, 1.5, 0.03, 12
@@ -207,13 +209,14 @@ class ClipTensors:
         return torch.from_numpy(surface.offsets(to @ back.T)).to(self.device)
 
     def _surface(self, source: int) -> TurningSurface | None:
-        if source not in self.surfaces:
-            view = view_images(decoded(self.clip, [source]))[0].permute(1, 2, 0)
-            found = relief_of((view * 127.5 + 127.5).round().to(torch.uint8).numpy())
-            self.surfaces[source] = (
-                TurningSurface(found.depth, found.follows, found.pivot, found.reach) if found else None
-            )
-        return self.surfaces[source]
+        if source in self.surfaces:
+            return self.surfaces[source]
+        view = view_images(decoded(self.clip, [source]))[0].permute(1, 2, 0)
+        surface = surface_of(relief_of((view * 127.5 + 127.5).round().to(torch.uint8).numpy()))
+        if len(self.surfaces) >= _SURFACES:
+            self.surfaces.clear()
+        self.surfaces[source] = surface
+        return surface
 
     def visible(self, target: int, source: int) -> Tensor:
         """How much frame `source` shows of frame `target`, (1, 56, 56) from 0 to 1, NaN where it is not known."""

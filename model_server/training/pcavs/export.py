@@ -117,7 +117,8 @@ def run_engine(
     """An engine on a run's networks, also those of ablations, which no weights file can hold."""
     done = finish(run, corpora)
     name = f"{done.config.name}-{done.config.digest()}-{sum(done.steps.values())}"
-    info = WeightsInfo(id=name, name=done.config.name, kind="trained", preset=done.config.preset, engine=NAME)
+    known, preset = done.pose.recentred() if done.pose else None, done.config.preset
+    info = WeightsInfo(name, done.config.name, "trained", preset, pose_map=known, engine=NAME)
     return PcavsEngine(done.networks, info, device, precision)
 
 
@@ -165,7 +166,7 @@ def export_onto(
     mouth_gain: float = 1.0,
     less_paint: float = 0.0,
 ) -> WeightsInfo:
-    """Write weights that a run went on from with what it learnt; the rest is that of the weights `base`, bit for bit.
+    """Write weights that a run went on from with what it learnt; the rest is that of the weights `base`.
 
     Of a run for lower faces that network alone is taken. Of any other all but what it did without: the network for
     lower faces, and what was fitted to finished weights.
@@ -185,10 +186,16 @@ def export_onto(
     if not faces:
         done = finish(run, corpora)
     stored = compacted(without_untrained(_stored(done.networks)))
-    if any(not torch.equal(value, every[name]) for name, value in stored.items() if name.startswith(_HEARING)):
+    if any(
+        not torch.equal(value, every.get(name, value[:0]))
+        for name, value in stored.items()
+        if name.startswith(_HEARING)
+    ):
         raise PoseDubError(
             f"The run {run} changed how speech is heard, to which {base.name} is fitted; export it alone."
         )
+    if not (faces or done.pose):
+        raise PoseDubError("Name corpora with head angles (--corpus), or nobody knows which pose codes belong to them.")
     learnt = {name: value for name, value in stored.items() if faces == name.startswith(LOWER_FACE)}
     kept = {name: value for name, value in every.items() if faces != name.startswith(_APART)}
     pose_map = done.pose.recentred() if done.pose else info.pose_map
