@@ -60,7 +60,9 @@ class PoseMap:
 
         `angles`, which was fitted, makes much of directions that codes hardly use.
         """
-        return np.asarray((codes - np.array(self.frontal)) @ np.linalg.pinv(np.array(self.to_code)), np.float32)
+        back = np.linalg.pinv(np.array(self.to_code))
+        # No matrix product: a row's last bits shall not depend on how many there are.
+        return np.asarray(((codes - np.array(self.frontal))[:, :, None] * back).sum(axis=1), np.float32)
 
     def to_json(self) -> str:
         """Text for a weights file's metadata."""

@@ -24,7 +24,7 @@ def test_every_kind_is_heard_alone_and_in_a_pause() -> None:
 class _LoudMouth:
     """Opens as wide as it is loud; a frame holds its opening."""
 
-    def identity(self, crops: np.ndarray) -> SimpleNamespace:
+    def identity(self, crops: np.ndarray, relief: object) -> SimpleNamespace:
         return SimpleNamespace(pose=np.zeros(12, np.float32))
 
     def frames(self, identity: object, windows: np.ndarray, *rest: object) -> np.ndarray:

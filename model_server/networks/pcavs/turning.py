@@ -49,7 +49,9 @@ class TurningSurface:
             turn: rotation matrix (3, 3) from how the portrait holds the head.
         """
         places, pivot = self._places, self._pivot
-        turned = ((places - pivot) * _FLIP) @ turn.T.astype(np.float32) * _FLIP
+        # No matrix product, whose last bits depend on how many threads work on it.
+        x, y, z = ((places - pivot) * _FLIP).T
+        turned = np.stack([x * a + y * b + z * c for a, b, c in turn.astype(np.float32)], axis=1) * _FLIP
         turned[:, :2] *= (_DISTANCE + places[:, 2:]) / (_DISTANCE + turned[:, 2:])
         seen = places + self._follows * (pivot + turned - places)
         seen[:, :2] = (seen[:, :2] + 1) * (TURNED_SIZE / 2)

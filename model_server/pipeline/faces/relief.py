@@ -30,6 +30,7 @@ _DEPTH = 1.12
 # turns with the head, from there ever less until `_LOOSE` further.
 _FALL, _FARTHEST, _FIRM, _LOOSE = 1.5, 0.5, 0.12, 0.75
 _LEAST_SCORE = 0.3
+_BINOMIAL = 1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16
 
 
 def relief_of(view: NDArray[np.uint8]) -> Relief | None:
@@ -49,10 +50,9 @@ def relief(mesh: Floats) -> Relief:
     face, inside = _drawn(mesh, away, angles)
     hull = cv2.convexHull(mesh[:, :2].astype(np.float32), returnPoints=False)[:, 0]
     width = float(np.ptp(mesh[hull, 0]))
-    cell = 2 * (1 + REACH) / (GRID - 1)
-    outside = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * cell / width
+    outside = np.where(inside, 0.0, _distance(mesh[hull, :2])) / width
     behind = _edge_depth(mesh[hull, :2], away[hull]) + _FALL * width * np.minimum(outside, _FARTHEST)
-    smooth = cv2.GaussianBlur(np.where(inside, face, behind), (0, 0), 1.0)
+    smooth = _smoothed(_smoothed(np.where(inside, face, behind)).T).T
     near = np.clip(1 - np.maximum(outside - _FIRM, 0) / _LOOSE, 0, 1)
     follows = near * near * (3 - 2 * near)
     follows[[0, -1]] = follows[:, [0, -1]] = 0  # so that the whole view is covered, however the head turns
@@ -64,7 +64,7 @@ def _drawn(mesh: Floats, depth: Floats, angles: Floats) -> tuple[Floats, NDArray
     """Depth (GRID, GRID) of the face at the grid's places, and where it is."""
     # Seen from the front no place of a face hides another one: there its points are joined.
     flip = np.array([1.0, -1.0, -1.0])
-    front = (mesh * flip) @ rotation(*(float(angle) for angle in angles)) * flip
+    front = np.stack([((mesh * flip) * axis).sum(axis=1) for axis in rotation(*map(float, angles)).T], axis=1) * flip
     front = (front - front.min(axis=0)) * (GRID / np.ptp(front[:, 0]))
     # A grid's place is the middle of a pixel.
     pixels = (mesh[:, :2] + 1 + REACH) * ((GRID - 1) / (2 * (1 + REACH))) + 0.5
@@ -75,9 +75,29 @@ def _drawn(mesh: Floats, depth: Floats, angles: Floats) -> tuple[Floats, NDArray
     return shown[..., 0], np.isfinite(away)
 
 
+def _smoothed(values: Floats) -> Floats:
+    """Values (GRID, GRID), each row's a binomial mean of five."""
+    # OpenCV's blur and distances differ in their last bits from thread count to thread count, and so would keys.
+    around = np.pad(values, ((0, 0), (2, 2)), "edge")
+    shifted = [around[:, n : n + GRID] for n in range(5)]
+    return sum((part * weight for part, weight in zip(shifted, _BINOMIAL, strict=True)), np.zeros_like(values))
+
+
+def _places() -> Floats:
+    """x and y of the grid's places, (GRID, GRID, 2)."""
+    side = np.linspace(-1 - REACH, 1 + REACH, GRID)
+    return np.stack(np.meshgrid(side, side), axis=-1)
+
+
+def _distance(edge: Floats) -> Floats:
+    """Distance (GRID, GRID) of places from the lines that join points (k, 2) to a ring."""
+    line = np.roll(edge, -1, axis=0) - edge
+    away = _places()[:, :, None] - edge
+    along = ((away * line).sum(axis=-1) / np.square(line).sum(axis=-1)).clip(0, 1)
+    return np.sqrt(np.square(away - along[..., None] * line).sum(axis=-1)).min(axis=-1)
+
+
 def _edge_depth(edge: Floats, depth: Floats) -> Floats:
     """Depth (GRID, GRID) of a face's edge (k, 2), mostly of what of it is near."""
-    side = np.linspace(-1 - REACH, 1 + REACH, GRID)
-    places = np.stack(np.meshgrid(side, side), axis=-1)
-    near = 1 / np.maximum(np.linalg.norm(places[:, :, None] - edge, axis=-1), 1e-2) ** 3
-    return (near @ depth) / near.sum(axis=-1)
+    near = 1 / np.maximum(np.linalg.norm(_places()[:, :, None] - edge, axis=-1), 1e-2) ** 3
+    return (near * depth).sum(axis=-1) / near.sum(axis=-1)
