@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from model_server.pipeline.faces.head_angles import angles_of, head_axes
 from model_server.pipeline.faces.models import models
-from model_server.pipeline.faces.relief import MESH_POINTS as MESH_POINTS
 
 # Mesh vertices of the 68 points: jaw, brows, nose, eyes, outer and inner lips.
 MESH_68 = (

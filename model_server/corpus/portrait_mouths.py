@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_server.corpus.mesh import MESH_68, MESH_OUTLINE, MESH_POINTS
+from model_server.corpus.mesh import MESH_68, MESH_OUTLINE
 from model_server.errors import PoseDubError
 from model_server.pipeline.faces.models import models
+from model_server.pipeline.faces.relief import MESH_POINTS
 from model_server.pipeline.faces.triangulation import lie_inside, triangulated
 from model_server.synthetic.actor import Detail, Frame, Pose, make_actor, render
 from model_server.synthetic.appearance import random_look

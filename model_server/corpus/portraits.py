@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from model_server.corpus.build import Made, Plan, Shares
 from model_server.corpus.footage import finder
 from model_server.corpus.labels import alignment_points, lip_opening
-from model_server.corpus.mesh import MESH_68, MESH_OUTLINE, MESH_POINTS
+from model_server.corpus.mesh import MESH_68, MESH_OUTLINE
 from model_server.corpus.pictures import encode_jpeg
 from model_server.corpus.portrait_mouths import (
     at_rest,
@@ -39,6 +39,7 @@ from model_server.pipeline.faces.finder import choose
 from model_server.pipeline.faces.head_angles import angles_of as mesh_angles
 from model_server.pipeline.faces.head_angles import head_axes
 from model_server.pipeline.faces.models import models
+from model_server.pipeline.faces.relief import MESH_POINTS
 from model_server.pipeline.faces.triangulation import lie_inside, triangulated
 from model_server.synthetic.correspondence import correspond_at
 from model_server.synthetic.motion import eased_path

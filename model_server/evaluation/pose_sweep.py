@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
 from model_server.engines.pcavs.engine import PcavsEngine
+from model_server.engines.pcavs.identity import Identity
 from model_server.engines.pose_map import PoseMap
 from model_server.errors import PoseDubError
 from model_server.evaluation.measure import Instruments, faces_of
@@ -117,8 +118,13 @@ class _Still:
         return Sweep(asked, faces_of([self._drawn(angles)], self._tools.reader).angles[:, axis])
 
     def _drawn(self, angles: Floats) -> Pictures:
-        silent = np.zeros((len(angles), 80, 20), np.float32)
-        return self._engine.frames(self._identity, silent, self._map.codes(angles), PUBLISHED_GAIN, 0)
+        return drawn_at(self._engine, self._identity, self._map, angles)
+
+
+def drawn_at(engine: PcavsEngine, identity: Identity, known: PoseMap, angles: Floats) -> Pictures:
+    """Frames (n, 224, 224, 3) of a head that says nothing, at angles (n, 3) in degrees."""
+    silent = np.zeros((len(angles), 80, 20), np.float32)
+    return engine.frames(identity, silent, known.codes(angles), PUBLISHED_GAIN, 0)
 
 
 def _nearest(vectors: Floats, gallery: Floats) -> NDArray[np.intp]:

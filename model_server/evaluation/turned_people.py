@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from model_server.corpus.mesh import MeshReader
 from model_server.corpus.synthetic import render_aligned
-from model_server.engines.pcavs.conditioning import PUBLISHED_GAIN
 from model_server.engines.pcavs.engine import PcavsEngine
 from model_server.engines.pcavs.identity import Identity
 from model_server.evaluation.measure import faces_of
 from model_server.evaluation.pose_sources import rendered_head
+from model_server.evaluation.pose_sweep import drawn_at
 from model_server.evaluation.views import Pictures
 from model_server.features import CROP_SIDE
 from model_server.pipeline.faces.alignment import network_view
@@ -128,8 +128,7 @@ def as_table(found: Mapping[str, Mapping[str, Errors]]) -> str:
 def _drawn(engine: PcavsEngine, identity: Identity, poses: NDArray[np.float32]) -> Pictures:
     known = engine.weights.pose_map
     assert known
-    silent = np.zeros((len(poses), 80, 20), np.float32)
-    return engine.frames(identity, silent, known.codes(poses), PUBLISHED_GAIN, 0)
+    return drawn_at(engine, identity, known, poses)
 
 
 def _by_pose(errors: NDArray[np.float64]) -> dict[str, Errors]:

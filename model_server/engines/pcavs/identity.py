@@ -66,8 +66,8 @@ def turned_offsets(
     if surface is None or pose_map is None:
         return torch.zeros(len(codes), 0)
     angles = pose_map.nearest_angles(np.stack([own, *codes]))
-    held = angles[0] + (angles - angles[0]).clip(-_MOST_TURN, _MOST_TURN)
-    first, *wanted = (rotation(*row) for row in held.tolist())
+    near = angles[0] + (angles - angles[0]).clip(-_MOST_TURN, _MOST_TURN)
+    first, *wanted = (rotation(*row) for row in near.tolist())
     return torch.from_numpy(np.stack(list(each(lambda head: surface.offsets(head @ first.T), wanted))))
 
 

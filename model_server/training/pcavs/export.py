@@ -181,10 +181,8 @@ def export_onto(
     """
     # Not checked: its lower face may be one of an older form.
     info, every = describe(base, file_digest(base)), read_tensors(base)
-    done = finish(run)
+    done = finish(run, corpora)
     faces = done.networks.lower_face is not None
-    if not faces:
-        done = finish(run, corpora)
     stored = compacted(without_untrained(_stored(done.networks)))
     if any(
         not torch.equal(value, every.get(name, value[:0]))
@@ -198,7 +196,7 @@ def export_onto(
         raise PoseDubError("Name corpora with head angles (--corpus), or nobody knows which pose codes belong to them.")
     learnt = {name: value for name, value in stored.items() if faces == name.startswith(LOWER_FACE)}
     kept = {name: value for name, value in every.items() if faces != name.startswith(_APART)}
-    pose_map = done.pose.recentred() if done.pose else info.pose_map
+    pose_map = done.pose.recentred() if done.pose and not faces else info.pose_map
     preset = done.config.preset if faces else info.preset
     state = louder(kept | learnt, mouth_gain)
     if less_paint:
